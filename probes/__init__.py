@@ -1,0 +1,1 @@
+"""What does this model do on these inputs? Suites, collectors, familiarity, records and sweeps."""

@@ -1,0 +1,163 @@
+"""Reading a sweep back: DataFrames with the columns of the schema, filtered while reading."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset as ds
+
+from probes.errors import InputError
+from probes.records.cells import versions
+from probes.records.schema import SCHEMAS, Table
+from probes.records.store import Commit, read_commits
+
+Wanted = str | Sequence[str] | None
+
+
+class Records:
+    """The tables of one sweep directory, as far as they are committed.
+
+    Every method returns a pandas DataFrame with exactly the columns of :mod:`probes.records.schema`, names as categories.
+    """
+
+    def __init__(self, directory: Path, commits: Sequence[Commit]) -> None:
+        self.directory = directory
+        self._commits = commits
+        self._facts: dict[str, dict[str, Any]] | None = None
+
+    def runs(self) -> pd.DataFrame:
+        """One row per model x suite: the newest row written for it, so that ``status`` is current."""
+        rows = self._read("runs")
+        return rows.drop_duplicates("run_id", keep="last").reset_index(drop=True)
+
+    def examples(self, *, suite: Wanted = None) -> pd.DataFrame:
+        """One row per item."""
+        return self._read("examples", suite=suite)
+
+    def inputs(self) -> pd.DataFrame:
+        """One row per item and run: its tokens as the model read them."""
+        return self._read("inputs")
+
+    def measurements(
+        self,
+        *,
+        site: Wanted = None,
+        layer: int | Sequence[int] | None = None,
+        metric: Wanted = None,
+        suite: Wanted = None,
+        position: Wanted = None,
+    ) -> pd.DataFrame:
+        """One row per item, place and metric, for positions that give one vector or one mean per item.
+
+        Raises:
+            InputError: if a metric asked for is recorded in two versions.
+        """
+        self._refuse_mixed_versions(metric)
+        return self._read(
+            "measurements",
+            site=site,
+            layer=layer,
+            metric=metric,
+            position=position,
+            run_id=self._runs_of(suite),
+        )
+
+    def token_measurements(
+        self, *, site: Wanted = None, layer: int | Sequence[int] | None = None, suite: Wanted = None
+    ) -> pd.DataFrame:
+        """One row per token and place, one column per metric (position ``all``)."""
+        self._refuse_mixed_versions(None)
+        return self._read("token_measurements", site=site, layer=layer, run_id=self._runs_of(suite))
+
+    def outcomes(self, *, suite: Wanted = None) -> pd.DataFrame:
+        """One row per item and outcome."""
+        return self._read("outcomes", run_id=self._runs_of(suite))
+
+    def familiarity(self, *, suite: Wanted = None) -> pd.DataFrame:
+        """One row per item and familiarity measure."""
+        return self._read("familiarity", run_id=self._runs_of(suite))
+
+    def failures(self) -> pd.DataFrame:
+        """One row per item that could not be measured, and why; items that a retry has measured since are left out."""
+        rows = self._read("failures").drop_duplicates(["run_id", "example_id"], keep="last")
+        settled: dict[tuple[str, str], bool] = {}
+        for entry in (entry for commit in self._commits for entry in commit.done):
+            settled.update(dict.fromkeys(((entry.run_id, example_id) for example_id in entry.example_ids), entry.failed))
+        still = [settled[str(run), str(item)] for run, item in zip(rows["run_id"], rows["example_id"], strict=True)]
+        return rows[still].reset_index(drop=True)
+
+    def width(self, run_id: str, site: str) -> int:
+        """Number of coordinates of the vectors measured at a site, the d of every null value.
+
+        Raises:
+            InputError: if the run did not measure that site.
+        """
+        widths = self.facts(run_id)["widths"]
+        if site not in widths:
+            raise InputError(f"run {run_id} has no site {site!r}; it has {', '.join(sorted(widths))}")
+        return int(widths[site])
+
+    def facts(self, run_id: str) -> dict[str, Any]:
+        """What was recorded of a run's model and settings (``spec_json`` of its row)."""
+        if self._facts is None:
+            self._facts = {str(row.run_id): json.loads(str(row.spec_json)) for row in self.runs().itertuples()}
+        if run_id not in self._facts:
+            raise InputError(f"no run {run_id!r} in {self.directory}; there are {', '.join(self._facts)}")
+        return self._facts[run_id]
+
+    def _runs_of(self, suite: Wanted) -> list[str] | None:
+        if suite is None:
+            return None
+        runs = self.runs()
+        names = [suite] if isinstance(suite, str) else list(suite)
+        return [str(run) for run in runs.loc[runs["suite"].isin(names), "run_id"]]
+
+    def _refuse_mixed_versions(self, metric: Wanted) -> None:
+        recorded = versions(entry for commit in self._commits for entry in commit.done)
+        names = recorded if metric is None else [metric] if isinstance(metric, str) else metric
+        for name in names:
+            if len(recorded.get(name, ())) > 1:
+                found = " and ".join(sorted(recorded[name]))
+                raise InputError(
+                    f"{self.directory} holds {name} in versions {found}, which are different measures; "
+                    "sweep into a new directory"
+                )
+
+    def _read(self, table: Table, **wanted: Wanted | int | Sequence[int]) -> pd.DataFrame:
+        files = [str(self.directory / part.file) for commit in self._commits for part in commit.parts if part.table == table]
+        schema = SCHEMAS[table]
+        if not files:
+            return schema.empty_table().to_pandas()
+        if table == "token_measurements":
+            schema = pa.unify_schemas([ds.dataset([file]).schema for file in files])
+        condition: ds.Expression | None = None
+        for column, values in wanted.items():
+            if values is None:
+                continue
+            accepted = [values] if isinstance(values, str | int) else list(values)
+            clause = ds.field(column).isin(pa.array(accepted, type=_plain(schema.field(column).type)))
+            condition = clause if condition is None else condition & clause
+        rows = ds.dataset(files, schema=schema).to_table(filter=condition)
+        return rows.unify_dictionaries().to_pandas()
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if isinstance(kind, pa.DictionaryType) else kind
+
+
+def open_run(directory: str | Path) -> Records:
+    """Open a sweep directory for reading; a sweep that is still being written can be read as far as it is committed.
+
+    Raises:
+        InputError: if there is no sweep there.
+    """
+    path = Path(directory)
+    commits = read_commits(path)
+    if not commits:
+        raise InputError(f"{path} is not a sweep directory: nothing is committed there; give the --out of `sparsity sweep`")
+    return Records(path, commits)

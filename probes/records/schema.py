@@ -1,0 +1,138 @@
+"""The tables of a sweep: the one place where a column name is spelled.
+
+A sweep is a small star: one row per input and vector in ``measurements``, wide rows per token in ``token_measurements``,
+and narrow tables around them that say what the run, the item and the prompt were. Names repeat a lot and are
+dictionary-encoded; values are float32, which is what the hook computed in.
+
+A position of ``all`` goes to ``token_measurements``, whose metric columns differ from part to part: that table's schema
+here holds its key columns, and :func:`token_measurements` adds one float32 column per metric.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, Literal
+
+import pyarrow as pa
+
+SCHEMA_VERSION: Final = 1
+
+Table = Literal[
+    "runs",
+    "examples",
+    "inputs",
+    "measurements",
+    "token_measurements",
+    "populations",
+    "outcomes",
+    "familiarity",
+    "familiarity_tokens",
+    "failures",
+]
+
+NAME: Final = pa.dictionary(pa.int32(), pa.string())
+
+# The parts of a measurement's identity that stand in its row; with the metric's version they make the cell.
+WHERE: Final = [
+    ("site", NAME),
+    ("layer", pa.int16()),
+    ("unit", pa.int32()),
+    ("basis", NAME),
+]
+ITEM: Final = [("run_id", NAME), ("example_id", NAME)]
+
+SCHEMAS: Final[dict[Table, pa.Schema]] = {
+    "runs": pa.schema(
+        [
+            ("run_id", pa.string()),
+            ("model", pa.string()),
+            ("revision", pa.string()),
+            ("step", pa.int64()),
+            ("model_seed", pa.int64()),
+            ("dtype", pa.string()),
+            ("device", pa.string()),
+            ("suite", pa.string()),
+            ("suite_version", pa.string()),
+            ("spec_json", pa.string()),
+            ("versions", pa.string()),
+            ("seed", pa.int64()),
+            ("started", pa.string()),
+            ("status", pa.string()),
+        ]
+    ),
+    "examples": pa.schema(
+        [
+            ("example_id", pa.string()),
+            ("suite", NAME),
+            ("axis", NAME),
+            ("level", pa.float64()),
+            ("level_name", NAME),
+            ("split", NAME),
+            ("cluster", pa.string()),
+            ("text", pa.string()),
+            ("target", pa.string()),
+            ("n_bytes", pa.int32()),
+            ("attrs", pa.string()),
+        ]
+    ),
+    "inputs": pa.schema(
+        [
+            *ITEM,
+            ("n_tokens", pa.int32()),
+            ("n_special", pa.int32()),
+            ("truncated", pa.bool_()),
+            ("prompt_sha", pa.string()),
+            ("token_ids", pa.list_(pa.int32())),
+            ("char_starts", pa.list_(pa.int32())),
+        ]
+    ),
+    "measurements": pa.schema(
+        [
+            *ITEM,
+            *WHERE,
+            ("position", NAME),
+            ("token", pa.int32()),
+            ("metric", NAME),
+            ("value", pa.float32()),
+            ("n_undefined", pa.int32()),
+        ]
+    ),
+    "token_measurements": pa.schema([*ITEM, *WHERE, ("token", pa.int32())]),
+    "populations": pa.schema(
+        [
+            ("run_id", NAME),
+            ("group", NAME),
+            *WHERE,
+            ("position", NAME),
+            ("metric", NAME),
+            ("value", pa.float64()),
+            ("ci_low", pa.float64()),
+            ("ci_high", pa.float64()),
+            ("n_vectors", pa.int64()),
+        ]
+    ),
+    "outcomes": pa.schema([*ITEM, ("name", NAME), ("value", pa.float64())]),
+    "familiarity": pa.schema([*ITEM, ("measure", NAME), ("corpus", NAME), ("value", pa.float64())]),
+    "familiarity_tokens": pa.schema(
+        [
+            *ITEM,
+            ("token", pa.int32()),
+            ("char_start", pa.int32()),
+            ("char_end", pa.int32()),
+            ("measure", NAME),
+            ("corpus", NAME),
+            ("value", pa.float64()),
+        ]
+    ),
+    "failures": pa.schema([*ITEM, ("stage", NAME), ("error", pa.string())]),
+}
+
+TABLES: Final[tuple[Table, ...]] = tuple(SCHEMAS)
+
+
+def token_measurements(metrics: Iterable[str]) -> pa.Schema:
+    """Schema of a ``token_measurements`` part: its keys and one float32 column per metric."""
+    schema = SCHEMAS["token_measurements"]
+    for metric in metrics:
+        schema = schema.append(pa.field(metric, pa.float32()))
+    return schema

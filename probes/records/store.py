@@ -1,0 +1,178 @@
+"""Writing a sweep so that no moment of death loses or doubles a row.
+
+A commit is one JSON file under ``commits/``. It lists the Parquet parts it stands for, in every table, with their
+checksums, and the blocks of cells they fill. Parts are written first, each to a temporary name, synced and renamed; the
+commit file is renamed into place last. Readers and resuming runs believe commit files only, so a part whose commit never
+came does not exist, and its name is simply used again. One process writes at a time: it holds an flock on ``.lock``,
+which the kernel frees when the process dies, however it dies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import io
+import json
+import os
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from probes.errors import InputError
+from probes.records.cells import Block, Done
+from probes.records.schema import SCHEMA_VERSION, Table
+
+COMMITS = "commits"
+LOCK = ".lock"
+
+
+class Part(NamedTuple):
+    """One Parquet file of one table."""
+
+    table: str
+    file: str
+    rows: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit:
+    """What became true at once."""
+
+    id: str
+    parts: tuple[Part, ...]
+    done: tuple[Done, ...]
+
+    def to_json(self) -> str:
+        """The commit file's text."""
+        return json.dumps(
+            {
+                "schema": SCHEMA_VERSION,
+                "id": self.id,
+                "parts": [part._asdict() for part in self.parts],
+                "done": [{**entry._asdict(), "block": asdict(entry.block)} for entry in self.done],
+            },
+            ensure_ascii=False,
+        )
+
+    @staticmethod
+    def from_json(text: str, path: Path) -> Commit:
+        """Read a commit file.
+
+        Raises:
+            InputError: if it was written by another schema or is no commit file.
+        """
+        try:
+            raw: dict[str, Any] = json.loads(text)
+            schema = raw["schema"]
+            if schema != SCHEMA_VERSION:
+                raise InputError(
+                    f"{path} has table schema {schema}, this version reads {SCHEMA_VERSION}; use the version that wrote it"
+                )
+            done = tuple(
+                Done(entry["run_id"], tuple(entry["example_ids"]), _block(entry["block"]), entry["failed"])
+                for entry in raw["done"]
+            )
+            return Commit(id=raw["id"], parts=tuple(Part(**part) for part in raw["parts"]), done=done)
+        except (KeyError, TypeError, json.JSONDecodeError) as error:
+            raise InputError(f"{path} is not a commit file of a sweep ({error})") from None
+
+
+def _block(raw: Mapping[str, Sequence[str]]) -> Block:
+    return Block(**{name: tuple(values) for name, values in raw.items()})
+
+
+def read_commits(directory: Path) -> tuple[Commit, ...]:
+    """All commits of a sweep directory, oldest first; empty where nothing was committed."""
+    paths = sorted((directory / COMMITS).glob("*.json"))
+    return tuple(Commit.from_json(path.read_text(encoding="utf-8"), path) for path in paths)
+
+
+class Writer:
+    """The one process that may add to a sweep directory. Use as ``with Writer.open(directory) as writer``."""
+
+    def __init__(self, directory: Path, commits: Sequence[Commit]) -> None:
+        self.directory = directory
+        self._next = 1 + max((int(commit.id) for commit in commits), default=0)
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(cls, directory: Path) -> Iterator[Writer]:
+        """Take the lock of a sweep directory, creating it if need be.
+
+        Raises:
+            InputError: if another process holds the lock, or the directory cannot be written.
+        """
+        try:
+            (directory / COMMITS).mkdir(parents=True, exist_ok=True)
+            handle = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise InputError(f"cannot write to {directory}: {error.strerror}") from None
+        try:
+            _take(handle, directory)
+            yield cls(directory, read_commits(directory))
+        finally:
+            os.close(handle)
+
+    def commit(self, tables: Mapping[Table, pa.Table], done: Sequence[Done] = ()) -> Commit:
+        """Make rows and the cells they fill true together; empty tables are left out.
+
+        Raises:
+            InputError: if the disk is full or fails; what was committed before stands.
+        """
+        name = f"{self._next:06d}"
+        try:
+            parts = tuple(self._write_part(table, name, rows) for table, rows in tables.items() if rows.num_rows)
+            commit = Commit(id=name, parts=parts, done=tuple(done))
+            write_atomically(self.directory / COMMITS / f"{name}.json", commit.to_json().encode())
+        except OSError as error:
+            raise InputError(
+                f"cannot write to {self.directory}: {error.strerror}; what was committed stands, "
+                "run the same command again once this is mended"
+            ) from error
+        self._next += 1
+        return commit
+
+    def _write_part(self, table: str, name: str, rows: pa.Table) -> Part:
+        buffer = io.BytesIO()
+        schema = rows.schema.with_metadata({b"schema_version": str(SCHEMA_VERSION).encode()})
+        pq.write_table(rows.cast(schema), buffer, compression="zstd")
+        data = buffer.getvalue()
+        file = f"{table}/{name}.parquet"
+        (self.directory / table).mkdir(exist_ok=True)
+        write_atomically(self.directory / file, data)
+        return Part(table, file, rows.num_rows, hashlib.sha256(data).hexdigest())
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file that is there whole or not at all, also after a power cut."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _take(handle: int, directory: Path) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        holder = os.read(handle, 200).decode(errors="replace").strip() or "another process"
+        raise InputError(f"{directory} is being written by {holder}; wait for it or stop it") from None
+    os.ftruncate(handle, 0)
+    os.write(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode())

@@ -1,0 +1,151 @@
+"""What is asked: one item, the ruler it lies on, and the suite it belongs to.
+
+A suite is a versioned generator of examples. Each example carries its place on one axis (how hard, how unfamiliar, how
+long) and the cluster within which it is not independent of others, so that every later number knows what it may generalise
+over. The identity of an example never depends on a model, a tokenizer or a chat template: the same item asked of two
+models has the same ``example_id``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from probes.errors import InputError
+from sparsity.registry import Registry
+
+AxisKind = Literal["difficulty", "familiarity", "length", "nominal"]
+Split = Literal["in", "shifted"]
+ID_DIGITS = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Axis:
+    """The ruler of a suite.
+
+    Attributes:
+        name: one word that suites share when they may be pooled, e.g. ``exposure``.
+        unit: what one step means, e.g. ``presentations in training``.
+        kind: what the ruler measures; ``nominal`` has no order and gets contrasts instead of trend tests.
+        harder: which end is the harder or less familiar one; None for a nominal axis.
+    """
+
+    name: str
+    unit: str
+    kind: AxisKind
+    harder: Literal["higher", "lower"] | None
+
+    def __post_init__(self) -> None:
+        if (self.kind == "nominal") != (self.harder is None):
+            raise InputError(f"axis {self.name!r}: a nominal axis has no harder end and every other axis has one")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """One item of a suite.
+
+    Attributes:
+        id: unique within the suite; ``""`` means the hash of the item itself.
+        text: the prompt, exactly as the model is to read it.
+        target: what should follow, or None where nothing is asked.
+        split: ``in`` for what training made familiar, ``shifted`` for the rest.
+        level: place on the axis; NaN where the axis has no number for this item.
+        level_name: label of that place; ``""`` means the level itself written out.
+        cluster: items with the same cluster are not independent (paired shifts of one source item); ``""`` means that
+            the item stands alone.
+        attrs: anything else worth grouping by, as pairs of strings.
+    """
+
+    id: str = ""
+    text: str
+    target: str | None = None
+    split: Split = "in"
+    level: float = math.nan
+    level_name: str = ""
+    cluster: str = ""
+    attrs: tuple[tuple[str, str], ...] = ()
+
+    def content_hash(self) -> str:
+        """Hash of the fields that make the item what it is."""
+        level = None if math.isnan(self.level) else self.level
+        fields = [self.text, self.target, self.split, level, self.level_name, self.cluster, self.attrs]
+        return hashlib.sha256(json.dumps(fields, ensure_ascii=False).encode()).hexdigest()[:ID_DIGITS]
+
+    def label(self) -> str:
+        """The level as people read it."""
+        if self.level_name:
+            return self.level_name
+        return "" if math.isnan(self.level) else f"{self.level:g}"
+
+
+class Item(NamedTuple):
+    """An example under the name by which tables know it: ``<suite>:<id>``."""
+
+    example_id: str
+    example: Example
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suite:
+    """A named, versioned generator of examples on one axis.
+
+    Attributes:
+        name: what specs and tables call it.
+        version: raised whenever the items change; part of a run's identity.
+        axis: the ruler its levels lie on.
+        generate: yields the items; the generator passed in is its only source of chance.
+        description: one paragraph for ``sparsity list suites``.
+        source: where the items come from, with licence or citation.
+    """
+
+    name: str
+    version: str
+    axis: Axis
+    generate: Callable[[np.random.Generator], Iterable[Example]]
+    description: str
+    source: str
+
+    def items(self, rng: np.random.Generator) -> list[Item]:
+        """All items under their global names.
+
+        Raises:
+            InputError: if the suite is empty or two items share an id.
+        """
+        items: dict[str, Item] = {}
+        for example in self.generate(rng):
+            example_id = f"{self.name}:{example.id or example.content_hash()}"
+            if example_id in items:
+                raise InputError(f"suite {self.name!r}: two items are called {example_id!r}; ids must be unique")
+            items[example_id] = Item(example_id, example)
+        if not items:
+            raise InputError(f"suite {self.name!r} has no items")
+        return list(items.values())
+
+
+SUITES: Registry[Suite] = Registry("suite")
+
+Generate = Callable[[np.random.Generator], Iterator[Example]]
+
+
+def suite(*, version: int, axis: Axis, source: str) -> Callable[[Generate], Generate]:
+    """Register a function as a suite under its own name; its docstring is the description."""
+
+    def register(function: Generate) -> Generate:
+        name = function.__name__
+        description = inspect.cleandoc(function.__doc__ or "")
+        SUITES.add(
+            name,
+            Suite(
+                name=name, version=str(version), axis=axis, generate=function, description=description, source=source
+            ),
+        )
+        return function
+
+    return register

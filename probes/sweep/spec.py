@@ -1,0 +1,243 @@
+"""What to sweep: models x suites x sites x positions x metrics, read from YAML into validated types.
+
+The file is read with a safe loader; unknown keys are refused with the nearest known one. Paths in a spec are relative to
+the spec's own folder. The resolved spec (absolute paths, ``default`` written out as metrics with versions) is what a sweep
+directory stores and what its numbers can be reproduced from.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from probes.errors import InputError
+from probes.suites.example import SUITES, Suite
+from probes.suites.files import FileSuite, Source
+from probes.suites.text_domains import TextDomains
+from sparsity import MetricSpec, parse_metrics
+from sparsity.registry import UnknownNameError
+
+OUTCOMES = ("nll", "next_token_entropy", "mean_next_token_entropy")
+DEFAULT_OUTCOMES = ("nll", "next_token_entropy")
+
+Dtype = Literal["float32", "bfloat16", "float16"]
+
+_M = TypeVar("_M", bound=BaseModel)
+_S = TypeVar("_S", bound=Source)
+
+
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+
+
+class ModelEntry(BaseModel):
+    """A model by local path or hub name."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    revision: str | None = None
+    dtype: Dtype | None = None
+
+
+class RegisteredSuite(BaseModel):
+    """A suite that the toolkit ships, by name."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    limit: int | None = Field(default=None, ge=1)
+
+    def suite(self) -> Suite:
+        """Look the suite up.
+
+        Raises:
+            InputError: if there is none of that name.
+        """
+        SUITES.load("probes.suites")
+        try:
+            return SUITES[self.name]
+        except UnknownNameError as error:
+            raise InputError(str(error)) from None
+
+
+SuiteEntry = RegisteredSuite | TextDomains | FileSuite
+
+
+class SweepSpec(BaseModel):
+    """A sweep, validated. See the README for the file format.
+
+    Attributes:
+        models: what to look at.
+        suites: what to ask.
+        sites: where to look: a kind (all its layers) or ``kind.layer``.
+        positions: which tokens: ``last``, ``all``, ``mean``, ``answer`` or a slice.
+        metrics: names with arguments, or ``default``.
+        outcomes: what to read off the logits of the same pass.
+        max_tokens: truncate to this many tokens, BOS included; None records longer items as failures.
+        min_tokens: leave out shorter items, counted per level; for length-matched comparisons.
+        limit: items per (split, level) of every suite without a limit of its own.
+        bos: ``auto`` does what the tokenizer does; ``add`` and ``none`` force it.
+        seed: seed of everything that suites draw.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    models: Annotated[tuple[ModelEntry, ...], Field(min_length=1)]
+    suites: Annotated[tuple[SuiteEntry, ...], Field(min_length=1)]
+    sites: Names = ("resid_post", "final_norm")
+    positions: Names = ("last",)
+    metrics: Names = ("default",)
+    outcomes: Names = DEFAULT_OUTCOMES
+    max_tokens: int | None = Field(default=None, ge=1)
+    min_tokens: int | None = Field(default=None, ge=1)
+    limit: int | None = Field(default=None, ge=1)
+    bos: Literal["auto", "add", "none"] = "auto"
+    seed: int = Field(default=0, ge=0)
+
+    def parsed_metrics(self) -> tuple[MetricSpec, ...]:
+        """The metrics as the core knows them."""
+        return parse_metrics(self.metrics)
+
+    def to_yaml(self) -> str:
+        """The spec as a file that gives the same sweep."""
+        content = self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+
+
+def load_spec(path: Path) -> SweepSpec:
+    """Read and resolve a spec file.
+
+    Raises:
+        InputError: if it cannot be read, has an unknown key, or a value of the wrong kind.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read the spec {path}: {error}") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    return parse_spec(raw, folder=path.resolve().parent, origin=str(path))
+
+
+def parse_spec(raw: object, *, folder: Path, origin: str = "spec") -> SweepSpec:
+    """Validate a spec and resolve it: absolute paths, metrics written out with versions.
+
+    Args:
+        raw: the mapping as YAML gives it.
+        folder: what relative paths are relative to.
+        origin: how messages call the spec.
+
+    Raises:
+        InputError: on the first thing wrong with it.
+    """
+    fields = _mapping(raw, origin)
+    _refuse_unknown(fields, SweepSpec, origin)
+    entries = {
+        **fields,
+        "models": [_model(entry, folder) for entry in _sequence(fields.get("models"), f"{origin}: models")],
+        "suites": [_suite(entry, folder, origin) for entry in _sequence(fields.get("suites"), f"{origin}: suites")],
+    }
+    spec = _validate(SweepSpec, entries, origin)
+    unknown = [name for name in spec.outcomes if name not in OUTCOMES]
+    if unknown:
+        raise InputError(f"{origin}: unknown outcome {unknown[0]!r}{_nearest(unknown[0], OUTCOMES)}")
+    names = [entry.name for entry in spec.suites]
+    doubled = next((name for name in names if names.count(name) > 1), None)
+    if doubled:
+        raise InputError(f"{origin}: two suites are called {doubled!r}; give each a name of its own")
+    try:
+        metrics = tuple(metric.versioned for metric in spec.parsed_metrics())
+    except (UnknownNameError, ValueError) as error:
+        raise InputError(f"{origin}: metrics: {error}") from None
+    return spec.model_copy(update={"metrics": metrics})
+
+
+def _model(entry: object, folder: Path) -> object:
+    """A name that is a folder beside the spec means that folder."""
+    fields = {"name": entry} if isinstance(entry, str) else entry
+    if isinstance(fields, Mapping) and isinstance(fields.get("name"), str) and (folder / fields["name"]).is_dir():
+        return {**fields, "name": str((folder / fields["name"]).resolve())}
+    return fields
+
+
+def _suite(entry: object, folder: Path, origin: str) -> SuiteEntry:
+    if isinstance(entry, str):
+        return RegisteredSuite(name=entry)
+    fields = _mapping(entry, f"{origin}: suites")
+    place = f"{origin}: suite {fields.get('name', '')!r}"
+    if "file" in fields:
+        return _resolved(_checked(FileSuite, fields, place), folder)
+    if fields.get("name") == "text_domains":
+        domains = _checked(TextDomains, {**fields, **_sources(fields, place)}, place)
+        return domains.model_copy(
+            update={
+                "inside": {label: _resolved(source, folder) for label, source in domains.inside.items()},
+                "shifted": {label: _resolved(source, folder) for label, source in domains.shifted.items()},
+            }
+        )
+    return _checked(RegisteredSuite, fields, place)
+
+
+def _sources(fields: Mapping[str, Any], place: str) -> dict[str, dict[str, Source]]:
+    """Domains by label; a bare path stands for a source."""
+    found: dict[str, dict[str, Source]] = {}
+    for key in ("in", "shifted"):
+        if key in fields:
+            entries = _mapping(fields[key], f"{place}: {key}")
+            found[key] = {
+                label: _checked(Source, {"file": entry} if isinstance(entry, str) else entry, f"{place}: {label}")
+                for label, entry in entries.items()
+            }
+    return found
+
+
+def _resolved(source: _S, folder: Path) -> _S:
+    return source.model_copy(update={"file": str(folder / source.file)})
+
+
+def _checked(model: type[_M], fields: object, place: str) -> _M:
+    mapping = _mapping(fields, place)
+    _refuse_unknown(mapping, model, place)
+    return _validate(model, mapping, place)
+
+
+def _validate(model: type[_M], fields: Mapping[str, Any], place: str) -> _M:
+    try:
+        return model.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(step) for step in first["loc"])
+        raise InputError(f"{place}: {where}: {first['msg'].lower()} (got {first['input']!r})") from None
+
+
+def _refuse_unknown(fields: Mapping[str, Any], model: type[BaseModel], place: str) -> None:
+    known = [field.alias or name for name, field in model.model_fields.items()]
+    for key in fields:
+        if key not in known:
+            raise InputError(f"{place}: unknown key {key!r}{_nearest(key, known)}; known: {', '.join(known)}")
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f", did you mean {close[0]!r}?" if close else ""
+
+
+def _mapping(value: object, place: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise InputError(f"{place} should be a mapping with named keys and is {type(value).__name__}")
+    return value
+
+
+def _sequence(value: object, place: str) -> Sequence[Any]:
+    if isinstance(value, str | Mapping) or not isinstance(value, Sequence) or not value:
+        raise InputError(f"{place} should be a list with at least one entry")
+    return value
