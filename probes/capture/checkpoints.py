@@ -1,0 +1,179 @@
+"""Reading a model from a directory or the hub, and knowing it again.
+
+Everything that can be wrong with a name or a file ends here as one line: no such directory (with the nearest sibling),
+a hub that cannot be reached, weights that are missing or torn. A model with half its weights is refused, because
+transformers fills the rest with random numbers and only logs it. Weights are read from safetensors; nothing pickled, no
+remote code.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import torch
+import transformers
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import cached_file
+from transformers.utils import logging as transformers_logging
+
+from probes.errors import InputError
+
+TOKENIZER_FILES: Final = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "spiece.model",
+    "vocab.json",
+    "vocab.txt",
+)
+IDENTITY: Final = ("*.safetensors", "config.json", *TOKENIZER_FILES, "merges.txt")
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_UNREADABLE: Final = (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError)
+
+
+class Checkpoint(NamedTuple):
+    """A model in memory and where it came from."""
+
+    name: str
+    module: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase | None
+    fingerprint: str
+    revision: str
+
+
+def open_checkpoint(
+    name: str,
+    *,
+    tokenizer: PreTrainedTokenizerBase | None,
+    device: str | torch.device,
+    dtype: torch.dtype | None,
+    revision: str | None,
+    attention: str | None,
+) -> Checkpoint:
+    """Read a model from a directory or the hub.
+
+    Raises:
+        InputError: in one line, if it cannot be found or read, or is not whole.
+    """
+    directory = _directory(name, revision)
+    with _quiet():
+        try:
+            config: Any = AutoConfig.from_pretrained(directory)
+            architecture = next(iter(config.architectures or ()), "")
+            loader: Any = getattr(transformers, architecture, AutoModelForCausalLM)
+            module, info = loader.from_pretrained(
+                directory if Path(name).expanduser().is_dir() else name,
+                revision=revision or "main",
+                dtype=dtype or "auto",
+                attn_implementation=attention,
+                device_map="auto" if str(device) == "auto" else None,
+                use_safetensors=True,
+                output_loading_info=True,
+            )
+            if tokenizer is None and any((directory / file).exists() for file in TOKENIZER_FILES):
+                tokenizer = AutoTokenizer.from_pretrained(directory)
+        except _UNREADABLE as error:
+            raise InputError(f"model {name!r} cannot be read: {_first_line(error)}") from error
+    if info["missing_keys"]:
+        missing = sorted(info["missing_keys"])
+        raise InputError(
+            f"model {name!r} is not whole: {len(missing)} weights are missing, {missing[0]} first; "
+            "they would be random numbers"
+        )
+    if str(device) != "auto":
+        module = _move(module, name, device)
+    return Checkpoint(name, module, tokenizer, fingerprint_files(directory), revision or "")
+
+
+def fingerprint_files(directory: Path) -> str:
+    """sha256 over weights, configuration and tokenizer files of a directory, whatever it is called."""
+    digest = hashlib.sha256()
+    for path in sorted({path for pattern in IDENTITY for path in directory.glob(pattern)}, key=lambda path: path.name):
+        stored = path.resolve().name  # the hub's cache names large files by their sha256
+        if not (path.is_symlink() and _SHA256.fullmatch(stored)):
+            with path.open("rb") as file:
+                stored = hashlib.file_digest(file, "sha256").hexdigest()
+        digest.update(f"{path.name} {stored}\n".encode())
+    return digest.hexdigest()
+
+
+def fingerprint_object(module: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None) -> str:
+    """sha256 over parameters, buffers, configuration and vocabulary of a model in memory."""
+    digest = hashlib.sha256(module.config.to_json_string(use_diff=False).encode())
+    if tokenizer is not None:
+        digest.update(json.dumps(sorted(tokenizer.get_vocab().items())).encode())
+    for key, tensor in sorted(module.state_dict().items()):
+        digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        flat = tensor.detach().cpu().contiguous().reshape(-1)
+        digest.update(flat.view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _directory(name: str, revision: str | None) -> Path:
+    """Where the files of a model are; asks the hub only if the name can be one of the hub's and it may be asked."""
+    local = Path(name).expanduser()
+    if local.is_dir():
+        if not (local / "config.json").is_file():
+            raise InputError(f"{name!r} is not a model: it holds no config.json{_nearest(local / 'config')}")
+        return local.resolve()
+    if local.exists():
+        raise InputError(f"{name!r} is a file; a model is a directory with config.json and *.safetensors")
+    if name.startswith((".", "/", "~")) or name.count("/") > 1 or not name.strip():
+        raise InputError(f"no model directory {name!r}{_nearest(local)}")
+    with _quiet():
+        try:
+            found = cached_file(name, "config.json", revision=revision or "main")
+        except (OSError, HfHubHTTPError, HFValidationError, ValueError) as error:
+            hint = _nearest(local)
+            raise InputError(
+                f"model {name!r} is neither a local directory nor to be had from the hub{hint}: {_first_line(error)}"
+            ) from error
+    if found is None:
+        raise InputError(f"model {name!r} is neither a local directory nor to be had from the hub{_nearest(local)}")
+    return Path(found).parent
+
+
+def _nearest(path: Path) -> str:
+    """``; did you mean ...?`` with the model directory beside it that is spelt most alike, or nothing."""
+    if not path.parent.is_dir():
+        return ""
+    beside = {child.name.lower(): child for child in path.parent.iterdir() if (child / "config.json").is_file()}
+    near = difflib.get_close_matches(path.name.lower(), beside, n=1)
+    return f"; did you mean {str(beside[near[0]])!r}?" if near else ""
+
+
+def _move(module: PreTrainedModel, name: str, device: str | torch.device) -> PreTrainedModel:
+    """Put a model on a device that may not be there or may be full."""
+    try:
+        return module.to(torch.device(device))
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"model {name!r} cannot be put on {str(device)!r}: {_first_line(error)}") from error
+
+
+def _first_line(error: BaseException) -> str:
+    """One line of an error that may be a page."""
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0].strip().rstrip(".:")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers' progress bars and advice off stderr while it reads: whatever matters is checked and raised here."""
+    verbosity, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()

@@ -1,0 +1,173 @@
+"""Measurements of a model on prompts: one batch (for sweeps), or a table (for notebooks)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float64
+
+from probes.capture.batches import BatchSize, plan_batches
+from probes.capture.models import LoadedModel, load_model
+from probes.capture.outcomes import read_outcomes
+from probes.capture.positions import Selector, parse_positions
+from probes.capture.prompts import BosPolicy, Prompt, PromptError, encode, pad
+from probes.capture.reading import RAW, Basis, Picks, Profiler, Reading
+from probes.capture.sites import Site, resolve_sites
+from probes.capture.watching import watching
+from probes.errors import InputError
+from sparsity import MetricSpec, parse_metrics
+
+Asked = str | Selector
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BatchReadings:
+    """What one forward pass left behind.
+
+    Attributes:
+        readings: metric values per site, basis, position and unit.
+        outcomes: per name, one value per prompt.
+    """
+
+    readings: tuple[Reading, ...]
+    outcomes: dict[str, Float64[np.ndarray, " prompts"]]
+
+
+def read_batch(
+    model: LoadedModel,
+    prompts: Sequence[Prompt],
+    *,
+    sites: Sequence[Site],
+    positions: Asked | Sequence[Asked],
+    metrics: Sequence[MetricSpec],
+    outcomes: Sequence[str] = (),
+    bases: Sequence[Basis] = (RAW,),
+) -> BatchReadings:
+    """Run one batch with hooks on and keep the metrics, never the states.
+
+    Args:
+        model: what to run.
+        prompts: encoded prompts; they are padded on the right and masked.
+        sites: where to look, from :func:`resolve_sites`.
+        positions: which tokens: ``last``, ``mean``, ``all``, ``answer``, a slice ``5:10``, or selectors.
+        metrics: what to compute of each vector.
+        outcomes: what to read from the logits; none means that no logits are made.
+        bases: coordinates to measure in.
+
+    Returns:
+        The readings, and the outcomes in the order of the prompts.
+
+    Raises:
+        CaptureError: if a site did not show exactly one vector per token.
+        InputError: for an unknown position or outcomes of a model that has none.
+    """
+    selectors = parse_positions(positions)
+    batch = pad(prompts, model.pad_id)
+    profiler = Profiler(model.taps, Picks.of(prompts, selectors), metrics, bases, len(prompts))
+    with watching(model.taps, sites, profiler.look, rows=batch.ids.numel()):
+        output = model.run(batch)
+    found = read_outcomes(model, output, prompts, outcomes) if outcomes else {}
+    return BatchReadings(profiler.readings(), found)
+
+
+def collect(
+    model: object,
+    prompts: Sequence[str] | Sequence[Sequence[int]],
+    sites: str | Sequence[str] = ("resid_post",),
+    positions: Asked | Sequence[Asked] = "last",
+    metrics: str | Sequence[str] = "default",
+    *,
+    max_tokens: int | None = None,
+    batch_size: BatchSize = "auto",
+    bos: BosPolicy = "auto",
+    bases: Sequence[Basis] = (RAW,),
+) -> pd.DataFrame:
+    """Sparsity of some prompts as a tidy table.
+
+    Args:
+        model: a loaded model, or anything that :func:`load_model` takes.
+        prompts: texts, or lists of token ids.
+        sites: e.g. ``["resid_post", "mlp_post.3", "final_norm"]``; a bare kind means all its layers.
+        positions: ``last``, ``mean``, ``all``, ``answer``, a slice ``5:10``, or selectors.
+        metrics: names as in ``sparsity list metrics``; ``default`` for the default set.
+        max_tokens: cut prompts to this many tokens, BOS included; None: a prompt that is too long raises.
+        batch_size: prompts per forward pass; it changes no value.
+        bos: what to do about the beginning-of-sequence token.
+        bases: coordinates to measure in.
+
+    Returns:
+        The columns of the ``measurements`` table, rows in the order of the prompts; ``example_id`` is the prompt's
+        index and
+        ``run_id`` the beginning of the model's fingerprint.
+
+    Raises:
+        PromptError: naming the first prompt that cannot be read.
+        InputError: for a site, position or setting that this model cannot serve.
+    """
+    loaded = load_model(model)
+    asked_sites = resolve_sites(loaded, [sites] if isinstance(sites, str) else sites)
+    selectors = parse_positions(positions)
+    specs = parse_metrics([metrics] if isinstance(metrics, str) else metrics)
+    encoded = [_encode(loaded, index, text, max_tokens, bos) for index, text in enumerate(prompts)]
+    if not encoded:
+        raise InputError("no prompts: hand in at least one text or list of token ids")
+    found: list[tuple[Reading, np.ndarray]] = []
+    for indices in plan_batches([len(prompt.ids) for prompt in encoded], batch_size):
+        batch = [encoded[index] for index in indices]
+        result = read_batch(loaded, batch, sites=asked_sites, positions=selectors, metrics=specs, bases=bases)
+        found += [(reading, np.array(indices)[reading.item]) for reading in result.readings]
+    return _melt(loaded, found, specs, len(encoded))
+
+
+def _encode(
+    model: LoadedModel, index: int, text: str | Sequence[int], max_tokens: int | None, bos: BosPolicy
+) -> Prompt:
+    """Encode one prompt, or say which one cannot be."""
+    try:
+        return encode(model, text, max_tokens=max_tokens, bos=bos)
+    except PromptError as error:
+        raise PromptError(f"prompt {index}: {error}") from error
+
+
+def _melt(
+    model: LoadedModel, found: Sequence[tuple[Reading, np.ndarray]], metrics: Sequence[MetricSpec], n_prompts: int
+) -> pd.DataFrame:
+    """One row per value, in the order of the prompts, the sites asked, the positions asked, tokens and metrics."""
+    names = [str(metric) for metric in metrics]
+    places = {place: rank for rank, place in enumerate(dict.fromkeys(_place(reading) for reading, _ in found))}
+    rank = np.concatenate([np.full(len(item), places[_place(reading)]) for reading, item in found])
+    item = np.concatenate([item for _, item in found])
+    token = np.concatenate([reading.token for reading, _ in found])
+    values = np.concatenate([reading.values for reading, _ in found])
+    n_undefined = np.concatenate([reading.n_undefined for reading, _ in found])
+    order = np.lexsort((token, rank, item))
+    rank, wide = rank[order], len(names)
+    sites, positions, units, layers, bases = zip(*places, strict=True)
+
+    def label(of_place: Sequence[str]) -> pd.Categorical:
+        categories = list(dict.fromkeys(of_place))
+        codes = np.array([categories.index(name) for name in of_place])
+        return pd.Categorical.from_codes(np.repeat(codes[rank], wide), categories)
+
+    return pd.DataFrame(
+        {
+            "run_id": pd.Categorical.from_codes(np.zeros(len(rank) * wide, dtype=np.int8), [model.fingerprint[:16]]),
+            "example_id": pd.Categorical.from_codes(np.repeat(item[order], wide), list(map(str, range(n_prompts)))),
+            "site": label(sites),
+            "layer": np.repeat(np.array(layers, dtype=np.int16)[rank], wide),
+            "unit": np.repeat(np.array(units, dtype=np.int32)[rank], wide),
+            "basis": label(bases),
+            "position": label(positions),
+            "token": np.repeat(token[order], wide).astype(np.int32),
+            "metric": pd.Categorical.from_codes(np.tile(np.arange(wide), len(rank)), names),
+            "value": values[order].reshape(-1),
+            "n_undefined": n_undefined[order].reshape(-1),
+        }
+    )
+
+
+def _place(reading: Reading) -> tuple[str, str, int, int, str]:
+    return reading.site.name, reading.position, reading.unit, reading.site.layer, reading.basis

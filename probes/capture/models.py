@@ -1,0 +1,234 @@
+"""A model that is ready to be looked into: its module, its tokenizer, its sites, and the facts that identify a run.
+
+The forward pass here does what is asked and no more: the model without its head, in inference mode, without a key-value
+cache, on right-padded ids under a mask. Logits are made afterwards, for the rows that need them and a few rows at a
+time, by the model's own head: the head's forward runs with the body's output put in its place, so soft caps, scales and
+biases of any family are the model's own and not retyped here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+from probes.capture.checkpoints import Checkpoint, fingerprint_object, open_checkpoint
+from probes.capture.facts import check_weights, context_length_of, dtype_of, pad_id_of
+from probes.capture.prompts import Batch, BosPolicy
+from probes.capture.sites import Site, SiteKind
+from probes.capture.taps import Taps, find_taps
+from probes.capture.watching import watching
+from probes.errors import InputError
+
+Output = Any  # transformers has one output class per family
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LoadedModel:
+    """A model with its sites found and its facts read. Make one with :func:`load_model`.
+
+    Attributes:
+        name: what the user called it.
+        module: the transformers model, in evaluation mode.
+        tokenizer: its tokenizer, or None: prompts are then token ids.
+        taps: where its sites are.
+        fingerprint: sha256 of weights, configuration and tokenizer.
+        revision: hub revision, ``""`` for a directory or an object.
+        dtype: of the weights; metrics are computed in float32 whatever it is.
+        device: where token ids go.
+        attention: name of the attention kernel.
+        d_model: width of the residual stream.
+        vocabulary: how many token ids it embeds.
+        context_length: longest prompt it reads, None if unbounded or unknown.
+        pad_id: what padding is filled with (and masked).
+    """
+
+    name: str
+    module: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase | None
+    taps: Taps
+    fingerprint: str
+    revision: str
+    dtype: torch.dtype
+    device: torch.device
+    attention: str
+    d_model: int
+    vocabulary: int
+    context_length: int | None
+    pad_id: int
+    _widths: dict[Site, int] = field(default_factory=dict[Site, int], repr=False)
+
+    @property
+    def n_layers(self) -> int:
+        """Number of blocks."""
+        return self.taps.n_layers
+
+    @property
+    def sites(self) -> Collection[Site]:
+        """Every site it has, in the order of a forward pass."""
+        return self.taps.points.keys()
+
+    @property
+    def lacks(self) -> Mapping[SiteKind, str]:
+        """Why it has no site of some kind."""
+        return self.taps.lacks
+
+    @property
+    def base(self) -> nn.Module:
+        """The model without its head."""
+        return self.module.base_model
+
+    @property
+    def is_causal(self) -> bool:
+        """Whether it predicts the next token, so that outcomes can be read from it."""
+        return type(self.module).__name__ in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values() and self.base is not self.module
+
+    def bos_policy(self, bos: BosPolicy = "auto") -> str:
+        """What a BOS policy comes to for this model: ``added`` or ``none``."""
+        if bos == "none" or self.tokenizer is None:
+            return "none"
+        bos_id = self.tokenizer.bos_token_id
+        own = [int(token) for token in self.tokenizer("", add_special_tokens=True)["input_ids"]]
+        return "added" if bos == "add" or (bos_id is not None and own[:1] == [bos_id]) else "none"
+
+    def run(self, batch: Batch) -> Output:
+        """Run the model without its head; hooks on its modules see every tensor.
+
+        Args:
+            batch: right-padded ids and their mask.
+
+        Returns:
+            The body's own output; ``last_hidden_state`` is ``(prompts, longest, d_model)``.
+        """
+        ids, mask = batch.ids.to(self.device), batch.mask.to(self.device)
+        arguments: dict[str, Any] = {"input_ids": ids, "attention_mask": mask, "use_cache": False}
+        if self.module.config.is_encoder_decoder:
+            # the decoder reads the same tokens, so that row t of either stack is about token t
+            arguments |= {"decoder_input_ids": ids, "decoder_attention_mask": mask}
+        with torch.inference_mode():
+            return self.base(**arguments)
+
+    def logits(self, output: Output, rows: Int[Tensor, " rows"]) -> Float[Tensor, "rows vocabulary"]:
+        """Next-token logits of some rows of a finished forward pass, by the model's own head.
+
+        Args:
+            output: what :meth:`run` returned.
+            rows: flat indices into ``(prompts * longest)``.
+
+        Returns:
+            Logits in float32.
+        """
+        hidden: Tensor = output.last_hidden_state
+        chosen = hidden.reshape(-1, hidden.shape[-1])[rows.to(hidden.device)].unsqueeze(0)
+        stand_in = type(output)(**{**output, "last_hidden_state": chosen})
+        ids = torch.zeros(chosen.shape[:2], dtype=torch.long, device=self.device)
+        with torch.inference_mode(), _replaced_forward(self.base, stand_in):
+            logits: Tensor = self.module(input_ids=ids, use_cache=False).logits
+        return logits[0].float()
+
+    def width(self, site: Site) -> int:
+        """Number of coordinates of one vector at a site (of one head for ``attn_z``), found by running one token once."""
+        if not self._widths:
+            seen: dict[Site, int] = {}
+
+            def look(place: Site, vectors: Tensor) -> None:
+                seen[place] = vectors.shape[-1] // max(self.taps.points[place].heads, 1)
+
+            ids = torch.zeros((1, 1), dtype=torch.long)
+            with watching(self.taps, tuple(self.sites), look):
+                self.run(Batch(ids, torch.ones_like(ids)))
+            self._widths.update(seen)
+        return self._widths[site]
+
+
+def load_model(
+    model: object,
+    *,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    device: str | torch.device = "cpu",
+    dtype: str | torch.dtype | None = None,
+    revision: str | None = None,
+    attention: str | None = None,
+) -> LoadedModel:
+    """Make a model ready to be looked into.
+
+    Args:
+        model: a local directory, a hub name, or a transformers model. An object is put into evaluation mode and
+            otherwise
+            taken as it is.
+        tokenizer: its tokenizer; read from the directory or the hub when not given.
+        device: where to put a model that is read from disk; ``auto`` spreads it over what there is.
+        dtype: of the weights; None: as stored.
+        revision: of a hub model.
+        attention: kernel, e.g. ``eager`` or ``sdpa``; None: the family's default.
+
+    Returns:
+        The loaded model.
+
+    Raises:
+        InputError: in one line, if there is no such model, its weights are incomplete or not there (meta device), its
+            tokenizer knows more tokens than it embeds, or it has no blocks that can be found.
+    """
+    if isinstance(model, LoadedModel):
+        return model
+    if isinstance(model, str):
+        source = open_checkpoint(
+            model, tokenizer=tokenizer, device=device, dtype=dtype_of(dtype), revision=revision, attention=attention
+        )
+    else:
+        source = _from_object(model, tokenizer)
+    module = source.module
+    check_weights(module, source.name)
+    config: Any = module.config.get_text_config(decoder=True)
+    embedding = cast("nn.Module", module.get_input_embeddings())
+    vocabulary = int(cast("Tensor", embedding.weight).shape[0])
+    if source.tokenizer is not None and len(source.tokenizer) > vocabulary:
+        raise InputError(
+            f"{source.name}: the tokenizer has {len(source.tokenizer)} tokens but the model embeds only {vocabulary}; "
+            "they do not belong together"
+        )
+    return LoadedModel(
+        name=source.name,
+        module=module.eval(),
+        tokenizer=source.tokenizer,
+        taps=find_taps(module.base_model, config),
+        fingerprint=source.fingerprint,
+        revision=source.revision,
+        dtype=module.dtype,
+        device=cast("Tensor", embedding.weight).device,
+        attention=str(getattr(module.config, "_attn_implementation", None) or "none"),
+        d_model=int(config.hidden_size),
+        vocabulary=vocabulary,
+        context_length=context_length_of(config),
+        pad_id=pad_id_of(source.tokenizer, config, vocabulary),
+    )
+
+
+def _from_object(model: object, tokenizer: PreTrainedTokenizerBase | None) -> Checkpoint:
+    """Take a model that is already in memory."""
+    module = getattr(model, "_orig_mod", model)  # torch.compile's wrapper hides the modules that hooks go on
+    if not isinstance(module, PreTrainedModel):
+        raise InputError(f"expected a directory, a hub name or a transformers model, not {type(model).__name__}")
+    check_weights(module, type(module).__name__)
+    name = module.name_or_path or type(module).__name__
+    return Checkpoint(name, module, tokenizer, fingerprint_object(module, tokenizer), "")
+
+
+@contextmanager
+def _replaced_forward(module: nn.Module, output: object) -> Iterator[None]:
+    """Let a module return a ready output instead of computing one, for as long as the context lasts."""
+    own = module.__dict__.get("forward")  # accelerate puts a forward of its own on the instance
+    module.forward = lambda *_args, **_kwargs: output  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        del module.__dict__["forward"]
+        if own is not None:
+            module.__dict__["forward"] = own

@@ -1,0 +1,165 @@
+"""What the model made of the prompt, read from the same forward pass as its states.
+
+Outcomes need logits, and the logits of a batch over a full vocabulary are larger than everything else in the pass
+together. So each outcome names the rows it needs; the union of them goes through the head a few rows at a time, each
+chunk is reduced to a handful of numbers per row, and outcomes are then means or conjunctions of those numbers.
+
+=========================== ================================================== =========== =============================
+name                        what                                               range       of
+=========================== ================================================== =========== =============================
+``nll``                     mean nats per target token, given the prompt        >= 0        the target
+``correct``                 1 if greedy decoding would give the target exactly  0 or 1      the target
+``margin``                  least logit lead of a target token over the best    real        the target
+                            other token (> 0 for all iff ``correct``)
+``next_token_entropy``      nats, of the prediction after the prompt            0 .. ln V   the last prompt token
+``mean_next_token_entropy`` the same, mean over the positions ``mean`` uses     0 .. ln V   the prompt
+=========================== ================================================== =========== =============================
+
+An outcome of the target is NaN for a prompt without one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64, Int64
+
+from probes.capture.models import LoadedModel
+from probes.capture.prompts import Prompt
+from probes.errors import InputError
+from sparsity.registry import Registry
+
+LOGITS_AT_A_TIME: Final = 1 << 23  # 32 MB in float32: 166 rows of GPT-2's vocabulary
+
+
+class RowStatistics(NamedTuple):
+    """What is kept of one row of logits.
+
+    Attributes:
+        nll: nats of the token that really follows; NaN where none does.
+        lead: logit of that token minus the best other one; NaN where none follows.
+        entropy: nats.
+    """
+
+    nll: Float64[np.ndarray, " rows"]
+    lead: Float64[np.ndarray, " rows"]
+    entropy: Float64[np.ndarray, " rows"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One outcome: which rows of logits it needs and what it makes of them.
+
+    Attributes:
+        name: as the ``outcomes`` table holds it.
+        rows: indices of one prompt whose next-token logits are needed; may be empty.
+        value: the outcome from the statistics of those rows; not asked when there are none.
+    """
+
+    name: str
+    rows: Callable[[Prompt], range]
+    value: Callable[[RowStatistics], float]
+
+
+def _target(prompt: Prompt) -> range:
+    """Rows that predict the target's tokens."""
+    return range(0) if prompt.target_start is None else range(prompt.target_start - 1, len(prompt.ids) - 1)
+
+
+OUTCOMES: Final[Registry[Outcome]] = Registry("outcome")
+for _outcome in (
+    Outcome("nll", _target, lambda rows: float(rows.nll.mean())),
+    Outcome("correct", _target, lambda rows: float((rows.lead > 0).all()) if np.isfinite(rows.lead).all() else np.nan),
+    Outcome("margin", _target, lambda rows: float(rows.lead.min())),
+    Outcome("next_token_entropy", lambda p: range(p.end - 1, p.end), lambda rows: float(rows.entropy.mean())),
+    Outcome("mean_next_token_entropy", lambda p: p.content, lambda rows: float(rows.entropy.mean())),
+):
+    OUTCOMES.add(_outcome.name, _outcome)
+
+DEFAULT_OUTCOMES: Final = ("nll", "next_token_entropy")
+
+
+def read_outcomes(
+    model: LoadedModel,
+    output: Any,
+    prompts: Sequence[Prompt],
+    outcomes: Sequence[str],
+) -> dict[str, Float64[np.ndarray, " prompts"]]:
+    """Read outcomes off a finished forward pass.
+
+    Args:
+        model: the model that ran.
+        output: what :meth:`LoadedModel.run` returned for the padded prompts.
+        prompts: the batch.
+        outcomes: names from :data:`OUTCOMES`.
+
+    Returns:
+        One value per prompt and outcome, NaN where a prompt has nothing to ask about.
+
+    Raises:
+        InputError: if the model does not predict the next token.
+        sparsity.registry.UnknownNameError: for an unknown outcome.
+    """
+    asked = [OUTCOMES[name] for name in outcomes]
+    if asked and not model.is_causal:
+        raise InputError(
+            f"{model.name} ({type(model.module).__name__}) has no next-token head, so it has no outcomes; use outcomes: []"
+        )
+    longest = max(len(prompt.ids) for prompt in prompts)
+    needed = [[outcome.rows(prompt) for prompt in prompts] for outcome in asked]
+    flat = sorted({item * longest + row for rows in needed for item, own in enumerate(rows) for row in own})
+    following = [_following(prompts[row // longest], row % longest) for row in flat]
+    table = _statistics(model, output, np.array(flat, dtype=np.int64), np.array(following, dtype=np.int64))
+    found: dict[str, Float64[np.ndarray, " prompts"]] = {}
+    for outcome, rows in zip(asked, needed, strict=True):
+        values = np.full(len(prompts), np.nan)
+        for item, own in enumerate(rows):
+            if own:
+                first = int(np.searchsorted(flat, item * longest + own.start))
+                there = slice(first, first + len(own))
+                values[item] = outcome.value(RowStatistics(*(column[there] for column in table)))
+        found[outcome.name] = values
+    return found
+
+
+def _following(prompt: Prompt, row: int) -> int:
+    """The token after a row, -1 where the ids end."""
+    return prompt.ids[row + 1] if row + 1 < len(prompt.ids) else -1
+
+
+def _statistics(
+    model: LoadedModel,
+    output: Any,
+    flat: Int64[np.ndarray, " rows"],
+    following: Int64[np.ndarray, " rows"],
+) -> RowStatistics:
+    """Send the needed rows through the head, a chunk at a time."""
+    at_a_time = max(1, LOGITS_AT_A_TIME // model.vocabulary)
+    parts = [
+        _reduce(
+            model.logits(output, torch.from_numpy(flat[start : start + at_a_time])),
+            torch.from_numpy(following[start : start + at_a_time]),
+        )
+        for start in range(0, len(flat), at_a_time)
+    ]
+    columns = torch.cat([*parts, torch.empty(3, 0, dtype=torch.float64)], dim=1).numpy()
+    return RowStatistics(*columns)
+
+
+def _reduce(logits: Float[torch.Tensor, "rows vocabulary"], following: torch.Tensor) -> Float[torch.Tensor, "3 rows"]:
+    """Statistics of a chunk of logits."""
+    following = following.to(logits.device)
+    log_p = logits.log_softmax(-1)
+    entropy = -(log_p.exp() * log_p).nan_to_num(nan=0.0, neginf=0.0).sum(-1)
+    entropy = torch.where(log_p.isnan().any(-1), torch.nan, entropy)
+    index = following.clamp(min=0).unsqueeze(-1)
+    nll = -log_p.gather(-1, index).squeeze(-1)
+    own = logits.gather(-1, index).squeeze(-1)
+    lead = own - logits.scatter(-1, index, -torch.inf).amax(-1)
+    ends = following < 0
+    statistics = torch.stack([nll.masked_fill(ends, torch.nan), lead.masked_fill(ends, torch.nan), entropy])
+    return statistics.double().cpu()

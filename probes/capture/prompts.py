@@ -1,0 +1,228 @@
+"""From text to the token ids that a model reads, with everything about the way that a table must remember.
+
+Two ways to a wrong number lie here: a beginning-of-sequence token that is missing or doubled, and a batch whose padding
+is seen. The first is a policy with a recorded outcome; the second is solved once, by padding on the right under an
+attention mask, which is exact on every architecture tried without position ids of our own (left padding is not).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from transformers import BatchEncoding, PreTrainedTokenizerBase
+
+from probes.errors import InputError
+
+BosPolicy = Literal["auto", "add", "none"]
+
+
+class PromptError(InputError):
+    """A prompt that cannot be read by this model: a failure of that item alone."""
+
+
+class Reader(Protocol):
+    """What encoding needs to know of a model."""
+
+    @property
+    def name(self) -> str:
+        """How messages call it."""
+        ...
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase | None:
+        """Its tokenizer, if it has one."""
+        ...
+
+    @property
+    def context_length(self) -> int | None:
+        """The longest prompt it can read, None if that is unknown or unbounded."""
+        ...
+
+    @property
+    def vocabulary(self) -> int:
+        """How many token ids it embeds."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One prompt as the model reads it.
+
+    Attributes:
+        ids: token ids: the prompt, then the target if there is one.
+        n_special: number of special tokens at the beginning (a BOS, say); positions ``mean`` and ``all`` skip index 0
+            iff
+            this is not zero.
+        truncated: whether the prompt was cut to ``max_tokens``.
+        char_starts: where each token begins in the text (target included); -1 for special tokens and where the
+            tokenizer
+            cannot say.
+        target_start: index of the first target token, None without a target.
+    """
+
+    ids: tuple[int, ...]
+    n_special: int
+    truncated: bool
+    char_starts: tuple[int, ...]
+    target_start: int | None
+
+    @property
+    def end(self) -> int:
+        """Number of prompt tokens, the target not counted."""
+        return len(self.ids) if self.target_start is None else self.target_start
+
+    @property
+    def content(self) -> range:
+        """Prompt positions without a leading special token: what ``mean`` and ``all`` are about."""
+        return range(min(self.n_special, 1), self.end)
+
+
+class _Pieces(NamedTuple):
+    ids: list[int]
+    starts: list[int]
+
+
+def encode(
+    model: Reader,
+    text: str | Sequence[int],
+    *,
+    target: str | None = None,
+    max_tokens: int | None = None,
+    bos: BosPolicy = "auto",
+) -> Prompt:
+    """Turn a text, or ids already at hand, into a prompt.
+
+    Args:
+        model: the model that is to read it.
+        text: the prompt; a sequence of token ids is taken as it is.
+        target: what should follow; one space is put between the two unless either brings white space of its own. It is
+            tokenised together with the prompt if that leaves the prompt's tokens as they are, else on its own.
+        max_tokens: cut the prompt to this many tokens (BOS included, target not); None: too long is an error.
+        bos: ``auto`` does what the tokenizer does; ``add`` makes sure that the prompt begins with its BOS; ``none``
+            adds no
+            special token at all. A BOS is never doubled, even if the text (a chat template's, say) brings one.
+
+    Returns:
+        The prompt.
+
+    Raises:
+        PromptError: if the prompt is empty, has unknown token ids, or is too long for the context.
+        InputError: if there is text but no tokenizer, or ``max_tokens`` is not positive.
+    """
+    if max_tokens is not None and max_tokens < 1:
+        raise InputError(f"max_tokens must be at least 1, not {max_tokens}")
+    prompt = _pieces_of_text(model, text, bos) if isinstance(text, str) else _Pieces(list(text), [-1] * len(text))
+    special = _special_ids(model.tokenizer)
+    n_special = next((i for i, token in enumerate(prompt.ids) if token not in special), len(prompt.ids))
+    if all(token in special for token in prompt.ids):
+        raise PromptError("empty prompt: it holds no token besides special ones")
+    wrong = next((token for token in prompt.ids if not 0 <= token < model.vocabulary), None)
+    if wrong is not None:
+        raise PromptError(f"token id {wrong} is outside the vocabulary of {model.name} (0..{model.vocabulary - 1})")
+    following = _Pieces([], []) if target is None else _following(model, text, target, prompt)
+    truncated = max_tokens is not None and len(prompt.ids) > max_tokens
+    if truncated:
+        prompt = _Pieces(prompt.ids[:max_tokens], prompt.starts[:max_tokens])
+    ids, starts = prompt.ids + following.ids, prompt.starts + following.starts
+    if model.context_length is not None and len(ids) > model.context_length:
+        raise PromptError(
+            f"{len(ids)} tokens, but {model.name} reads at most {model.context_length}; set max_tokens to cut prompts"
+        )
+    return Prompt(
+        ids=tuple(ids),
+        n_special=min(n_special, len(prompt.ids)),
+        truncated=truncated,
+        char_starts=tuple(starts),
+        target_start=len(prompt.ids) if following.ids else None,
+    )
+
+
+class Batch(NamedTuple):
+    """Prompts side by side, padded on the right.
+
+    Attributes:
+        ids: token ids, ``(prompts, longest)``.
+        mask: 1 where there is a token and 0 where there is padding.
+    """
+
+    ids: Int[Tensor, "prompts longest"]
+    mask: Int[Tensor, "prompts longest"]
+
+
+def pad(prompts: Sequence[Prompt], pad_id: int) -> Batch:
+    """Lay prompts of different lengths into one rectangle."""
+    lengths = np.array([len(prompt.ids) for prompt in prompts])
+    mask = np.arange(lengths.max()) < lengths[:, None]
+    ids = np.full(mask.shape, pad_id, dtype=np.int64)
+    ids[mask] = np.concatenate([prompt.ids for prompt in prompts])
+    return Batch(torch.from_numpy(ids), torch.from_numpy(mask.astype(np.int64)))
+
+
+def _pieces_of_text(model: Reader, text: str, bos: BosPolicy) -> _Pieces:
+    """Tokenise a prompt under a BOS policy."""
+    tokenizer = _tokenizer_of(model)
+    bos_id = tokenizer.bos_token_id
+    if bos == "add" and not isinstance(bos_id, int):
+        raise InputError(f"bos: add, but the tokenizer of {model.name} has no beginning-of-sequence token; use auto")
+    ids, starts = _tokenise(tokenizer, text, special=bos != "none")
+    if isinstance(bos_id, int) and ids[:2] == [bos_id, bos_id]:
+        return _Pieces(ids[1:], starts[1:])
+    if isinstance(bos_id, int) and bos == "add" and ids[:1] != [bos_id]:
+        return _Pieces([bos_id, *ids], [-1, *starts])
+    return _Pieces(ids, starts)
+
+
+def _following(model: Reader, text: str | Sequence[int], target: str, prompt: _Pieces) -> _Pieces:
+    """Tokens of the target, as they follow this prompt."""
+    tokenizer = _tokenizer_of(model)
+    if isinstance(text, str):
+        gap = "" if text[-1:].isspace() or target[:1].isspace() else " "
+        joined = _tokenise(tokenizer, f"{text}{gap}{target}", special=False)
+        plain = _tokenise(tokenizer, text, special=False)
+        n = len(plain.ids)
+        if joined.ids[:n] == plain.ids and len(joined.ids) > n:
+            return _Pieces(joined.ids[n:], joined.starts[n:])
+        alone = _tokenise(tokenizer, f"{gap}{target}", special=False)
+        starts = [start if start < 0 else start + len(text) for start in alone.starts]
+    else:
+        alone = _tokenise(tokenizer, target, special=False)
+        starts = [-1] * len(alone.ids)
+    if not alone.ids:
+        raise PromptError(f"empty target after a prompt of {len(prompt.ids)} tokens: it holds no token")
+    return _Pieces(alone.ids, starts)
+
+
+def _tokenise(tokenizer: PreTrainedTokenizerBase, text: str, *, special: bool) -> _Pieces:
+    """Ids and character offsets of one text."""
+    fast = tokenizer.is_fast
+    encoded: BatchEncoding = tokenizer(
+        text, add_special_tokens=special, return_offsets_mapping=fast, return_attention_mask=False, verbose=False
+    )
+    ids = [int(token) for token in encoded["input_ids"]]
+    if not fast:
+        return _Pieces(ids, [-1] * len(ids))
+    offsets: list[tuple[int, int]] = encoded["offset_mapping"]
+    return _Pieces(ids, [start if end > start else -1 for start, end in offsets])
+
+
+def _special_ids(tokenizer: PreTrainedTokenizerBase | None) -> frozenset[int]:
+    """Ids that frame a text. Unknown and padding tokens are not among them: they stand for words, or never reach us."""
+    if tokenizer is None:
+        return frozenset()
+    fillers = {tokenizer.unk_token_id, tokenizer.pad_token_id}
+    frames = {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.cls_token_id, tokenizer.sep_token_id}
+    ids = (set(tokenizer.all_special_ids) - fillers) | frames
+    return frozenset(token for token in ids if isinstance(token, int))
+
+
+def _tokenizer_of(model: Reader) -> PreTrainedTokenizerBase:
+    """The tokenizer, or a plain sentence about there being none."""
+    if model.tokenizer is None:
+        raise InputError(f"{model.name} came without a tokenizer: hand one in (tokenizer=...) or pass token ids")
+    return model.tokenizer

@@ -1,0 +1,182 @@
+"""Metrics computed inside the hook: what a forward pass leaves behind is a few floats per asked vector.
+
+Rows are chosen first (by position and mask, so padding never reaches a metric), raised to float32 a thousand at a time
+(the sort then stays in cache, and memory grows by a few megabytes instead of by the stored states), and reduced at
+once. On a GPU the reduced values stay there until the pass ends: hooks never wait for the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int32, Int64
+from torch import Tensor
+
+from probes.capture.positions import Selector
+from probes.capture.prompts import Prompt
+from probes.capture.sites import Site
+from probes.capture.taps import Taps
+from sparsity import MetricSpec, profile
+
+ROWS_AT_A_TIME: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """The coordinates in which vectors are measured.
+
+    Attributes:
+        name: as the ``basis`` column holds it.
+        transform: from a site and float32 vectors ``(rows, width)`` to vectors ``(rows, any)`` in the new coordinates,
+            e.g.
+            a sparse autoencoder's encoder; None leaves them as they are.
+    """
+
+    name: str
+    transform: Callable[[Site, Tensor], Tensor] | None = None
+
+
+RAW: Final = Basis("raw")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reading:
+    """Metric values of one batch at one place.
+
+    Attributes:
+        site: where in the network.
+        position: which tokens, by the selector's name.
+        unit: head index, -1 for the whole vector.
+        basis: coordinates.
+        item: index into the prompts of the batch.
+        token: index in the prompt's ids, -1 for a mean.
+        values: one column per metric, in the order asked.
+        n_undefined: vectors behind each value for which the metric is undefined; a mean leaves them out, and is itself
+            NaN
+            (and counted once) where no vector is left.
+    """
+
+    site: Site
+    position: str
+    unit: int
+    basis: str
+    item: Int32[np.ndarray, " rows"]
+    token: Int32[np.ndarray, " rows"]
+    values: Float32[np.ndarray, "rows metrics"]
+    n_undefined: Int32[np.ndarray, "rows metrics"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picks:
+    """The tokens that a batch is asked about, all positions together.
+
+    Attributes:
+        rows: flat indices into ``(prompts * longest)``, ascending, each once.
+        own: per selector, the item and token of each picked vector and its place in ``rows``.
+    """
+
+    rows: Int64[np.ndarray, " rows"]
+    own: tuple[tuple[Selector, Int32[np.ndarray, " n"], Int32[np.ndarray, " n"], Int64[np.ndarray, " n"]], ...]
+
+    @classmethod
+    def of(cls, prompts: Sequence[Prompt], positions: Sequence[Selector]) -> Picks:
+        """Pick the tokens of every prompt under every selector."""
+        longest = max(len(prompt.ids) for prompt in prompts)
+        picked: list[tuple[Selector, Any, Any]] = []
+        for selector in positions:
+            tokens = [np.asarray(selector.pick(prompt), dtype=np.int32) for prompt in prompts]
+            item = np.repeat(np.arange(len(prompts), dtype=np.int32), [len(own) for own in tokens])
+            picked.append((selector, item, np.concatenate(tokens)))
+        flat = [item.astype(np.int64) * longest + token for _, item, token in picked]
+        rows = np.unique(np.concatenate(flat))
+        own = zip(picked, flat, strict=True)
+        return cls(rows, tuple((s, item, token, np.searchsorted(rows, at)) for (s, item, token), at in own))
+
+
+class Profiler:
+    """Reduces the vectors that hooks show; the state of one forward pass."""
+
+    def __init__(
+        self, taps: Taps, picks: Picks, metrics: Sequence[MetricSpec], bases: Sequence[Basis], prompts: int
+    ) -> None:
+        self._taps = taps
+        self._picks = picks
+        self._metrics = tuple(metrics)
+        self._bases = tuple(bases)
+        self._prompts = prompts
+        self._rows: dict[torch.device, Tensor] = {}
+        self._parts: dict[tuple[Site, Basis], list[Any]] = {}
+
+    def look(self, site: Site, vectors: Tensor) -> None:
+        """Reduce the picked vectors of one site; called inside the forward pass."""
+        rows = self._rows.get(vectors.device)
+        if rows is None:
+            rows = self._rows[vectors.device] = torch.from_numpy(self._picks.rows).to(vectors.device)
+        heads = self._taps.points[site].heads
+        for start in range(0, len(rows), ROWS_AT_A_TIME):
+            chunk = vectors.index_select(0, rows[start : start + ROWS_AT_A_TIME]).float()
+            if heads:
+                chunk = chunk.reshape(len(chunk) * heads, -1)
+            for basis in self._bases:
+                there = chunk if basis.transform is None else basis.transform(site, chunk)
+                values = self._profile(there)
+                self._parts.setdefault((site, basis), []).append(values.reshape(-1, max(heads, 1), len(self._metrics)))
+
+    def _profile(self, vectors: Tensor) -> Any:
+        """Values ``(vectors, metrics)`` of one chunk, on the device of the chunk."""
+        if vectors.device.type != "cpu":
+            found = profile(vectors, metrics=self._metrics)
+            return torch.stack([torch.as_tensor(found[str(metric)]) for metric in self._metrics], dim=-1).float()
+        found = profile(vectors.detach().numpy(), metrics=self._metrics, threads=torch.get_num_threads())
+        return np.stack([np.asarray(found[str(metric)], dtype=np.float32) for metric in self._metrics], axis=-1)
+
+    def readings(self) -> tuple[Reading, ...]:
+        """Everything reduced, once the pass is over."""
+        found: list[Reading] = []
+        for (site, basis), parts in self._parts.items():
+            table = _table(parts)
+            for selector, item, token, at in self._picks.own:
+                for head in range(table.shape[1]):
+                    unit = head if self._taps.points[site].heads else -1
+                    values = table[at, head]
+                    place = (site, selector.name, unit, basis.name)
+                    if selector.each:
+                        found.append(Reading(*place, item, token, values, np.isnan(values).astype(np.int32)))
+                    else:
+                        found.append(Reading(*place, *_means(values, item, self._prompts)))
+        return tuple(found)
+
+
+def _table(parts: list[Any]) -> Float32[np.ndarray, "rows units metrics"]:
+    """Chunks of one site put together and brought to the host."""
+    if isinstance(parts[0], Tensor):
+        return torch.cat(parts).cpu().numpy()
+    return np.concatenate(parts)
+
+
+def _means(
+    values: Float32[np.ndarray, "n metrics"], item: Int32[np.ndarray, " n"], prompts: int
+) -> tuple[
+    Int32[np.ndarray, " prompts"],
+    Int32[np.ndarray, " prompts"],
+    Float32[np.ndarray, "prompts metrics"],
+    Int32[np.ndarray, "prompts metrics"],
+]:
+    """Mean of the defined values of each prompt, and how many were left out."""
+    defined = ~np.isnan(values)
+    total, count, picked = (np.zeros((prompts, values.shape[1])) for _ in range(3))
+    np.add.at(total, item, np.where(defined, values, 0).astype(np.float64))
+    np.add.at(count, item, defined)
+    np.add.at(picked, item, 1)
+    means = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+    undefined = np.where(picked > 0, picked - count, 1)
+    return (
+        np.arange(prompts, dtype=np.int32),
+        np.full(prompts, -1, dtype=np.int32),
+        means.astype(np.float32),
+        undefined.astype(np.int32),
+    )
