@@ -1,0 +1,89 @@
+"""The same formulas on the device where a tensor lives.
+
+Problem: states on a GPU must not cross to the CPU to be measured, and torch must not be imported by those who do not
+use it. Idea: a block of vectors whose shared quantities are torch operations; the formulas above it do not change.
+Nothing here synchronises with the host, so measuring inside a hook only queues work.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+from numpy.typing import NDArray
+
+from sparsity.arrays import Array, Block, Column, Rows
+from sparsity.evaluation import Job, defined
+from sparsity.vectors import Vectors
+
+# A block of 2^26 numbers needs about 1 GB for its order, squares and logarithms.
+DEVICE_NUMBERS = 1 << 26
+
+
+class DeviceVectors(Vectors):
+    """The rows of a torch tensor on any device, with the shared quantities of :class:`~sparsity.vectors.Vectors`."""
+
+    def __init__(self, rows: Any) -> None:  # noqa: ANN401 -- a torch tensor, whose type is out of reach here
+        torch: Any = sys.modules["torch"]
+        self.fn = torch
+        self.rows = rows if rows.dtype == torch.float64 else rows.to(_working(torch, rows))
+        self.width = int(rows.shape[-1])
+        magnitudes = self.rows.abs()
+        peak = magnitudes.amax(dim=-1)
+        self.finite = torch.isfinite(peak)
+        self.zero = peak == 0
+        exponent = torch.frexp(torch.where(self.finite, peak, 1.0))[1]
+        self.size = torch.ldexp(torch.ones_like(exponent, dtype=torch.float64), exponent)
+        self.peak = peak.double()
+        extreme = exponent.abs() >= (1022 if self.rows.dtype == torch.float64 else 126)
+        half = torch.where(extreme, exponent // 2, 0)
+        one = torch.ones((), dtype=self.rows.dtype, device=self.rows.device)
+        self.magnitudes = magnitudes * torch.ldexp(one, half - exponent)[:, None] * torch.ldexp(one, -half)[:, None]
+        self._kept = {}
+
+    @property
+    def ranked(self) -> Block:
+        """The magnitudes in ascending order: the one sort of the block."""
+        return self.once(("ranked",), lambda: self.magnitudes.sort(dim=-1).values)
+
+    @property
+    def wide(self) -> Block:
+        """The magnitudes as they came, in float64."""
+        return self.once(("wide",), lambda: self.rows.double().abs())
+
+    @property
+    def logarithms(self) -> Block:
+        """The natural logarithms of the magnitudes; a zero counts as the smallest normal number."""
+        tiny = self.fn.finfo(self.magnitudes.dtype).tiny
+        return self.once(("logarithms",), lambda: self.magnitudes.clamp(min=tiny).log())
+
+    def double(self, values: Column | Block) -> Column | Block:
+        """Widen to float64."""
+        return values.double()
+
+    def row(self, make: Callable[[int, str], NDArray[Any]]) -> Block:
+        """A constant vector of this width and precision, on this device."""
+        values = make(self.width, "d" if self.magnitudes.dtype == self.fn.float64 else "f")
+        return self.fn.tensor(values, device=self.magnitudes.device)
+
+    def dot(self, left: Block, right: Block) -> Column:
+        """Row-wise inner products: products in the working precision, sums in float64."""
+        return (left * right).sum(dim=-1, dtype=self.fn.float64)
+
+
+def evaluate_on_device(batch: Rows, jobs: Sequence[Job]) -> list[Array]:
+    """Apply every job to a batch on its own device; see :func:`sparsity.evaluation.evaluate`."""
+    torch: Any = sys.modules["torch"]
+    rows = cast("Any", batch.rows)
+    with torch.no_grad():
+        step = max(1, DEVICE_NUMBERS // batch.width)
+        pieces: list[list[Any]] = []
+        for start in range(0, rows.shape[0], step):
+            vectors = DeviceVectors(rows[start : start + step])
+            pieces.append([defined(vectors, job) for job in jobs])
+        if not pieces:
+            return [torch.zeros(batch.shape, dtype=torch.float64, device=rows.device) for _ in jobs]
+        return [torch.cat(column).reshape(batch.shape) for column in zip(*pieces, strict=True)]
+
+
+def _working(torch: Any, rows: Any) -> Any:  # noqa: ANN401 -- torch and its tensors, whose types are out of reach here
+    return torch.float32 if rows.is_floating_point() else torch.float64

@@ -1,0 +1,79 @@
+"""A registry: one kind of thing, by name, filled by decorators and never changed afterwards.
+
+Problem: a toolkit that grows by one file per measure, suite or analysis needs a way to find them by the names people
+type, without a central list that everybody edits. Idea: an insert-only mapping that refuses a name twice, answers a
+wrong name with the nearest right ones, and imports the modules of a package in sorted order when told to. Non-goal:
+configuration; a registry holds what was written in the source, nothing that depends on the machine or the moment.
+"""
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Iterator, Mapping
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class UnknownNameError(KeyError):
+    """A name that is not registered; ``str()`` is one plain sentence that suggests the nearest names.
+
+    >>> str(UnknownNameError("metric", "ginni", ["gini", "hoyer"]))
+    "no metric is called 'ginni'; did you mean 'gini'?"
+    """
+
+    def __init__(self, kind: str, name: str, known: list[str]) -> None:
+        self.kind, self.name, self.known = kind, name, known
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+        hint = (
+            f"did you mean {' or '.join(map(repr, near))}?" if near else f"known: {', '.join(sorted(known)) or 'none'}"
+        )
+        self.sentence = f"no {kind} is called {name!r}; {hint}"
+        super().__init__(self.sentence)
+
+    def __str__(self) -> str:
+        return self.sentence
+
+    def __reduce__(self) -> tuple[type["UnknownNameError"], tuple[str, str, list[str]]]:
+        # KeyError pickles its one message; without this the error dies on its way out of a worker process.
+        return type(self), (self.kind, self.name, self.known)
+
+
+class Registry(Mapping[str, T], Generic[T]):
+    """An insert-only mapping from names to things of one kind.
+
+    >>> colours: Registry[str] = Registry("colour")
+    >>> colours.add("red", "#f00")
+    '#f00'
+    >>> colours["red"], list(colours)
+    ('#f00', ['red'])
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._entries: dict[str, T] = {}
+
+    def add(self, name: str, value: T) -> T:
+        """Register ``value`` and hand it back; a second value under one name raises ``ValueError``."""
+        if name in self._entries:
+            raise ValueError(f"the {self.kind} {name!r} is registered already; one name has one definition")
+        self._entries[name] = value
+        return value
+
+    def load(self, package: str) -> None:
+        """Import every module of ``package`` in sorted order, so that its decorators run."""
+        module = importlib.import_module(package)
+        for found in sorted(entry.name for entry in pkgutil.iter_modules(module.__path__)):
+            importlib.import_module(f"{package}.{found}")
+
+    def __getitem__(self, name: str) -> T:
+        try:
+            return self._entries[name]
+        except KeyError:
+            raise UnknownNameError(self.kind, name, list(self._entries)) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)

@@ -1,0 +1,70 @@
+"""How large a vector is: measures of size, never called sparsity.
+
+They stand here because a change of norm is the first thing to rule out when a measure of sparsity moves, and because
+the seed paper's first "sparsity" was an L1 norm. They have no direction (``sparser`` is None) and are 0 for a zero
+vector. A value that exceeds float64 is infinite.
+"""
+
+from math import inf
+
+from sparsity.arrays import Column
+from sparsity.records import metric
+from sparsity.vectors import Vectors
+
+
+@metric(
+    version=1,
+    sparser=None,
+    bounds=lambda _d, _p: (0.0, inf),
+    carrier="magnitude",
+    scale="equivariant",
+    at_zero=0.0,
+    axioms={"magnitude": "wnynnw", "energy": "nnynnw"},
+    comparable=False,
+    source="textbook",
+    equation="sum a",
+    min_width=1,
+)
+def l1_norm(v: Vectors, /) -> Column:
+    r"""Sum of the magnitudes: 0 for a zero vector, without upper bound.
+
+    .. math:: \|x\|_1 = \sum_i |x_i|
+
+    In the unit of x; a size, not a sparsity: doubling the vector doubles it. It grows with the width.
+
+    NaN where the vector is not finite; ``ValueError`` if there are no coordinates.
+
+    >>> import numpy as np
+    >>> l1_norm(np.array([3.0, -4.0]))
+    np.float64(7.0)
+    """
+    return v.sum(1) * v.size
+
+
+@metric(
+    version=1,
+    sparser=None,
+    bounds=lambda _d, _p: (0.0, inf),
+    carrier="energy",
+    scale="equivariant",
+    at_zero=0.0,
+    axioms={"magnitude": "nnynnw", "energy": "wnynnw"},
+    comparable=False,
+    source="textbook",
+    equation="sqrt(sum a^2)",
+    min_width=1,
+)
+def l2_norm(v: Vectors, /) -> Column:
+    r"""Euclidean length: 0 for a zero vector, without upper bound.
+
+    .. math:: \|x\|_2 = \Big(\sum_i x_i^2\Big)^{1/2}
+
+    In the unit of x; a size, not a sparsity. It grows with the square root of the width.
+
+    NaN where the vector is not finite; ``ValueError`` if there are no coordinates.
+
+    >>> import numpy as np
+    >>> l2_norm(np.array([3.0, -4.0]))
+    np.float64(5.0)
+    """
+    return v.sum(2) ** 0.5 * v.size

@@ -1,0 +1,36 @@
+"""One pass and the single functions are the same computation."""
+
+import numpy as np
+import pytest
+
+import sparsity
+
+
+def test_profile_equals_the_single_functions_to_the_last_bit():
+    x = np.random.default_rng(0).standard_normal((3, 700, 96), dtype=np.float32)
+    together = sparsity.profile(x)
+    assert list(together) == [str(spec) for spec in sparsity.DEFAULT_METRICS]
+    for spec in sparsity.DEFAULT_METRICS:
+        alone = spec.record.function(x, **spec.keywords)
+        assert alone.shape == (3, 700)
+        np.testing.assert_array_equal(together[str(spec)], alone)
+
+
+def test_threads_change_no_bit():
+    x = np.random.default_rng(1).standard_normal((3000, 256), dtype=np.float32)
+    one, four = sparsity.profile(x, threads=1), sparsity.profile(x, threads=4)
+    for name, values in one.items():
+        np.testing.assert_array_equal(values, four[name])
+
+
+def test_a_row_does_not_depend_on_its_neighbours():
+    x = np.random.default_rng(2).standard_normal((1500, 200), dtype=np.float32)
+    whole = sparsity.profile(x)
+    for index in (0, 655, 1499):
+        for name, value in sparsity.profile(x[index]).items():
+            assert whole[name][index] == value
+
+
+@pytest.mark.parametrize(("d", "expected"), [(64, 0.2274), (128, 0.2200)])
+def test_finite_width_null_of_hoyer(d: int, expected: float):
+    assert sparsity.nulls.gaussian("hoyer", d).mean == pytest.approx(expected, abs=5e-5)
