@@ -1,4 +1,4 @@
-"""What the model shows: true hidden states of any architecture, reduced to a few numbers while the forward pass runs."""
+"""What the model shows: hidden states of any architecture, reduced to a few numbers while the forward pass runs."""
 
 from probes.capture.collect import BatchReadings as BatchReadings
 from probes.capture.collect import Reading as Reading

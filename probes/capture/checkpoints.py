@@ -12,17 +12,17 @@ import difflib
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import torch
 import transformers
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from huggingface_hub import HfApi
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.utils import cached_file
+from transformers.utils import hub
 from transformers.utils import logging as transformers_logging
 
 from probes.errors import InputError
@@ -36,6 +36,7 @@ TOKENIZER_FILES: Final = (
     "vocab.txt",
 )
 IDENTITY: Final = ("*.safetensors", "config.json", *TOKENIZER_FILES, "merges.txt")
+HUB_SECONDS: Final = 10.0
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _UNREADABLE: Final = (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError)
 
@@ -67,7 +68,7 @@ def open_checkpoint(
     directory = _directory(name, revision)
     with _quiet():
         try:
-            config: Any = AutoConfig.from_pretrained(directory)
+            config = cast("Any", AutoConfig.from_pretrained(directory))
             architecture = next(iter(config.architectures or ()), "")
             loader: Any = getattr(transformers, architecture, AutoModelForCausalLM)
             module, info = loader.from_pretrained(
@@ -80,7 +81,7 @@ def open_checkpoint(
                 output_loading_info=True,
             )
             if tokenizer is None and any((directory / file).exists() for file in TOKENIZER_FILES):
-                tokenizer = AutoTokenizer.from_pretrained(directory)
+                tokenizer = cast("PreTrainedTokenizerBase", AutoTokenizer.from_pretrained(directory))
         except _UNREADABLE as error:
             raise InputError(f"model {name!r} cannot be read: {_first_line(error)}") from error
     if info["missing_keys"]:
@@ -131,14 +132,23 @@ def _directory(name: str, revision: str | None) -> Path:
         raise InputError(f"no model directory {name!r}{_nearest(local)}")
     with _quiet():
         try:
-            found = cached_file(name, "config.json", revision=revision or "main")
-        except (OSError, HfHubHTTPError, HFValidationError, ValueError) as error:
-            hint = _nearest(local)
+            found = hub.cached_file(name, "config.json", revision=revision or "main", local_files_only=True)
+        except (OSError, ValueError):  # not in the cache, or not a name that the hub could have
+            found = None
+        try:
+            if found is None and not hub.is_offline_mode():
+                HfApi().model_info(
+                    name, revision=revision, timeout=HUB_SECONDS
+                )  # fails at once; downloads retry for long
+                found = hub.cached_file(name, "config.json", revision=revision or "main")
+        except Exception as error:
             raise InputError(
-                f"model {name!r} is neither a local directory nor to be had from the hub{hint}: {_first_line(error)}"
+                f"model {name!r} is no local directory{_nearest(local)} and not to be had from the hub: {_first_line(error)}"
             ) from error
     if found is None:
-        raise InputError(f"model {name!r} is neither a local directory nor to be had from the hub{_nearest(local)}")
+        raise InputError(
+            f"model {name!r} is no local directory{_nearest(local)} and not in the hub's cache, and HF_HUB_OFFLINE is set"
+        )
     return Path(found).parent
 
 
@@ -154,7 +164,7 @@ def _nearest(path: Path) -> str:
 def _move(module: PreTrainedModel, name: str, device: str | torch.device) -> PreTrainedModel:
     """Put a model on a device that may not be there or may be full."""
     try:
-        return module.to(torch.device(device))
+        return cast("Any", module).to(torch.device(device))
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"model {name!r} cannot be put on {str(device)!r}: {_first_line(error)}") from error
 
@@ -166,8 +176,8 @@ def _first_line(error: BaseException) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers' progress bars and advice off stderr while it reads: whatever matters is checked and raised here."""
+def _quiet() -> Generator[None]:
+    """Keep progress bars and advice off stderr while transformers reads: what matters is checked and raised here."""
     verbosity, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()

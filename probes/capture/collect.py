@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from jaxtyping import Float64
+from pandas.api.extensions import ExtensionArray
 
 from probes.capture.batches import BatchSize, plan_batches
 from probes.capture.models import LoadedModel, load_model
@@ -147,26 +148,31 @@ def _melt(
     rank, wide = rank[order], len(names)
     sites, positions, units, layers, bases = zip(*places, strict=True)
 
-    def label(of_place: Sequence[str]) -> pd.Categorical:
+    def label(of_place: Sequence[str]) -> ExtensionArray:
         categories = list(dict.fromkeys(of_place))
         codes = np.array([categories.index(name) for name in of_place])
-        return pd.Categorical.from_codes(np.repeat(codes[rank], wide), categories)
+        return _named(np.repeat(codes[rank], wide), categories)
 
     return pd.DataFrame(
         {
-            "run_id": pd.Categorical.from_codes(np.zeros(len(rank) * wide, dtype=np.int8), [model.fingerprint[:16]]),
-            "example_id": pd.Categorical.from_codes(np.repeat(item[order], wide), list(map(str, range(n_prompts)))),
+            "run_id": _named(np.zeros(len(rank) * wide, dtype=np.int8), [model.fingerprint[:16]]),
+            "example_id": _named(np.repeat(item[order], wide), [str(index) for index in range(n_prompts)]),
             "site": label(sites),
             "layer": np.repeat(np.array(layers, dtype=np.int16)[rank], wide),
             "unit": np.repeat(np.array(units, dtype=np.int32)[rank], wide),
             "basis": label(bases),
             "position": label(positions),
             "token": np.repeat(token[order], wide).astype(np.int32),
-            "metric": pd.Categorical.from_codes(np.tile(np.arange(wide), len(rank)), names),
+            "metric": _named(np.tile(np.arange(wide), len(rank)), names),
             "value": values[order].reshape(-1),
             "n_undefined": n_undefined[order].reshape(-1),
         }
     )
+
+
+def _named(codes: np.ndarray, names: list[str]) -> ExtensionArray:
+    """A column of repeated names."""
+    return pd.Categorical.from_codes(codes, categories=pd.Index(names))
 
 
 def _place(reading: Reading) -> tuple[str, str, int, int, str]:

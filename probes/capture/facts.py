@@ -7,6 +7,7 @@ from typing import Final
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from probes.capture.prompts import special_id
 from probes.capture.taps.table import Config
 from probes.errors import InputError
 
@@ -32,7 +33,7 @@ def context_length_of(config: Config) -> int | None:
 
 def pad_id_of(tokenizer: PreTrainedTokenizerBase | None, config: Config, vocabulary: int) -> int:
     """What to fill padding with: the tokenizer's pad token, else the configured one, else 0. It is masked anyway."""
-    asked = (None if tokenizer is None else tokenizer.pad_token_id, getattr(config, "pad_token_id", None))
+    asked = (None if tokenizer is None else special_id(tokenizer, "pad"), getattr(config, "pad_token_id", None))
     return next((pad for pad in asked if isinstance(pad, int) and 0 <= pad < vocabulary), 0)
 
 

@@ -8,7 +8,7 @@ biases of any family are the model's own and not retyped here.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -21,7 +21,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 from probes.capture.checkpoints import Checkpoint, fingerprint_object, open_checkpoint
 from probes.capture.facts import check_weights, context_length_of, dtype_of, pad_id_of
-from probes.capture.prompts import Batch, BosPolicy
+from probes.capture.prompts import Batch, BosPolicy, special_id
 from probes.capture.sites import Site, SiteKind
 from probes.capture.taps import Taps, find_taps
 from probes.capture.watching import watching
@@ -94,7 +94,7 @@ class LoadedModel:
         """What a BOS policy comes to for this model: ``added`` or ``none``."""
         if bos == "none" or self.tokenizer is None:
             return "none"
-        bos_id = self.tokenizer.bos_token_id
+        bos_id = special_id(self.tokenizer, "bos")
         own = [int(token) for token in self.tokenizer("", add_special_tokens=True)["input_ids"]]
         return "added" if bos == "add" or (bos_id is not None and own[:1] == [bos_id]) else "none"
 
@@ -134,7 +134,7 @@ class LoadedModel:
         return logits[0].float()
 
     def width(self, site: Site) -> int:
-        """Number of coordinates of one vector at a site (of one head for ``attn_z``), found by running one token once."""
+        """Number of coordinates of a vector at a site (one head's for ``attn_z``), found by running one token once."""
         if not self._widths:
             seen: dict[Site, int] = {}
 
@@ -187,7 +187,7 @@ def load_model(
     module = source.module
     check_weights(module, source.name)
     config: Any = module.config.get_text_config(decoder=True)
-    embedding = cast("nn.Module", module.get_input_embeddings())
+    embedding = module.get_input_embeddings()
     vocabulary = int(cast("Tensor", embedding.weight).shape[0])
     if source.tokenizer is not None and len(source.tokenizer) > vocabulary:
         raise InputError(
@@ -222,7 +222,7 @@ def _from_object(model: object, tokenizer: PreTrainedTokenizerBase | None) -> Ch
 
 
 @contextmanager
-def _replaced_forward(module: nn.Module, output: object) -> Iterator[None]:
+def _replaced_forward(module: nn.Module, output: object) -> Generator[None]:
     """Let a module return a ready output instead of computing one, for as long as the context lasts."""
     own = module.__dict__.get("forward")  # accelerate puts a forward of its own on the instance
     module.forward = lambda *_args, **_kwargs: output  # type: ignore[method-assign]

@@ -22,13 +22,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float64, Int64
 
-from probes.capture.models import LoadedModel
+from probes.capture.models import LoadedModel, Output
 from probes.capture.prompts import Prompt
 from probes.errors import InputError
 from sparsity.registry import Registry
@@ -85,7 +85,7 @@ DEFAULT_OUTCOMES: Final = ("nll", "next_token_entropy")
 
 def read_outcomes(
     model: LoadedModel,
-    output: Any,
+    output: Output,
     prompts: Sequence[Prompt],
     outcomes: Sequence[str],
 ) -> dict[str, Float64[np.ndarray, " prompts"]]:
@@ -107,7 +107,8 @@ def read_outcomes(
     asked = [OUTCOMES[name] for name in outcomes]
     if asked and not model.is_causal:
         raise InputError(
-            f"{model.name} ({type(model.module).__name__}) has no next-token head, so it has no outcomes; use outcomes: []"
+            f"{model.name} ({type(model.module).__name__}) has no next-token head, so it has no outcomes; "
+            "use outcomes: []"
         )
     longest = max(len(prompt.ids) for prompt in prompts)
     needed = [[outcome.rows(prompt) for prompt in prompts] for outcome in asked]
@@ -133,7 +134,7 @@ def _following(prompt: Prompt, row: int) -> int:
 
 def _statistics(
     model: LoadedModel,
-    output: Any,
+    output: Output,
     flat: Int64[np.ndarray, " rows"],
     following: Int64[np.ndarray, " rows"],
 ) -> RowStatistics:

@@ -157,23 +157,29 @@ class Batch(NamedTuple):
 
 def pad(prompts: Sequence[Prompt], pad_id: int) -> Batch:
     """Lay prompts of different lengths into one rectangle."""
-    lengths = np.array([len(prompt.ids) for prompt in prompts])
-    mask = np.arange(lengths.max()) < lengths[:, None]
+    lengths = [len(prompt.ids) for prompt in prompts]
+    mask = np.less.outer(np.arange(max(lengths)), lengths).T
     ids = np.full(mask.shape, pad_id, dtype=np.int64)
     ids[mask] = np.concatenate([prompt.ids for prompt in prompts])
     return Batch(torch.from_numpy(ids), torch.from_numpy(mask.astype(np.int64)))
 
 
+def special_id(tokenizer: PreTrainedTokenizerBase, role: str) -> int | None:
+    """Id of the token that plays a role (``bos``, ``pad`` ...), or None."""
+    found = getattr(tokenizer, f"{role}_token_id", None)
+    return found if isinstance(found, int) else None
+
+
 def _pieces_of_text(model: Reader, text: str, bos: BosPolicy) -> _Pieces:
     """Tokenise a prompt under a BOS policy."""
     tokenizer = _tokenizer_of(model)
-    bos_id = tokenizer.bos_token_id
-    if bos == "add" and not isinstance(bos_id, int):
+    bos_id = special_id(tokenizer, "bos")
+    if bos == "add" and bos_id is None:
         raise InputError(f"bos: add, but the tokenizer of {model.name} has no beginning-of-sequence token; use auto")
     ids, starts = _tokenise(tokenizer, text, special=bos != "none")
-    if isinstance(bos_id, int) and ids[:2] == [bos_id, bos_id]:
+    if bos_id is not None and ids[:2] == [bos_id, bos_id]:
         return _Pieces(ids[1:], starts[1:])
-    if isinstance(bos_id, int) and bos == "add" and ids[:1] != [bos_id]:
+    if bos_id is not None and bos == "add" and ids[:1] != [bos_id]:
         return _Pieces([bos_id, *ids], [-1, *starts])
     return _Pieces(ids, starts)
 
@@ -200,7 +206,7 @@ def _following(model: Reader, text: str | Sequence[int], target: str, prompt: _P
 
 def _tokenise(tokenizer: PreTrainedTokenizerBase, text: str, *, special: bool) -> _Pieces:
     """Ids and character offsets of one text."""
-    fast = tokenizer.is_fast
+    fast = bool(tokenizer.is_fast)
     encoded: BatchEncoding = tokenizer(
         text, add_special_tokens=special, return_offsets_mapping=fast, return_attention_mask=False, verbose=False
     )
@@ -215,10 +221,10 @@ def _special_ids(tokenizer: PreTrainedTokenizerBase | None) -> frozenset[int]:
     """Ids that frame a text. Unknown and padding tokens are not among them: they stand for words, or never reach us."""
     if tokenizer is None:
         return frozenset()
-    fillers = {tokenizer.unk_token_id, tokenizer.pad_token_id}
-    frames = {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.cls_token_id, tokenizer.sep_token_id}
+    fillers = {special_id(tokenizer, role) for role in ("unk", "pad")}
+    frames = {special_id(tokenizer, role) for role in ("bos", "eos", "cls", "sep")}
     ids = (set(tokenizer.all_special_ids) - fillers) | frames
-    return frozenset(token for token in ids if isinstance(token, int))
+    return frozenset(token for token in ids if token is not None)
 
 
 def _tokenizer_of(model: Reader) -> PreTrainedTokenizerBase:

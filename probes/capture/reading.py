@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from probes.capture.taps import Taps
 from sparsity import MetricSpec, profile
 
 ROWS_AT_A_TIME: Final = 1024
+Block = Any  # values of a chunk: a tensor while they wait on a GPU, else an array
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +71,33 @@ class Reading:
     n_undefined: Int32[np.ndarray, "rows metrics"]
 
 
+class Pick(NamedTuple):
+    """The vectors that one selector picked.
+
+    Attributes:
+        selector: which.
+        item: index into the prompts of the batch.
+        token: index in the prompt's ids.
+        at: index into the rows that all selectors share.
+    """
+
+    selector: Selector
+    item: Int32[np.ndarray, " n"]
+    token: Int32[np.ndarray, " n"]
+    at: Int64[np.ndarray, " n"]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Picks:
     """The tokens that a batch is asked about, all positions together.
 
     Attributes:
         rows: flat indices into ``(prompts * longest)``, ascending, each once.
-        own: per selector, the item and token of each picked vector and its place in ``rows``.
+        own: the same per selector.
     """
 
     rows: Int64[np.ndarray, " rows"]
-    own: tuple[tuple[Selector, Int32[np.ndarray, " n"], Int32[np.ndarray, " n"], Int64[np.ndarray, " n"]], ...]
+    own: tuple[Pick, ...]
 
     @classmethod
     def of(cls, prompts: Sequence[Prompt], positions: Sequence[Selector]) -> Picks:
@@ -94,7 +111,7 @@ class Picks:
         flat = [item.astype(np.int64) * longest + token for _, item, token in picked]
         rows = np.unique(np.concatenate(flat))
         own = zip(picked, flat, strict=True)
-        return cls(rows, tuple((s, item, token, np.searchsorted(rows, at)) for (s, item, token), at in own))
+        return cls(rows, tuple(Pick(s, item, token, np.searchsorted(rows, at)) for (s, item, token), at in own))
 
 
 class Profiler:
@@ -109,7 +126,7 @@ class Profiler:
         self._bases = tuple(bases)
         self._prompts = prompts
         self._rows: dict[torch.device, Tensor] = {}
-        self._parts: dict[tuple[Site, Basis], list[Any]] = {}
+        self._parts: dict[tuple[Site, Basis], list[Block]] = {}
 
     def look(self, site: Site, vectors: Tensor) -> None:
         """Reduce the picked vectors of one site; called inside the forward pass."""
@@ -126,7 +143,7 @@ class Profiler:
                 values = self._profile(there)
                 self._parts.setdefault((site, basis), []).append(values.reshape(-1, max(heads, 1), len(self._metrics)))
 
-    def _profile(self, vectors: Tensor) -> Any:
+    def _profile(self, vectors: Tensor) -> Block:
         """Values ``(vectors, metrics)`` of one chunk, on the device of the chunk."""
         if vectors.device.type != "cpu":
             found = profile(vectors, metrics=self._metrics)
@@ -151,7 +168,7 @@ class Profiler:
         return tuple(found)
 
 
-def _table(parts: list[Any]) -> Float32[np.ndarray, "rows units metrics"]:
+def _table(parts: list[Block]) -> Float32[np.ndarray, "rows units metrics"]:
     """Chunks of one site put together and brought to the host."""
     if isinstance(parts[0], Tensor):
         return torch.cat(parts).cpu().numpy()

@@ -3,8 +3,7 @@
 Sparsity is a property of a vector at a place, and places are mixed up more easily than anything else in this field:
 what Hugging Face calls ``hidden_states[-1]`` is not the last residual stream but the final norm's output, and "the MLP
 output" is two different tensors on the families that normalise it before adding. So a place is a value with one
-spelling,
-``resid_post.7``, parsed once, and whether a model has it is answered by its table in :mod:`probes.capture.taps`.
+spelling, ``resid_post.7``, parsed once, and whether a model has it is answered by its table in :mod:`probes.capture.taps`.
 
 The words are TransformerLens's. Tensors are ``(batch, position, width)`` unless noted:
 
@@ -20,8 +19,7 @@ The words are TransformerLens's. Tensors are ``(batch, position, width)`` unless
 ``mlp_post.i``          input of the MLP's down projection: act(mlp_pre), or act(mlp_gate) * mlp_pre
 ``mlp_out.i``           what the MLP (or the mixture of experts) adds to the residual stream
 ``router_logits.i``     one logit per expert, before the softmax
-``ssm_state.i``         state-space layers: the gated read-out of the recurrent state, i.e. input of the mixer's output
-projection
+``ssm_state.i``         state-space layers: the gated read-out of the recurrent state (input of the output projection)
 ``final_norm``          output of the final norm, after its learned gain: what the unembedding reads
 ======================= ================================================================================================
 
@@ -80,7 +78,7 @@ class Site:
 
     @property
     def name(self) -> str:
-        """The site without its layer, as the ``site`` column of a table holds it: ``resid_post``, ``encoder.resid_post``."""
+        """The site without its layer, as tables have it: ``resid_post``, ``encoder.resid_post``."""
         return f"{self.stack}.{self.kind}" if self.stack else str(self.kind)
 
     def __str__(self) -> str:

@@ -8,9 +8,9 @@ of the model is bit-identical with and without them, and they are removed whatev
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +27,7 @@ class CaptureError(RuntimeError):
 
 
 @contextmanager
-def watching(taps: Taps, sites: Sequence[Site], look: Look, *, rows: int | None = None) -> Iterator[None]:
+def watching(taps: Taps, sites: Sequence[Site], look: Look, *, rows: int | None = None) -> Generator[None]:
     """Show one forward pass to a function, site by site, while it runs.
 
     Args:
@@ -80,11 +80,16 @@ def _main_first(kwargs: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def _first_tensor(value: Value, site: Site) -> Tensor:
-    """The tensor of a module's input or output, which may come bare, or first in a tuple, a list or an output record."""
+    """The tensor of a module's input or output: bare, or the first in a tuple, a list or an output record."""
     if isinstance(value, Tensor):
         return value
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, (tuple, list)) else ()
-    for part in parts:
-        if isinstance(part, Tensor):
-            return part
-    raise CaptureError(f"{site}: the module at this site shows no tensor but {type(value).__name__}")
+    parts: Iterable[Any] = ()
+    if isinstance(value, dict):
+        parts = cast("dict[str, Any]", value).values()
+    elif isinstance(value, (tuple, list)):
+        parts = cast("Sequence[Any]", value)
+    shown: object = cast("object", value)
+    found = next((part for part in parts if isinstance(part, Tensor)), None)
+    if found is None:
+        raise CaptureError(f"{site}: the module at this site shows no tensor but {type(shown).__name__}")
+    return found

@@ -1,4 +1,4 @@
-"""What can be derived safely for an architecture without a table: the blocks, what enters and leaves them, the final norm.
+"""What can be derived safely without a table: the blocks, what enters and leaves them, the final norm.
 
 The blocks are the one list whose length is the configured number of layers. The final norm is the norm that stands
 beside that list under one of the names in use. Everything inside a block stays unknown: a module called ``mlp`` may or
@@ -7,7 +7,8 @@ may not return what is added to the residual stream, and a wrong tensor is worse
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterable
+from typing import Final, cast
 
 from torch import nn
 
@@ -41,7 +42,8 @@ def derive(base: nn.Module, config: Config) -> Layout:
         InputError: if no list of modules, or more than one, has the configured number of layers.
     """
     depth = next((int(d) for name in DEPTHS if (d := getattr(config, name, None)) is not None), None)
-    lists = {name: module for name, module in base.named_modules() if isinstance(module, nn.ModuleList) and len(module)}
+    named = cast("Iterable[tuple[str, nn.Module]]", base.named_modules())
+    lists = {name: module for name, module in named if isinstance(module, nn.ModuleList) and len(module)}
     found = [name for name, module in lists.items() if len(module) == depth]
     # lists inside blocks (experts, say) may happen to be as long as the model is deep: keep the outermost
     found = [name for name in found if not any(name.startswith(f"{other}.") for other in lists if other != name)]
