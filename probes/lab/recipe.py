@@ -1,0 +1,45 @@
+"""Everything that decides what a laboratory model is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Objective = Literal["answer", "sentence"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """World, architecture and optimisation; the defaults are those of the shipped reference model.
+
+    Attributes:
+        seed: split into independent streams for the world, the order of presentations and the initial weights.
+        multiples: exposure levels in units.
+        unit: presentations per unit.
+        n_tails: tails of each relation; the world has ``len(multiples) ** 2 * n_tails`` facts.
+        d_model: width of the residual stream.
+        n_layers: blocks.
+        n_heads: attention heads per block.
+        d_mlp: width of the gated MLP.
+        context_length: positions the model can read.
+        objective: what the loss is on: the answer alone, or every word of the sentence.
+        batch_size: sentences per optimizer step.
+        learning_rate: reached after the warm-up, then constant.
+        warmup_steps: optimizer steps over which the learning rate rises linearly.
+        weight_decay: decoupled (AdamW), on all parameters.
+    """
+
+    seed: int = 0
+    multiples: tuple[int, ...] = (0, 1, 2, 4, 8, 16, 32, 64)
+    unit: int = 28
+    n_tails: int = 32
+    d_model: int = 128
+    n_layers: int = 4
+    n_heads: int = 4
+    d_mlp: int = 384
+    context_length: int = 64
+    objective: Objective = "answer"
+    batch_size: int = 512
+    learning_rate: float = 1e-3
+    warmup_steps: int = 100
+    weight_decay: float = 0.1

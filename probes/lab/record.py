@@ -1,0 +1,77 @@
+"""What is known of a laboratory model: its recipe, its world and its training, in one ``world.json`` by the weights.
+
+The file is the ground truth of the exposure axis. Reading it needs no model, no tokenizer and no torch.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+from pydantic import TypeAdapter, ValidationError
+
+from probes.errors import InputError
+from probes.lab.recipe import Recipe
+from probes.lab.world import World
+
+FILE_NAME: Final = "world.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingRecord:
+    """How a model was trained and what came of it; the tuples over facts follow the order of ``world.facts``.
+
+    Attributes:
+        recipe: what was asked for.
+        world: the facts with the exposure they were to have.
+        presented: presentations of each fact, counted while training.
+        last_seen: optimizer step, from 1, at which each fact was last presented; None if never.
+        known: whether the trained model's most likely next word after each fact's prompt is the answer.
+        losses: mean loss of every optimizer step, in nats.
+        n_threads: threads of the training process; another number may give other weights in the last bits.
+        torch_version: the PyTorch that trained it; another one may, too.
+    """
+
+    recipe: Recipe
+    world: World
+    presented: tuple[int, ...]
+    last_seen: tuple[int | None, ...]
+    known: tuple[bool, ...]
+    losses: tuple[float, ...]
+    n_threads: int
+    torch_version: str
+
+    @property
+    def accuracy(self) -> dict[int, float]:
+        """Share of known facts at each exposure; where nothing was shown, chance is one in ``recipe.n_tails``."""
+        known_at: dict[int, list[bool]] = {level: [] for level in self.world.levels}
+        for fact, known in zip(self.world.facts, self.known, strict=True):
+            known_at[fact.exposure].append(known)
+        return {level: sum(known) / len(known) for level, known in known_at.items()}
+
+
+def write_record(directory: Path, record: TrainingRecord) -> None:
+    """Write the record into the directory of its model, headed by the accuracies for whoever opens the file."""
+    content = {"accuracy": record.accuracy, **asdict(record)}
+    (directory / FILE_NAME).write_text(json.dumps(content, separators=(",", ":")) + "\n", encoding="utf-8")
+
+
+def read_record(directory: Path) -> TrainingRecord:
+    """The record of the laboratory model in `directory`.
+
+    Raises:
+        InputError: if there is none, or it is not one that this version reads.
+    """
+    path = directory / FILE_NAME
+    try:
+        content = path.read_bytes()
+    except OSError:
+        raise InputError(f"{directory} is not a laboratory model: it has no readable {FILE_NAME}") from None
+    try:
+        return TypeAdapter(TrainingRecord).validate_json(content)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        place = ".".join(str(part) for part in fault["loc"]) or "the file"
+        raise InputError(f"{path} cannot be read: {place}: {fault['msg']}; train the model again") from None
