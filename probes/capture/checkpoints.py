@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple, cast
 
 import torch
 import transformers
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, constants
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import hub
@@ -136,15 +136,13 @@ def _directory(name: str, revision: str | None) -> Path:
         except (OSError, ValueError):  # not in the cache, or not a name that the hub could have
             found = None
         try:
-            if found is None and not hub.is_offline_mode():
-                HfApi().model_info(
-                    name, revision=revision, timeout=HUB_SECONDS
-                )  # fails at once; downloads retry for long
+            if found is None and not constants.HF_HUB_OFFLINE:
+                # asked first because it fails at once, where a download retries for half a minute
+                HfApi().model_info(name, revision=revision, timeout=HUB_SECONDS)
                 found = hub.cached_file(name, "config.json", revision=revision or "main")
         except Exception as error:
-            raise InputError(
-                f"model {name!r} is no local directory{_nearest(local)} and not to be had from the hub: {_first_line(error)}"
-            ) from error
+            why = f"{_nearest(local)} and not to be had from the hub: {_first_line(error)}"
+            raise InputError(f"model {name!r} is no local directory{why}") from error
     if found is None:
         raise InputError(
             f"model {name!r} is no local directory{_nearest(local)} and not in the hub's cache, and HF_HUB_OFFLINE is set"

@@ -3,7 +3,8 @@
 Sparsity is a property of a vector at a place, and places are mixed up more easily than anything else in this field:
 what Hugging Face calls ``hidden_states[-1]`` is not the last residual stream but the final norm's output, and "the MLP
 output" is two different tensors on the families that normalise it before adding. So a place is a value with one
-spelling, ``resid_post.7``, parsed once, and whether a model has it is answered by its table in :mod:`probes.capture.taps`.
+spelling, ``resid_post.7``, parsed once, and whether a model has it is answered by its table in
+:mod:`probes.capture.taps`.
 
 The words are TransformerLens's. Tensors are ``(batch, position, width)`` unless noted:
 
