@@ -56,6 +56,14 @@ class DeviceVectors(Vectors):
         tiny = self.fn.finfo(self.magnitudes.dtype).tiny
         return self.once(("logarithms",), lambda: self.magnitudes.clamp(min=tiny).log())
 
+    def smallest(self, values: Block) -> Column:
+        """The smallest entry of each row."""
+        return values.amin(dim=-1)
+
+    def pick(self, values: Block, index: Block) -> Block:
+        """One entry of each row, by a column of positions."""
+        return self.fn.take_along_dim(values, index, dim=-1)
+
     def double(self, values: Column | Block) -> Column | Block:
         """Widen to float64."""
         return values.double()

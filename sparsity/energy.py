@@ -7,7 +7,7 @@ Gaussian vector at d = 4096 to 100 sigma and ``top_k_energy(0.1)`` moves from .4
 (NaN) for a zero vector.
 """
 
-from math import nan
+from math import nan, sqrt
 
 from sparsity.arrays import Column
 from sparsity.records import Interval, metric
@@ -22,7 +22,6 @@ from sparsity.vectors import Vectors
     scale="invariant",
     at_zero=nan,
     axioms={"magnitude": "nyyyyw", "energy": "wyyyyw"},
-    comparable=True,
     source="arXiv:2603.03415, 'top-k% energy', with k not rounded down",
     equation="sum of the fraction * d largest a^2 / sum a^2",
     parameters={"fraction": Interval(0, 1)},
@@ -55,7 +54,6 @@ def top_k_energy(v: Vectors, /, *, fraction: float) -> Column:
     scale="invariant",
     at_zero=nan,
     axioms={"magnitude": "nyyyyy", "energy": "yyyyyy"},
-    comparable=True,
     source="arXiv:2603.03415, 'effective rank': exponential of Shannon's entropy of x^2 / sum x^2, divided by d",
     equation="exp(-sum p log p) / d, p = a^2 / sum a^2",
 )
@@ -87,7 +85,6 @@ def effective_dimension_l2(v: Vectors, /) -> Column:
     scale="invariant",
     at_zero=nan,
     axioms={"magnitude": "nyyyyy", "energy": "yyyyyy"},
-    comparable=True,
     source="inverse participation ratio of Bell & Dean (1970), Discuss. Faraday Soc. 50, inverted and divided by d",
     equation="(sum a^2)^2 / (d sum a^4)",
 )
@@ -108,3 +105,60 @@ def participation_ratio(v: Vectors, /) -> Column:
     np.float64(0.5)
     """
     return v.sum(2) ** 2 / (v.width * v.sum(4))
+
+
+@metric(
+    version=1,
+    sparser="higher",
+    bounds=lambda d, _: (1.0, float(d)),
+    carrier="energy",
+    scale="invariant",
+    at_zero=nan,
+    axioms={"magnitude": "nyyyyy", "energy": "yyyyyy"},
+    source="Pearson (1905); in Hurley & Rickard (2009) without the factor d",
+    equation="d sum a^4 / (sum a^2)^2",
+)
+def kurtosis(v: Vectors, /) -> Column:
+    r"""Kurtosis about zero: 1 when all magnitudes are equal, d for a one-hot vector.
+
+    .. math:: K(x) = \frac{\frac1d \sum_i x_i^4}{\big(\frac1d \sum_i x_i^2\big)^2}
+
+    Higher is sparser. No unit; in [1, d]; comparable across widths. For Gaussian coordinates it tends to 3. Moments
+    are taken about zero, not about the mean, and 3 is not subtracted; centre the vectors first (``sparsity.bases``)
+    for the statistician's. It is one over the :func:`participation_ratio`.
+
+    NaN where the vector is zero or not finite; ``ValueError`` if d < 2. Source: Pearson (1905).
+
+    >>> import numpy as np
+    >>> kurtosis(np.array([0.0, 0.0, 5.0, 0.0]))
+    np.float64(4.0)
+    """
+    return v.width * v.sum(4) / v.sum(2) ** 2
+
+
+@metric(
+    version=1,
+    sparser="higher",
+    bounds=lambda d, _: (1.0, sqrt(d)),
+    carrier="energy",
+    scale="invariant",
+    at_zero=nan,
+    axioms={"magnitude": "nyyyyy", "energy": "wyyyyy"},
+    source="crest factor of signal processing",
+    equation="max a / sqrt(sum a^2 / d)",
+)
+def peak_to_rms(v: Vectors, /) -> Column:
+    r"""Largest magnitude over the root mean square: 1 when all magnitudes are equal, sqrt(d) for a one-hot vector.
+
+    .. math:: C(x) = \max_i |x_i| \Big/ \Big(\frac1d \sum_i x_i^2\Big)^{1/2}
+
+    Higher is sparser. No unit; in [1, sqrt(d)]. It is what one coordinate does; for Gaussian coordinates it grows like
+    sqrt(2 ln d), so compare widths through ``sparsity.nulls``.
+
+    NaN where the vector is zero or not finite; ``ValueError`` if d < 2. Source: the crest factor of signal processing.
+
+    >>> import numpy as np
+    >>> peak_to_rms(np.array([0.0, 0.0, 5.0, 0.0]))
+    np.float64(2.0)
+    """
+    return v.peak / v.size * (v.width / v.sum(2)) ** 0.5

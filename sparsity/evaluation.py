@@ -28,7 +28,7 @@ class Job(NamedTuple):
 
     name: str
     formula: Callable[[Vectors], Column]
-    at_zero: float
+    at_zero: float | None
     min_width: int
 
 
@@ -75,7 +75,9 @@ def _evaluate_on_cpu(batch: Rows, jobs: Sequence[Job], threads: int) -> list[NDA
 
 
 def defined(vectors: Vectors, job: Job) -> Column:
-    """Evaluate a job on a block; zero vectors give ``at_zero`` and non-finite ones NaN."""
+    """Evaluate a job on a block; zero vectors give ``at_zero`` if it is stated, non-finite ones NaN."""
     where = vectors.fn.where
-    values = where(vectors.zero, job.at_zero, job.formula(vectors))
+    values = job.formula(vectors)
+    if job.at_zero is not None:
+        values = where(vectors.zero, job.at_zero, values)
     return where(vectors.finite, values, float("nan"))

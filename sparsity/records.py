@@ -100,9 +100,8 @@ class Metric:
         bounds: the declared range, from the width d and the parameters by name.
         carrier: the wealth whose distribution is measured: |x|, x^2, or the count of coordinates past a threshold.
         scale: what multiplying the vector by c > 0 does: nothing, multiply the value by c, or something else.
-        at_zero: the value of the zero vector.
+        at_zero: the value of the zero vector; None where the formula itself says it.
         axioms: verdicts on D1 D2 D3 D4 P1 P2, as six letters, with |x| and with x^2 as the wealth.
-        comparable: whether values at different widths may be compared.
         source: where the definition comes from.
         equation: the formula in one line.
         parameters: the domain of each parameter, in the order in which they are written.
@@ -116,9 +115,8 @@ class Metric:
     bounds: Bounds
     carrier: Literal["magnitude", "energy", "count"]
     scale: Literal["invariant", "equivariant", "none"]
-    at_zero: float
+    at_zero: float | None
     axioms: Mapping[Wealth, str]
-    comparable: bool
     source: str
     equation: str
     parameters: Mapping[str, Domain] = field(default_factory=dict[str, Domain])
@@ -130,6 +128,11 @@ class Metric:
     def summary(self) -> str:
         """The first line of the docstring: what the number means at both ends."""
         return (inspect.getdoc(self.function) or "").split("\n", 1)[0]
+
+    @property
+    def comparable(self) -> bool:
+        """Whether values at different widths may be compared: a vector and its clone measure the same."""
+        return self.verdict(Axiom.CLONING) is Verdict.HOLDS
 
     def verdict(self, axiom: Axiom, wealth: Wealth = "magnitude") -> Verdict:
         """Say how the measure stands to one axiom when ``wealth`` is what the coordinates own."""
@@ -173,9 +176,8 @@ class Promises(TypedDict):
     bounds: Bounds
     carrier: Literal["magnitude", "energy", "count"]
     scale: Literal["invariant", "equivariant", "none"]
-    at_zero: float
+    at_zero: float | None
     axioms: Mapping[Wealth, str]
-    comparable: bool
     source: str
     equation: str
     parameters: NotRequired[Mapping[str, Domain]]

@@ -20,7 +20,6 @@ from sparsity.vectors import Vectors
     scale="equivariant",
     at_zero=0.0,
     axioms={"magnitude": "wnynnw", "energy": "nnynnw"},
-    comparable=False,
     source="textbook",
     equation="sum a",
     min_width=1,
@@ -49,7 +48,6 @@ def l1_norm(v: Vectors, /) -> Column:
     scale="equivariant",
     at_zero=0.0,
     axioms={"magnitude": "nnynnw", "energy": "wnynnw"},
-    comparable=False,
     source="textbook",
     equation="sqrt(sum a^2)",
     min_width=1,
@@ -68,3 +66,59 @@ def l2_norm(v: Vectors, /) -> Column:
     np.float64(5.0)
     """
     return v.sum(2) ** 0.5 * v.size
+
+
+@metric(
+    version=1,
+    sparser=None,
+    bounds=lambda _d, _p: (0.0, inf),
+    carrier="magnitude",
+    scale="equivariant",
+    at_zero=0.0,
+    axioms={"magnitude": "nnyynw", "energy": "nnyynw"},
+    source="textbook",
+    equation="max a",
+    min_width=1,
+)
+def max_abs(v: Vectors, /) -> Column:
+    r"""Largest magnitude: 0 for a zero vector, without upper bound.
+
+    .. math:: \|x\|_\infty = \max_i |x_i|
+
+    In the unit of x; a size, not a sparsity. Exact.
+
+    NaN where the vector is not finite; ``ValueError`` if there are no coordinates.
+
+    >>> import numpy as np
+    >>> max_abs(np.array([3.0, -4.0]))
+    np.float64(4.0)
+    """
+    return v.peak
+
+
+@metric(
+    version=1,
+    sparser=None,
+    bounds=lambda _d, _p: (0.0, inf),
+    carrier="energy",
+    scale="equivariant",
+    at_zero=0.0,
+    axioms={"magnitude": "nnyyny", "energy": "wnyyny"},
+    source="textbook",
+    equation="sqrt(sum a^2 / d)",
+    min_width=1,
+)
+def rms(v: Vectors, /) -> Column:
+    r"""Root mean square of the coordinates: 0 for a zero vector, without upper bound.
+
+    .. math:: \mathrm{rms}(x) = \Big(\frac1d \sum_i x_i^2\Big)^{1/2}
+
+    In the unit of x; a size, not a sparsity: the L2 norm that does not grow with the width.
+
+    NaN where the vector is not finite; ``ValueError`` if there are no coordinates.
+
+    >>> import numpy as np
+    >>> rms(np.array([1.0, -7.0]))
+    np.float64(5.0)
+    """
+    return (v.sum(2) / v.width) ** 0.5 * v.size

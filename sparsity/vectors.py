@@ -124,6 +124,18 @@ class Vectors:
             total = total + (count - whole) * self.double(self.ranked[:, self.width - whole - 1]) ** power
         return total
 
+    def share(self, chosen: Block) -> Column:
+        """The share of coordinates that are chosen by a block of truth values."""
+        return self.double(chosen.sum(-1)) / self.width
+
+    def smallest(self, values: Block) -> Column:
+        """The smallest entry of each row."""
+        return values.min(axis=-1)
+
+    def pick(self, values: Block, index: Block) -> Block:
+        """One entry of each row, by a column of positions."""
+        return np.take_along_axis(values, index, axis=-1)
+
     def double(self, values: Column | Block) -> Column | Block:
         """Widen to float64."""
         return values.astype(np.float64)
