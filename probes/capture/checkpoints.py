@@ -145,7 +145,7 @@ def _directory(name: str, revision: str | None) -> Path:
             raise InputError(f"model {name!r} is no local directory{why}") from error
     if found is None:
         raise InputError(
-            f"model {name!r} is no local directory{_nearest(local)} and not in the hub's cache, and HF_HUB_OFFLINE is set"
+            f"model {name!r} is no local directory{_nearest(local)} and not in the hub's cache; HF_HUB_OFFLINE is set"
         )
     return Path(found).parent
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ class PromptError(InputError):
     """A prompt that cannot be read by this model: a failure of that item alone."""
 
 
+@runtime_checkable
 class Reader(Protocol):
     """What encoding needs to know of a model."""
 

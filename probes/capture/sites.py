@@ -34,7 +34,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from probes.errors import InputError
 
@@ -114,6 +114,7 @@ class Site:
         return cls(kind, layer, stack)
 
 
+@runtime_checkable
 class Sited(Protocol):
     """Anything that knows which sites it has: a loaded model."""
 

@@ -1,0 +1,237 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import sparsity
+from probes.capture import collect, encode, load_model, read_batch, resolve_sites
+from probes.capture.positions import Selector
+from probes.capture.reading import RAW, Basis
+from probes.capture.sites import Site
+from probes.capture.watching import CaptureError, watching
+from probes.errors import InputError
+from probes.records.schema import SCHEMAS
+
+from .conftest import tiny_llama
+
+SITES = ("resid_pre", "resid_post", "final_norm")
+METRICS = sparsity.DEFAULT_METRICS
+
+
+def hooks_of(module: nn.Module) -> int:
+    return sum(len(part._forward_hooks) + len(part._forward_pre_hooks) for part in module.modules())
+
+
+def read(model, prompts, positions="all", sites=SITES, **options):
+    encoded = [encode(model, prompt) for prompt in prompts]
+    options = {"metrics": METRICS} | options
+    return read_batch(model, encoded, sites=resolve_sites(model, sites), positions=positions, **options)
+
+
+def values(result, item):
+    """Everything read about one prompt, in a fixed order."""
+    return np.concatenate([reading.values[reading.item == item].ravel() for reading in result.readings])
+
+
+def hidden_states(model, ids):
+    with torch.inference_mode():
+        return model.base(input_ids=torch.tensor([ids]), output_hidden_states=True).hidden_states
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2"])
+def test_what_is_read_is_the_metric_of_the_state_that_transformers_shows(name, request, prompts):
+    model = request.getfixturevalue(name)
+    frame = collect(model, prompts, sites=SITES, positions="all", metrics="gini")
+    for index, ids in enumerate(prompts):
+        states = hidden_states(model, ids)
+        for site, layer, shown in [
+            *(("resid_pre", layer, states[layer]) for layer in range(3)),
+            *(("resid_post", layer, states[layer + 1]) for layer in range(2)),
+            ("final_norm", 3, states[3]),
+        ]:
+            rows = frame[(frame.example_id == str(index)) & (frame.site == site) & (frame.layer == layer)]
+            np.testing.assert_allclose(rows.value, sparsity.gini(shown[0]).numpy(), rtol=1e-5)
+            assert rows.token.tolist() == list(range(len(ids)))
+        last = frame[(frame.example_id == str(index)) & (frame.site == "resid_post") & (frame.layer == 2)]
+        assert not np.allclose(last.value, sparsity.gini(states[3][0]).numpy(), rtol=1e-5), "resid_post is not normed"
+
+
+def test_batching_padding_and_order_change_no_value(llama, prompts):
+    together = read(llama, prompts)
+    backwards = read(llama, prompts[::-1])
+    for index, ids in enumerate(prompts):
+        alone = values(read(llama, [ids]), 0)
+        np.testing.assert_allclose(values(together, index), alone, rtol=1e-5)
+        np.testing.assert_allclose(values(backwards, len(prompts) - 1 - index), alone, rtol=1e-5)
+
+
+def test_padding_tokens_do_not_matter(prompts):
+    module = tiny_llama()
+    default = read(load_model(module), prompts)
+    module.config.pad_token_id = 42
+    assert load_model(module).pad_id == 42
+    other = read(load_model(module), prompts)
+    for index in range(len(prompts)):
+        np.testing.assert_array_equal(values(default, index), values(other, index))
+
+
+def test_a_target_changes_nothing_about_its_prompt(stories):
+    plain = [encode(stories, "Once upon a time")]
+    asked = [encode(stories, "Once upon a time", target="there was a cat")]
+    sites = resolve_sites(stories, ["resid_post"])
+    for positions in ("last", "mean", "all"):
+        one = read_batch(stories, plain, sites=sites, positions=positions, metrics=METRICS)
+        two = read_batch(stories, asked, sites=sites, positions=positions, metrics=METRICS)
+        np.testing.assert_allclose(values(one, 0), values(two, 0), rtol=1e-5)
+
+
+def test_mean_last_slice_and_selector_follow_from_all(llama, prompts):
+    even = Selector("even", lambda prompt: range(0, prompt.end, 2), each=True)
+    result = read(llama, prompts, positions=["all", "mean", "last", "1:3", even])
+    for site in resolve_sites(llama, SITES):
+        own = {reading.position: reading for reading in result.readings if reading.site == site}
+        for index, ids in enumerate(prompts):
+            every = own["all"].values[own["all"].item == index]
+            assert every.shape == (len(ids), len(METRICS))
+            np.testing.assert_allclose(own["mean"].values[index], every.mean(0), rtol=1e-5)
+            np.testing.assert_allclose(own["1:3"].values[index], every[1:3].mean(0), rtol=1e-5)
+            np.testing.assert_array_equal(own["last"].values[index], every[-1])
+            assert own["last"].token[index] == len(ids) - 1
+            np.testing.assert_array_equal(own["even"].values[own["even"].item == index], every[::2])
+        assert (own["mean"].token == -1).all()
+
+
+def test_an_empty_choice_is_undefined_and_counted(llama, prompts):
+    (reading,) = read(llama, prompts, positions="10:", sites=["final_norm"]).readings
+    short = np.array([len(ids) <= 10 for ids in prompts])
+    assert short.any()
+    np.testing.assert_array_equal(np.isnan(reading.values).all(1), short)
+    np.testing.assert_array_equal(reading.n_undefined, np.repeat(short[:, None], len(METRICS), 1))
+
+
+def test_one_item_with_nan_states_leaves_the_others_alone(prompts):
+    module = tiny_llama()
+    clean = read(load_model(module), prompts, positions="mean")
+    poison = prompts[3][4]
+    assert not any(poison in ids for index, ids in enumerate(prompts) if index != 3)
+    with torch.no_grad():
+        module.model.embed_tokens.weight[poison] = torch.nan
+    dirty = read(load_model(module), prompts, positions=["mean", "all"])
+    by_place = {(reading.site, reading.position): reading for reading in dirty.readings}
+    for reading in clean.readings:
+        found = by_place[reading.site, "mean"]
+        others = np.arange(len(prompts)) != 3
+        np.testing.assert_array_equal(found.values[others], reading.values[others])
+        assert (found.n_undefined[others] == 0).all()
+    # before attention one token is undefined and the mean leaves just that out; attention spreads it over the item
+    first = by_place[Site.parse("resid_pre.0"), "mean"]
+    assert (first.n_undefined[3] == 1).all()
+    assert np.isfinite(first.values[3]).all()
+    last = by_place[Site.parse("resid_post.2"), "mean"]
+    assert (last.n_undefined[3] == len(prompts[3])).all()
+    assert np.isnan(last.values[3]).all()
+
+
+def test_hooks_are_gone_after_success_and_after_a_fault_and_change_no_output(llama, prompts):
+    before = hooks_of(llama.module)
+    ids = torch.tensor([prompts[1]])
+    with torch.inference_mode():
+        bare = llama.module(input_ids=ids).logits
+        seen: list[Site] = []
+        with watching(llama.taps, tuple(llama.sites), lambda site, _: seen.append(site)):
+            watched = llama.module(input_ids=ids).logits
+    assert torch.equal(bare, watched)
+    assert seen
+    assert hooks_of(llama.module) == before
+    failing = Basis("failing", lambda _site, _vectors: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        read(llama, prompts, bases=[failing])
+    assert hooks_of(llama.module) == before
+
+
+def test_a_site_that_is_not_seen_or_seen_twice_fails_the_batch(prompts):
+    module = tiny_llama()
+    model = load_model(module)
+    module.model.layers[1] = tiny_llama().model.layers[1]
+    with pytest.raises(CaptureError, match=r"but: resid_post\.1 0 times$"):
+        read(model, prompts, sites=["resid_post"])
+    twice = tiny_llama()
+    twice.model.layers[1] = twice.model.layers[0]
+    with pytest.raises(CaptureError, match=r"resid_post\.0 2 times"):
+        read(load_model(twice), prompts, sites=["resid_post.0"])
+
+
+def test_vectors_that_are_not_one_per_token_fail_the_batch(prompts):
+    module = tiny_llama()
+    module.model.norm.register_forward_hook(lambda _module, _args, output: output[:, :-1])
+    with pytest.raises(CaptureError, match="final_norm showed"):
+        read(load_model(module), prompts, sites=["final_norm"])
+
+
+def test_half_precision_states_are_measured_in_float32(prompts):
+    model = load_model(tiny_llama().bfloat16())
+    (reading,) = read(model, prompts[:1], sites=["resid_post.1"]).readings
+    state = hidden_states(model, prompts[0])[2][0]
+    assert state.dtype == torch.bfloat16
+    np.testing.assert_array_equal(reading.values[:, 0], sparsity.gini(state.float().numpy()).astype(np.float32))
+
+
+def test_a_basis_is_any_function_of_the_vectors(llama, prompts):
+    widen = Basis("relu_features", lambda _site, x: torch.relu(torch.cat([x, -x], -1)))
+    result = read(llama, prompts, bases=[RAW, widen], metrics=sparsity.parse_metrics(["l2_norm", "gini"]))
+    by_place = {(reading.site, reading.basis): reading.values for reading in result.readings}
+    for site in resolve_sites(llama, SITES):
+        raw, wide = by_place[site, "raw"], by_place[site, "relu_features"]
+        np.testing.assert_allclose(raw[:, 0], wide[:, 0], rtol=1e-5)
+        # half of the doubled coordinates are zero: G' = 1 - (1 - G) / 2
+        np.testing.assert_allclose(wide[:, 1], 1 - (1 - raw[:, 1]) / 2, rtol=1e-5)
+
+
+def test_the_table_has_the_columns_of_measurements_in_input_order(llama, prompts):
+    frame = collect(llama, prompts, ["resid_post", "final_norm"], ["last", "mean"], ["gini", "hoyer"], batch_size=2)
+    assert list(frame.columns) == SCHEMAS["measurements"].names
+    assert len(frame) == len(prompts) * 4 * 2 * 2
+    assert frame.example_id.astype(int).is_monotonic_increasing
+    one = frame[frame.example_id == "0"]
+    assert one.metric.tolist() == ["gini", "hoyer"] * 8
+    assert list(zip(one.site, one.layer, strict=True))[::4] == [
+        ("resid_post", 0),
+        ("resid_post", 1),
+        ("resid_post", 2),
+        ("final_norm", 3),
+    ]
+    whole = collect(llama, prompts, ["resid_post", "final_norm"], ["last", "mean"], ["gini", "hoyer"])
+    np.testing.assert_allclose(frame.value, whole.value, rtol=1e-5)
+    assert frame.drop(columns="value").equals(whole.drop(columns="value"))
+
+
+def test_collect_says_which_prompt_cannot_be_read(llama):
+    with pytest.raises(InputError, match=r"prompt 1: 65 tokens, but .* reads at most 64; set max_tokens"):
+        collect(llama, [[1, 2], [3] * 65])
+    assert len(collect(llama, [[1, 2], [3] * 65], max_tokens=64, metrics="gini")) == 2 * 3
+    with pytest.raises(InputError, match="no prompts"):
+        collect(llama, [])
+    with pytest.raises(InputError, match="batch size"):
+        collect(llama, [[1]], batch_size=0)
+
+
+def test_stories260k_gives_the_reference_numbers(stories, assets):
+    """Per-text means over positions 1.. of the first 96 tokens; texts with fewer are left out."""
+    expected = {
+        ("text/tinystories.jsonl", "text"): (0.2858, 0.3575),
+        ("tasks/gsm8k.jsonl", "question"): (0.349, 0.383),
+        ("text/wikitext.jsonl", "text"): (0.367, 0.386),
+    }
+    for (file, field), (resid, norm) in expected.items():
+        with (assets / file).open(encoding="utf-8") as lines:
+            texts = [json.loads(line)[field] for _, line in zip(range(150), lines, strict=False)]
+        prompts = [encode(stories, text, max_tokens=96).ids for text in texts]
+        whole = [ids for ids in prompts if len(ids) == 96]
+        assert 114 <= len(whole) <= 150
+        frame = collect(stories, whole, ["resid_post.0", "resid_post.4", "final_norm"], "mean", "hoyer")
+        means = frame.groupby(["site", "layer"], observed=True)["value"].mean()
+        assert means["resid_post", 4] == pytest.approx(resid, abs=0.002)
+        assert means["final_norm", 5] == pytest.approx(norm, abs=0.002)
+        assert 0.245 <= means["resid_post", 0] <= 0.275

@@ -1,0 +1,132 @@
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from probes.capture import load_model, resolve_sites
+from probes.capture.sites import Site
+from probes.errors import InputError
+
+from .conftest import tiny_llama
+
+
+@pytest.fixture
+def saved(tmp_path):
+    directory = tmp_path / "tiny-llama"
+    tiny_llama().save_pretrained(directory)
+    return directory
+
+
+def test_a_directory_and_its_copy_are_the_same_model_and_a_changed_weight_is_not(saved, tmp_path):
+    copy = shutil.copytree(saved, tmp_path / "copy")
+    assert load_model(str(saved)).fingerprint == load_model(str(copy)).fingerprint
+    weights = load_file(copy / "model.safetensors")
+    weights["model.norm.weight"][0] += 1e-3
+    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    assert load_model(str(saved)).fingerprint != load_model(str(copy)).fingerprint
+
+
+def test_objects_are_known_by_their_parameters():
+    model, same = tiny_llama(), tiny_llama()
+    before = load_model(model).fingerprint
+    assert before == load_model(same).fingerprint
+    with torch.no_grad():
+        model.model.norm.weight[0] += 1e-3
+    assert load_model(model).fingerprint != before
+    assert load_model(tiny_llama().bfloat16()).fingerprint != before
+
+
+def test_a_model_without_tokenizer_knows_its_facts(saved):
+    model = load_model(str(saved))
+    assert model.tokenizer is None
+    assert (model.n_layers, model.d_model, model.vocabulary, model.context_length) == (3, 32, 99, 64)
+    assert (model.dtype, model.device, model.attention) == (torch.float32, torch.device("cpu"), "sdpa")
+    assert not model.module.training
+    assert load_model(str(saved), dtype="bfloat16", attention="eager").attention == "eager"
+    assert load_model(str(saved), dtype="bfloat16").dtype == torch.bfloat16
+    assert model.width(Site.parse("resid_post.1")) == 32
+    assert load_model(model) is model
+
+
+def test_names_that_lead_nowhere_are_one_line_with_the_nearest_sibling(saved):
+    with pytest.raises(InputError, match=r"no model directory .*did you mean .*tiny-llama'"):
+        load_model(str(saved.with_name("tiny-lama")))
+    with pytest.raises(InputError, match=r"holds no config\.json"):
+        load_model(str(saved.parent))
+    with pytest.raises(InputError, match="is a file"):
+        load_model(str(saved / "config.json"))
+    with pytest.raises(InputError, match="expected a directory, a hub name or a transformers model, not Linear"):
+        load_model(nn.Linear(2, 2))
+
+
+def test_a_hub_name_offline_fails_at_once(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(InputError, match="HF_HUB_OFFLINE is set") as caught:
+        load_model("nobody/no-such-model")
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_that_are_not_whole_are_refused(saved):
+    path = saved / "model.safetensors"
+    weights = load_file(path)
+    save_file({k: v for k, v in weights.items() if ".1.mlp" not in k}, path, metadata={"format": "pt"})
+    with pytest.raises(InputError, match=r"is not whole: 3 weights are missing, model.layers.1.mlp"):
+        load_model(str(saved))
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(InputError, match="cannot be read") as caught:
+        load_model(str(saved))
+    assert "\n" not in str(caught.value)
+    path.unlink()
+    with pytest.raises(InputError, match="cannot be read"):
+        load_model(str(saved))
+
+
+def test_a_model_on_the_meta_device_is_refused():
+    with torch.device("meta"):
+        model = tiny_llama()
+    with pytest.raises(InputError, match="on the meta device"):
+        load_model(model)
+
+
+def test_a_tokenizer_of_another_model_is_refused(stories):
+    with pytest.raises(InputError, match="512 tokens but the model embeds only 99"):
+        load_model(tiny_llama(), tokenizer=stories.tokenizer)
+
+
+def test_loading_leaves_the_log_level_and_the_progress_bars_as_they_were(saved):
+    from transformers.utils import logging
+
+    before = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    load_model(str(saved))
+    assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == before
+
+
+def test_logits_of_chosen_rows_are_those_of_the_whole_model(llama, gpt2):
+    from probes.capture.prompts import Batch
+
+    for model in (llama, gpt2):
+        ids = torch.arange(1, 25).reshape(2, 12)
+        batch = Batch(ids, torch.ones_like(ids))
+        with torch.inference_mode():
+            whole = model.module(input_ids=ids, attention_mask=batch.mask).logits.reshape(24, -1)
+        rows = torch.tensor([0, 5, 23])
+        torch.testing.assert_close(model.logits(model.run(batch), rows), whole[rows], rtol=1e-5, atol=1e-6)
+        with torch.inference_mode():
+            again = model.module(input_ids=ids, attention_mask=batch.mask).logits.reshape(24, -1)
+        assert torch.equal(whole, again), "the body's own forward must be back in its place"
+
+
+def test_an_architecture_without_table_gets_what_is_safe_and_a_list_of_what_it_lacks():
+    from transformers import GPTBigCodeConfig, GPTBigCodeForCausalLM
+
+    torch.manual_seed(0)
+    config = GPTBigCodeConfig(vocab_size=99, n_embd=32, n_layer=2, n_head=4, n_positions=64)
+    model = load_model(GPTBigCodeForCausalLM(config))
+    assert model.taps.family == "generic"
+    assert {str(site) for site in model.sites} == {
+        *("resid_pre.0", "resid_post.0", "resid_pre.1", "resid_post.1", "final_norm"),
+    }
+    with pytest.raises(InputError, match="no table for this architecture"):
+        resolve_sites(model, ["mlp_out"])
