@@ -1,1 +1,34 @@
-"""What does this model do on these inputs? Suites, collectors, familiarity, records and sweeps."""
+"""What does this model do on these inputs? Suites, collectors, records and sweeps.
+
+>>> import probes
+>>> probes.load_model.__module__
+'probes.capture.models'
+
+The names below are looked up when they are used, so that reading a sweep or printing help does not import torch.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from probes.capture import collect as collect
+    from probes.capture import load_model as load_model
+    from probes.records import open_run as open_run
+    from probes.sweep.run import run_sweep as run_sweep
+
+_HOMES: Final = {
+    "collect": "probes.capture",
+    "load_model": "probes.capture",
+    "open_run": "probes.records",
+    "run_sweep": "probes.sweep.run",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'probes' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -6,23 +6,8 @@ output" is two different tensors on the families that normalise it before adding
 spelling, ``resid_post.7``, parsed once, and whether a model has it is answered by its table in
 :mod:`probes.capture.taps`.
 
-The words are TransformerLens's. Tensors are ``(batch, position, width)`` unless noted:
-
-======================= ================================================================================================
-``embed``               what the token embedding returns (before positions are added, and before any scaling outside it)
-``resid_pre.i``         the residual stream entering block i
-``resid_mid.i``         between attention and MLP of block i; parallel blocks have none, and asking raises
-``resid_post.i``        the residual stream leaving block i, before any final norm
-``attn_z.i``            input of the attention's output projection, one vector per head
-``attn_out.i``          what attention adds to the residual stream (after a post-norm where the family has one)
-``mlp_pre.i``           MLP before its activation function; for a gated MLP the branch that meets no activation function
-``mlp_gate.i``          the gate before its activation function (gated MLPs only)
-``mlp_post.i``          input of the MLP's down projection: act(mlp_pre), or act(mlp_gate) * mlp_pre
-``mlp_out.i``           what the MLP (or the mixture of experts) adds to the residual stream
-``router_logits.i``     one logit per expert, before the softmax
-``ssm_state.i``         state-space layers: the gated read-out of the recurrent state (input of the output projection)
-``final_norm``          output of the final norm, after its learned gain: what the unembedding reads
-======================= ================================================================================================
+The words are TransformerLens's; :data:`MEANINGS` says what each is. Tensors are ``(batch, position, width)`` unless noted
+there.
 
 Encoder-decoder models put the stack in front: ``encoder.resid_post.3``.
 """
@@ -56,6 +41,22 @@ class SiteKind(StrEnum):
     RESID_POST = "resid_post"
     FINAL_NORM = "final_norm"
 
+
+MEANINGS: Final[dict[SiteKind, str]] = {
+    SiteKind.EMBED: "what the token embedding returns (before positions are added, and before any scaling outside it)",
+    SiteKind.RESID_PRE: "the residual stream entering block i",
+    SiteKind.RESID_MID: "between attention and MLP of block i; parallel blocks have none, and asking raises",
+    SiteKind.RESID_POST: "the residual stream leaving block i, before any final norm",
+    SiteKind.ATTN_Z: "input of the attention's output projection, one vector per head",
+    SiteKind.ATTN_OUT: "what attention adds to the residual stream (after a post-norm where the family has one)",
+    SiteKind.MLP_PRE: "MLP before its activation function; of a gated MLP the branch without one",
+    SiteKind.MLP_GATE: "the gate before its activation function (gated MLPs only)",
+    SiteKind.MLP_POST: "input of the MLP's down projection: act(mlp_pre), or act(mlp_gate) * mlp_pre",
+    SiteKind.MLP_OUT: "what the MLP (or the mixture of experts) adds to the residual stream",
+    SiteKind.ROUTER_LOGITS: "one logit per expert, before the softmax",
+    SiteKind.SSM_STATE: "state-space layers: the gated read-out of the recurrent state (input of the output projection)",
+    SiteKind.FINAL_NORM: "output of the final norm, after its learned gain: what the unembedding reads",
+}
 
 EMBED_LAYER: Final = -1
 UNLAYERED: Final = frozenset({SiteKind.EMBED, SiteKind.FINAL_NORM})

@@ -1,9 +1,9 @@
 """What is done and what is missing, as blocks of cells.
 
-A cell is one number that a sweep owes: one item of one run, at one site, in one basis, at one position, by one metric in
-one version. Cells come in blocks, because a forward pass fills every combination of the sites, positions and metrics it
-was asked for. Commits record blocks, so that resuming reads a few commits and never the tables, and a missing block is
-what is wanted less what is done, whatever order, batch size or device did it.
+A cell is one number that a sweep owes: one item of one run, at one site, in one basis, at one position, by one metric
+in one version. Cells come in blocks, because a forward pass fills every combination of the sites, positions and
+metrics it was asked for. Commits record blocks, so that resuming reads a few commits and never the tables, and a
+missing block is what is wanted less what is done, whatever order, batch size or device did it.
 """
 
 from __future__ import annotations
@@ -81,8 +81,7 @@ def missing(wanted: Block, example_ids: Sequence[str], done: Iterable[Done]) -> 
 
 def subtract(wanted: Block, done: Sequence[Block]) -> tuple[Block, ...]:
     """The cells of one block that others lack, as disjoint blocks."""
-    recorded: set[Cell] = set().union(*(block.cells() for block in done))
-    left = wanted.cells() - recorded
+    left = wanted.cells().difference(*(block.cells() for block in done))
     if not left:
         return ()
     if len(left) == len(wanted.cells()):
@@ -107,7 +106,7 @@ def subtract(wanted: Block, done: Sequence[Block]) -> tuple[Block, ...]:
 
 
 def _rectangles(wanted: Block, left: frozenset[Cell]) -> tuple[Block, ...]:
-    """Cover missing cells by blocks: metrics per (site, basis, position), then places with the same metrics together."""
+    """Cover missing cells by blocks: metrics per place first, then places with the same metrics together."""
     by_metrics: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
     for basis in wanted.bases:
         for position in wanted.positions:

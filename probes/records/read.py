@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as ds
 
 from probes.errors import InputError
-from probes.records.cells import versions
+from probes.records.cells import Done, versions
 from probes.records.schema import SCHEMAS, Table
 from probes.records.store import Commit, read_commits
 
@@ -22,7 +23,8 @@ Wanted = str | Sequence[str] | None
 class Records:
     """The tables of one sweep directory, as far as they are committed.
 
-    Every method returns a pandas DataFrame with exactly the columns of :mod:`probes.records.schema`, names as categories.
+    Every method returns a pandas DataFrame with exactly the columns of :mod:`probes.records.schema`, names as
+    categories.
     """
 
     def __init__(self, directory: Path, commits: Sequence[Commit]) -> None:
@@ -41,7 +43,7 @@ class Records:
 
     def inputs(self) -> pd.DataFrame:
         """One row per item and run: its tokens as the model read them."""
-        return self._read("inputs")
+        return self._read("inputs").drop_duplicates(["run_id", "example_id"], ignore_index=True)
 
     def measurements(
         self,
@@ -87,9 +89,19 @@ class Records:
         rows = self._read("failures").drop_duplicates(["run_id", "example_id"], keep="last")
         settled: dict[tuple[str, str], bool] = {}
         for entry in (entry for commit in self._commits for entry in commit.done):
-            settled.update(dict.fromkeys(((entry.run_id, example_id) for example_id in entry.example_ids), entry.failed))
-        still = [settled[str(run), str(item)] for run, item in zip(rows["run_id"], rows["example_id"], strict=True)]
-        return rows[still].reset_index(drop=True)
+            settled.update(
+                dict.fromkeys(((entry.run_id, example_id) for example_id in entry.example_ids), entry.failed)
+            )
+        still = [
+            settled.get((str(run), str(item)), True)
+            for run, item in zip(rows["run_id"], rows["example_id"], strict=True)
+        ]
+        return rows[np.array(still, dtype=bool)].reset_index(drop=True)
+
+    def done(self, run_id: str, *, with_failures: bool = True) -> list[Done]:
+        """What is settled of one run, by numbers or (``with_failures``) by recorded failures."""
+        entries = (entry for commit in self._commits for entry in commit.done)
+        return [entry for entry in entries if entry.run_id == run_id and (with_failures or not entry.failed)]
 
     def width(self, run_id: str, site: str) -> int:
         """Number of coordinates of the vectors measured at a site, the d of every null value.
@@ -129,7 +141,9 @@ class Records:
                 )
 
     def _read(self, table: Table, **wanted: Wanted | int | Sequence[int]) -> pd.DataFrame:
-        files = [str(self.directory / part.file) for commit in self._commits for part in commit.parts if part.table == table]
+        files = [
+            str(self.directory / part.file) for commit in self._commits for part in commit.parts if part.table == table
+        ]
         schema = SCHEMAS[table]
         if not files:
             return schema.empty_table().to_pandas()
@@ -140,14 +154,10 @@ class Records:
             if values is None:
                 continue
             accepted = [values] if isinstance(values, str | int) else list(values)
-            clause = ds.field(column).isin(pa.array(accepted, type=_plain(schema.field(column).type)))
+            clause = ds.field(column).isin(accepted)
             condition = clause if condition is None else condition & clause
         rows = ds.dataset(files, schema=schema).to_table(filter=condition)
         return rows.unify_dictionaries().to_pandas()
-
-
-def _plain(kind: pa.DataType) -> pa.DataType:
-    return kind.value_type if isinstance(kind, pa.DictionaryType) else kind
 
 
 def open_run(directory: str | Path) -> Records:
@@ -159,5 +169,7 @@ def open_run(directory: str | Path) -> Records:
     path = Path(directory)
     commits = read_commits(path)
     if not commits:
-        raise InputError(f"{path} is not a sweep directory: nothing is committed there; give the --out of `sparsity sweep`")
+        raise InputError(
+            f"{path} is not a sweep directory: nothing is committed there; give the --out of `sparsity sweep`"
+        )
     return Records(path, commits)

@@ -1,8 +1,8 @@
 """The tables of a sweep: the one place where a column name is spelled.
 
-A sweep is a small star: one row per input and vector in ``measurements``, wide rows per token in ``token_measurements``,
-and narrow tables around them that say what the run, the item and the prompt were. Names repeat a lot and are
-dictionary-encoded; values are float32, which is what the hook computed in.
+A sweep is a small star: one row per input and vector in ``measurements``, wide rows per token in
+``token_measurements``, and narrow tables around them that say what the run, the item and the prompt were. Names repeat
+a lot and are dictionary-encoded; values are float32, which is what the hook computed in.
 
 A position of ``all`` goes to ``token_measurements``, whose metric columns differ from part to part: that table's schema
 here holds its key columns, and :func:`token_measurements` adds one float32 column per metric.

@@ -1,10 +1,10 @@
 """Writing a sweep so that no moment of death loses or doubles a row.
 
 A commit is one JSON file under ``commits/``. It lists the Parquet parts it stands for, in every table, with their
-checksums, and the blocks of cells they fill. Parts are written first, each to a temporary name, synced and renamed; the
-commit file is renamed into place last. Readers and resuming runs believe commit files only, so a part whose commit never
-came does not exist, and its name is simply used again. One process writes at a time: it holds an flock on ``.lock``,
-which the kernel frees when the process dies, however it dies.
+checksums, and the blocks of cells they fill. Parts are written first, each to a temporary name, synced and renamed;
+the commit file is renamed into place last. Readers and resuming runs believe commit files only, so a part whose commit
+never came does not exist, and its name is simply used again. One process writes at a time: it holds an flock on
+``.lock``, which the kernel frees when the process dies, however it dies.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import io
 import json
 import os
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -73,7 +73,8 @@ class Commit:
             schema = raw["schema"]
             if schema != SCHEMA_VERSION:
                 raise InputError(
-                    f"{path} has table schema {schema}, this version reads {SCHEMA_VERSION}; use the version that wrote it"
+                    f"{path} has table schema {schema} and this version reads {SCHEMA_VERSION}; "
+                    "use the version that wrote it"
                 )
             done = tuple(
                 Done(entry["run_id"], tuple(entry["example_ids"]), _block(entry["block"]), entry["failed"])
@@ -103,7 +104,7 @@ class Writer:
 
     @classmethod
     @contextlib.contextmanager
-    def open(cls, directory: Path) -> Iterator[Writer]:
+    def open(cls, directory: Path) -> Generator[Writer]:
         """Take the lock of a sweep directory, creating it if need be.
 
         Raises:

@@ -1,9 +1,9 @@
 """What is asked: one item, the ruler it lies on, and the suite it belongs to.
 
 A suite is a versioned generator of examples. Each example carries its place on one axis (how hard, how unfamiliar, how
-long) and the cluster within which it is not independent of others, so that every later number knows what it may generalise
-over. The identity of an example never depends on a model, a tokenizer or a chat template: the same item asked of two
-models has the same ``example_id``.
+long) and the cluster within which it is not independent of others, so that every later number knows what it may
+generalise over. The identity of an example never depends on a model, a tokenizer or a chat template: the same item
+asked of two models has the same ``example_id``.
 """
 
 from __future__ import annotations

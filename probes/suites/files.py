@@ -97,7 +97,7 @@ class FileSuite(Source):
     def _level(self, record: Record) -> float:
         if self.level is None:
             return math.nan
-        return record.number(self.level) if isinstance(self.level, str) else self.level
+        return record.number(self.level) if isinstance(self.level, str) else float(self.level)
 
     def _split(self, record: Record) -> Literal["in", "shifted"]:
         value = self.split if self.split in ("in", "shifted") else record.text(self.split)

@@ -35,8 +35,8 @@ def shuffled_words(text: str, rng: np.random.Generator) -> str:
     >>> sorted(shuffled_words("the cat sat", np.random.default_rng(0)).split())
     ['cat', 'sat', 'the']
     """
-    words = text.split()
-    return " ".join(words[index] for index in rng.permutation(len(words)))
+    words = np.array(text.split(), dtype=object)
+    return " ".join(map(str, rng.permutation(words)))
 
 
 @shift
@@ -58,4 +58,4 @@ def random_bytes(text: str, rng: np.random.Generator) -> str:
     >>> len(random_bytes("naïve", np.random.default_rng(0)))
     6
     """
-    return "".join(rng.choice(PRINTABLE, size=len(text.encode())))
+    return "".join(map(str, rng.choice(PRINTABLE, size=len(text.encode()))))

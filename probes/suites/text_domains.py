@@ -101,13 +101,17 @@ def _example(domain: str, number: int, record: Record, source: Source, split: Sp
 
 
 def _python_source() -> Iterator[Example]:
-    """The head of each module of the standard library after its imports, in alphabetical order."""
+    """What each module of the standard library defines first, in alphabetical order of the modules."""
     library = Path(sysconfig.get_path("stdlib"))
     for path in sorted(library.glob("*.py")):
         text = path.read_text(encoding="utf-8", errors="replace")
         start = text.find("\ndef ") + 1 or text.find("\nclass ") + 1
-        if len(text) - start >= PYTHON_CHARACTERS:
+        if start and len(text) - start >= PYTHON_CHARACTERS:
             body = text[start : start + PYTHON_CHARACTERS]
             yield Example(
-                id=f"{PYTHON}-{path.stem}", text=body, split="shifted", level_name=PYTHON, cluster=f"{PYTHON}-{path.stem}"
+                id=f"{PYTHON}-{path.stem}",
+                text=body,
+                split="shifted",
+                level_name=PYTHON,
+                cluster=f"{PYTHON}-{path.stem}",
             )

@@ -55,9 +55,7 @@ def limited(items: Sequence[Item], limit: int | None) -> list[Item]:
     order: dict[str, int] = {}
     for item in items:
         order.setdefault(item.example.cluster or item.example_id, len(order))
-    by_cluster = sorted(
-        range(len(items)), key=lambda i: (order[items[i].example.cluster or items[i].example_id], i)
-    )
+    by_cluster = sorted(range(len(items)), key=lambda i: (order[items[i].example.cluster or items[i].example_id], i))
     taken: dict[tuple[str, str], int] = {}
     kept: set[int] = set()
     for index in by_cluster:

@@ -1,8 +1,8 @@
 """What to sweep: models x suites x sites x positions x metrics, read from YAML into validated types.
 
-The file is read with a safe loader; unknown keys are refused with the nearest known one. Paths in a spec are relative to
-the spec's own folder. The resolved spec (absolute paths, ``default`` written out as metrics with versions) is what a sweep
-directory stores and what its numbers can be reproduced from.
+The file is read with a safe loader; unknown keys are refused with the nearest known one. Paths in a spec are relative
+to the spec's own folder. The resolved spec (absolute paths, ``default`` written out as metrics with versions) is what a
+sweep directory stores and what its numbers can be reproduced from.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -161,11 +161,12 @@ def parse_spec(raw: object, *, folder: Path, origin: str = "spec") -> SweepSpec:
     return spec.model_copy(update={"metrics": metrics})
 
 
-def _model(entry: object, folder: Path) -> object:
+def _model(entry: object, folder: Path) -> dict[str, Any]:
     """A name that is a folder beside the spec means that folder."""
-    fields = {"name": entry} if isinstance(entry, str) else entry
-    if isinstance(fields, Mapping) and isinstance(fields.get("name"), str) and (folder / fields["name"]).is_dir():
-        return {**fields, "name": str((folder / fields["name"]).resolve())}
+    fields: dict[str, Any] = {"name": entry} if isinstance(entry, str) else {**_mapping(entry, "an entry of models")}
+    name = fields.get("name")
+    if isinstance(name, str) and (folder / name).is_dir():
+        fields["name"] = str((folder / name).resolve())
     return fields
 
 
@@ -232,12 +233,12 @@ def _nearest(name: str, known: Sequence[str]) -> str:
 
 
 def _mapping(value: object, place: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+    if not isinstance(value, Mapping):
         raise InputError(f"{place} should be a mapping with named keys and is {type(value).__name__}")
-    return value
+    return {str(key): entry for key, entry in cast("Mapping[object, Any]", value).items()}
 
 
 def _sequence(value: object, place: str) -> Sequence[Any]:
-    if isinstance(value, str | Mapping) or not isinstance(value, Sequence) or not value:
+    if not isinstance(value, list | tuple) or not value:
         raise InputError(f"{place} should be a list with at least one entry")
-    return value
+    return cast("Sequence[Any]", value)

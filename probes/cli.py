@@ -1,0 +1,304 @@
+"""Commands about models and inputs: sweep, measure, list, verify, lab. The ``sparsity`` command adds its own to these.
+
+Results go to stdout, progress and faults to stderr. Exit status: 0 done; 1 finished, but some items failed; 2 unusable
+input, one line and no traceback; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import sys
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+from rich.table import Table as RichTable
+
+from probes.errors import InputError
+from probes.suites.example import SUITES
+from probes.suites.shifts import SHIFTS
+from probes.sweep.interface import Options, Progress
+from probes.sweep.spec import SweepSpec, load_spec
+from sparsity import DEFAULT_METRICS, METRICS, Registry, parse_metrics
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+lab = typer.Typer(no_args_is_help=True, help="The reference world and its models.")
+app.add_typer(lab, name="lab")
+
+PLAIN_PROGRESS_SECONDS = 5.0
+FILE_WIDTH = 140  # columns of a table that goes to a file or a pipe
+EXIT_FAILURES = 1
+EXIT_INTERRUPTED = 130
+
+
+def out() -> Console:
+    """Where results go."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else FILE_WIDTH)
+
+
+def err() -> Console:
+    """Where progress and faults go."""
+    return Console(stderr=True, highlight=False)
+
+
+@app.command()
+def sweep(
+    spec: Annotated[Path, typer.Argument(help="The sweep, as YAML.")],
+    out_dir: Annotated[Path, typer.Option("--out", help="The sweep directory; an existing one is continued.")],
+    limit: Annotated[int | None, typer.Option(min=1, help="Items per (split, level) of every suite.")] = None,
+    device: Annotated[str, typer.Option(help="Where models are put: cpu, cuda, cuda:1 ...")] = "cpu",
+    dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16; as stored by default.")] = None,
+    batch_size: Annotated[str, typer.Option(help="Items per batch, or auto.")] = "auto",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run recorded failures again.")] = False,
+) -> None:
+    """Run probing sweeps over models x suites x sites x metrics; run it again to go on where it stopped."""
+    options = Options(device=device, batch_size=_batch_size(batch_size), retry_failed=retry_failed)
+    changed = overridden(load_spec(spec), limit=limit, dtype=dtype)
+    if dry_run:
+        _print_plan(changed, out_dir, options)
+        return
+    conduct(changed, out_dir, options, command=f"sparsity sweep {spec} --out {out_dir}")
+
+
+def overridden(spec: SweepSpec, *, limit: int | None, dtype: str | None) -> SweepSpec:
+    """A spec with what the command line says instead."""
+    changes = spec.model_dump(by_alias=True)
+    if limit is not None:
+        changes["limit"] = limit
+        changes["suites"] = [{**suite, "limit": None} for suite in changes["suites"]]
+    if dtype is not None:
+        if dtype not in ("float32", "bfloat16", "float16"):
+            raise InputError(f"--dtype should be float32, bfloat16 or float16 and is {dtype!r}")
+        changes["models"] = [{**model, "dtype": dtype} for model in changes["models"]]
+    return SweepSpec.model_validate(changes)
+
+
+def conduct(spec: SweepSpec, directory: Path, options: Options, *, command: str) -> None:
+    """Run a sweep with a progress bar and a clean Ctrl-C, and exit as the module docstring says."""
+    from probes.sweep.run import run_sweep
+
+    with _progress() as on_progress, _stop_on_interrupt() as should_stop:
+        result = run_sweep(spec, directory, options, on_progress=on_progress, should_stop=should_stop)
+    console = err()
+    filtered = f", {result.n_filtered} left out as shorter than min_tokens" if result.n_filtered else ""
+    console.print(f"{directory}: {result.n_measured} items measured, {result.n_failed} failed{filtered}")
+    if result.interrupted:
+        console.print(f"interrupted; to go on: {command}")
+        raise typer.Exit(EXIT_INTERRUPTED)
+    if result.n_failed:
+        raise typer.Exit(EXIT_FAILURES)
+
+
+@app.command()
+def measure(
+    model: Annotated[str, typer.Argument(help="A local path or hub name.")],
+    text: Annotated[str | None, typer.Option(help="The prompt.")] = None,
+    file: Annotated[Path | None, typer.Option(help="A UTF-8 file that holds the prompt.")] = None,
+    position: Annotated[str, typer.Option(help="last, mean, or a slice such as 5:10.")] = "last",
+    metrics: Annotated[str, typer.Option(help="Metrics separated by spaces.")] = "default",
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Cut the prompt to this many tokens.")] = None,
+) -> None:
+    """Sparsity of one prompt, layer by layer."""
+    from probes.capture.collect import collect
+    from probes.capture.models import load_model
+    from sparsity import nulls
+
+    prompt = _prompt(text, file)
+    if position == "all":
+        raise InputError("measure prints one row per layer; give --position last, mean or a slice")
+    specs = parse_metrics(metrics.split())
+    names = [str(spec) for spec in specs]
+    loaded = load_model(model)
+    frame = collect(
+        loaded, [prompt], sites=["resid_post", "final_norm"], positions=position, metrics=names, max_tokens=max_tokens
+    )
+    table = RichTable(title=f"{loaded.name}, position {position}", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("site", no_wrap=True)
+    for name in names:
+        table.add_column(name.replace("_", "\n"), justify="right", min_width=6, overflow="fold")
+    rows: dict[str, list[str]] = {}
+    for site, layer, value in zip(frame["site"], frame["layer"], frame["value"], strict=True):
+        place = site if site == "final_norm" else f"{site}.{layer}"
+        rows.setdefault(place, []).append(f"{value:.4f}")
+    for place, values in rows.items():
+        table.add_row(place, *values)
+    chance = [nulls.gaussian(spec, loaded.d_model).mean for spec in specs]
+    table.add_section()
+    table.add_row(f"chance, d={loaded.d_model}", *("" if math.isnan(value) else f"{value:.4f}" for value in chance))
+    out().print(table)
+
+
+@app.command("list")
+def list_(
+    what: Annotated[str, typer.Argument(help="metrics, suites, sites or analyses.")],
+    axioms: Annotated[bool, typer.Option("--axioms", help="With metrics: which axioms each satisfies.")] = False,
+) -> None:
+    """List what there is, by the names that specs use."""
+    out().print(axioms_table() if axioms and what == "metrics" else LISTS[what]())
+
+
+@lab.command("train")
+def lab_train(
+    out_dir: Annotated[Path, typer.Option("--out", help="Where the trained model goes.")],
+    seed: Annotated[int, typer.Option(min=0, help="Seed of world, weights and order.")] = 0,
+) -> None:
+    """Train the reference model of the laboratory, as it is shipped."""
+    from probes.lab.training import Recipe, train
+
+    console = err()
+    with Bar(*_columns(), console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("training", total=None)
+
+        def show(step: int, total: int, loss: float) -> None:
+            bar.update(task, completed=step, total=total, description=f"training, loss {loss:.3f}")
+
+        train(Recipe(seed=seed), out_dir, on_step=show)
+    out().print(f"trained model in {out_dir}")
+
+
+def metrics_table() -> RichTable:
+    """Every metric and what it promises."""
+    defaults = {spec.name for spec in DEFAULT_METRICS}
+    table = RichTable("metric", "sparser", "carrier", "default", "what it is")
+    for name, metric in METRICS.items():
+        parameters = f"({', '.join(metric.parameters)})" if metric.parameters else ""
+        table.add_row(
+            f"{name}{parameters}",
+            metric.sparser or "-",
+            metric.carrier,
+            "yes" if name in defaults else "",
+            metric.summary,
+        )
+    return table
+
+
+def axioms_table() -> RichTable:
+    """Which Hurley-Rickard axioms each metric satisfies."""
+    raise InputError("the axioms table is not there yet")
+
+
+def suites_table() -> RichTable:
+    """Registered suites, and those that a spec declares."""
+    SUITES.load("probes.suites")
+    table = RichTable("suite", "version", "axis", "what it is")
+    for name, suite in SUITES.items():
+        table.add_row(name, suite.version, f"{suite.axis.name} ({suite.axis.kind})", suite.description.split("\n\n")[0])
+    table.add_row(
+        "text_domains",
+        "1",
+        "domain (nominal)",
+        f"your texts and paired shifts of them: {', '.join(SHIFTS)}, python_stdlib",
+    )
+    table.add_row("{file: ...}", "yours", "yours", "any JSONL or text file; see the README")
+    return table
+
+
+def sites_table() -> RichTable:
+    """The vocabulary of places."""
+    from probes.capture import sites
+
+    table = RichTable("site", "what is there")
+    for kind, meaning in sites.MEANINGS.items():
+        table.add_row(str(kind), meaning)
+    return table
+
+
+LISTS: Registry[Callable[[], RichTable]] = Registry("list")
+LISTS.add("metrics", metrics_table)
+LISTS.add("suites", suites_table)
+LISTS.add("sites", sites_table)
+
+
+def _print_plan(spec: SweepSpec, directory: Path, options: Options) -> None:
+    from probes.sweep.survey import survey
+
+    table = RichTable("run", "model x suite", "items", "left", "batches", "tokens to read", "failures", "left out")
+    for plan in survey(spec, directory, options).plans:
+        table.add_row(
+            plan.run_id,
+            plan.label,
+            str(len(plan.items)),
+            str(plan.n_left()),
+            str(len(plan.batches)),
+            str(plan.n_tokens()),
+            str(len(plan.unreadable)),
+            str(len(plan.too_short)),
+        )
+    out().print(table)
+
+
+def _prompt(text: str | None, file: Path | None) -> str:
+    if (text is None) == (file is None):
+        raise InputError("give the prompt with either --text or --file")
+    if file is None:
+        return text or ""
+    try:
+        content = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file} is not UTF-8 (byte {error.start})") from None
+    except OSError as error:
+        raise InputError(f"cannot read {file}: {error.strerror}") from None
+    if not content.strip():
+        raise InputError(f"{file} is empty")
+    return content
+
+
+def _batch_size(text: str) -> int | None:
+    if text == "auto":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise InputError(f"--batch-size should be auto or a positive number and is {text!r}")
+    return int(text)
+
+
+def _columns() -> tuple[TextColumn, BarColumn, MofNCompleteColumn, TimeRemainingColumn]:
+    return TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+
+
+@contextmanager
+def _progress() -> Generator[Callable[[Progress], None]]:
+    console = err()
+    if not console.is_terminal:
+        spoken = time.monotonic()
+
+        def say(progress: Progress) -> None:
+            nonlocal spoken
+            if progress.n_done == progress.n_items or time.monotonic() - spoken >= PLAIN_PROGRESS_SECONDS:
+                spoken = time.monotonic()
+                console.print(f"{progress.run}: {progress.n_done} of {progress.n_items} items")
+
+        yield say
+        return
+    with Bar(*_columns(), console=console) as bar:
+        task = bar.add_task("sweep", total=None)
+
+        def show(progress: Progress) -> None:
+            bar.update(task, description=progress.run, completed=progress.n_done, total=progress.n_items)
+
+        yield show
+
+
+@contextmanager
+def _stop_on_interrupt() -> Generator[Callable[[], bool]]:
+    """The first Ctrl-C ends the sweep after its batch; the second ends it at once."""
+    asked = False
+
+    def ask(*_: object) -> None:
+        nonlocal asked
+        asked = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,48 @@
+"""What passes between a sweep and whoever runs it: how to run, how far it is, what it came to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How to run a sweep; none of it changes what is measured beyond rounding.
+
+    Attributes:
+        device: where models are put.
+        batch_size: items per batch; None for as many as a token budget allows.
+        retry_failed: run items again whose failure is recorded.
+    """
+
+    device: str = "cpu"
+    batch_size: int | None = None
+    retry_failed: bool = False
+
+
+class Progress(NamedTuple):
+    """How far a sweep is."""
+
+    n_done: int
+    n_items: int
+    run: str
+
+
+class SweepResult(NamedTuple):
+    """What a sweep came to.
+
+    Attributes:
+        directory: where the tables are.
+        n_measured: items measured by this call.
+        n_failed: items that are failures now, whichever call recorded them.
+        n_filtered: items left out because they are shorter than ``min_tokens``.
+        interrupted: whether it was told to stop before all was done.
+    """
+
+    directory: Path
+    n_measured: int
+    n_failed: int
+    n_filtered: int
+    interrupted: bool

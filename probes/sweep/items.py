@@ -1,0 +1,81 @@
+"""Rows about items: what was asked, how the model read it, and what could not be measured."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+
+import pyarrow as pa
+
+from probes.capture.prompts import Prompt
+from probes.errors import InputError
+from probes.records.read import Records
+from probes.records.schema import SCHEMAS
+from probes.suites.example import Item, Suite
+
+
+def example_rows(suite: Suite, items: Iterable[Item]) -> pa.Table:
+    """Rows of ``examples``; an item without a cluster is a cluster of its own."""
+    rows = [
+        {
+            "example_id": example_id,
+            "suite": suite.name,
+            "axis": suite.axis.name,
+            "level": example.level,
+            "level_name": example.label(),
+            "split": example.split,
+            "cluster": example.cluster or example_id,
+            "text": example.text,
+            "target": example.target,
+            "n_bytes": len(example.text.encode("utf-8", errors="surrogatepass")),
+            "attrs": json.dumps(dict(example.attrs), ensure_ascii=False),
+        }
+        for example_id, example in items
+    ]
+    return pa.Table.from_pylist(rows, schema=SCHEMAS["examples"])
+
+
+def input_rows(run_id: str, prompts: Mapping[str, Prompt]) -> pa.Table:
+    """Rows of ``inputs``: the tokens as the model read them."""
+    rows = [
+        {
+            "run_id": run_id,
+            "example_id": example_id,
+            "n_tokens": prompt.end,
+            "n_special": prompt.n_special,
+            "truncated": prompt.truncated,
+            "prompt_sha": hashlib.sha256(json.dumps(prompt.ids).encode()).hexdigest(),
+            "token_ids": prompt.ids,
+            "char_starts": prompt.char_starts,
+        }
+        for example_id, prompt in prompts.items()
+    ]
+    return pa.Table.from_pylist(rows, schema=SCHEMAS["inputs"])
+
+
+def failure_rows(run_id: str, failures: Mapping[str, str], stage: str) -> pa.Table:
+    """Rows of ``failures``: ``encode`` and ``forward`` are faults, ``filter`` is an item left out on request."""
+    rows = [
+        {"run_id": run_id, "example_id": example_id, "stage": stage, "error": error}
+        for example_id, error in failures.items()
+    ]
+    return pa.Table.from_pylist(rows, schema=SCHEMAS["failures"])
+
+
+def refuse_changed(stored: Records, suites: Iterable[tuple[Suite, Sequence[Item]]]) -> None:
+    """Refuse a suite whose item has changed under an id that is already recorded.
+
+    Raises:
+        InputError: naming the item.
+    """
+    examples = stored.examples()
+    targets = examples["target"].astype(object).where(examples["target"].notna(), None)
+    recorded = dict(zip(examples["example_id"], zip(examples["text"], targets, strict=True), strict=True))
+    for suite, items in suites:
+        for example_id, example in items:
+            if recorded.get(example_id, (example.text, example.target)) != (example.text, example.target):
+                raise InputError(
+                    f"{example_id} is recorded with another text or target; raise the version of suite "
+                    f"{suite.name!r} and sweep into a new directory"
+                )

@@ -1,0 +1,68 @@
+"""Cells: what is missing is what is wanted less what is done, each cell exactly once."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from probes.records.cells import Block, Cell, Done, missing, subtract, versions
+
+
+def subsets(names: str) -> st.SearchStrategy[tuple[str, ...]]:
+    return st.lists(st.sampled_from(names), unique=True).map(lambda chosen: tuple(sorted(chosen)))
+
+
+blocks = st.builds(
+    Block,
+    sites=subsets("stu"),
+    bases=st.just(("raw",)),
+    positions=subsets("lm"),
+    metrics=subsets("ghk"),
+    outcomes=subsets("xy"),
+)
+
+
+@given(wanted=blocks, done=st.lists(blocks, max_size=4))
+def test_subtract_covers_each_missing_cell_exactly_once(wanted: Block, done: list[Block]) -> None:
+    left = subtract(wanted, done)
+    covered = [cell for block in left for cell in block.cells()]
+    recorded = {cell for block in done for cell in block.cells()}
+    assert len(covered) == len(set(covered))
+    assert set(covered) == wanted.cells() - recorded
+
+
+@given(wanted=blocks, done=st.lists(blocks, max_size=3))
+def test_once_what_is_missing_is_done_nothing_is_missing(wanted: Block, done: list[Block]) -> None:
+    assert subtract(wanted, [*done, *subtract(wanted, done)]) == ()
+
+
+def test_a_new_metric_asks_every_site_for_that_metric_alone() -> None:
+    old = Block(sites=("s", "t"), bases=("raw",), positions=("last",), metrics=("gini@1",), outcomes=("nll",))
+    new = Block(sites=("s", "t"), bases=("raw",), positions=("last",), metrics=("gini@1", "hoyer@1"), outcomes=("nll",))
+    assert subtract(new, [old]) == (Block(sites=("s", "t"), bases=("raw",), positions=("last",), metrics=("hoyer@1",)),)
+
+
+def test_a_new_version_is_a_new_cell() -> None:
+    old = Block(sites=("s",), bases=("raw",), positions=("last",), metrics=("gini@1",))
+    new = Block(sites=("s",), bases=("raw",), positions=("last",), metrics=("gini@2",))
+    assert subtract(new, [old]) == (new,)
+
+
+def test_items_are_grouped_by_what_they_lack() -> None:
+    wanted = Block(sites=("s",), bases=("raw",), positions=("last",), metrics=("g", "h"))
+    half = Block(sites=("s",), bases=("raw",), positions=("last",), metrics=("g",))
+    left = missing(wanted, ["a", "b", "c", "d"], [Done("r", ("b", "d"), half), Done("r", ("c",), wanted)])
+    assert left == {
+        wanted: ("a",),
+        Block(sites=("s",), bases=("raw",), positions=("last",), metrics=("h",)): ("b", "d"),
+    }
+
+
+def test_outcomes_have_no_place() -> None:
+    assert Block(outcomes=("nll",)).cells() == {Cell("", "", "", "nll")}
+
+
+def test_versions_are_found_per_metric() -> None:
+    done = [
+        Done("r", ("a",), Block(metrics=("top_k_energy(0.1)@1", "gini@1"))),
+        Done("r", ("b",), Block(metrics=("gini@2",))),
+    ]
+    assert versions(done) == {"top_k_energy(0.1)": {"1"}, "gini": {"1", "2"}}

@@ -1,0 +1,163 @@
+"""The store: a commit is all or nothing, one writer at a time, and only what is committed exists."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from probes.errors import InputError
+from probes.records import open_run
+from probes.records.cells import Block, Done
+from probes.records.schema import SCHEMA_VERSION, SCHEMAS
+from probes.records.store import Writer, read_commits, write_atomically
+
+BLOCK = Block(sites=("resid_post.0",), bases=("raw",), positions=("last",), metrics=("gini@1", "hoyer@1"))
+
+
+def outcomes(*values: float) -> pa.Table:
+    rows = [{"run_id": "r", "example_id": f"s:{i}", "name": "nll", "value": value} for i, value in enumerate(values)]
+    return pa.Table.from_pylist(rows, schema=SCHEMAS["outcomes"])
+
+
+def measurements(metric: str, values: dict[str, float], layer: int = 0) -> pa.Table:
+    rows = [
+        {
+            "run_id": "r",
+            "example_id": item,
+            "site": "resid_post",
+            "layer": layer,
+            "unit": -1,
+            "basis": "raw",
+            "position": "last",
+            "token": 3,
+            "metric": metric,
+            "value": value,
+            "n_undefined": 0,
+        }
+        for item, value in values.items()
+    ]
+    return pa.Table.from_pylist(rows, schema=SCHEMAS["measurements"])
+
+
+def test_rows_come_back_as_they_were_committed(tmp_path: Path) -> None:
+    with Writer.open(tmp_path) as writer:
+        writer.commit({"outcomes": outcomes(1.5, 2.5)}, [Done("r", ("s:0", "s:1"), BLOCK)])
+        writer.commit({"outcomes": outcomes(3.5)})
+    assert list(open_run(tmp_path).outcomes()["value"]) == [1.5, 2.5, 3.5]
+    assert open_run(tmp_path).done("r") == [Done("r", ("s:0", "s:1"), BLOCK)]
+
+
+def test_every_table_round_trips_its_schema(tmp_path: Path) -> None:
+    with Writer.open(tmp_path) as writer:
+        writer.commit({"outcomes": outcomes(1.0)})
+    records = open_run(tmp_path)
+    for table, schema in SCHEMAS.items():
+        if table not in ("populations", "familiarity_tokens"):
+            assert list(getattr(records, table)().columns) == schema.names
+
+
+def test_reading_filters_by_every_name(tmp_path: Path) -> None:
+    with Writer.open(tmp_path) as writer:
+        writer.commit({"measurements": measurements("gini", {"s:0": 0.1, "s:1": 0.2})})
+        writer.commit({"measurements": measurements("hoyer", {"s:0": 0.3}, layer=1)})
+    records = open_run(tmp_path)
+    assert list(records.measurements(metric="hoyer")["layer"]) == [1]
+    assert list(records.measurements(layer=[0])["metric"]) == ["gini", "gini"]
+    assert len(records.measurements(site="resid_post", position="last")) == 3
+    assert len(records.measurements(site="final_norm")) == 0
+
+
+def test_a_part_without_its_commit_does_not_exist(tmp_path: Path) -> None:
+    with Writer.open(tmp_path) as writer:
+        writer.commit({"outcomes": outcomes(1.0)})
+    # what a death between part and commit leaves behind
+    (tmp_path / "outcomes" / "000002.parquet").write_bytes((tmp_path / "outcomes" / "000001.parquet").read_bytes())
+    assert list(open_run(tmp_path).outcomes()["value"]) == [1.0]
+    with Writer.open(tmp_path) as writer:
+        writer.commit({"outcomes": outcomes(7.0)})
+    assert list(open_run(tmp_path).outcomes()["value"]) == [1.0, 7.0]
+
+
+def test_a_failing_disk_leaves_no_commit_and_no_litter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Writer.open(tmp_path) as writer:
+        writer.commit({"outcomes": outcomes(1.0)})
+
+        def full(_: int) -> None:
+            raise OSError(28, "No space left on device")
+
+        with monkeypatch.context() as patch:
+            patch.setattr("probes.records.store.os.fsync", full)
+            with pytest.raises(InputError, match="No space left on device; what was committed stands"):
+                writer.commit({"outcomes": outcomes(2.0)})
+        assert list(tmp_path.rglob("*.tmp")) == []
+        writer.commit({"outcomes": outcomes(3.0)})
+    assert list(open_run(tmp_path).outcomes()["value"]) == [1.0, 3.0]
+
+
+def test_a_second_process_is_refused_and_told_who_writes(tmp_path: Path) -> None:
+    code = f"import pathlib, probes.records.store as s\nwith s.Writer.open(pathlib.Path({str(tmp_path)!r})): pass"
+    with Writer.open(tmp_path):
+        refused = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "is being written by process" in refused.stderr
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+def test_another_schema_is_refused(tmp_path: Path) -> None:
+    with Writer.open(tmp_path) as writer:
+        writer.commit({"outcomes": outcomes(1.0)})
+    path = tmp_path / "commits" / "000001.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "schema": SCHEMA_VERSION + 1}))
+    with pytest.raises(InputError, match="has table schema 2 and this version reads 1"):
+        read_commits(tmp_path)
+    path.write_text("{}")
+    with pytest.raises(InputError, match="not a commit file"):
+        read_commits(tmp_path)
+
+
+def test_a_directory_without_commits_is_no_sweep(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not a sweep directory"):
+        open_run(tmp_path)
+
+
+def test_two_versions_of_a_metric_are_not_mixed(tmp_path: Path) -> None:
+    newer = Block(sites=("resid_post.0",), bases=("raw",), positions=("last",), metrics=("gini@2",))
+    with Writer.open(tmp_path) as writer:
+        writer.commit({"measurements": measurements("gini", {"s:0": 0.1})}, [Done("r", ("s:0",), BLOCK)])
+        writer.commit({"measurements": measurements("gini", {"s:1": 0.1})}, [Done("r", ("s:1",), newer)])
+    records = open_run(tmp_path)
+    with pytest.raises(InputError, match="gini in versions 1 and 2"):
+        records.measurements(metric="gini")
+    with pytest.raises(InputError, match="gini in versions 1 and 2"):
+        records.measurements()
+    assert len(records.measurements(metric="hoyer")) == 0
+
+
+def test_a_retried_failure_is_no_failure(tmp_path: Path) -> None:
+    def failed(error: str) -> pa.Table:
+        row = {"run_id": "r", "example_id": "s:0", "stage": "forward", "error": error}
+        return pa.Table.from_pylist([row], schema=SCHEMAS["failures"])
+
+    with Writer.open(tmp_path) as writer:
+        writer.commit({"failures": failed("once")}, [Done("r", ("s:0",), BLOCK, failed=True)])
+        assert list(open_run(tmp_path).failures()["error"]) == ["once"]
+        writer.commit({"failures": failed("twice")}, [Done("r", ("s:0",), BLOCK, failed=True)])
+        assert list(open_run(tmp_path).failures()["error"]) == ["twice"]
+        writer.commit({"outcomes": outcomes(1.0)}, [Done("r", ("s:0",), BLOCK)])
+    assert len(open_run(tmp_path).failures()) == 0
+
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "sweep.yaml"
+    write_atomically(path, b"old")
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("probes.records.store.os.fsync", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]

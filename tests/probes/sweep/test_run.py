@@ -1,0 +1,228 @@
+"""Sweeps: nothing lost, nothing twice, only what is missing, and faults that stay with their items."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from probes.capture.collect import read_batch
+from probes.errors import InputError
+from probes.records import Records, open_run
+from probes.sweep import run as running
+from probes.sweep.interface import Options
+from probes.sweep.run import run_sweep
+from tests.probes.conftest import MakeSpec
+
+KEYS = ["run_id", "example_id", "site", "layer", "unit", "basis", "position", "metric"]
+TABLES = ("runs", "examples", "inputs", "measurements", "token_measurements", "outcomes", "failures")
+
+
+def table(records: Records, name: str) -> pd.DataFrame:
+    """A table in an order that does not depend on how it was written, without what the clock put in."""
+    frame: pd.DataFrame = getattr(records, name)().drop(columns=["started"], errors="ignore")
+    frame = frame.map(lambda cell: tuple(cell) if isinstance(cell, np.ndarray) else cell)
+    frame = frame.astype({column: object for column in frame if frame[column].dtype == "category"})
+    keys = [column for column in frame.columns if column not in ("value", "token_ids", "char_starts")]
+    return frame.sort_values(keys, ignore_index=True)
+
+
+def assert_same(one: Path, other: Path) -> None:
+    for name in TABLES:
+        pd.testing.assert_frame_equal(table(open_run(one), name), table(open_run(other), name), check_exact=True)
+
+
+def test_every_cell_is_measured_once(make_spec: MakeSpec, tmp_path: Path) -> None:
+    result = run_sweep(make_spec(), tmp_path / "run")
+    assert (result.n_measured, result.n_failed, result.interrupted) == (7, 0, False)
+    records = open_run(tmp_path / "run")
+    rows = records.measurements()
+    assert not rows.duplicated(KEYS).any()
+    assert len(rows) == 7 * 3 * 2 * 2  # items x sites x positions x metrics
+    places = set(zip(rows["site"], rows["layer"], strict=True))
+    assert places == {
+        ("resid_post", 0),
+        ("resid_post", 1),
+        ("final_norm", 2),
+    }
+    inputs = records.inputs()
+    assert len(records.token_measurements()) == 3 * int((inputs["n_tokens"] - 1).sum())
+    assert set(records.outcomes()["name"]) == {"nll", "next_token_entropy"}
+    assert list(records.runs()["status"]) == ["done"]
+    assert records.width(str(records.runs()["run_id"][0]), "final_norm") == 16
+
+
+def test_mean_is_the_mean_of_the_tokens_after_bos(make_spec: MakeSpec, tmp_path: Path) -> None:
+    run_sweep(make_spec(), tmp_path / "run")
+    records = open_run(tmp_path / "run")
+    tokens = records.token_measurements(site="resid_post", layer=1)
+    assert (tokens["token"] > 0).all()
+    means = tokens.groupby("example_id", observed=True)["hoyer"].mean()
+    stored = records.measurements(site="resid_post", layer=1, metric="hoyer", position="mean")
+    np.testing.assert_allclose(stored["value"], means[stored["example_id"]], rtol=1e-6)
+    last = records.measurements(site="resid_post", layer=1, metric="hoyer", position="last")
+    ends = tokens.sort_values("token").groupby("example_id", observed=True)["hoyer"].last()
+    np.testing.assert_array_equal(last["value"], ends[last["example_id"]])
+
+
+def test_a_finished_sweep_is_left_to_the_byte(make_spec: MakeSpec, tmp_path: Path) -> None:
+    run_sweep(make_spec(), tmp_path / "run")
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    assert run_sweep(make_spec(), tmp_path / "run").n_measured == 0
+    after = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    before.pop(tmp_path / "run" / ".lock"), after.pop(tmp_path / "run" / ".lock")
+    assert before == after
+
+
+@pytest.mark.parametrize("stop_after", [1, 2, 3])
+def test_an_interrupted_sweep_goes_on_to_the_same_bytes(make_spec: MakeSpec, tmp_path: Path, stop_after: int) -> None:
+    options = Options(batch_size=2)
+    run_sweep(make_spec(), tmp_path / "whole", options)
+    asked = iter(range(1, 100))
+    result = run_sweep(make_spec(), tmp_path / "parts", options, should_stop=lambda: next(asked) == stop_after)
+    assert result.interrupted
+    assert list(open_run(tmp_path / "parts").runs()["status"]) == ["running"]
+    again = run_sweep(make_spec(), tmp_path / "parts", options)
+    assert again.n_measured == 7 - 2 * stop_after
+    assert_same(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_adding_a_metric_a_site_or_items_computes_only_what_is_missing(
+    make_spec: MakeSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes: list[tuple[int, tuple[str, ...], tuple[str, ...]]] = []
+
+    def spying(model, prompts, **asked):
+        passes.append((len(prompts), tuple(map(str, asked["sites"])), tuple(map(str, asked["metrics"]))))
+        return read_batch(model, prompts, **asked)
+
+    monkeypatch.setattr(running, "read_batch", spying)
+    all_sites = ("resid_post.0", "resid_post.1", "final_norm")
+    run_sweep(make_spec(sites=["resid_post"], metrics=["gini"]), tmp_path / "run")
+    run_sweep(make_spec(sites=["resid_post"], metrics=["gini", "hoyer"]), tmp_path / "run")
+    run_sweep(make_spec(), tmp_path / "run")
+    run_sweep(make_spec(n=9), tmp_path / "run")
+    assert passes == [
+        (7, all_sites[:2], ("gini",)),
+        (7, all_sites[:2], ("hoyer",)),
+        (7, all_sites[2:], ("gini", "hoyer")),
+        (2, all_sites, ("gini", "hoyer")),
+    ]
+    run_sweep(make_spec(n=9), tmp_path / "at once")
+    at_once, added = (table(open_run(tmp_path / name), "measurements") for name in ("at once", "run"))
+    pd.testing.assert_frame_equal(at_once.drop(columns="value"), added.drop(columns="value"))
+    np.testing.assert_allclose(at_once["value"], added["value"], rtol=1e-5)
+
+
+def test_batching_changes_no_number(make_spec: MakeSpec, tmp_path: Path) -> None:
+    run_sweep(make_spec(), tmp_path / "one", Options(batch_size=1))
+    run_sweep(make_spec(), tmp_path / "all", Options(batch_size=7))
+    one, together = (table(open_run(tmp_path / name), "measurements") for name in ("one", "all"))
+    np.testing.assert_allclose(one["value"], together["value"], rtol=1e-5)
+
+
+def test_a_bad_item_fails_alone(make_spec: MakeSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaking(model, prompts, **asked):
+        if any(prompt.end == 14 for prompt in prompts):  # one item is this long
+            raise RuntimeError("a shape\nthat does not fit")
+        return read_batch(model, prompts, **asked)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(running, "read_batch", breaking)
+        result = run_sweep(make_spec(), tmp_path / "run")
+        assert (result.n_measured, result.n_failed) == (7, 1)
+        failures = open_run(tmp_path / "run").failures()
+        assert list(failures["error"]) == ["RuntimeError: a shape that does not fit"]
+        assert open_run(tmp_path / "run").measurements()["example_id"].nunique() == 6
+        assert run_sweep(make_spec(), tmp_path / "run").n_measured == 0
+    retried = run_sweep(make_spec(), tmp_path / "run", Options(retry_failed=True))
+    assert (retried.n_measured, retried.n_failed) == (1, 0)
+    assert open_run(tmp_path / "run").measurements()["example_id"].nunique() == 7
+
+
+def test_a_prompt_longer_than_the_context_is_a_recorded_failure(make_spec: MakeSpec, tmp_path: Path) -> None:
+    result = run_sweep(make_spec(n=30), tmp_path / "run")
+    failures = open_run(tmp_path / "run").failures()
+    assert result.n_failed == len(failures) == 30 - result.n_measured > 0
+    assert failures["error"].str.contains("reads at most 32; set max_tokens").all()
+    cut = run_sweep(make_spec(n=30, max_tokens=20), tmp_path / "cut")
+    assert (cut.n_measured, cut.n_failed) == (30, 0)
+    assert open_run(tmp_path / "cut").inputs()["truncated"].any()
+
+
+def test_short_items_are_left_out_and_counted(make_spec: MakeSpec, tmp_path: Path) -> None:
+    result = run_sweep(make_spec(min_tokens=12), tmp_path / "run")
+    assert (result.n_failed, result.n_filtered, result.n_measured) == (0, 2, 5)
+    assert set(open_run(tmp_path / "run").failures()["stage"]) == {"filter"}
+    assert run_sweep(make_spec(), tmp_path / "run").n_measured == 2
+    assert len(open_run(tmp_path / "run").failures()) == 0
+
+
+def test_a_text_that_changed_under_its_id_is_refused(make_spec: MakeSpec, tmp_path: Path) -> None:
+    run_sweep(make_spec(), tmp_path / "run")
+    spec = make_spec()
+    path = tmp_path / "items.jsonl"
+    path.write_text(path.read_text().replace("the cat sat", "the dog sat", 1))
+    with pytest.raises(InputError, match="items:0 is recorded with another text"):
+        run_sweep(spec, tmp_path / "run")
+
+
+def test_limit_takes_whole_clusters_per_split_and_level(make_spec: MakeSpec, tmp_path: Path) -> None:
+    run_sweep(make_spec(n=12, limit=1), tmp_path / "run")
+    examples = open_run(tmp_path / "run").examples()
+    assert len(examples) == 6
+    assert not examples.duplicated(["split", "level"]).any()
+
+
+def test_unusable_input_writes_nothing(make_spec: MakeSpec, tmp_path: Path) -> None:
+    for change, message in (
+        ({"sites": ["resid_pots"]}, "resid_post"),
+        ({"positions": ["lats"]}, "last"),
+        ({"models": [str(tmp_path / "nowhere")]}, "nowhere"),
+    ):
+        with pytest.raises(InputError, match=message):
+            run_sweep(make_spec(**change), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_killed_sweep_resumes_to_the_same_tables(make_spec: MakeSpec, tmp_path: Path) -> None:
+    spec = make_spec()
+    (tmp_path / "spec.yaml").write_text(spec.to_yaml())
+    code = textwrap.dedent(f"""
+        import os, signal, torch
+        from pathlib import Path
+        from probes.sweep import run
+        from probes.sweep.interface import Options
+        from probes.sweep.spec import load_spec
+        torch.set_num_threads(1)
+        run.FLUSH_SECONDS = 0.0
+        n_commits = 0
+        replace = Path.replace
+        def replacing(self, target):
+            global n_commits
+            n_commits += "commits" in str(target)
+            if n_commits == int(os.environ["DIE_AT"]):
+                os.kill(os.getpid(), signal.SIGKILL)
+            return replace(self, target)
+        Path.replace = replacing
+        folder = Path({str(tmp_path)!r})
+        run.run_sweep(load_spec(folder / "spec.yaml"), folder / "killed", Options(batch_size=2))
+    """)
+    run_sweep(spec, tmp_path / "whole", Options(batch_size=2))
+    died = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "DIE_AT": "4"}, capture_output=True, check=False
+    )
+    assert died.returncode == -signal.SIGKILL, died.stderr.decode()
+    commits = list((tmp_path / "killed" / "commits").glob("*.json"))
+    assert len(commits) == 3  # the parts of the fourth were written, its commit was not
+    assert json.loads((tmp_path / "killed" / "commits" / "000002.json").read_text())["done"]
+    run_sweep(spec, tmp_path / "killed", Options(batch_size=2))
+    assert_same(tmp_path / "whole", tmp_path / "killed")

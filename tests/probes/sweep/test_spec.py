@@ -1,0 +1,84 @@
+"""Specs: what is written is what is meant, and what is wrong is said in one line."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from probes.errors import InputError
+from probes.sweep.spec import load_spec, parse_spec
+
+GOOD = {"models": ["some/model"], "suites": ["lab_exposure"]}
+
+
+def test_defaults_are_written_out_with_versions(tmp_path: Path) -> None:
+    spec = parse_spec(GOOD, folder=tmp_path)
+    assert spec.metrics[:3] == ("gini@1", "hoyer@1", "top_k_energy(0.05)@1")
+    assert spec.sites == ("resid_post", "final_norm")
+    assert spec.positions == ("last",)
+
+
+def test_a_resolved_spec_gives_the_same_sweep_from_any_folder(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    content = {
+        **GOOD,
+        "models": ["model", {"name": "hub/name", "revision": "main", "dtype": "bfloat16"}],
+        "suites": [
+            "lab_exposure",
+            {"file": "mine.jsonl", "name": "mine", "level": "steps"},
+            {"name": "text_domains", "in": {"home": "home.jsonl"}, "shifted": {"far": {"file": "f.txt", "passage": 9}}},
+        ],
+        "metrics": "gini",
+    }
+    spec = parse_spec(content, folder=tmp_path)
+    assert spec.models[0].name == str(tmp_path / "model")
+    assert spec.models[1].name == "hub/name"
+    (tmp_path / "elsewhere").mkdir()
+    written = tmp_path / "elsewhere" / "sweep.yaml"
+    written.write_text(spec.to_yaml())
+    assert load_spec(written) == spec
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"metrcs": "default"}, "unknown key 'metrcs', did you mean 'metrics'"),
+        ({"models": []}, "models should be a list with at least one entry"),
+        ({"models": [{"name": "m", "revison": "x"}]}, r"models\.0\.revison"),
+        ({"suites": [{"name": "lab_exposure", "limt": 3}]}, "unknown key 'limt', did you mean 'limit'"),
+        ({"suites": [{"file": "x.jsonl"}]}, "name: field required"),
+        ({"suites": [{"file": "x.jsonl", "name": "a:b"}]}, "name: string should match pattern"),
+        ({"suites": ["lab_exposure", "lab_exposure"]}, "two suites are called 'lab_exposure'"),
+        ({"metrics": ["ginni"]}, "did you mean 'gini'"),
+        ({"metrics": ["top_k_energy(2)"]}, "top_k_energy expects fraction"),
+        ({"metrics": ["gini", "gini"]}, "asked for twice"),
+        ({"outcomes": ["nil"]}, "unknown outcome 'nil', did you mean 'nll'"),
+        ({"limit": 0}, "limit: input should be greater than or equal to 1"),
+        ({"bos": "perhaps"}, "bos: input should be 'auto', 'add' or 'none'"),
+    ],
+)
+def test_faults_are_one_clear_line(tmp_path: Path, change: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message) as raised:
+        parse_spec({**GOOD, **change}, folder=tmp_path)
+    assert "\n" not in str(raised.value)
+
+
+def test_an_unknown_suite_suggests_the_nearest(tmp_path: Path) -> None:
+    spec = parse_spec({**GOOD, "suites": ["lab_expsure"]}, folder=tmp_path)
+    with pytest.raises(InputError, match="did you mean 'lab_exposure'"):
+        spec.suites[0].suite()
+
+
+def test_yaml_is_data_only(tmp_path: Path) -> None:
+    path = tmp_path / "spec.yaml"
+    path.write_text("models: !!python/object/apply:os.system ['true']\nsuites: [x]\n")
+    with pytest.raises(InputError, match="is not YAML"):
+        load_spec(path)
+    path.write_text("models: [m\n")
+    with pytest.raises(InputError, match="is not YAML"):
+        load_spec(path)
+    path.write_text(yaml.safe_dump([1, 2]))
+    with pytest.raises(InputError, match="should be a mapping"):
+        load_spec(path)
+    with pytest.raises(InputError, match="cannot read the spec"):
+        load_spec(tmp_path / "nowhere.yaml")

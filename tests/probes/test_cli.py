@@ -1,0 +1,115 @@
+"""The command line: results on stdout, one line per fault on stderr, and the exit status says which."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from analyses.cli import main
+from probes.records import open_run
+from tests.probes.conftest import MakeSpec
+
+
+def command(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    monkeypatch.setattr(sys, "argv", ["sparsity", *map(str, arguments)])
+    with pytest.raises(SystemExit) as raised:
+        main()
+    return int(raised.value.code or 0)
+
+
+@pytest.fixture
+def spec_file(make_spec: MakeSpec, tmp_path: Path) -> Path:
+    path = tmp_path / "spec.yaml"
+    path.write_text(make_spec().to_yaml())
+    return path
+
+
+def test_sweep_then_sweep_again(
+    spec_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    assert command(monkeypatch, "sweep", spec_file, "--out", out, "--limit", 1) == 0
+    assert "6 items measured, 0 failed" in capsys.readouterr().err.replace("\n", " ")
+    assert command(monkeypatch, "sweep", spec_file, "--out", out) == 0
+    assert "1 items measured, 0 failed" in capsys.readouterr().err.replace("\n", " ")
+    assert len(open_run(out).examples()) == 7
+
+
+def test_a_dry_run_prints_the_plan_and_writes_nothing(
+    spec_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(monkeypatch, "sweep", spec_file, "--out", tmp_path / "run", "--dry-run") == 0
+    assert "tokens to read" in capsys.readouterr().out
+    assert not (tmp_path / "run").exists()
+
+
+def test_failed_items_give_status_1(
+    make_spec: MakeSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "spec.yaml"
+    path.write_text(make_spec(n=26).to_yaml())
+    assert command(monkeypatch, "sweep", path, "--out", tmp_path / "run") == 1
+    assert "failed" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["sweep", "nowhere.yaml", "--out", "run"], "cannot read the spec nowhere.yaml"),
+        (["sweep", "SPEC", "--out", "run", "--dtype", "int3"], "--dtype should be float32"),
+        (["sweep", "SPEC", "--out", "run", "--batch-size", "0"], "--batch-size should be auto"),
+        (["measure", "no/such/model", "--text", "x"], "no/such/model"),
+        (["measure", "MODEL"], "either --text or --file"),
+        (["measure", "MODEL", "--file", "bad.txt"], "not UTF-8"),
+        (["measure", "MODEL", "--file", "empty.txt"], "empty"),
+        (["measure", "MODEL", "--text", ""], "empty prompt"),
+        (["measure", "MODEL", "--text", "the cat", "--metrics", "hoyr"], "did you mean 'hoyer'"),
+        (["measure", "MODEL", "--text", "the cat", "--position", "fist"], "unknown position 'fist'"),
+        (["report", "nowhere"], "not a sweep directory"),
+    ],
+)
+def test_unusable_input_is_one_line_and_status_2(
+    arguments: list[str],
+    message: str,
+    spec_file: Path,
+    tiny_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("bad.txt").write_bytes(b"\xff\xfe\xff")
+    Path("empty.txt").write_text(" \n")
+    known = {"SPEC": spec_file, "MODEL": tiny_model}
+    assert command(monkeypatch, *(known.get(argument, argument) for argument in arguments)) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert len(captured.err.splitlines()) == 1
+    assert captured.out == ""
+    assert not Path("run").exists()
+
+
+def test_measure_prints_a_row_per_layer_and_chance(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(monkeypatch, "measure", tiny_model, "--text", "the cat sat", "--metrics", "hoyer l2_norm") == 0
+    printed = capsys.readouterr().out
+    rows = [line.split() for line in printed.splitlines()]
+    assert [row[0] for row in rows if len(row) == 3 and "." in row[1]] == ["resid_post.0", "resid_post.1", "final_norm"]
+    assert "chance, d=16" in printed
+
+
+@pytest.mark.parametrize("what", ["metrics", "suites", "sites", "analyses"])
+def test_lists_are_not_empty(what: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(monkeypatch, "list", what) == 0
+    assert len(capsys.readouterr().out.splitlines()) > 3
+
+
+def test_help_does_not_load_torch() -> None:
+    code = "import sys, analyses.cli, probes, sparsity; print(json.dumps('torch' in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", f"import json; {code}"], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) is False
