@@ -1,0 +1,159 @@
+"""What collecting costs beside the bare forward pass: the first five rows of the budget, as ratios.
+
+``bare`` is the same forward pass doing only what is asked: the model without its head, inference mode, no cache. Each
+measured pass stands between two bare ones and is divided by their mean, so a machine that slows down slows down both;
+medians over the rounds are printed. Times are CPU times of one thread. Memory rows run one process each and compare the
+peak resident memory above what the process held before its first pass.
+"""
+
+import multiprocessing
+import resource
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+
+import sparsity
+from probes.capture import LoadedModel, encode, load_model, read_batch, resolve_sites
+from probes.capture.prompts import Prompt, pad
+
+COMPONENTS = ("resid_post", "attn_out", "mlp_out", "mlp_post")
+
+
+class Row(NamedTuple):
+    """One line of the table: what runs, and the ratio that is promised."""
+
+    what: str
+    budget: float
+    positions: str
+    sites: tuple[str, ...]
+
+
+ROWS = (
+    Row("last token, resid_post of all layers", 1.02, "last", ("resid_post",)),
+    Row("every token, resid_post of all layers", 1.05, "all", ("resid_post",)),
+    Row("every token, resid_post attn_out mlp_out mlp_post", 1.20, "all", COMPONENTS),
+)
+
+
+def gpt2_size() -> LoadedModel:
+    torch.manual_seed(0)
+    return load_model(GPT2LMHeadModel(GPT2Config()))
+
+
+def llama_like() -> LoadedModel:
+    torch.manual_seed(0)
+    shape = {"hidden_size": 768, "intermediate_size": 2048, "num_hidden_layers": 12, "num_attention_heads": 12}
+    return load_model(LlamaForCausalLM(LlamaConfig(vocab_size=32000, max_position_embeddings=1024, **shape)))
+
+
+def tiny() -> LoadedModel:
+    torch.manual_seed(0)
+    shape = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
+    return load_model(LlamaForCausalLM(LlamaConfig(vocab_size=512, max_position_embeddings=64, **shape)))
+
+
+MODELS = {"GPT-2-small size": gpt2_size, "Llama-like 12 x 768": llama_like}
+
+
+def random_prompts(model: LoadedModel, count: int, length: int) -> list[Prompt]:
+    rng = np.random.default_rng(0)
+    return [encode(model, ids) for ids in rng.integers(0, model.vocabulary, (count, length)).tolist()]
+
+
+def seconds(run: Callable[[], object]) -> float:
+    start = time.process_time()
+    run()
+    return time.process_time() - start
+
+
+def reader(model: LoadedModel, prompts: list[Prompt], row: Row) -> Callable[[], object]:
+    sites = [site for kind in row.sites if has(model, kind) for site in resolve_sites(model, [kind])]
+    metrics = sparsity.DEFAULT_METRICS
+    return lambda: read_batch(model, prompts, sites=sites, positions=row.positions, metrics=metrics)
+
+
+def has(model: LoadedModel, kind: str) -> bool:
+    return any(site.kind == kind for site in model.sites)
+
+
+def times(name: str, rounds: int) -> Iterable[str]:
+    model = MODELS[name]()
+    prompts = random_prompts(model, 8, 128)
+    batch = pad(prompts, model.pad_id)
+
+    def bare() -> object:
+        return model.run(batch)
+
+    runs = {f"{row.what} (<= {row.budget})": reader(model, prompts, row) for row in ROWS}
+    runs = {"bare again: the noise": bare} | runs
+    ratios: dict[str, list[float]] = {what: [] for what in runs}
+    bare()
+    before = seconds(bare)
+    for _ in range(rounds):
+        for what, run in runs.items():
+            there, after = seconds(run), seconds(bare)
+            ratios[what].append(2 * there / (before + after))
+            before = after
+    for what, own in ratios.items():
+        yield f"{name:20s} 8 x 128   {statistics.median(own):6.3f}  [{min(own):.3f} {max(own):.3f}]  {what}"
+
+
+def peak_above_idle(run: Callable[[], object]) -> float:
+    """MB that a run adds to the largest resident size of this process so far."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    run()
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+
+
+def memory_of_components(*, collected: bool) -> float:
+    torch.set_num_threads(1)
+    model = gpt2_size()
+    model.run(pad(random_prompts(model, 1, 8), model.pad_id))
+    prompts = random_prompts(model, 16, 512)
+    read = reader(model, prompts, ROWS[2])
+    return peak_above_idle(read if collected else lambda: model.run(pad(prompts, model.pad_id)))
+
+
+def memory_of_prompts(count: int) -> float:
+    """Peak of reading many prompts one batch after another, keeping nothing, as a sweep does."""
+    torch.set_num_threads(1)
+    model = tiny()
+    rng = np.random.default_rng(0)
+    sites = resolve_sites(model, ["resid_post"])
+
+    def run() -> None:
+        for _ in range(count // 100):
+            prompts = [encode(model, ids) for ids in rng.integers(0, model.vocabulary, (100, 16)).tolist()]
+            read_batch(model, prompts, sites=sites, positions="mean", metrics=sparsity.DEFAULT_METRICS)
+
+    run_once = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    run()
+    return max(run_once, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) / 1024
+
+
+def in_own_process(function: Callable[..., float], **arguments: object) -> float:
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(function, kwds=arguments)
+
+
+def main(rounds: int = 5) -> None:
+    """Print the first five rows of the budget with the machine they were measured on."""
+    torch.set_num_threads(1)
+    simd = np.show_config(mode="dicts")["SIMD Extensions"]["found"]
+    print(f"torch {torch.__version__}, numpy {np.__version__}, 1 thread, SIMD up to {simd[-1]}")
+    for name in MODELS:
+        for line in times(name, rounds):
+            print(line)
+    bare, collected = (in_own_process(memory_of_components, collected=how) for how in (False, True))
+    print(f"peak memory 16 x 512  {collected / bare:6.3f}  ({collected:.0f} / {bare:.0f} MB)  {ROWS[2].what} (<= 1.15)")
+    few, many = (in_own_process(memory_of_prompts, count=count) for count in (1_000, 100_000))
+    print(f"peak memory 100k / 1k {many / few:6.3f}  ({many:.0f} / {few:.0f} MB)  prompts, mean, resid_post (<= 1.05)")
+
+
+if __name__ == "__main__":
+    main()
