@@ -8,6 +8,8 @@
 """
 
 from sparsity import nulls as nulls
+from sparsity.axioms import AxiomRow as AxiomRow
+from sparsity.axioms import axioms_table as axioms_table
 from sparsity.concentration import effective_dimension_l1 as effective_dimension_l1
 from sparsity.concentration import gini as gini
 from sparsity.concentration import hoyer as hoyer

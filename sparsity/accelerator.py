@@ -36,8 +36,9 @@ class DeviceVectors(Vectors):
         self.peak = peak.double()
         extreme = exponent.abs() >= (1022 if self.rows.dtype == torch.float64 else 126)
         half = torch.where(extreme, exponent // 2, 0)
-        one = torch.ones((), dtype=self.rows.dtype, device=self.rows.device)
-        self.magnitudes = magnitudes * torch.ldexp(one, half - exponent)[:, None] * torch.ldexp(one, -half)[:, None]
+        ones = torch.ones_like(peak)
+        first, second = torch.ldexp(ones, half - exponent), torch.ldexp(ones, -half)
+        self.magnitudes = magnitudes * first[:, None] * second[:, None]
         self._kept = {}
 
     @property

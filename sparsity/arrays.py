@@ -100,13 +100,15 @@ def as_rows(x: object, name: str, min_width: int = 1) -> Rows:
 
 
 def promoted(rows: Array) -> Floats:
-    """Copy or view a block of rows on the CPU as float32 or float64: half precision is stored, never computed in."""
+    """Copy or view a block of rows on the CPU as float32 or float64: half precision is stored, never computed in.
+
+    The block is contiguous, because sums over strided memory are added in another order and would round differently.
+    """
     if is_tensor(rows):
         tensor = cast("Any", rows)
         narrow = tensor.is_floating_point() and tensor.element_size() < 4
-        tensor = tensor.float() if narrow else tensor if tensor.is_floating_point() else tensor.double()
-        return cast("Floats", tensor.numpy())
+        wide = tensor.float() if narrow else tensor if tensor.is_floating_point() else tensor.double()
+        return np.ascontiguousarray(wide.numpy())
     block = cast("NDArray[Any]", rows)
-    if block.dtype.kind != "f":
-        return block.astype(np.float64)
-    return block.astype(np.float32 if block.dtype.itemsize <= 4 else np.float64, copy=False)
+    single = block.dtype.kind == "f" and block.dtype.itemsize <= 4
+    return np.ascontiguousarray(block, dtype=np.float32 if single else np.float64)

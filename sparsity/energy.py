@@ -21,7 +21,7 @@ from sparsity.vectors import Vectors
     carrier="energy",
     scale="invariant",
     at_zero=nan,
-    axioms={"magnitude": "nyyyyw", "energy": "wyyyyw"},
+    axioms={"magnitude": "nyyyww", "energy": "wyyyww"},
     source="arXiv:2603.03415, 'top-k% energy', with k not rounded down",
     equation="sum of the fraction * d largest a^2 / sum a^2",
     parameters={"fraction": Interval(0, 1)},

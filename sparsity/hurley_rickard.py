@@ -104,7 +104,7 @@ def kappa4(v: Vectors, /) -> Column:
     carrier="magnitude",
     scale="invariant",
     at_zero=nan,
-    axioms={"magnitude": "nywynn", "energy": "nywynn"},
+    axioms={"magnitude": "nywywn", "energy": "nynywn"},
     source=SOURCE,
     equation="1 - min (c_(i + ceil(theta N) - 1) - c_(i)) / (c_(N) - c_(1))",
     parameters={"theta": Interval(0, 1)},

@@ -6,7 +6,7 @@ is stored. All are shares of the coordinates. Counting is not a measure of inequ
 only weakly.
 """
 
-from math import inf, nan
+from math import nan
 
 from sparsity.arrays import Column
 from sparsity.records import Choice, Interval, metric
@@ -50,10 +50,10 @@ def zero_fraction(v: Vectors, /) -> Column:
     carrier="count",
     scale="invariant",
     at_zero=1.0,
-    axioms={"magnitude": "nynnwn", "energy": "nynnwn"},
+    axioms={"magnitude": "nywywn", "energy": "nywywn"},
     source="Hurley & Rickard (2009), Table I, l0 with a threshold, relative to the vector's own size and as a share",
     equation="#{a <= threshold * rms or max} / d",
-    parameters={"threshold": Interval(0, inf), "relative_to": Choice(("rms", "max"))},
+    parameters={"threshold": Interval(0, 1), "relative_to": Choice(("rms", "max"))},
     min_width=1,
 )
 def near_zero_fraction(v: Vectors, /, *, threshold: float, relative_to: str) -> Column:
@@ -64,7 +64,7 @@ def near_zero_fraction(v: Vectors, /, *, threshold: float, relative_to: str) -> 
     Higher is sparser. No unit; in [0, 1]. A share steps by 1/d, so small changes of x can move it by nothing or by a
     step.
 
-    NaN where the vector is not finite; ``ValueError`` unless threshold > 0 and ``relative_to`` is ``"rms"`` or
+    NaN where the vector is not finite; ``ValueError`` unless 0 < threshold < 1 and ``relative_to`` is ``"rms"`` or
     ``"max"``.
 
     >>> import numpy as np
@@ -82,7 +82,7 @@ def near_zero_fraction(v: Vectors, /, *, threshold: float, relative_to: str) -> 
     carrier="count",
     scale="invariant",
     at_zero=0.0,
-    axioms={"magnitude": "nywnwn", "energy": "nynnwn"},
+    axioms={"magnitude": "nywnnn", "energy": "nynnnn"},
     source="arXiv:2603.03415, rank.py, there called L0",
     equation="#{a > mean a + sd a} / d",
 )
@@ -115,7 +115,7 @@ def fraction_above_mean_plus_sd(v: Vectors, /) -> Column:
     carrier="energy",
     scale="invariant",
     at_zero=nan,
-    axioms={"magnitude": "nyyyww", "energy": "wyyyww"},
+    axioms={"magnitude": "nyyyyy", "energy": "wyyyyy"},
     source="inverse of top_k_energy; with hard thresholds, Zhang et al. (2024), 'ReLU^2 wins', arXiv:2402.03804",
     equation="smallest k / d whose largest a^2 hold retained * sum a^2",
     parameters={"retained": Interval(0, 1)},
