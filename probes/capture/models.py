@@ -186,7 +186,8 @@ def load_model(
         source = _from_object(model, tokenizer)
     module = source.module
     check_weights(module, source.name)
-    config: Any = module.config.get_text_config(decoder=True)
+    whole: Any = module.config
+    config: Any = whole if whole.is_encoder_decoder else whole.get_text_config()
     embedding = module.get_input_embeddings()
     vocabulary = int(cast("Tensor", embedding.weight).shape[0])
     if source.tokenizer is not None and len(source.tokenizer) > vocabulary:

@@ -144,6 +144,15 @@ def encode(
     )
 
 
+def join(text: str, target: str) -> str:
+    """A prompt and its target as one text: one space between them unless either brings white space of its own.
+
+    >>> join("two plus two is", "four"), join("two plus two is ", "four")
+    ('two plus two is four', 'two plus two is four')
+    """
+    return text + ("" if text[-1:].isspace() or target[:1].isspace() else " ") + target
+
+
 class Batch(NamedTuple):
     """Prompts side by side, padded on the right.
 
@@ -189,13 +198,13 @@ def _following(model: Reader, text: str | Sequence[int], target: str, prompt: _P
     """Tokens of the target, as they follow this prompt."""
     tokenizer = _tokenizer_of(model)
     if isinstance(text, str):
-        gap = "" if text[-1:].isspace() or target[:1].isspace() else " "
-        joined = _tokenise(tokenizer, f"{text}{gap}{target}", special=False)
+        whole = join(text, target)
+        joined = _tokenise(tokenizer, whole, special=False)
         plain = _tokenise(tokenizer, text, special=False)
         n = len(plain.ids)
         if joined.ids[:n] == plain.ids and len(joined.ids) > n:
             return _Pieces(joined.ids[n:], joined.starts[n:])
-        alone = _tokenise(tokenizer, f"{gap}{target}", special=False)
+        alone = _tokenise(tokenizer, whole[len(text) :], special=False)
         starts = [start if start < 0 else start + len(text) for start in alone.starts]
     else:
         alone = _tokenise(tokenizer, target, special=False)

@@ -6,8 +6,8 @@ output" is two different tensors on the families that normalise it before adding
 spelling, ``resid_post.7``, parsed once, and whether a model has it is answered by its table in
 :mod:`probes.capture.taps`.
 
-The words are TransformerLens's; :data:`MEANINGS` says what each is. Tensors are ``(batch, position, width)`` unless noted
-there.
+The words are TransformerLens's; :data:`MEANINGS` says what each is. Tensors are ``(batch, position, width)`` unless
+noted there.
 
 Encoder-decoder models put the stack in front: ``encoder.resid_post.3``.
 """
@@ -49,12 +49,12 @@ MEANINGS: Final[dict[SiteKind, str]] = {
     SiteKind.RESID_POST: "the residual stream leaving block i, before any final norm",
     SiteKind.ATTN_Z: "input of the attention's output projection, one vector per head",
     SiteKind.ATTN_OUT: "what attention adds to the residual stream (after a post-norm where the family has one)",
-    SiteKind.MLP_PRE: "MLP before its activation function; of a gated MLP the branch without one",
-    SiteKind.MLP_GATE: "the gate before its activation function (gated MLPs only)",
+    SiteKind.MLP_PRE: "output of the MLP's input projection; of the up branch (no activation function) if it is gated",
+    SiteKind.MLP_GATE: "gated MLPs: output of the gate projection, before its activation (TransformerLens: hook_pre)",
     SiteKind.MLP_POST: "input of the MLP's down projection: act(mlp_pre), or act(mlp_gate) * mlp_pre",
     SiteKind.MLP_OUT: "what the MLP (or the mixture of experts) adds to the residual stream",
     SiteKind.ROUTER_LOGITS: "one logit per expert, before the softmax",
-    SiteKind.SSM_STATE: "state-space layers: the gated read-out of the recurrent state (input of the output projection)",
+    SiteKind.SSM_STATE: "state-space layers: gated read-out of the recurrent state (input of the output projection)",
     SiteKind.FINAL_NORM: "output of the final norm, after its learned gain: what the unembedding reads",
 }
 

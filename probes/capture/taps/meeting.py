@@ -25,6 +25,7 @@ def find_taps(base: nn.Module, config: Config) -> Taps:
     """
     FAMILIES.load("probes.capture.taps")
     model_type = str(getattr(config, "model_type", ""))
+    base = descend(base, "language_model") or base  # models that also see keep their text model one step down
     if model_type in FAMILIES:
         return _meet(base, FAMILIES[model_type](config), model_type)
     return _meet(base, (derive(base, config),), "generic")

@@ -39,6 +39,10 @@ class Tap:
     heads: int = 0
 
 
+PARALLEL: Final = {SiteKind.RESID_MID: "attention and MLP read the same stream side by side in this model"}
+POST_NORM: Final = {SiteKind.FINAL_NORM: "post-norm blocks: resid_post of the last block is already normalised"}
+
+
 def entering(*paths: str, heads: int = 0) -> Tap:
     """Watch what the module at the first existing path receives."""
     return Tap(paths, "in", heads)
