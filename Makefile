@@ -28,6 +28,9 @@ test: $(STAMP)
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not long"
 
+prove: $(STAMP)
+	$(BIN)/python -m tests.prove
+
 bench: $(STAMP)
 	$(BIN)/python -m tests.benchmarks
 

@@ -57,11 +57,12 @@ def sweep(
     device: Annotated[str, typer.Option(help="Where models are put: cpu, cuda, cuda:1 ...")] = "cpu",
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16; as stored by default.")] = None,
     batch_size: Annotated[str, typer.Option(help="Items per batch, or auto.")] = "auto",
+    workers: Annotated[int, typer.Option(min=1, help="Processes that each load the model (one per GPU).")] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run recorded failures again.")] = False,
 ) -> None:
     """Run probing sweeps over models x suites x sites x metrics; run it again to go on where it stopped."""
-    options = Options(device=device, batch_size=_batch_size(batch_size), retry_failed=retry_failed)
+    options = Options(device=device, batch_size=_batch_size(batch_size), retry_failed=retry_failed, workers=workers)
     changed = overridden(load_spec(spec), limit=limit, dtype=dtype)
     if dry_run:
         _print_plan(changed, out_dir, options)

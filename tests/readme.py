@@ -21,7 +21,15 @@ def metrics_table() -> str:
         written = f"{name}({', '.join(metric.parameters)})" if metric.parameters else name
         axioms = " ".join(metric.axioms["magnitude"])
         across = "yes" if metric.comparable else "no"
-        cells = (f"`{written}`", metric.sparser or "size", metric.carrier, metric.scale, across, axioms, metric.source)
+        cells = (
+            f"`{written}`",
+            metric.sparser or "size",
+            metric.carrier,
+            metric.scale,
+            across,
+            axioms,
+            metric.source.replace("|", "\\|"),
+        )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 

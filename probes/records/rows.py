@@ -5,8 +5,8 @@ Names are repeated by dictionary index, never as strings, so that a row costs a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -77,9 +77,9 @@ class Readings(Protocol):
 
 
 def measurement_rows(
-    readings: Iterable[Readings], *, run_id: str, example_ids: Sequence[str], metrics: Sequence[str]
+    readings: Sequence[Readings], *, run_id: str, example_ids: Sequence[str], metrics: Sequence[str]
 ) -> pa.Table:
-    """Rows of ``measurements``: metric by metric, items in batch order.
+    """Rows of ``measurements``: metric by metric, then place by place, items in batch order.
 
     Args:
         readings: what the batch showed, all with the same metrics.
@@ -87,73 +87,82 @@ def measurement_rows(
         example_ids: the items of the batch.
         metrics: names of the metric columns, as ``str(spec)`` writes them.
     """
-    parts = [_long(reading, run_id, example_ids, metrics) for reading in readings]
-    return _stacked(parts, SCHEMAS["measurements"])
+    if not readings:
+        return SCHEMAS["measurements"].empty_table()
+    values = np.concatenate([reading.values for reading in readings])
+    n_undefined = np.concatenate([reading.n_undefined for reading in readings])
+    n_metrics = len(metrics)
+    return _table(
+        _where(readings, run_id, example_ids, n_metrics)
+        | {
+            "position": _named([reading.position for reading in readings], _lengths(readings), n_metrics),
+            "token": np.tile(np.concatenate([reading.token for reading in readings]), n_metrics),
+            "metric": _named(metrics, np.full(n_metrics, len(values))),
+            "value": values.T.ravel(),
+            "n_undefined": n_undefined.T.ravel(),
+        },
+        SCHEMAS["measurements"],
+    )
 
 
 def token_rows(
-    readings: Iterable[Readings], *, run_id: str, example_ids: Sequence[str], metrics: Sequence[str]
+    readings: Sequence[Readings], *, run_id: str, example_ids: Sequence[str], metrics: Sequence[str]
 ) -> pa.Table:
     """Rows of ``token_measurements``: one per token, one column per metric. Arguments as :func:`measurement_rows`."""
-    parts = [
-        _where(reading, run_id, example_ids, repeats=1)
-        | {"token": reading.token}
-        | dict(zip(metrics, np.ascontiguousarray(reading.values.T), strict=True))
-        for reading in readings
-    ]
-    return _stacked(parts, token_measurements(metrics))
+    schema = token_measurements(metrics)
+    if not readings:
+        return schema.empty_table()
+    columns = np.ascontiguousarray(np.concatenate([reading.values for reading in readings]).T)
+    tokens = np.concatenate([reading.token for reading in readings])
+    place = _where(readings, run_id, example_ids, 1)
+    return _table(place | {"token": tokens} | dict(zip(metrics, columns, strict=True)), schema)
 
 
 def outcome_rows(outcomes: Mapping[str, np.ndarray], *, run_id: str, example_ids: Sequence[str]) -> pa.Table:
     """Rows of ``outcomes``; an outcome that an item does not have (NaN) gets no row."""
-    parts: list[dict[str, Any]] = []
-    for name, values in outcomes.items():
-        (present,) = np.nonzero(~np.isnan(values))
-        parts.append(
-            {
-                "run_id": _constant(run_id, len(present)),
-                "example_id": _indexed(present, example_ids),
-                "name": _constant(name, len(present)),
-                "value": values[present],
-            }
-        )
-    return _stacked(parts, SCHEMAS["outcomes"])
+    if not outcomes:
+        return SCHEMAS["outcomes"].empty_table()
+    values = np.concatenate(list(outcomes.values()))
+    present = ~np.isnan(values)
+    frame = pd.DataFrame(
+        {
+            "run_id": _named([run_id], np.array([len(values)])),
+            "example_id": pd.Categorical.from_codes(
+                np.tile(np.arange(len(example_ids)), len(outcomes)), categories=pd.Index(example_ids)
+            ),
+            "name": _named(list(outcomes), np.full(len(outcomes), len(example_ids))),
+            "value": values,
+        }
+    )
+    return _table(frame[present], SCHEMAS["outcomes"])
 
 
-def _long(reading: Readings, run_id: str, example_ids: Sequence[str], metrics: Sequence[str]) -> dict[str, Any]:
-    n_rows, n_metrics = len(reading.item), len(metrics)
-    which = np.repeat(np.arange(n_metrics), n_rows)
-    return _where(reading, run_id, example_ids, repeats=n_metrics) | {
-        "position": _constant(reading.position, n_rows * n_metrics),
-        "token": np.tile(reading.token, n_metrics),
-        "metric": _indexed(which, metrics),
-        "value": reading.values.T.ravel(),
-        "n_undefined": reading.n_undefined.T.ravel(),
-    }
-
-
-def _where(reading: Readings, run_id: str, example_ids: Sequence[str], *, repeats: int) -> dict[str, Any]:
-    rows = len(reading.item) * repeats
+def _where(readings: Sequence[Readings], run_id: str, example_ids: Sequence[str], repeats: int) -> dict[str, object]:
+    lengths = _lengths(readings)
+    items = np.tile(np.concatenate([reading.item for reading in readings]), repeats)
+    layers = np.array([reading.site.layer for reading in readings], dtype=np.int16)
+    units = np.array([reading.unit for reading in readings], dtype=np.int32)
     return {
-        "run_id": _constant(run_id, rows),
-        "example_id": _indexed(np.tile(reading.item, repeats), example_ids),
-        "site": _constant(reading.site.name, rows),
-        "layer": np.full(rows, reading.site.layer, dtype=np.int16),
-        "unit": np.full(rows, reading.unit, dtype=np.int32),
-        "basis": _constant(reading.basis, rows),
+        "run_id": _named([run_id], np.array([len(items)])),
+        "example_id": pd.Categorical.from_codes(items, categories=pd.Index(example_ids)),
+        "site": _named([reading.site.name for reading in readings], lengths, repeats),
+        "layer": np.tile(np.repeat(layers, lengths), repeats),
+        "unit": np.tile(np.repeat(units, lengths), repeats),
+        "basis": _named([reading.basis for reading in readings], lengths, repeats),
     }
 
 
-def _stacked(parts: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
-    if not parts:
-        return schema.empty_table()
-    tables = [pa.Table.from_pandas(pd.DataFrame(part), schema=schema, preserve_index=False) for part in parts]
-    return pa.concat_tables(tables).unify_dictionaries()
+def _lengths(readings: Sequence[Readings]) -> np.ndarray:
+    return np.array([len(reading.item) for reading in readings])
 
 
-def _constant(name: str, rows: int) -> object:
-    return _indexed(np.zeros(rows, dtype=np.int32), [name])
+def _named(names: Sequence[str], lengths: np.ndarray, repeats: int = 1) -> object:
+    """A column of names, each ``lengths`` times, and all of that ``repeats`` times over."""
+    categories = list(dict.fromkeys(names))
+    codes = np.array([categories.index(name) for name in names])
+    return pd.Categorical.from_codes(np.tile(np.repeat(codes, lengths), repeats), categories=pd.Index(categories))
 
 
-def _indexed(index: np.ndarray, names: Sequence[str]) -> object:
-    return pd.Categorical.from_codes(index, categories=pd.Index(names))
+def _table(columns: Mapping[str, object] | pd.DataFrame, schema: pa.Schema) -> pa.Table:
+    frame = columns if isinstance(columns, pd.DataFrame) else pd.DataFrame(columns)
+    return pa.Table.from_pandas(frame, schema=schema, preserve_index=False)

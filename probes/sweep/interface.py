@@ -15,11 +15,13 @@ class Options:
         device: where models are put.
         batch_size: items per batch; None for as many as a token budget allows.
         retry_failed: run items again whose failure is recorded.
+        workers: processes that each load the model and measure batches side by side.
     """
 
     device: str = "cpu"
     batch_size: int | None = None
     retry_failed: bool = False
+    workers: int = 1
 
 
 class Progress(NamedTuple):

@@ -18,6 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from probes.errors import InputError
 from probes.suites.example import SUITES, Suite
 from probes.suites.files import FileSuite, Source
+from probes.suites.hub import HubSuite
 from probes.suites.text_domains import TextDomains
 from sparsity import MetricSpec, parse_metrics
 from sparsity.registry import UnknownNameError
@@ -69,7 +70,7 @@ class RegisteredSuite(BaseModel):
             raise InputError(str(error)) from None
 
 
-SuiteEntry = RegisteredSuite | TextDomains | FileSuite
+SuiteEntry = RegisteredSuite | TextDomains | FileSuite | HubSuite
 
 
 class SweepSpec(BaseModel):
@@ -177,6 +178,9 @@ def _suite(entry: object, folder: Path, origin: str) -> SuiteEntry:
     place = f"{origin}: suite {fields.get('name', '')!r}"
     if "file" in fields:
         return _resolved(_checked(FileSuite, fields, place), folder)
+    if "hub" in fields:
+        local = folder / str(fields["hub"])
+        return _checked(HubSuite, {**fields, "hub": str(local)} if local.is_dir() else fields, place)
     if fields.get("name") == "text_domains":
         domains = _checked(TextDomains, {**fields, **_sources(fields, place)}, place)
         return domains.model_copy(

@@ -102,14 +102,14 @@ def survey(spec: SweepSpec, directory: Path, options: Options) -> Survey:
     plans: list[RunPlan] = []
     model: LoadedModel | None = None
     for entry in spec.models:
-        model = open_model(entry, options)
+        model = open_model(entry, options.device)
         plans += [_plan(spec, entry, model, suite, items, stored, options) for suite, items in asked]
     return Survey(tuple(plans), model if len(spec.models) == 1 else None)
 
 
-def open_model(entry: ModelEntry, options: Options) -> LoadedModel:
+def open_model(entry: ModelEntry, device: str) -> LoadedModel:
     """Load a model as the spec names it."""
-    return load_model(entry.name, device=options.device, dtype=entry.dtype, revision=entry.revision)
+    return load_model(entry.name, device=device, dtype=entry.dtype, revision=entry.revision)
 
 
 def read_prompt(spec: SweepSpec, model: LoadedModel, item: Item) -> Prompt:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -17,7 +18,7 @@ import pytest
 from probes.capture.collect import read_batch
 from probes.errors import InputError
 from probes.records import Records, open_run
-from probes.sweep import run as running
+from probes.sweep import executors, measurement
 from probes.sweep.interface import Options
 from probes.sweep.run import run_sweep
 from tests.probes.conftest import MakeSpec
@@ -104,7 +105,7 @@ def test_adding_a_metric_a_site_or_items_computes_only_what_is_missing(
         passes.append((len(prompts), tuple(map(str, asked["sites"])), tuple(map(str, asked["metrics"]))))
         return read_batch(model, prompts, **asked)
 
-    monkeypatch.setattr(running, "read_batch", spying)
+    monkeypatch.setattr(measurement, "read_batch", spying)
     all_sites = ("resid_post.0", "resid_post.1", "final_norm")
     run_sweep(make_spec(sites=["resid_post"], metrics=["gini"]), tmp_path / "run")
     run_sweep(make_spec(sites=["resid_post"], metrics=["gini", "hoyer"]), tmp_path / "run")
@@ -136,7 +137,7 @@ def test_a_bad_item_fails_alone(make_spec: MakeSpec, tmp_path: Path, monkeypatch
         return read_batch(model, prompts, **asked)
 
     with monkeypatch.context() as patch:
-        patch.setattr(running, "read_batch", breaking)
+        patch.setattr(measurement, "read_batch", breaking)
         result = run_sweep(make_spec(), tmp_path / "run")
         assert (result.n_measured, result.n_failed) == (7, 1)
         failures = open_run(tmp_path / "run").failures()
@@ -164,6 +165,28 @@ def test_short_items_are_left_out_and_counted(make_spec: MakeSpec, tmp_path: Pat
     assert set(open_run(tmp_path / "run").failures()["stage"]) == {"filter"}
     assert run_sweep(make_spec(), tmp_path / "run").n_measured == 2
     assert len(open_run(tmp_path / "run").failures()) == 0
+
+
+def test_workers_give_the_same_tables_even_if_one_dies(
+    make_spec: MakeSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = executors._until_a_death
+    sets: list[int] = []
+
+    def dying(spec, plan, options, batches):
+        sets.append(len(batches))
+        for n_finished, finished in enumerate(own(spec, plan, options, batches)):
+            yield finished
+            if n_finished == 1 and len(sets) == 1:
+                for worker in multiprocessing.active_children():
+                    os.kill(worker.pid or 0, signal.SIGKILL)
+
+    monkeypatch.setattr(executors, "_until_a_death", dying)
+    result = run_sweep(make_spec(n=20), tmp_path / "workers", Options(batch_size=1, workers=2))
+    assert result.n_measured == 20
+    assert len(sets) > 1
+    run_sweep(make_spec(n=20), tmp_path / "alone", Options(batch_size=1))
+    assert_same(tmp_path / "alone", tmp_path / "workers")
 
 
 def test_a_text_that_changed_under_its_id_is_refused(make_spec: MakeSpec, tmp_path: Path) -> None:
