@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Objective = Literal["answer", "sentence"]
+Optimizer = Literal["adamw", "equivariant"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,6 +24,7 @@ class Recipe:
         d_mlp: width of the gated MLP.
         context_length: positions the model can read.
         objective: what the loss is on: the answer alone, or every word of the sentence.
+        optimizer: AdamW, or its twin without a preference for coordinates (`probes.lab.optimizers`).
         batch_size: sentences per optimizer step.
         learning_rate: reached after the warm-up, then constant.
         warmup_steps: optimizer steps over which the learning rate rises linearly.
@@ -39,7 +41,8 @@ class Recipe:
     d_mlp: int = 384
     context_length: int = 64
     objective: Objective = "answer"
+    optimizer: Optimizer = "adamw"
     batch_size: int = 512
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-4
     warmup_steps: int = 100
     weight_decay: float = 0.1

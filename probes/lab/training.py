@@ -23,11 +23,13 @@ from typing import NamedTuple, cast
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from safetensors.torch import save
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from probes.errors import InputError
+from probes.lab.optimizers import build_update
 from probes.lab.recipe import Objective, Recipe
 from probes.lab.record import TrainingRecord, write_record
 from probes.lab.vocabulary import BOS, PAD, SPECIAL_TOKENS, build_tokenizer
@@ -94,6 +96,8 @@ def train(recipe: Recipe, out: Path, *, on_step: OnStep | None = None) -> Traine
 def build_model(recipe: Recipe, *, vocabulary: int, seed: int) -> LlamaForCausalLM:
     """The untrained model of a recipe, its weights drawn from `seed`; torch's own generator is left as it was."""
     config = LlamaConfig(
+        architectures=[LlamaForCausalLM.__name__],
+        dtype="float32",
         vocab_size=vocabulary,
         hidden_size=recipe.d_model,
         intermediate_size=recipe.d_mlp,
@@ -148,19 +152,14 @@ def _present(
     on_step: OnStep | None,
 ) -> _History:
     """Train on the stream once, and take down what was presented when."""
-    optimizer = torch.optim.AdamW(
-        module.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.95), weight_decay=recipe.weight_decay
-    )
+    update = build_update(module, recipe)
     batches = list(split_batches(stream, recipe.batch_size))
     history = _History([0] * len(sentences), [None] * len(sentences), [])
     module.train()
     for step, batch in enumerate(batches, start=1):
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.learning_rate * min(1.0, step / recipe.warmup_steps)
         loss = surprisal(module, sentences[torch.from_numpy(batch)], recipe.objective)
-        optimizer.zero_grad()
         loss.backward()
-        optimizer.step()
+        update(recipe.learning_rate * min(1.0, step / recipe.warmup_steps))
         for fact in batch.tolist():
             history.presented[fact] += 1
             history.last_seen[fact] = step
@@ -176,7 +175,9 @@ def _write(out: Path, module: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFa
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
         made = Path(scratch, "model")
-        module.save_pretrained(made)
+        made.mkdir()
+        module.config.save_pretrained(made)
+        (made / "model.safetensors").write_bytes(save(module.state_dict(), metadata={"format": "pt"}))
         tokenizer.save_pretrained(made)
         write_record(made, record)
         made.replace(out)

@@ -7,6 +7,7 @@ from scipy.stats import spearmanr
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from probes.lab import Recipe, read_record, reference_path
+from probes.lab.training import train
 from probes.lab.world import build_world
 from probes.suites.example import SUITES
 from probes.suites.lab_exposure import lab_exposure
@@ -47,6 +48,25 @@ def test_its_world_is_the_one_that_the_recipe_draws(record):
     world_rng = np.random.default_rng(recipe.seed).spawn(3)[0]
     world = build_world(world_rng, multiples=recipe.multiples, unit=recipe.unit, n_tails=recipe.n_tails)
     assert record.world == world
+
+
+def test_training_by_the_default_recipe_sets_out_on_the_recorded_path(record, tmp_path):
+    """The whole training takes minutes; its first steps already depend on world, order, weights and optimizer."""
+
+    class EnoughError(Exception):
+        pass
+
+    losses: list[float] = []
+
+    def watch(step: int, steps: int, loss: float):
+        assert steps == len(record.losses)
+        losses.append(loss)
+        if step == 4:
+            raise EnoughError
+
+    with pytest.raises(EnoughError):
+        train(Recipe(), tmp_path / "model", on_step=watch)
+    assert losses == pytest.approx(record.losses[:4], rel=1e-4)
 
 
 def test_every_fact_was_presented_exactly_as_often_as_its_exposure_says(record):
