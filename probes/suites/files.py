@@ -1,33 +1,36 @@
-"""Suites from a user's own files: JSON lines or plain text, with the mapping from fields to examples.
+"""Suites from a user's own files: JSON lines, CSV, Parquet or plain text.
 
-A JSONL file has one object per line. A text file has one paragraph per line; ``passage`` joins consecutive paragraphs
-until they have that many characters, and passages of one file share a cluster, because they share an author and a
-subject. A path may be a pattern (``books/*.txt``). Every fault names the file and the line.
+A JSONL file has one object per line, a CSV file (``.csv``, or ``.tsv`` with tabs) one item per row under a header, a
+Parquet file one item per row. A text file has one paragraph per line; ``passage`` joins consecutive paragraphs until
+they have that many characters, and passages of one file share a cluster, because they share an author and a subject.
+Text formats may be gzipped (``.jsonl.gz``). A path may be a pattern (``books/*.txt``). Every fault names file and line.
 """
 
 from __future__ import annotations
 
+import csv
+import gzip
 import json
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field
 
 from probes.errors import InputError
-from probes.suites.example import Axis, Example, Suite
-
-Name = Annotated[str, Field(pattern=r"^[^:/\s]+$")]
+from probes.suites.example import Example, Suite
+from probes.suites.fields import FieldMap, Record
+from probes.suites.question import Question
 
 
 class Source(BaseModel):
     """Where the texts of a suite or of one domain lie.
 
     Attributes:
-        file: path or pattern of ``.jsonl`` or text files; relative to the spec.
-        prompt: the JSONL field that holds the text.
+        file: path or pattern; relative to the spec.
+        prompt: the field that holds the text.
         passage: for text files, the least number of characters of one item; None makes every paragraph an item.
     """
 
@@ -38,122 +41,50 @@ class Source(BaseModel):
     passage: int | None = Field(default=None, ge=1)
 
 
-class FileSuite(Source):
-    """A suite declared in the spec: a source, and what its fields mean.
+class FileSuite(FieldMap, Source):
+    """A suite declared in the spec: files, and what their fields mean.
 
-    Attributes:
-        name: the suite's name in tables.
-        version: to be raised when texts change under their old ids.
-        answer: field of the target, or None.
-        id: field of the item's id; None hashes the item.
-        level: a field, or a number that holds for all items; absent in an item means NaN.
-        split: ``in``, ``shifted``, or a field that holds one of them.
-        cluster: field of the cluster.
-        axis: a name, or an axis written out. A name alone is a difficulty axis if there is a level, else nominal.
-        limit: items per (split, level); None takes all.
+    ``{file: mine.csv, name: mine, prompt: question, answer: answer, level: steps, axis: reasoning_steps}``
     """
-
-    name: Name
-    version: str = "1"
-    answer: str | None = None
-    id: str | None = None
-    level: str | float | None = None
-    split: str = "in"
-    cluster: str | None = None
-    axis: str | Axis = "domain"
-    limit: int | None = Field(default=None, ge=1)
 
     def suite(self) -> Suite:
         """The suite that this declaration describes."""
         return Suite(
             name=self.name,
             version=self.version,
-            axis=self._axis(),
+            axis=self.ruler(),
             generate=self._examples,
             description=f"items of {self.file}",
             source=self.file,
         )
 
-    def _axis(self) -> Axis:
-        if isinstance(self.axis, Axis):
-            return self.axis
-        if self.level is None:
-            return Axis(name=self.axis, unit="", kind="nominal", harder=None)
-        return Axis(name=self.axis, unit=self.axis.replace("_", " "), kind="difficulty", harder="higher")
+    def questions(self) -> Iterator[Question]:
+        """The items, not yet worded."""
+        return self.read(read(self))
 
     def _examples(self, _: np.random.Generator) -> Iterator[Example]:
-        for record in read(self):
-            level = self._level(record)
-            yield Example(
-                id=record.text(self.id) if self.id else "",
-                text=record.text(self.prompt),
-                target=record.text(self.answer) if self.answer else None,
-                split=self._split(record),
-                level=level,
-                level_name=self.name if math.isnan(level) else "",
-                cluster=record.text(self.cluster) if self.cluster else record.cluster,
-            )
-
-    def _level(self, record: Record) -> float:
-        if self.level is None:
-            return math.nan
-        return record.number(self.level) if isinstance(self.level, str) else float(self.level)
-
-    def _split(self, record: Record) -> Literal["in", "shifted"]:
-        value = self.split if self.split in ("in", "shifted") else record.text(self.split)
-        if value == "in":
-            return "in"
-        if value == "shifted":
-            return "shifted"
-        raise InputError(f"{record.place}: field {self.split!r} should be 'in' or 'shifted' and is {value!r}")
-
-
-class Record(NamedTuple):
-    """One raw item and where it stood."""
-
-    place: str
-    fields: Mapping[str, Any]
-    cluster: str
-
-    def text(self, field: str) -> str:
-        """A field as text; numbers are written out.
-
-        Raises:
-            InputError: if the field is missing or holds no text.
-        """
-        if field not in self.fields:
-            raise InputError(f"{self.place}: no field {field!r}; there are {', '.join(map(repr, self.fields))}")
-        value = self.fields[field]
-        if isinstance(value, bool) or not isinstance(value, str | int | float):
-            raise InputError(f"{self.place}: field {field!r} should be text and is {type(value).__name__}")
-        return str(value)
-
-    def number(self, field: str) -> float:
-        """A field as a number; NaN where it is absent or null.
-
-        Raises:
-            InputError: if it is there and not a number.
-        """
-        value = self.fields.get(field)
-        if value is None:
-            return math.nan
-        if isinstance(value, bool):
-            raise InputError(f"{self.place}: field {field!r} should be a number and is {value!r}")
-        try:
-            return float(value)
-        except (TypeError, ValueError):
-            raise InputError(f"{self.place}: field {field!r} should be a number and is {value!r}") from None
+        return (question.example() for question in self.questions())
 
 
 def read(source: Source) -> Iterator[Record]:
     """All items of a source in file order.
 
     Raises:
-        InputError: if no file is there, one is empty, not UTF-8 or not JSON; the message names file and line.
+        InputError: if no file is there, one is empty, or cannot be read as what its name says it is; the message names
+            file and line.
     """
     for path in _files(source.file):
-        lines = _lines(path)
-        yield from _json_records(path, lines) if path.suffix == ".jsonl" else _passages(path, lines, source)
+        kind = Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
+        if kind == ".parquet":
+            yield from _rows(path)
+        elif kind == ".jsonl":
+            yield from _objects(path)
+        elif kind in (".csv", ".tsv"):
+            yield from _cells(path, "\t" if kind == ".tsv" else ",")
+        elif kind == ".json":
+            raise InputError(f"{path}: write one JSON object per line and call the file .jsonl")
+        else:
+            yield from _passages(path, source)
 
 
 def _files(pattern: str) -> list[Path]:
@@ -171,19 +102,23 @@ def _files(pattern: str) -> list[Path]:
 
 def _lines(path: Path) -> list[str]:
     try:
-        text = path.read_text(encoding="utf-8")
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except gzip.BadGzipFile:
+        raise InputError(f"{path} is not gzipped, though its name says so") from None
+    except (OSError, EOFError) as error:
+        raise InputError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
+    try:
+        text = content.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
+        line = content[: error.start].count(b"\n") + 1
         raise InputError(f"{path}, line {line}: not UTF-8 (byte {error.start}); convert the file to UTF-8") from None
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
     if not text.strip():
         raise InputError(f"{path} is empty")
     return text.split("\n")
 
 
-def _json_records(path: Path, lines: list[str]) -> Iterator[Record]:
-    for number, line in enumerate(lines, start=1):
+def _objects(path: Path) -> Iterator[Record]:
+    for number, line in enumerate(_lines(path), start=1):
         if not line.strip():
             continue
         place = f"{path}, line {number}"
@@ -193,13 +128,53 @@ def _json_records(path: Path, lines: list[str]) -> Iterator[Record]:
             raise InputError(f"{place}: not JSON ({error.msg} at column {error.colno})") from None
         if not isinstance(fields, dict):
             raise InputError(f"{place}: should be a JSON object and is {type(fields).__name__}")
-        yield Record(place, fields, cluster="")
+        yield Record(place, fields, part=path.stem)
 
 
-def _passages(path: Path, lines: list[str], source: Source) -> Iterator[Record]:
+def _cells(path: Path, delimiter: str) -> Iterator[Record]:
+    """Rows under a header; an empty cell is an absent value, because CSV knows no other."""
+    rows = csv.reader((f"{line}\n" for line in _lines(path)), delimiter=delimiter, strict=True)
+    header: list[str] = []
+    n_items = 0
+    try:
+        for row in rows:
+            if not any(row):
+                continue
+            place = f"{path}, line {rows.line_num}"
+            if not header:
+                header = row
+                twice = next((name for name in header if header.count(name) > 1), None)
+                if twice is not None:
+                    raise InputError(f"{place}: two columns are called {twice!r}")
+                continue
+            if len(row) != len(header):
+                raise InputError(f"{place}: {len(row)} cells, but the header has {len(header)}")
+            yield Record(place, {name: cell or None for name, cell in zip(header, row, strict=True)}, part=path.stem)
+            n_items += 1
+    except csv.Error as error:
+        raise InputError(f"{path}, line {rows.line_num}: not CSV ({error})") from None
+    if not n_items:
+        raise InputError(f"{path} has a header and no items")
+
+
+def _rows(path: Path) -> Iterator[Record]:
+    try:
+        table = pq.ParquetFile(path)
+        if not table.metadata.num_rows:
+            raise InputError(f"{path} has no rows")
+        number = 0
+        for batch in table.iter_batches():
+            for fields in batch.to_pylist():
+                number += 1
+                yield Record(f"{path}, row {number}", fields, part=path.stem)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"cannot read {path} as Parquet: {str(error).splitlines()[0]}") from None
+
+
+def _passages(path: Path, source: Source) -> Iterator[Record]:
     held: list[str] = []
     first = 1
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(_lines(path), start=1):
         if not line.strip():
             continue
         if not held:
@@ -207,5 +182,5 @@ def _passages(path: Path, lines: list[str], source: Source) -> Iterator[Record]:
         held.append(line.strip())
         text = "\n".join(held)
         if len(text) >= (source.passage or 1):
-            yield Record(f"{path}, line {first}", {source.prompt: text}, cluster=path.stem)
+            yield Record(f"{path}, line {first}", {source.prompt: text}, cluster=path.stem, part=path.stem)
             held = []

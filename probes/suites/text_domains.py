@@ -19,7 +19,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from probes.suites.example import Axis, Example, Split, Suite
-from probes.suites.files import Record, Source, read
+from probes.suites.fields import Record
+from probes.suites.files import Source, read
 from probes.suites.shifts import SHIFTS
 
 AXIS: Final = Axis(name="domain", unit="", kind="nominal", harder=None)

@@ -1,11 +1,17 @@
 """Suites from files: fields become examples, and every fault names its file and line."""
 
+import csv
+import gzip
 import json
 import math
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from probes.errors import InputError
 from probes.suites import Axis
@@ -63,9 +69,115 @@ def test_passages_hold_whole_paragraphs_of_one_file(tmp_path: Path) -> None:
     ]
 
 
+ROWS: list[dict[str, object]] = [
+    {"q": 'one, "two"?', "a": "1", "steps": 2, "part": "in"},
+    {"q": "a line\nbreak", "a": "x", "steps": None, "part": "shifted"},
+]
+
+
+def as_format(path: Path, rows: list[dict[str, object]]) -> Path:
+    """The same rows in the format that the name says."""
+    if path.suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    elif path.suffix in (".csv", ".tsv"):
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, rows[0], delimiter="\t" if path.suffix == ".tsv" else ",")
+            writer.writeheader()
+            writer.writerows(rows)
+    else:
+        content = "\n".join(map(json.dumps, rows)).encode()
+        path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    return path
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.parquet", "t.jsonl.gz"])
+def test_every_format_gives_the_same_items(tmp_path: Path, name: str) -> None:
+    found, expected = (
+        [
+            item.example
+            for item in FileSuite(
+                file=str(as_format(tmp_path / each, ROWS)),
+                name="t",
+                prompt="q",
+                answer="a",
+                level="steps",
+                split="part",
+            )
+            .suite()
+            .items(np.random.default_rng(0))
+        ]
+        for each in (name, "t.jsonl")
+    )
+    # NaN is no level and differs from itself
+    assert [repr(example) for example in found] == [repr(example) for example in expected]
+    assert [example.split for example in found] == ["in", "shifted"]
+
+
+@given(cells=st.lists(st.text(alphabet=st.characters(exclude_categories=["Cs", "Cc"]), min_size=1), min_size=1))
+def test_what_csv_writes_is_what_is_read(tmp_path_factory: pytest.TempPathFactory, cells: list[str]) -> None:
+    path = tmp_path_factory.mktemp("csv") / "t.csv"
+    kept = [cell for cell in cells if cell.strip()] or ["x"]
+    as_format(path, [{"id": str(number), "text": cell} for number, cell in enumerate(kept)])
+    assert [record.fields["text"] for record in read(Source(file=str(path)))] == kept
+
+
+def test_a_wording_is_filled_once_and_braces_in_fields_mean_nothing(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.jsonl", {"q": "what is {a}?", "a": "{q}"})
+    suite = FileSuite(file=str(path), name="t", prompt="Q: {q}\nA: {a} {}")
+    ((_, example),) = items(suite)
+    assert example.text == "Q: what is {a}?\nA: {q} {}"
+
+
+@pytest.mark.parametrize("answer", ["B", "blue", 1, "1"])
+def test_choices_are_lettered_and_the_answer_may_be_letter_text_or_index(tmp_path: Path, answer: object) -> None:
+    path = write(tmp_path / "t.jsonl", {"q": "sky?", "options": ["red", "blue", "green"], "a": answer})
+    shown = FileSuite(file=str(path), name="t", prompt="{q}\n{choices}\nAnswer:", answer="a", choices="options")
+    ((_, example),) = items(shown)
+    assert example.text == "sky?\nA. red\nB. blue\nC. green\nAnswer:"
+    assert example.target == "B"
+    hidden = FileSuite(file=str(path), name="t", prompt="q", answer="a", choices="options")
+    ((_, example),) = items(hidden)
+    assert (example.text, example.target) == ("sky?", "blue")
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"o": ["x", "X "], "a": "x"}, r"line 1: field 'o' holds the answer 'x' twice"),
+        ({"o": ["x", "y"], "a": "z"}, r"line 1: field 'a' should be one of 2 choices and is 'z'"),
+        ({"o": ["x", "y"], "a": 2}, r"line 1: field 'a' should be one of 2 choices and is '2'"),
+        ({"o": "x", "a": "x"}, r"line 1: field 'o' should be a list of texts and is str"),
+        ({"o": [], "a": "x"}, r"line 1: field 'o' should be a list of texts and is empty"),
+        ({"o": ["x", None], "a": "x"}, r"line 1: field 'o' should be a list of texts and holds empty"),
+        ({"o": [*map(str, range(27))], "a": "3"}, r"line 1: 27 choices; there are letters for 26"),
+        ({"a": "x"}, r"line 1: no field 'o'; there are 'q', 'a'"),
+    ],
+)
+def test_faults_of_choices_name_item_and_field(tmp_path: Path, row: dict[str, object], message: str) -> None:
+    path = write(tmp_path / "t.jsonl", {"q": "?", **row})
+    with pytest.raises(InputError, match=message):
+        items(FileSuite(file=str(path), name="t", prompt="q", choices="o", answer="a"))
+
+
+def test_an_id_that_comes_twice_is_named_with_both_places(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.jsonl", {"id": 7, "text": "x"}, {"id": 7, "text": "y"})
+    with pytest.raises(InputError, match=r"t\.jsonl, line 2: field 'id' holds '7' as in .*t\.jsonl, line 1; ids must"):
+        items(FileSuite(file=str(path), name="t", id="id"))
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
+        ("t.csv", b"text,steps\n", r"t\.csv has a header and no items"),
+        ("t.csv", b"text,text\na,b\n", r"t\.csv, line 1: two columns are called 'text'"),
+        ("t.csv", b"text,steps\na\n", r"t\.csv, line 2: 1 cells, but the header has 2"),
+        ("t.csv", b'text\n"a\n', r"t\.csv, line 3: not CSV"),
+        ("t.csv", b"text,steps\na,nan\n", r"line 2: field 'steps' should be a number and is 'nan'"),
+        ("t.csv", b"text,steps\n,1\n", r"line 2: field 'text' should be text and is empty"),
+        ("t.parquet", b"nonsense", r"cannot read .*t\.parquet as Parquet"),
+        ("t.jsonl.gz", b"nonsense", r"t\.jsonl\.gz is not gzipped"),
+        ("t.json", b"[]", r"one JSON object per line"),
+        ("t.jsonl", b'{"text": "x", "steps": Infinity}\n', r"field 'steps' should be a number and is inf"),
         ("t.jsonl", b'{"text": "x"}\n{"text": \n', r"t\.jsonl, line 2: not JSON"),
         ("t.jsonl", b"[1]\n", r"line 1: should be a JSON object and is list"),
         ("t.jsonl", b'{"prompt": "x"}\n', r"line 1: no field 'text'; there are 'prompt'"),

@@ -26,6 +26,7 @@ def test_a_resolved_spec_gives_the_same_sweep_from_any_folder(tmp_path: Path) ->
         "suites": [
             "lab_exposure",
             {"file": "mine.jsonl", "name": "mine", "level": "steps"},
+            {"hub": "HuggingFaceH4/MATH-500", "name": "math", "prompt": "problem", "level": "level"},
             {"name": "text_domains", "in": {"home": "home.jsonl"}, "shifted": {"far": {"file": "f.txt", "passage": 9}}},
         ],
         "metrics": "gini",
@@ -48,6 +49,7 @@ def test_a_resolved_spec_gives_the_same_sweep_from_any_folder(tmp_path: Path) ->
         ({"suites": [{"name": "lab_exposure", "limt": 3}]}, "unknown key 'limt', did you mean 'limit'"),
         ({"suites": [{"file": "x.jsonl"}]}, "name: field required"),
         ({"suites": [{"file": "x.jsonl", "name": "a:b"}]}, "name: string should match pattern"),
+        ({"suites": [{"hub": "a/b", "name": "x", "revison": "c"}]}, "unknown key 'revison', did you mean 'revision'"),
         ({"suites": ["lab_exposure", "lab_exposure"]}, "two suites are called 'lab_exposure'"),
         ({"metrics": ["ginni"]}, "did you mean 'gini'"),
         ({"metrics": ["top_k_energy(2)"]}, "top_k_energy expects fraction"),
