@@ -153,6 +153,32 @@ def join(text: str, target: str) -> str:
     return text + ("" if text[-1:].isspace() or target[:1].isspace() else " ") + target
 
 
+def encode_all(
+    model: Reader,
+    texts: Sequence[str] | Sequence[Sequence[int]],
+    *,
+    max_tokens: int | None = None,
+    bos: BosPolicy = "auto",
+) -> list[Prompt]:
+    """Encode several prompts, none of which may fail.
+
+    Raises:
+        PromptError: naming the first prompt that cannot be read.
+        InputError: if there are none.
+    """
+    if not texts:
+        raise InputError("no prompts: hand in at least one text or list of token ids")
+    if isinstance(texts, str):
+        raise InputError("prompts must be a list of texts, not one text; write [text]")
+    prompts: list[Prompt] = []
+    for index, text in enumerate(texts):
+        try:
+            prompts.append(encode(model, text, max_tokens=max_tokens, bos=bos))
+        except PromptError as error:
+            raise PromptError(f"prompt {index}: {error}") from error
+    return prompts
+
+
 class Batch(NamedTuple):
     """Prompts side by side, padded on the right.
 

@@ -1,0 +1,1 @@
+"""How well does what a model has read know this input? Code lengths, exact counts in a corpus, distances to states."""

@@ -1,0 +1,35 @@
+"""Packages that only some users need, imported where they are used.
+
+Suffix sorting and large-scale neighbour search come with the extra ``familiarity``; nothing here is imported before a
+function asks for it, and a missing package is one plain sentence instead of a traceback.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from typing import Any, Final
+
+from probes.errors import InputError
+
+PACKAGES: Final = {"pydivsufsort": "familiarity", "faiss": "familiarity", "zstandard": "compression"}
+
+
+def extra(package: str) -> Any:  # noqa: ANN401  a module without type stubs
+    """Import an optional package.
+
+    Raises:
+        InputError: if it is not installed, naming the extra that brings it.
+    """
+    try:
+        return importlib.import_module(package)
+    except ImportError:
+        raise InputError(
+            f"this needs the package {package}, which is not installed: "
+            f"pip install 'activation-sparsity[{PACKAGES[package]}]'"
+        ) from None
+
+
+def has_extra(package: str) -> bool:
+    """Whether an optional package is installed, without importing it."""
+    return importlib.util.find_spec(package) is not None

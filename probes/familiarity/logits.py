@@ -1,0 +1,204 @@
+"""What a row of logits says about the token that came: five numbers, computed in float64 and never stored as logits.
+
+The logits of a batch over a whole vocabulary are larger than everything else in a forward pass. They come a few rows at
+a time from the model's own head and leave as five numbers per row. Rows and tokens are one apart: the row at token t
+says what follows t, so a token's surprisal, standardised log-probability and rank come from the row before it, and the
+entropy and energy of the row at t belong to t.
+
+Everything is computed in float64 from logits less their maximum, moments in the centred form: the difference of two
+second moments, as published code has it, loses all digits where a model is sure, and is negative in half precision.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64, Int, Int64
+from torch import Tensor
+
+from probes.capture.batches import BatchSize, plan_batches
+from probes.capture.models import LoadedModel, Output
+from probes.capture.outcomes import LOGITS_AT_A_TIME
+from probes.capture.prompts import Prompt, pad
+from probes.errors import InputError
+
+BLOCK: Final = 1 << 18  # float64 values at once: 2 MB stay in a core's cache through all passes over them
+UNDERFLOW: Final = -800.0  # exp of it is 0 in float64; it stands for -inf, whose product with 0 would be NaN
+
+
+class Surprisals(NamedTuple):
+    """What a model made of each token of a prompt, index by index of its ids; NaN where nothing was predicted.
+
+    Attributes:
+        surprisal: ``-log2 p`` of the token; NaN at index 0.
+        z: log-probability of the token less its mean under the prediction, over its standard deviation; NaN at index 0
+            and where the prediction is uniform (both are zero).
+        rank: place of the token among all by probability, 1 for the likeliest; tied tokens share the mean of their
+            places.
+        entropy: bits, of the prediction after the token.
+        energy: ``-log sum exp`` of the logits after the token, in nats.
+    """
+
+    surprisal: Float64[np.ndarray, " tokens"]
+    z: Float64[np.ndarray, " tokens"]
+    rank: Float64[np.ndarray, " tokens"]
+    entropy: Float64[np.ndarray, " tokens"]
+    energy: Float64[np.ndarray, " tokens"]
+
+
+def describe(logits: Float[Tensor, "rows vocabulary"], following: Int[Tensor, " rows"]) -> Float64[Tensor, "5 rows"]:
+    """Reduce rows of logits to the fields of :class:`Surprisals`, all about the same row.
+
+    Args:
+        logits: of any floating dtype; a row with a NaN or ``+inf`` gives NaN. ``-inf`` means impossible.
+        following: the token that came after each row, -1 where none did.
+    """
+    rows = max(1, BLOCK // logits.shape[-1])
+    blocks = [
+        _describe(logits[start : start + rows].double(), following[start : start + rows].to(logits.device))
+        for start in range(0, len(logits), rows)
+    ]
+    return torch.cat([*blocks, torch.empty(5, 0, dtype=torch.float64, device=logits.device)], dim=1)
+
+
+def _describe(x: Float64[Tensor, "rows vocabulary"], following: Int[Tensor, " rows"]) -> Float64[Tensor, "5 rows"]:
+    top = x.amax(-1, keepdim=True)
+    x -= top
+    own = x.gather(-1, following.clamp(min=0).unsqueeze(-1))
+    rank = (x > own).sum(-1) + ((x == own).sum(-1) + 1) / 2
+    x.clamp_(min=UNDERFLOW)
+    weight = x.exp()
+    total = weight.sum(-1, keepdim=True)
+    log_total = total.log()
+    mean = (weight * x).sum(-1, keepdim=True) / total
+    x -= mean
+    spread = (weight.mul_(x).mul_(x).sum(-1, keepdim=True) / total).sqrt()
+    surprisal = (log_total - own) / math.log(2)
+    z = (own - mean) / spread
+    entropy = (log_total - mean) / math.log(2)
+    energy = -(top + log_total)
+    undefined = log_total.isnan()
+    lost = (following < 0).unsqueeze(-1) | undefined
+    told = torch.cat([surprisal, z, rank.unsqueeze(-1)], dim=-1).masked_fill(lost, torch.nan)
+    return torch.cat([told, entropy, energy], dim=-1).T
+
+
+class Window(NamedTuple):
+    """A stretch of a long prompt that fits the context.
+
+    Attributes:
+        prompt: the ids that are run.
+        local: index in them of the first row that this window answers for.
+        row: index of that row in the whole prompt.
+    """
+
+    prompt: Prompt
+    local: int
+    row: int
+
+
+def windows(prompt: Prompt, context: int | None) -> list[Window]:
+    """Cut a prompt into overlapping windows, each row in exactly one.
+
+    Leading special tokens are repeated in every window; every row after the first window sees at least half a context.
+
+    >>> prompt = Prompt(tuple(range(10)), 1, False, (0,) * 10, None)
+    >>> [(w.prompt.ids, w.local, w.row) for w in windows(prompt, 7)]
+    [((0, 1, 2, 3, 4, 5, 6), 0, 0), ((0, 4, 5, 6, 7, 8, 9), 4, 7)]
+    """
+    ids = prompt.ids
+    if context is None or len(ids) <= context:
+        return [Window(prompt, 0, 0)]
+    first = ids[: prompt.n_special]
+    room = context - len(first)
+    if room < 1:
+        raise InputError(f"{len(first)} special tokens leave no room in a context of {context}")
+    found = [Window(_bare(ids[:context]), 0, 0)]
+    done = context
+    while done < len(ids):
+        begin = done - room // 2
+        end = min(begin + room, len(ids))
+        found.append(Window(_bare(first + ids[begin:end]), len(first) + done - begin, done))
+        done = end
+    return found
+
+
+def read_surprisals(
+    model: LoadedModel, prompts: Sequence[Prompt], *, batch_size: BatchSize = "auto"
+) -> list[Surprisals]:
+    """Run prompts through a model, long ones in windows, and keep five numbers per token.
+
+    Args:
+        model: a causal language model.
+        prompts: encoded prompts of any length.
+        batch_size: prompts per forward pass.
+
+    Raises:
+        InputError: if the model does not predict the next token.
+    """
+    found = [np.full((5, len(prompt.ids)), np.nan) for prompt in prompts]
+    pieces = [(item, w) for item, p in enumerate(prompts) for w in windows(p, model.context_length)]
+    for batch in plan_batches([len(window.prompt.ids) for _, window in pieces], batch_size):
+        own = [pieces[index] for index in batch]
+        output = model.run(pad([window.prompt for _, window in own], model.pad_id))
+        wanted = [np.arange(window.local, len(window.prompt.ids)) for _, window in own]
+        following = [
+            np.array((*prompts[item].ids, -1), dtype=np.int64)[window.row + 1 : window.row + 1 + len(rows)]
+            for (item, window), rows in zip(own, wanted, strict=True)
+        ]
+        parts = _read_rows(model, output, wanted, following)
+        for (item, window), part in zip(own, parts, strict=True):
+            _place(found[item], window.row, part)
+    return [Surprisals(*values) for values in found]
+
+
+def surprisals_of(model: LoadedModel, output: Output, prompts: Sequence[Prompt]) -> list[Surprisals]:
+    """The same numbers from a forward pass that is there already.
+
+    Args:
+        model: the model that ran.
+        output: what :meth:`LoadedModel.run` returned for the padded prompts.
+        prompts: the batch.
+    """
+    wanted = [np.arange(len(prompt.ids)) for prompt in prompts]
+    following = [np.array((*prompt.ids[1:], -1), dtype=np.int64) for prompt in prompts]
+    found = [np.full((5, len(prompt.ids)), np.nan) for prompt in prompts]
+    for values, part in zip(found, _read_rows(model, output, wanted, following), strict=True):
+        _place(values, 0, part)
+    return [Surprisals(*values) for values in found]
+
+
+def _read_rows(
+    model: LoadedModel,
+    output: Output,
+    rows: Sequence[Int64[np.ndarray, " _"]],
+    following: Sequence[Int64[np.ndarray, " _"]],
+) -> list[Float64[np.ndarray, "5 _"]]:
+    """Send rows of each prompt of a batch through the head, a chunk at a time, and reduce them."""
+    if not model.is_causal:
+        raise InputError(f"{model.name} ({type(model.module).__name__}) does not predict the next token")
+    longest = int(output.last_hidden_state.shape[1])
+    flat = torch.from_numpy(np.concatenate([item * longest + own for item, own in enumerate(rows)]))
+    tokens = torch.from_numpy(np.concatenate(list(following)))
+    at_a_time = max(1, LOGITS_AT_A_TIME // model.vocabulary)
+    parts = [
+        describe(model.logits(output, flat[start : start + at_a_time]), tokens[start : start + at_a_time]).cpu()
+        for start in range(0, len(flat), at_a_time)
+    ]
+    table = torch.cat(parts, dim=1).numpy()
+    return np.split(table, np.cumsum([len(own) for own in rows])[:-1], axis=1)
+
+
+def _place(values: Float64[np.ndarray, "5 tokens"], row: int, part: Float64[np.ndarray, "5 _"]) -> None:
+    """Put rows where their tokens are: three numbers at the token that follows, two at the row itself."""
+    end = min(row + 1 + part.shape[1], values.shape[1])
+    values[:3, row + 1 : end] = part[:3, : end - row - 1]
+    values[3:, row : row + part.shape[1]] = part[3:]
+
+
+def _bare(ids: tuple[int, ...]) -> Prompt:
+    return Prompt(ids, 0, truncated=False, char_starts=(-1,) * len(ids), target_start=None)

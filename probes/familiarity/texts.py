@@ -1,0 +1,173 @@
+"""A text as a model reads it, with the characters of every token, in two parts: the prompt and the answer.
+
+Measures of familiarity are about one part at a time and divide by its bytes, so what a token stands for must be known
+to the character, also where a prompt was cut to a number of tokens. Windows take care of length here: a text may be
+longer than the context.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+from jaxtyping import Int32
+from transformers import PreTrainedTokenizerBase
+
+from probes.capture.models import LoadedModel
+from probes.capture.prompts import BosPolicy, Prompt, PromptError, encode, join, special_id
+from probes.familiarity.alphabet import encoded, span_ends
+from probes.familiarity.logits import read_surprisals
+from probes.familiarity.predictor import Prediction, Predictor
+
+Part = Literal["prompt", "answer"]
+
+
+@dataclass(frozen=True, slots=True)
+class Unbounded:
+    """A model as encoding sees it, without its limit on length."""
+
+    name: str
+    tokenizer: PreTrainedTokenizerBase | None
+    vocabulary: int
+    context_length: Final[None] = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TokenText:
+    """A text and its tokens.
+
+    Attributes:
+        text: prompt and answer as one text; None if the prompt came as token ids.
+        cut: where the last prompt token that was kept ends in the text; -1 where that is unknown.
+        answer_start: where the answer begins in the text.
+        prompt: the token ids.
+        starts: index of the first character of each token, -1 for special tokens.
+        ends: index after its last character, -1 likewise.
+        unknown_id: the token that stands for what the tokenizer cannot write, -1 if there is none.
+    """
+
+    text: str | None
+    cut: int
+    answer_start: int
+    prompt: Prompt
+    starts: Int32[np.ndarray, " tokens"]
+    ends: Int32[np.ndarray, " tokens"]
+    unknown_id: int
+
+    def tokens(self, part: Part) -> range:
+        """Indices of a part's tokens, leading special tokens left out."""
+        prompt = self.prompt
+        return range(prompt.n_special, prompt.end) if part == "prompt" else range(prompt.end, len(prompt.ids))
+
+    def characters(self, part: Part) -> str | None:
+        """The text of a part, None where it is not known."""
+        if self.text is None or self.cut < 0:
+            return None
+        return self.text[: self.cut] if part == "prompt" else self.text[self.answer_start :]
+
+    def n_bytes(self, part: Part) -> float:
+        """Bytes of a part in UTF-8, NaN where its text is not known."""
+        text = self.characters(part)
+        return math.nan if text is None else float(len(encoded(text)))
+
+    def n_unknown(self, part: Part) -> int:
+        """How many tokens of a part stand for something that cannot be read back."""
+        return sum(self.prompt.ids[token] == self.unknown_id for token in self.tokens(part))
+
+
+def read_text(
+    model: LoadedModel,
+    text: str | Sequence[int],
+    *,
+    target: str | None = None,
+    max_tokens: int | None = None,
+    bos: BosPolicy = "auto",
+) -> TokenText:
+    """Encode a text of any length.
+
+    Args:
+        model: the model that is to read it.
+        text: the prompt, or its token ids.
+        target: what follows.
+        max_tokens: cut the prompt to this many tokens, BOS included.
+        bos: what to do about the beginning-of-sequence token.
+
+    Raises:
+        PromptError: if the prompt is empty or has unknown token ids.
+    """
+    reader = Unbounded(model.name, model.tokenizer, model.vocabulary)
+    prompt = encode(reader, text, target=target, max_tokens=max_tokens, bos=bos)
+    unknown = None if model.tokenizer is None else special_id(model.tokenizer, "unk")
+    starts = np.array(prompt.char_starts, dtype=np.int32)
+    if not isinstance(text, str):
+        return TokenText(None, -1, -1, prompt, starts, starts.copy(), -1)
+    whole = text if target is None else join(text, target)
+    ends = span_ends(starts, len(whole))
+    cut = len(text)
+    if prompt.truncated:
+        full = encode(reader, text, bos=bos).char_starts
+        cut = next((start for start in full[prompt.end :] if start >= 0), -1)
+        ends[: prompt.end] = np.minimum(ends[: prompt.end], cut)
+    return TokenText(whole, cut, len(text), prompt, starts, ends, -1 if unknown is None else unknown)
+
+
+@dataclass(frozen=True, eq=False)
+class CausalLM(Predictor):
+    """A causal language model as a predictor of texts of any length.
+
+    A first token that nothing precedes (no BOS) is coded as one of the vocabulary, all equally likely. A text that the
+    tokenizer cannot write (unknown tokens) has no code length: NaN.
+
+    Attributes:
+        model: the loaded model.
+        bos: what to do about the beginning-of-sequence token.
+    """
+
+    model: LoadedModel
+    bos: BosPolicy = "auto"
+
+    @property
+    def name(self) -> str:
+        """What the user called the model."""
+        return self.model.name
+
+    def predict(self, text: str) -> Prediction:
+        """Log2-probability of each token, special tokens left out."""
+        return self.predict_all([text])[0]
+
+    def predict_all(self, texts: Sequence[str]) -> list[Prediction]:
+        """Predictions of many texts, run in batches."""
+        read = [self._read(text) for text in texts]
+        found = read_surprisals(self.model, [one.prompt for one in read if one is not None])
+        values = iter(found)
+        return [
+            _empty(text) if one is None else _prediction(self.model, text, one, next(values).surprisal)
+            for text, one in zip(texts, read, strict=True)
+        ]
+
+    def _read(self, text: str) -> TokenText | None:
+        """The tokens of a text, None for the empty text (which costs nothing)."""
+        try:
+            return read_text(self.model, text, bos=self.bos)
+        except PromptError:
+            if text:
+                raise
+            return None
+
+
+def _prediction(model: LoadedModel, text: str, read: TokenText, surprisal: np.ndarray) -> Prediction:
+    own = read.tokens("prompt")
+    there = slice(own.start, own.stop)
+    log2_p = -surprisal[there]
+    if own.start == 0:
+        log2_p[0] = -math.log2(model.vocabulary)
+    unknown = np.array(read.prompt.ids[there], dtype=np.int64) == read.unknown_id
+    return Prediction(text, read.starts[there], read.ends[there], np.where(unknown, np.nan, log2_p))
+
+
+def _empty(text: str) -> Prediction:
+    nothing = np.empty(0, dtype=np.int32)
+    return Prediction(text, nothing, nothing, np.empty(0))
