@@ -32,6 +32,8 @@ from sparsity import DEFAULT_METRICS, METRICS, Registry, parse_metrics
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 lab = typer.Typer(no_args_is_help=True, help="The reference world and its models.")
 app.add_typer(lab, name="lab")
+runs = typer.Typer(no_args_is_help=True, help="Sweep directories: what is in them, and whether it is whole.")
+app.add_typer(runs, name="runs")
 
 PLAIN_PROGRESS_SECONDS = 5.0
 FILE_WIDTH = 140  # columns of a table that goes to a file or a pipe
@@ -145,6 +147,34 @@ def list_(
 ) -> None:
     """List what there is, by the names that specs use."""
     out().print(axioms_table() if axioms and what == "metrics" else LISTS[what]())
+
+
+@runs.command("list")
+def runs_list(directory: Annotated[Path, typer.Argument(help="A sweep directory.")]) -> None:
+    """The runs of a sweep: one per model and suite."""
+    from probes.records import open_run
+
+    table = RichTable("run", "model", "suite", "dtype", "started", "status")
+    rows = open_run(directory).runs()
+    columns = (rows["run_id"], rows["model"], rows["suite"], rows["dtype"], rows["started"], rows["status"])
+    for row in zip(*columns, strict=True):
+        table.add_row(*map(str, row))
+    out().print(table)
+
+
+@runs.command("check")
+def runs_check(directory: Annotated[Path, typer.Argument(help="A sweep directory.")]) -> None:
+    """Find truncated, missing, foreign or doubled parts, and say what to do about each."""
+    from probes.records import open_run
+    from probes.records.check import check
+
+    open_run(directory)
+    faults = check(directory)
+    for fault in faults:
+        out().print(f"{fault.path}: {fault.what}; {fault.remedy}", soft_wrap=True)
+    if faults:
+        raise typer.Exit(EXIT_FAILURES)
+    out().print(f"{directory}: every committed part is there and whole")
 
 
 @lab.command("train")
