@@ -95,20 +95,22 @@ class Metric:
     """What a measure promises.
 
     Attributes:
-        name: the one name of the measure. version: raised when the formula changes meaning; written beside every
-        stored value. sparser: the direction of sparser vectors, or None for a measure of size. bounds: the declared
-        range, from the width d and the parameters by name. carrier: the wealth whose distribution is measured: |x|,
-        x^2, or the count of coordinates past a threshold. scale: what multiplying the vector by c > 0 does: nothing,
-        multiply the value by c, or something else. at_zero: the value of the zero vector; None where the formula
-        itself says it. axioms: verdicts on D1 D2 D3 D4 P1 P2, as six letters, with |x| and with x^2 as the wealth,
-        for vectors with two unequal
-            coordinates above zero (a one-hot vector is at the end of most ranges and cannot move). For a measure of
-            size the value itself is taken as S.
+        name: the one name of the measure.
+        version: raised when the formula changes meaning; written beside every stored value.
+        sparser: the direction of sparser vectors, or None for a measure of size.
+        bounds: the declared range, from the width d and the parameters by name.
+        carrier: the wealth whose distribution is measured: |x|, x^2, or the count of coordinates past a threshold.
+        scale: what multiplying the vector by c > 0 does: nothing, multiply the value by c, or something else.
+        at_zero: the value of the zero vector; None where the formula itself says it.
+        axioms: verdicts on D1 D2 D3 D4 P1 P2, as six letters, with |x| and with x^2 as the wealth, for vectors with two
+            unequal coordinates above zero (a one-hot vector is at the end of most ranges and cannot move). For a
+            measure of size the value itself is taken as S.
         source: where the definition comes from.
         equation: the formula in one line.
         parameters: the domain of each parameter, in the order in which they are written.
         min_width: the smallest number of coordinates for which the measure means anything.
         kernel: the formula on a block of vectors.
+        function: the public function.
     """
 
     name: str

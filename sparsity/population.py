@@ -1,0 +1,177 @@
+"""Measures of a SET of vectors, (n, d): how units are used over inputs, and in how many dimensions the set lives.
+
+A vector can be dense while each unit is rarely active, and a set can be low-dimensional while each vector is dense.
+These measures answer the two questions that measures of one vector cannot. Each returns a plain float (or one value
+per unit) in float64. The scalar ones are registered in ``POPULATION`` under the names that the ``populations`` table
+stores. None of them says "sparser": a direction is declared only where it has that meaning.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsity.arrays import Array, Number
+from sparsity.concentration import treves_rolls
+from sparsity.matrices import (
+    Matrix,
+    as_matrix,
+    covariance_spectrum,
+    isotropy,
+    participation,
+    perplexity,
+    singular_values,
+)
+from sparsity.registry import Registry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PopulationMetric:
+    """A scalar measure of a set of vectors: its name, version, direction, source and function."""
+
+    name: str
+    version: int
+    sparser: Literal["higher", "lower"] | None
+    source: str
+    function: Callable[[Array], float]
+
+
+POPULATION: Registry[PopulationMetric] = Registry("population metric")
+
+
+def _population(
+    *, sparser: Literal["higher", "lower"] | None, source: str
+) -> Callable[[Callable[[Array], float]], Callable[[Array], float]]:
+    def register(function: Callable[[Array], float]) -> Callable[[Array], float]:
+        name = function.__name__
+        POPULATION.add(name, PopulationMetric(name=name, version=1, sparser=sparser, source=source, function=function))
+        return function
+
+    return register
+
+
+def lifetime_sparseness(x: Array) -> NDArray[np.float64]:
+    """Treves-Rolls sparseness of every unit over the set: 0 for constant magnitude, 1 - 1/n when one input drives it.
+
+    Returns (d,); NaN for a unit that is always zero, or not finite. Source: Willmore & Tolhurst (2001), Network 12.
+
+    >>> import numpy as np
+    >>> lifetime_sparseness(np.array([[1.0, 0.0], [1.0, 4.0]]))
+    array([0. , 0.5])
+    """
+    return treves_rolls(np.ascontiguousarray(as_matrix(x, "lifetime_sparseness", 2).T))
+
+
+def activation_frequency(x: Array, *, threshold: Number) -> NDArray[np.float64]:
+    """Share of the set in which a unit's magnitude exceeds ``threshold``: 0 for a dead unit, 1 for one always on.
+
+    >>> import numpy as np
+    >>> activation_frequency(np.array([[1.0, 0.0], [1.0, 4.0]]), threshold=0.0)
+    array([1. , 0.5])
+    """
+    rows = as_matrix(x, "activation_frequency")
+    return np.where(np.isfinite(rows).all(axis=0), (np.abs(rows) > threshold).mean(axis=0), np.nan)
+
+
+def dead_units(x: Array, *, threshold: Number) -> NDArray[np.int_]:
+    """Indices of the units whose magnitude never exceeds ``threshold`` in the set."""
+    return np.flatnonzero(activation_frequency(x, threshold=threshold) == 0)
+
+
+def always_on_units(x: Array, *, threshold: Number) -> NDArray[np.int_]:
+    """Indices of the units whose magnitude exceeds ``threshold`` for every vector of the set."""
+    return np.flatnonzero(activation_frequency(x, threshold=threshold) == 1)
+
+
+@_population(sparser=None, source="Gao et al. (2017), bioRxiv 214262; (tr C)^2 / tr C^2")
+def covariance_participation_ratio(x: Array) -> float:
+    """Effective number of principal components: 1 for a set on a line, min(n - 1, d) when all directions vary alike.
+
+    (sum of the covariance eigenvalues)^2 over the sum of their squares. NaN when nothing varies or a vector is not
+    finite.
+
+    >>> import numpy as np
+    >>> round(covariance_participation_ratio(np.array([[1.0, 1.0], [2.0, 2.0], [5.0, 5.0]])), 9)
+    1.0
+    """
+    return participation(covariance_spectrum(as_matrix(x, "covariance_participation_ratio", 2)))
+
+
+@_population(sparser=None, source="Roy & Vetterli (2007), EUSIPCO, on the covariance eigenvalues")
+def covariance_effective_rank(x: Array) -> float:
+    """Effective number of principal components by entropy: 1 on a line, min(n - 1, d) when all vary alike.
+
+    Exponential of the entropy of the covariance eigenvalues. NaN when nothing varies or a vector is not finite.
+    """
+    return perplexity(covariance_spectrum(as_matrix(x, "covariance_effective_rank", 2)))
+
+
+@_population(sparser=None, source="Garrido et al. (2023), RankMe, ICML, equation 1, without its 1e-7")
+def rankme(x: Array) -> float:
+    """RankMe: effective rank of the set as a matrix, 1 for parallel vectors, min(n, d) for a flat spectrum.
+
+    Exponential of the entropy of the singular values, not squared and not centred. NaN for a zero or non-finite set.
+    """
+    return perplexity(singular_values(as_matrix(x, "rankme")))
+
+
+@_population(sparser=None, source="Rudelson & Vershynin (2007), J. ACM 54(4)")
+def stable_rank(x: Array) -> float:
+    """Squared Frobenius over squared spectral norm, not centred: 1 for parallel vectors, min(n, d) when flat."""
+    squares = singular_values(as_matrix(x, "stable_rank")) ** 2
+    return float(squares.sum() / squares[0]) if squares[0] > 0 else np.nan
+
+
+@_population(sparser=None, source="Ethayarajh (2019), EMNLP, section 3.2")
+def mean_cosine(x: Array) -> float:
+    """Anisotropy: mean cosine between two different vectors, 0 when they point anywhere, 1 when all are parallel.
+
+    Zero vectors have no direction and make it NaN, as does a non-finite one.
+    """
+    rows = as_matrix(x, "mean_cosine", 2)
+    with np.errstate(invalid="ignore"):
+        unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    n = len(unit)
+    return float((np.square(unit.sum(axis=0)).sum() - n) / (n * (n - 1)))
+
+
+@_population(sparser=None, source="Rudman & Eickhoff (2024), ICLR, IsoScore* with no shrinkage")
+def isoscore_star(x: Array) -> float:
+    """IsoScore*: 1 when the variance is the same in all d directions, 0 when one direction holds it all.
+
+    Roughly the share of directions in use; on the sample covariance without shrinkage, so n well above d is needed.
+    """
+    rows = as_matrix(x, "isoscore_star", 2)
+    return isotropy(covariance_spectrum(rows), rows.shape[1])
+
+
+class MassiveDimension(NamedTuple):
+    """A dimension that holds massive activations, and how large they are."""
+
+    dimension: int
+    peak: float
+    over_median: float
+    energy_share: float
+
+
+def massive_activations(x: Array, *, ratio: Number) -> list[MassiveDimension]:
+    """Dimensions whose largest magnitude exceeds ``ratio`` times the median magnitude of the whole set, largest first.
+
+    ``energy_share`` is the dimension's share of the mean-square energy. Sun et al. (2024, arXiv:2402.17762) ask for a
+    ratio of 1000 and a magnitude above 100.
+
+    >>> import numpy as np
+    >>> massive_activations(np.array([[1.0, 1.0, 1.0, -900.0], [1.0, 1.0, 1.0, 1.0]]), ratio=100)[0].dimension
+    3
+    """
+    rows: Matrix = np.abs(as_matrix(x, "massive_activations"))
+    median, peaks, energy = float(np.median(rows)), rows.max(axis=0), np.square(rows).sum(axis=0)
+    found = np.flatnonzero(peaks > ratio * median)
+    return [
+        MassiveDimension(
+            int(j), float(peaks[j]), float(peaks[j] / median) if median else np.inf, float(energy[j] / energy.sum())
+        )
+        for j in found[np.argsort(-peaks[found])]
+    ]

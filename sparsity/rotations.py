@@ -1,0 +1,80 @@
+"""Is a difference between two groups a matter of the basis? The same difference under many shared random rotations.
+
+The average of a measure over rotations of any vector is the constant of ``sparsity.nulls``, whatever made the vector;
+so a measure that "returns to chance after rotation" shows nothing. What does: whether the difference between two
+groups is larger in the given basis than under rotations that are shared by both groups. Those keep everything about
+the two groups (their covariances, their distance, their norms) except the alignment with the coordinates.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsity.arrays import Array
+from sparsity.evaluation import evaluate
+from sparsity.matrices import Matrix, as_matrix
+from sparsity.specs import MetricSpec
+
+
+class RotationTest(NamedTuple):
+    """A group difference against its distribution over shared rotations.
+
+    Attributes:
+        change: mean of the shifted group minus mean of the reference group, in the given basis, signed so that positive
+            means the shifted group is sparser.
+        excess: ``change`` minus its mean over rotations: what the basis adds.
+        z: ``excess`` in standard deviations over rotations.
+        p: two-sided rank p-value of ``change`` among the rotated ones, (1 + exceedances) / (1 + rotations).
+        rotated: the changes under the rotations.
+    """
+
+    change: float
+    excess: float
+    z: float
+    p: float
+    rotated: NDArray[np.float64]
+
+
+def rotation_test(
+    reference: Array, shifted: Array, spec: MetricSpec | str, *, rotations: int, rng: np.random.Generator
+) -> RotationTest:
+    """Compare the change of a measure between two groups with its distribution over shared Haar rotations.
+
+    Args:
+        reference: (n, d) vectors of the reference group.
+        shifted: (m, d) vectors of the other group.
+        spec: a measure of sparsity (one with a direction).
+        rotations: how many rotations; 200 or more for a p-value of .005.
+        rng: draws the rotations.
+    """
+    spec = MetricSpec.parse(spec) if isinstance(spec, str) else spec
+    if spec.record.sparser is None:
+        raise ValueError(f"{spec} measures size and has no direction; ask for a measure of sparsity")
+    if rotations < 2:
+        raise ValueError(f"rotation_test expects at least 2 rotations, got {rotations}")
+    first, second = as_matrix(reference, "rotation_test"), as_matrix(shifted, "rotation_test")
+    sign = 1.0 if spec.record.sparser == "higher" else -1.0
+
+    def change_in(basis: Matrix | None) -> float:
+        means = [
+            np.nanmean(evaluate(rows if basis is None else rows @ basis, [spec.record.job(spec.keywords)])[0])
+            for rows in (first, second)
+        ]
+        return sign * float(means[1] - means[0])
+
+    change = change_in(None)
+    rotated = np.array([change_in(haar_rotation(first.shape[1], rng)) for _ in range(rotations)])
+    excess, sd = change - float(rotated.mean()), float(rotated.std(ddof=1))
+    exceeded = int((np.abs(rotated - rotated.mean()) >= abs(excess)).sum())
+    return RotationTest(change, excess, excess / sd if sd else np.nan, (1 + exceeded) / (1 + rotations), rotated)
+
+
+def haar_rotation(d: int, rng: np.random.Generator) -> Matrix:
+    """Draw an orthogonal matrix uniformly.
+
+    Source: Mezzadri (2007), Notices AMS 54: the QR factorisation of a Gaussian matrix is uniform only once the signs of
+    the diagonal of R are fixed.
+    """
+    q, r = np.linalg.qr(rng.standard_normal((d, d)))
+    return np.asarray(q * np.sign(np.diagonal(r)), np.float64)
