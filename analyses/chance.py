@@ -1,0 +1,36 @@
+"""What a measure would say of a vector without structure: the line that is drawn in every figure.
+
+An i.i.d. Gaussian vector of the same width is the reference: its expectation is also what any vector gives after a
+random rotation, so an excess over it is structure along the coordinates, in either direction. Denser than chance is a
+finding too.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Literal, NamedTuple
+
+from sparsity import MetricSpec
+from sparsity.nulls import gaussian
+
+
+class Chance(NamedTuple):
+    """Expectation and standard deviation of a measure of one Gaussian vector."""
+
+    mean: float
+    sd: float
+
+
+@lru_cache(maxsize=1024)
+def chance(metric: str, width: float) -> Chance | None:
+    """The Gaussian reference of a measure at a width; None where it has none (sizes) or the width is not known."""
+    if math.isnan(width):
+        return None
+    null = gaussian(MetricSpec.parse(metric), int(width))
+    return Chance(float(null.mean), float(null.sd)) if math.isfinite(null.mean) else None
+
+
+def sparser(metric: str) -> Literal["higher", "lower"] | None:
+    """In which direction the measure says sparser; None for a measure of size."""
+    return MetricSpec.parse(metric).record.sparser

@@ -1,0 +1,263 @@
+"""The parts that every finding about a panel has: level means, null, covariates, primary column, adjustment.
+
+One place, so that an ordered axis and a nominal one are treated alike: the same items, the same clusters, the same null
+at the same width, the same rule for what may be adjusted for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import Final, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from analyses.chance import chance, sparser
+from analyses.finding import Control, Finding, Level, Null, Role, Scope, decide
+from analyses.statistics.association import Association, Estimate
+from analyses.statistics.means import Means, cluster_means
+from analyses.statistics.multiplicity import benjamini_hochberg
+from analyses.tables import ALL_TOKENS, Panel
+
+PRIMARY_METRIC: Final = "hoyer"
+PRIMARY_SITES: Final = ("final_norm", "resid_post")
+PRIMARY_POSITIONS: Final = ("mean", ALL_TOKENS, "last", "answer")
+MOST_LEVELS: Final = 12  # more distinct values than this are shown as ranges
+RANGES: Final = 8
+FEWEST_ITEMS: Final = 6
+SEED: Final = 0
+
+
+class Covariate(NamedTuple):
+    """A number per item that could stand behind a trend, and the part it may play."""
+
+    name: str
+    role: Role
+    values: Float[np.ndarray, " items"]
+
+
+class LevelMeans(NamedTuple):
+    """Mean of every column at every level, and over all items."""
+
+    names: list[str]
+    values: list[float]
+    shifted: list[bool]
+    means: list[Means]
+    overall: Means
+
+    def of_column(self, column: int) -> tuple[Level, ...]:
+        """The levels of one column as a figure wants them."""
+        return tuple(
+            Level(name, value, shifted, int(m.n[column]), *(float(x[column]) for x in (m.mean, m.low, m.high)))
+            for name, value, shifted, m in zip(self.names, self.values, self.shifted, self.means, strict=True)
+        )
+
+
+def level_means(panel: Panel, *, resamples: int, rng: np.random.Generator) -> LevelMeans:
+    """Means per level, in the order of the axis; in-distribution groups first where it has none."""
+    codes, names, values, shifted = levels_of(panel)
+    means = [
+        cluster_means(panel.values[codes == code], panel.clusters[codes == code], resamples=resamples, rng=rng)
+        for code in range(len(names))
+    ]
+    overall = cluster_means(panel.values, panel.clusters, resamples=resamples, rng=rng)
+    return LevelMeans(names, values, shifted, means, overall)
+
+
+def levels_of(panel: Panel) -> tuple[Int[np.ndarray, " items"], list[str], list[float], list[bool]]:
+    """Code of each item's level, and the levels' names, places and splits; -1 for an item without a level."""
+    if panel.axis.kind == "nominal":
+        keys = [(bool(shifted), str(label)) for shifted, label in zip(panel.shifted, panel.labels, strict=True)]
+        order = {key: code for code, key in enumerate(sorted(set(keys), key=lambda key: (key[0], keys.index(key))))}
+        codes = np.array([order[key] for key in keys], dtype=np.int64)
+        return codes, [name for _, name in order], [math.nan] * len(order), [split for split, _ in order]
+    levels = panel.levels
+    distinct = np.unique(levels[np.isfinite(levels)])
+    if len(distinct) > MOST_LEVELS:
+        return _ranges(levels)
+    codes = np.where(np.isfinite(levels), np.searchsorted(distinct, levels), -1)
+    first = [int(np.flatnonzero(codes == code)[0]) for code in range(len(distinct))]
+    names = [str(panel.labels[index]) for index in first]
+    return (
+        codes,
+        names,
+        [float(level) for level in distinct],
+        [_mostly(panel.shifted[codes == c]) for c in range(len(first))],
+    )
+
+
+def _ranges(
+    levels: Float[np.ndarray, " items"],
+) -> tuple[Int[np.ndarray, " items"], list[str], list[float], list[bool]]:
+    finite = np.isfinite(levels)
+    edges = np.unique(np.quantile(levels[finite], np.linspace(0, 1, RANGES + 1)))
+    codes = np.where(finite, np.clip(np.searchsorted(edges, levels, side="right") - 1, 0, len(edges) - 2), -1)
+    names = [f"{low:.3g} to {high:.3g}" for low, high in pairwise(edges.tolist())]
+    middles = [float(np.median(levels[codes == code])) for code in range(len(names))]
+    return codes, names, middles, [False] * len(names)
+
+
+def _mostly(flags: Bool[np.ndarray, " some"]) -> bool:
+    return bool(flags.mean() > 0.5)
+
+
+def null_of(panel: Panel, overall: Means, column: int) -> Null | None:
+    """What chance gives at a column, and the signed excess of the items' mean over it."""
+    metric = panel.columns[column].metric
+    reference = chance(metric, float(panel.widths[column]))
+    direction = sparser(metric)
+    if reference is None or direction is None:
+        return None
+    excess = float(overall.mean[column]) - reference.mean
+    low, high = float(overall.low[column]) - reference.mean, float(overall.high[column]) - reference.mean
+    if low > 0 or high < 0:
+        is_sparser = (excess > 0) == (direction == "higher")
+        sign = "sparser than chance" if is_sparser else "denser than chance"
+    else:
+        sign = "at chance"
+    return Null("gaussian", reference.mean, reference.sd, excess, (low, high), direction, sign)
+
+
+def covariates_of(panel: Panel) -> list[Covariate]:
+    """What may stand behind a trend: length and bytes per token before the model, entropy and loss after it.
+
+    A covariate that is the same for every item explains nothing and is left out, and so is one that most items lack.
+    """
+    n_tokens = panel.items["n_tokens"].to_numpy(np.float64)
+    n_bytes = panel.items["n_bytes"].to_numpy(np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        candidates = [
+            Covariate("n_tokens", "pre_treatment", n_tokens),
+            Covariate("bytes_per_token", "pre_treatment", n_bytes / n_tokens),
+        ]
+    for name in ("next_token_entropy", "mean_next_token_entropy", "nll"):
+        values = panel.outcome(name)
+        if values is not None:
+            candidates.append(Covariate(name, "mediator", values))
+    return [
+        found
+        for found in candidates
+        if np.isfinite(found.values).mean() >= 0.5 and np.ptp(found.values[np.isfinite(found.values)]) > 0
+    ]
+
+
+class Controlled(NamedTuple):
+    """The estimate of every column with one covariate held fixed, and the columns' correlation with it."""
+
+    covariate: Covariate
+    given: Estimate
+    correlation: Estimate
+
+    def of_column(self, column: int) -> Control:
+        """The control of one column."""
+        interval = (float(self.given.low[column]), float(self.given.high[column]))
+        value, correlation = float(self.given.value[column]), float(self.correlation.value[column])
+        return Control(self.covariate.name, self.covariate.role, value, interval, correlation)
+
+
+def controlled(association: Association, covariates: Sequence[Covariate], *, slope: bool) -> list[Controlled]:
+    """Read the controls off an association whose further scores are these covariates, in this order."""
+    given = association.partial_slope if slope else association.partial
+    return [
+        Controlled(covariate, given(number), association.correlation(number))
+        for number, covariate in enumerate(covariates, start=1)
+    ]
+
+
+def split_by_completeness(
+    covariates: Sequence[Covariate], rows: Bool[np.ndarray, " items"]
+) -> tuple[list[Covariate], list[Covariate]]:
+    """Covariates that every one of these items has, and those that some lack and that need a pass of their own."""
+    complete = [covariate for covariate in covariates if np.isfinite(covariate.values[rows]).all()]
+    varying = [covariate for covariate in complete if np.ptp(covariate.values[rows]) > 0]
+    names = {covariate.name for covariate in complete}
+    return varying, [covariate for covariate in covariates if covariate.name not in names]
+
+
+def primary_column(panel: Panel) -> int | None:
+    """The one column that was stated before looking: Hoyer at the final norm, else at the last residual stream.
+
+    Of several positions the mean over tokens comes first, then the last token. Where Hoyer was not measured, the first
+    measure of sparsity in the sweep's order stands in for it.
+    """
+    measures = [index for index, column in enumerate(panel.columns) if sparser(column.metric) is not None]
+    if not measures:
+        return None
+
+    def preference(index: int) -> tuple[int, int, int, int, int]:
+        column = panel.columns[index]
+        return (
+            column.metric != PRIMARY_METRIC,
+            _place_in(PRIMARY_SITES, column.site),
+            _place_in(PRIMARY_POSITIONS, column.position),
+            -column.layer,
+            index,
+        )
+
+    return min(measures, key=preference)
+
+
+def _place_in(names: Sequence[str], name: str) -> int:
+    return names.index(name) if name in names else len(names)
+
+
+def scope_of(panel: Panel, column: int, group: str = "") -> Scope:
+    """What a finding about one column is about."""
+    where = panel.columns[column]
+    return Scope(
+        model=panel.model,
+        suite=panel.suite,
+        axis=panel.axis.name,
+        site=where.site,
+        layer=where.layer,
+        position=where.position,
+        metric=where.metric,
+        group=group,
+    )
+
+
+def settle(findings: Sequence[Finding]) -> list[Finding]:
+    """Adjust the p-values of secondary findings and give every tested finding its verdict.
+
+    Primary findings were stated in advance and stand as they are. Measures of size are tested for nothing and stay
+    described, and so do findings whose verdict the analysis has settled itself.
+    """
+    open_ones = [f for f in findings if f.test is not None and not f.primary]
+    adjusted = benjamini_hochberg(np.array([f.test.p for f in open_ones if f.test is not None], dtype=np.float64))
+    value_of = {id(finding): float(p) for finding, p in zip(open_ones, adjusted, strict=True)}
+    settled: list[Finding] = []
+    for finding in findings:
+        if finding.test is None:
+            settled.append(finding)
+            continue
+        p = value_of.get(id(finding), finding.test.p)
+        verdict = finding.verdict
+        if verdict != "described":
+            verdict = decide(finding.estimate, finding.interval, p)
+        settled.append(replace(finding, test=finding.test._replace(p_adjusted=p), verdict=verdict))
+    return settled
+
+
+def unanswered(panel: Panel, analysis: str, question: str, reason: str) -> Finding:
+    """A question that the items of a panel cannot answer, and why."""
+    return Finding(
+        analysis=analysis,
+        question=question,
+        scope=Scope(model=panel.model, suite=panel.suite, axis=panel.axis.name),
+        primary=True,
+        n=len(panel.items),
+        n_clusters=len(np.unique(panel.clusters)),
+        text=f"Not answered for {panel.suite}: {reason}.",
+    )
+
+
+def undefined_columns(panel: Panel) -> list[tuple[str, list[str]]]:
+    """Measures that are undefined for every item, each with the places where that is so."""
+    found: dict[str, list[str]] = {}
+    for index, column in enumerate(panel.columns):
+        if not np.isfinite(panel.values[:, index]).any():
+            found.setdefault(column.metric, []).append(column.place)
+    return list(found.items())

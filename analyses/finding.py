@@ -1,0 +1,242 @@
+"""A finding: one question, one number with its interval, what chance gives, and what may be said of it.
+
+Problem: reports drift from statistics when sentences are typed by hand. Idea: an analysis returns findings, and
+everything a reader meets (page, Markdown, JSON, the line in the terminal) is a view of them. A finding carries its
+own sentence, verdict and figure data; a p-value is a field of the test that stands beside an estimate and is never
+found alone.
+
+Non-goals: layout (``reporting``) and drawing (``figures``).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final, Literal, NamedTuple, cast
+
+from analyses.tables import Run, place
+from sparsity.registry import Registry
+
+Verdict = Literal["supported", "contradicted", "undecided", "described"]
+Generality = Literal["items", "domains", "templates", "seeds", "models"]
+Role = Literal["pre_treatment", "mediator", "collider", "basis", "intervention"]
+
+ALPHA: Final = 0.05
+FEWEST_TO_GENERALISE: Final = 6
+
+
+class Level(NamedTuple):
+    """One level or domain: where it lies on the axis and the mean of the measure there with its 95 % interval."""
+
+    name: str
+    value: float
+    shifted: bool
+    n: int
+    mean: float
+    low: float
+    high: float
+
+
+class Null(NamedTuple):
+    """What chance gives: the exact expectation for an i.i.d. Gaussian vector of this width.
+
+    Attributes:
+        kind: which null.
+        value: its expectation.
+        sd: standard deviation of the measure of one such vector.
+        excess: mean over the items less the expectation; the sign is that of the measure, not of sparsity.
+        interval: 95 % interval of the excess.
+        sparser: which side of it is the sparse one.
+        sign: the excess in words.
+    """
+
+    kind: Literal["gaussian"]
+    value: float
+    sd: float
+    excess: float
+    interval: tuple[float, float]
+    sparser: Literal["higher", "lower"]
+    sign: Literal["sparser than chance", "denser than chance", "at chance"]
+
+
+class Control(NamedTuple):
+    """The estimate with one covariate held fixed.
+
+    Attributes:
+        name: the covariate.
+        role: ``pre_treatment`` may be adjusted for; ``mediator`` says how much the output accounts for, which removes
+            no confounder.
+        estimate: the adjusted estimate, in the unit of the finding's own.
+        interval: its 95 % interval.
+        correlation: rank correlation of the measure with the covariate.
+    """
+
+    name: str
+    role: Role
+    estimate: float
+    interval: tuple[float, float]
+    correlation: float
+
+
+class Significance(NamedTuple):
+    """A test of the estimate; ``p_adjusted`` is by Benjamini-Hochberg over the secondary findings of its analysis."""
+
+    name: str
+    p: float
+    p_adjusted: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """What a finding is about; empty fields mean that it is about all of them.
+
+    Attributes:
+        model: the model as the sweep names it.
+        suite: the suite or suites.
+        axis: name of the ruler.
+        site: place in the network without layer.
+        layer: its layer; None where the finding is about all layers.
+        position: which tokens.
+        metric: the measure.
+        group: the level or domain that is compared; empty for a trend.
+    """
+
+    model: str = ""
+    suite: str = ""
+    axis: str = ""
+    site: str = ""
+    layer: int | None = None
+    position: str = ""
+    metric: str = ""
+    group: str = ""
+
+    @property
+    def place(self) -> str:
+        """Site and layer as people write them."""
+        return self.site if self.layer is None else place(self.site, self.layer)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One answer.
+
+    Attributes:
+        analysis: which analysis gave it.
+        question: what was asked.
+        scope: of what.
+        primary: whether it is the one pre-stated answer of its analysis; all others are secondary and adjusted.
+        estimate: the number; NaN where the question could not be answered. Where the unit says so, its sign is turned
+        so
+            that positive means sparser.
+        unit: what the number is.
+        interval: 95 % interval.
+        n: items behind it.
+        n_clusters: independent clusters behind it.
+        null: what chance gives, where the measure has a null.
+        test: the test, where there is one.
+        generalises_over: what the interval speaks about beyond the items at hand.
+        controls: the estimate with covariates held fixed.
+        verdict: what may be said.
+        text: one sentence with the numbers.
+        levels: the figure's data.
+        reproduce: the command that gives it again.
+    """
+
+    analysis: str
+    question: str
+    scope: Scope
+    primary: bool = False
+    estimate: float = math.nan
+    unit: str = ""
+    interval: tuple[float, float] = (math.nan, math.nan)
+    n: int = 0
+    n_clusters: int = 0
+    null: Null | None = None
+    test: Significance | None = None
+    generalises_over: Generality = "items"
+    controls: tuple[Control, ...] = ()
+    verdict: Verdict = "undecided"
+    text: str
+    levels: tuple[Level, ...] = ()
+    reproduce: str = ""
+
+    @property
+    def answered(self) -> bool:
+        """Whether there is an estimate at all."""
+        return math.isfinite(self.estimate)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain types for ``findings.json``; NaN becomes null."""
+        content = asdict(self)
+        content["null"] = None if self.null is None else self.null._asdict()
+        content["test"] = None if self.test is None else self.test._asdict()
+        content["controls"] = [control._asdict() for control in self.controls]
+        content["levels"] = [level._asdict() for level in self.levels]
+        return _plain(content)
+
+
+def decide(estimate: float, interval: tuple[float, float], p: float) -> Verdict:
+    """The verdict on a directed claim whose estimate is positive where the claim is right.
+
+    Both the interval and the (adjusted) test must speak; where they disagree, or either is missing, nothing is decided.
+
+    >>> decide(0.3, (0.1, 0.5), 0.001), decide(-0.3, (-0.5, -0.1), 0.001), decide(0.3, (-0.1, 0.5), 0.2)
+    ('supported', 'contradicted', 'undecided')
+    """
+    low, high = interval
+    if not (math.isfinite(estimate) and math.isfinite(low) and math.isfinite(high)) or not p < ALPHA:
+        return "undecided"
+    if low > 0:
+        return "supported"
+    return "contradicted" if high < 0 else "undecided"
+
+
+class Analysis(NamedTuple):
+    """A registered analysis: what it asks and the function that answers."""
+
+    name: str
+    question: str
+    answer: Callable[[Run], list[Finding]]
+
+
+ANALYSES: Registry[Analysis] = Registry("analysis")
+QUESTIONS: Final = "analyses.questions"
+
+Answer = Callable[[Run], list[Finding]]
+
+
+def analysis(question: str) -> Callable[[Answer], Answer]:
+    """Register a function ``Run -> list of Findings`` as the analysis of its own name."""
+
+    def register(function: Answer) -> Answer:
+        ANALYSES.add(function.__name__, Analysis(function.__name__, question, function))
+        return function
+
+    return register
+
+
+def analyse(run: Run, name: str, *, reproduce: str = "") -> list[Finding]:
+    """Ask one question of a sweep.
+
+    Args:
+        run: the sweep, from ``probes.open_run``.
+        name: the analysis, see ``sparsity list analyses``.
+        reproduce: the command to record in each finding; by default this call.
+
+    Raises:
+        UnknownNameError: if there is no such analysis; suggests the nearest.
+    """
+    ANALYSES.load(QUESTIONS)
+    command = reproduce or f"analyse(run, {name!r})"
+    return [replace(finding, reproduce=command) for finding in ANALYSES[name].answer(run)]
+
+
+def _plain(value: object) -> Any:  # noqa: ANN401  JSON
+    if isinstance(value, dict):
+        return {str(key): _plain(entry) for key, entry in cast("dict[str, object]", value).items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in cast("list[object]", value)]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,163 @@
+"""Does a measure get sparser towards the far end of an ordered axis? Behind difficulty, familiarity and length.
+
+Every column of a panel gets one finding: the rank correlation over items of the measure with the axis, both turned so
+that positive means *sparser towards the far end*, its interval, its test, its length-adjusted twin and what the output
+accounts for. One column was stated in advance (:func:`analyses.evidence.primary_column`); the others are adjusted
+together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from analyses.chance import sparser
+from analyses.evidence import (
+    FEWEST_ITEMS,
+    SEED,
+    Controlled,
+    LevelMeans,
+    controlled,
+    covariates_of,
+    level_means,
+    null_of,
+    primary_column,
+    scope_of,
+    settle,
+    split_by_completeness,
+    unanswered,
+    undefined_columns,
+)
+from analyses.finding import FEWEST_TO_GENERALISE, Finding, Generality, Significance, Verdict
+from analyses.sentences import trend_sentence
+from analyses.statistics.association import associate_items
+from analyses.statistics.permutation import TEST_NAMES
+from analyses.statistics.trend import RESAMPLES, Trend, trend
+from analyses.tables import Panel
+
+
+class Wording(NamedTuple):
+    """How an axis speaks: what its far end is called and what is asked of it."""
+
+    analysis: str
+    question: str
+    far: str
+
+
+UNIT: Final = "rank correlation, positive = sparser where {far}"
+SIZE_UNIT: Final = "rank correlation, positive = larger where {far}"
+
+
+def ordered_findings(panels: Sequence[Panel], wording: Wording) -> list[Finding]:
+    """Findings of all panels, secondary ones adjusted together."""
+    rng = np.random.default_rng(SEED)
+    findings: list[Finding] = []
+    for panel in panels:
+        reason = _why_not(panel)
+        if reason:
+            findings.append(unanswered(panel, wording.analysis, wording.question, reason))
+        else:
+            findings += _panel_findings(panel, wording, rng)
+    return [
+        replace(finding, text=trend_sentence(finding, wording.far)) if finding.levels else finding
+        for finding in settle(findings)
+    ]
+
+
+def _why_not(panel: Panel) -> str:
+    levels = panel.levels[np.isfinite(panel.levels)]
+    if len(np.unique(levels)) < 2:
+        return f"all its items lie at one level of {panel.axis.name}" if len(levels) else "no item has a level"
+    if len(levels) < FEWEST_ITEMS:
+        return f"{len(levels)} items with a level are too few for any interval; {FEWEST_ITEMS} are the least"
+    if primary_column(panel) is None:
+        return "no measure of sparsity was recorded, only sizes"
+    return ""
+
+
+def _panel_findings(panel: Panel, wording: Wording, rng: np.random.Generator) -> list[Finding]:
+    found = _trends(panel, rng)
+    means = level_means(panel, resamples=RESAMPLES, rng=rng)
+    primary = primary_column(panel)
+    findings = [
+        unanswered(
+            panel, wording.analysis, wording.question, f"{metric} is undefined for every item at {', '.join(at)}"
+        )
+        for metric, at in undefined_columns(panel)
+    ]
+    return findings + [
+        _column_finding(panel, wording, found, means, column, primary=column == primary)
+        for column in range(len(panel.columns))
+        if np.isfinite(found.trend.correlation.value[column])
+    ]
+
+
+class _Trends(NamedTuple):
+    trend: Trend
+    controls: list[Controlled]
+
+
+def _trends(panel: Panel, rng: np.random.Generator) -> _Trends:
+    far = 1.0 if panel.axis.harder == "higher" else -1.0
+    values = panel.values * np.array([_sign(column.metric) for column in panel.columns])
+    levels = far * panel.levels
+    usable = np.isfinite(levels)
+    complete, partial = split_by_completeness(covariates_of(panel), usable)
+    covariates = np.column_stack([c.values for c in complete]) if complete else None
+    found = trend(values, levels, panel.clusters, covariates=covariates, resamples=RESAMPLES, rng=rng)
+    controls = controlled(found.association, complete, slope=False)
+    for covariate in partial:
+        scores = np.column_stack([levels, covariate.values])
+        within = found.design == "paired"
+        own = associate_items(values, scores, panel.clusters, within=within, resamples=RESAMPLES, rng=rng)
+        controls += controlled(own, [covariate], slope=False)
+    return _Trends(found, controls)
+
+
+def _sign(metric: str) -> float:
+    return -1.0 if sparser(metric) == "lower" else 1.0
+
+
+def _column_finding(
+    panel: Panel, wording: Wording, found: _Trends, means: LevelMeans, column: int, *, primary: bool
+) -> Finding:
+    metric = panel.columns[column].metric
+    is_size = sparser(metric) is None
+    correlation = found.trend.correlation
+    estimate = float(correlation.value[column])
+    interval = (float(correlation.low[column]), float(correlation.high[column]))
+    n = int(found.trend.association.n[column])
+    n_clusters = int(found.trend.association.n_clusters[column])
+    levels = means.of_column(column)
+    null = null_of(panel, means.overall, column)
+    over, settled = _generality(panel)
+    p = float(found.trend.p[column])
+    return Finding(
+        analysis=wording.analysis,
+        question=wording.question,
+        scope=scope_of(panel, column),
+        primary=primary,
+        estimate=estimate,
+        unit=(SIZE_UNIT if is_size else UNIT).format(far=wording.far),
+        interval=interval,
+        n=n,
+        n_clusters=n_clusters,
+        null=null,
+        test=Significance(TEST_NAMES[found.trend.design], p, float("nan")),
+        generalises_over=over,
+        controls=tuple(control.of_column(column) for control in found.controls),
+        verdict="described" if is_size else settled,
+        text="",  # said once the verdict is known
+        levels=levels if panel.axis.harder == "higher" else levels[::-1],
+    )
+
+
+def _generality(panel: Panel) -> tuple[Generality, Verdict]:
+    """Levels that are whole corpora compare corpora; fewer than six of them support no general claim."""
+    levels_per_suite = panel.items.groupby("suite")["level"].nunique()
+    if len(panel.suites) == 1 or (levels_per_suite > 1).any():
+        return "items", "undecided"
+    return "domains", "undecided" if len(panel.suites) >= FEWEST_TO_GENERALISE else "described"

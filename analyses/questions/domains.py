@@ -1,0 +1,195 @@
+"""Domains: are activations sparser on shifted texts than on in-distribution ones?
+
+Domains have no order, so each is contrasted with the in-distribution items: Cliff's delta over items, which says that
+*these corpora differ*. Whether texts get sparser as they move away from training in general is a claim about domains,
+of which each suite holds few: it rests on the mean delta over domains, and below six of them it is described and not
+decided. Primary: Hoyer at the final norm, shifted sparser.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy import stats
+
+from analyses.chance import sparser
+from analyses.evidence import (
+    FEWEST_ITEMS,
+    SEED,
+    Controlled,
+    LevelMeans,
+    controlled,
+    covariates_of,
+    level_means,
+    levels_of,
+    null_of,
+    primary_column,
+    scope_of,
+    settle,
+    split_by_completeness,
+    unanswered,
+    undefined_columns,
+)
+from analyses.finding import FEWEST_TO_GENERALISE, Finding, Level, Significance, analysis
+from analyses.sentences import contrast_sentence, farther_sentence
+from analyses.statistics.association import associate_items
+from analyses.statistics.contrasts import Contrast, contrast
+from analyses.statistics.permutation import CONTRAST_NAMES
+from analyses.statistics.trend import RESAMPLES
+from analyses.tables import Panel, Run, read_panels
+
+QUESTION: Final = "Are activations sparser on shifted texts than on in-distribution ones?"
+DELTA: Final = "Cliff's delta, positive = shifted is sparser"
+DELTA_SIZE: Final = "Cliff's delta, positive = shifted is larger"
+
+
+class Domain(NamedTuple):
+    """One shifted domain against all in-distribution items."""
+
+    name: str
+    contrast: Contrast
+    controls: list[Controlled]
+
+
+@analysis(QUESTION)
+def domains(run: Run) -> list[Finding]:
+    """Answer from all suites on nominal axes, pooled by axis."""
+    rng = np.random.default_rng(SEED)
+    findings: list[Finding] = []
+    for panel in read_panels(run, ["nominal"]):
+        reason = _why_not(panel)
+        if reason:
+            findings.append(unanswered(panel, "domains", QUESTION, reason))
+        else:
+            findings += _panel_findings(panel, rng)
+    return [_told(finding) for finding in settle(findings)]
+
+
+def _why_not(panel: Panel) -> str:
+    n_shifted = int(panel.shifted.sum())
+    n_inside = len(panel.items) - n_shifted
+    if not n_inside:
+        return "it holds no in-distribution items to compare with; give one entry of the spec split: in"
+    if not n_shifted:
+        return "it holds in-distribution items only; give other entries of the spec split: shifted"
+    if min(n_inside, n_shifted) < FEWEST_ITEMS:
+        return f"{n_inside} in-distribution and {n_shifted} shifted items are too few; {FEWEST_ITEMS} are the least"
+    if primary_column(panel) is None:
+        return "no measure of sparsity was recorded, only sizes"
+    return ""
+
+
+def _panel_findings(panel: Panel, rng: np.random.Generator) -> list[Finding]:
+    codes, names, _, shifted = levels_of(panel)
+    means = level_means(panel, resamples=RESAMPLES, rng=rng)
+    signs = np.array([-1.0 if sparser(column.metric) == "lower" else 1.0 for column in panel.columns])
+    found = [
+        _domain(panel, name, (codes == code) | ~panel.shifted, panel.values * signs, rng)
+        for code, name in enumerate(names)
+        if shifted[code] and (codes == code).sum() >= FEWEST_ITEMS
+    ]
+    primary = primary_column(panel)
+    findings = [
+        unanswered(panel, "domains", QUESTION, f"{metric} is undefined for every item at {', '.join(at)}")
+        for metric, at in undefined_columns(panel)
+    ]
+    for column in range(len(panel.columns)):
+        if found and any(np.isfinite(domain.contrast.delta.value[column]) for domain in found):
+            findings.append(_farther(panel, found, means, column, primary=column == primary))
+            findings += [_contrast_finding(panel, domain, means, column) for domain in found]
+    return findings
+
+
+def _domain(
+    panel: Panel,
+    name: str,
+    rows: Bool[np.ndarray, " items"],
+    values: Float[np.ndarray, "items c"],
+    rng: np.random.Generator,
+) -> Domain:
+    shifted, clusters, own = panel.shifted[rows], panel.clusters[rows], values[rows]
+    complete, partial = split_by_completeness(covariates_of(panel), rows)
+    scores = np.column_stack([c.values[rows] for c in complete]) if complete else None
+    found = contrast(own, shifted, clusters, covariates=scores, resamples=RESAMPLES, rng=rng)
+    controls = controlled(found.association, complete, slope=True)
+    for covariate in partial:
+        pair = np.column_stack([shifted.astype(np.float64), covariate.values[rows]])
+        alone = associate_items(own, pair, clusters, within=False, resamples=RESAMPLES, rng=rng)
+        controls += controlled(alone, [covariate], slope=True)
+    return Domain(name, found, controls)
+
+
+def _contrast_finding(panel: Panel, domain: Domain, means: LevelMeans, column: int) -> Finding:
+    is_size = sparser(panel.columns[column].metric) is None
+    delta = domain.contrast.delta
+    inside = _inside(means, column)
+    row = next(i for i, name in enumerate(means.names) if means.shifted[i] and name == domain.name)
+    return Finding(
+        analysis="domains",
+        question=QUESTION,
+        scope=scope_of(panel, column, domain.name),
+        estimate=float(delta.value[column]),
+        unit=DELTA_SIZE if is_size else DELTA,
+        interval=(float(delta.low[column]), float(delta.high[column])),
+        n=int(domain.contrast.association.n[column]),
+        n_clusters=int(domain.contrast.association.n_clusters[column]),
+        null=null_of(panel, means.means[row], column),
+        test=Significance(CONTRAST_NAMES[domain.contrast.design], float(domain.contrast.p[column]), float("nan")),
+        generalises_over="items",
+        controls=tuple(control.of_column(column) for control in domain.controls),
+        verdict="described" if is_size else "undecided",
+        text="",
+        levels=(inside, means.of_column(column)[row]),
+    )
+
+
+def _farther(panel: Panel, found: list[Domain], means: LevelMeans, column: int, *, primary: bool) -> Finding:
+    """The mean delta over domains; Student's interval with a domain as the unit."""
+    deltas = np.array([domain.contrast.delta.value[column] for domain in found])
+    deltas = deltas[np.isfinite(deltas)]
+    n_domains = len(deltas)
+    mean = float(deltas.mean())
+    interval, p = (float("nan"), float("nan")), float("nan")
+    if n_domains > 1 and np.ptp(deltas) > 0:
+        half = float(stats.t.ppf(0.975, n_domains - 1) * deltas.std(ddof=1) / np.sqrt(n_domains))
+        interval, p = (max(mean - half, -1.0), min(mean + half, 1.0)), float(stats.ttest_1samp(deltas, 0.0).pvalue)
+    is_size = sparser(panel.columns[column].metric) is None
+    few = n_domains < FEWEST_TO_GENERALISE
+    return Finding(
+        analysis="domains",
+        question=QUESTION,
+        scope=scope_of(panel, column),
+        primary=primary,
+        estimate=mean,
+        unit=("mean " + (DELTA_SIZE if is_size else DELTA)) + " over domains",
+        interval=interval,
+        n=int(np.isfinite(panel.values[:, column]).sum()),
+        n_clusters=n_domains,
+        null=null_of(panel, means.overall, column),
+        test=None if few else Significance("Student's t over domains", p, float("nan")),
+        generalises_over="domains",
+        verdict="described" if is_size or few else "undecided",
+        text="",
+        levels=means.of_column(column),
+    )
+
+
+def _inside(means: LevelMeans, column: int) -> Level:
+    """The in-distribution items as one level; the mean of several in-distribution labels is weighted by their items."""
+    inside = [level for level in means.of_column(column) if not level.shifted]
+    if len(inside) == 1:
+        return inside[0]
+    n = sum(level.n for level in inside)
+    mean = sum(level.mean * level.n for level in inside if level.n) / n if n else float("nan")
+    return Level("in-distribution", float("nan"), shifted=False, n=n, mean=mean, low=float("nan"), high=float("nan"))
+
+
+def _told(finding: Finding) -> Finding:
+    if not finding.levels:
+        return finding
+    if finding.scope.group:
+        return replace(finding, text=contrast_sentence(finding))
+    return replace(finding, text=farther_sentence(finding))

@@ -1,0 +1,113 @@
+"""What a skeptic must know, said from the findings and the inventory alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from analyses.finding import FEWEST_TO_GENERALISE, Finding
+from analyses.reporting.inventory import Inventory
+from analyses.statistics.resampling import FEW_CLUSTERS
+
+
+def caveats(findings: Sequence[Finding], inventory: Inventory) -> list[str]:
+    """Sentences in the order in which a reviewer would ask."""
+    answered = [finding for finding in findings if finding.answered]
+    said = [*_generality(answered, inventory), *_length(answered, inventory), *_output(answered)]
+    said += [*_chance(answered), *_multiplicity(answered), *_few(answered), *_missing(inventory)]
+    return said
+
+
+def _generality(findings: Sequence[Finding], inventory: Inventory) -> list[str]:
+    models = {row.model for row in inventory.runs}
+    said: list[str] = []
+    if findings:
+        whom = "this model" if len(models) == 1 else "each of these models"
+        said.append(
+            f"Intervals and tests are over items: they speak about more items like these, put to {whom}, and not "
+            "about other models, seeds or templates."
+        )
+    if any(finding.generalises_over == "domains" for finding in findings):
+        said.append(
+            "A contrast over items says that these corpora differ. That farther texts are sparser in general is a "
+            f"claim over domains; with fewer than {FEWEST_TO_GENERALISE} of them it is described and not decided."
+        )
+    return said
+
+
+def _length(findings: Sequence[Finding], inventory: Inventory) -> list[str]:
+    if inventory.constant_length:
+        return [f"Every prompt has {inventory.constant_length} tokens, so length explains nothing here."]
+    controls = [control for finding in findings for control in finding.controls if control.name == "n_tokens"]
+    if controls:
+        return ["Each estimate has its twin with the number of tokens held fixed (partial ranks); compare the two."]
+    return ["No prompt lengths that vary are recorded, so nothing is adjusted for length."] if findings else []
+
+
+def _output(findings: Sequence[Finding]) -> list[str]:
+    names = {control.name for finding in findings for control in finding.controls if control.role == "mediator"}
+    if not names:
+        return []
+    verb = "is a mediator" if len(names) == 1 else "are mediators"
+    text = (
+        f"{_joined(sorted(names))} {verb}, read off the model's output: what is left beyond it is not accounted for by "
+        "the output. This is no removal of a confounder."
+    )
+    return [text]
+
+
+def _chance(findings: Sequence[Finding]) -> list[str]:
+    if not any(finding.null for finding in findings):
+        return []
+    text = (
+        "Chance is the expectation for an i.i.d. Gaussian vector of the same width (exact where a closed form is "
+        "known). Differences between levels do not depend on it; whether a value is sparse at all does."
+    )
+    said = [text]
+    if any(finding.scope.site.endswith("final_norm") for finding in findings):
+        said.append(
+            "final_norm is read after the norm's learned gain, which alone moves these measures; resid_post is read "
+            "before it."
+        )
+    return said
+
+
+def _multiplicity(findings: Sequence[Finding]) -> list[str]:
+    primary = [finding for finding in findings if finding.primary]
+    secondary = [finding for finding in findings if finding.test is not None and not finding.primary]
+    if not secondary:
+        return []
+    stated = ", ".join(dict.fromkeys(f"{f.scope.metric} at {f.scope.place} ({f.analysis})" for f in primary)) or "none"
+    text = (
+        f"Stated before looking: {stated}. The other {len(secondary)} tested findings are secondary; their p-values "
+        "are adjusted by Benjamini-Hochberg within each question, over places, measures and groups together."
+    )
+    return [text]
+
+
+def _few(findings: Sequence[Finding]) -> list[str]:
+    few = [finding for finding in findings if finding.generalises_over == "items" and finding.n_clusters < FEW_CLUSTERS]
+    if not few:
+        return []
+    text = (
+        f"{len(few)} findings rest on fewer than {FEW_CLUSTERS} independent items; their intervals leave one out at a "
+        "time and use Student's t instead of the bootstrap."
+    )
+    return [text]
+
+
+def _missing(inventory: Inventory) -> list[str]:
+    said: list[str] = []
+    failed = sum(row.n_failed for row in inventory.runs)
+    truncated = sum(row.n_truncated for row in inventory.runs)
+    undefined = sum(row.n_undefined_values for row in inventory.undefined)
+    if failed:
+        said.append(f"{failed:,} items failed and are missing from every number; the reasons are listed below.")
+    if truncated:
+        said.append(f"{truncated:,} prompts were cut to the length the spec allows.")
+    if undefined:
+        said.append(f"{undefined:,} values are undefined (NaN). They are left out where they occur and counted below.")
+    return said
+
+
+def _joined(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

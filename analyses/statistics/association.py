@@ -1,0 +1,228 @@
+"""Rank association of every column with a level and with covariates, with what is needed for intervals and partials.
+
+Across items it is Spearman's correlation. Within sources (a paired design) it is the same inside each source: ranks are
+taken within the cluster, and sums of squares and products are pooled over clusters, the correlation form of Page's
+test. Either way the result is a correlation matrix per weighting, so partial correlations and their intervals follow
+without another pass over the items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+
+from analyses.statistics.design import finite_patterns, recode
+from analyses.statistics.ranks import COARSE, Associations, associate, group
+from analyses.statistics.resampling import Way, interval, map_weightings
+
+COLLINEAR: Final = 1e-9  # share of a score's variance left beside another; below it they are one score
+
+Estimator = Callable[[Associations], np.ndarray]
+
+
+class Estimate(NamedTuple):
+    """One number per column with its 95 % interval."""
+
+    value: Float[np.ndarray, " columns"]
+    low: Float[np.ndarray, " columns"]
+    high: Float[np.ndarray, " columns"]
+
+
+class Block(NamedTuple):
+    """The correlations of those columns that are defined for the same items."""
+
+    columns: Int[np.ndarray, " some"]
+    estimate: Associations
+    replicates: Associations
+    way: Way
+    n: int
+    n_clusters: int
+
+
+@dataclass(frozen=True, slots=True)
+class Association:
+    """Rank correlations of columns with scores; the first score is the one asked about."""
+
+    n_columns: int
+    blocks: tuple[Block, ...]
+
+    def correlation(self, score: int = 0) -> Estimate:
+        """Correlation with one score, by default the first."""
+        return self._estimate(lambda found: found.columns[..., score])
+
+    def partial(self, score: int) -> Estimate:
+        r"""Correlation with the first score given another one; NaN where the two scores are one.
+
+        .. math:: r_{xy \cdot z} = \frac{r_{xy} - r_{xz} r_{yz}}{\sqrt{(1 - r_{xz}^2)(1 - r_{yz}^2)}}
+        """
+
+        def given(found: Associations) -> np.ndarray:
+            r_yz, r_xz = found.columns[..., score], found.scores[..., 0, score, None]
+            return _beyond(found, score) / _positive_root((1 - r_xz**2) * (1 - r_yz**2))
+
+        return self._estimate(given)
+
+    def slope(self) -> Estimate:
+        """Slope of ranks on ranks of the first score; Cliff's delta when that score is zero or one."""
+        return self._estimate(lambda found: found.columns[..., 0] * found.ratio)
+
+    def partial_slope(self, score: int) -> Estimate:
+        """The same slope given another score; NaN where the two scores are one."""
+
+        def given(found: Associations) -> np.ndarray:
+            r_xz = found.scores[..., 0, score, None]
+            return _beyond(found, score) / _positive_root(1 - r_xz**2) ** 2 * found.ratio
+
+        return self._estimate(given)
+
+    @property
+    def n(self) -> Int[np.ndarray, " columns"]:
+        """Items used per column."""
+        return self._spread([block.n for block in self.blocks])
+
+    @property
+    def n_clusters(self) -> Int[np.ndarray, " columns"]:
+        """Clusters used per column."""
+        return self._spread([block.n_clusters for block in self.blocks])
+
+    def _spread(self, numbers: list[int]) -> Int[np.ndarray, " columns"]:
+        spread = np.zeros(self.n_columns, dtype=np.int64)
+        for block, number in zip(self.blocks, numbers, strict=True):
+            spread[block.columns] = number
+        return spread
+
+    def _estimate(self, estimator: Estimator) -> Estimate:
+        value, low, high = np.full((3, self.n_columns), np.nan)
+        for block in self.blocks:
+            estimate = estimator(block.estimate)[0]
+            bounds = interval(estimate, estimator(block.replicates), block.way)
+            value[block.columns], low[block.columns], high[block.columns] = estimate, bounds.low, bounds.high
+        return Estimate(value, np.maximum(low, -1.0), np.minimum(high, 1.0))
+
+
+def _beyond(found: Associations, score: int) -> np.ndarray:
+    return found.columns[..., 0] - found.scores[..., 0, score, None] * found.columns[..., score]
+
+
+def _positive_root(rest: np.ndarray) -> np.ndarray:
+    """Root of a share of variance, NaN where nothing is left."""
+    return np.sqrt(np.where(rest > COLLINEAR, rest, np.nan))
+
+
+def associate_items(
+    values: Float[np.ndarray, "n columns"],
+    scores: Float[np.ndarray, "n scores"],
+    clusters: Int[np.ndarray, " n"],
+    *,
+    within: bool,
+    resamples: int,
+    rng: np.random.Generator,
+) -> Association:
+    """Correlate every column with every score, across items or within clusters, with cluster replicates.
+
+    Args:
+        values: the measures; NaN where undefined.
+        scores: the level asked about first, then covariates; items with a NaN here are left out.
+        clusters: which items belong together.
+        within: take ranks inside the cluster, so that what a source is about cancels.
+        resamples: bootstrap draws, where the bootstrap is used.
+        rng: the source of chance.
+    """
+    usable = np.asarray(np.isfinite(scores).all(axis=1))
+    blocks: list[Block] = []
+    compute = _within if within else _across
+    for columns, defined in finite_patterns(values, usable):
+        rows = defined[_in_spanning_clusters(scores[defined, 0], recode(clusters[defined]))] if within else defined
+        if len(rows) > 1:
+            some = values[np.ix_(rows, columns)]
+            blocks.append(compute(columns, some, scores[rows], recode(clusters[rows]), resamples, rng))
+    return Association(values.shape[1], tuple(blocks))
+
+
+def _across(
+    columns: Int[np.ndarray, " some"],
+    values: Float[np.ndarray, "n some"],
+    scores: Float[np.ndarray, "n scores"],
+    clusters: Int[np.ndarray, " n"],
+    resamples: int,
+    rng: np.random.Generator,
+) -> Block:
+    n_clusters = int(clusters.max()) + 1
+    score_groups = [group(score) for score in scores.T]
+    coarse_scores = [group(score, most=COARSE) for score in scores.T]
+    coarse = [group(column, most=COARSE) for column in values.T]
+    way, parts = map_weightings(
+        lambda weights: associate(coarse, coarse_scores, np.ascontiguousarray(weights.T)[clusters]),
+        n_clusters=n_clusters,
+        resamples=resamples,
+        rng=rng,
+    )
+    estimate = associate([group(column) for column in values.T], score_groups, np.ones((len(values), 1)))
+    return Block(columns, estimate, _concatenate(parts), way, len(values), n_clusters)
+
+
+def _within(
+    columns: Int[np.ndarray, " some"],
+    values: Float[np.ndarray, "n some"],
+    scores: Float[np.ndarray, "n scores"],
+    clusters: Int[np.ndarray, " n"],
+    resamples: int,
+    rng: np.random.Generator,
+) -> Block:
+    n_clusters = int(clusters.max()) + 1
+    ranks = centred_within(values, clusters)
+    score_ranks = centred_within(scores, clusters)
+    squares = cluster_sums(ranks**2, clusters)
+    products = cluster_sums(ranks[:, :, None] * score_ranks[:, None, :], clusters)
+    score_products = cluster_sums(score_ranks[:, :, None] * score_ranks[:, None, :], clusters)
+
+    def correlations(weights: Float[np.ndarray, "weightings clusters"]) -> Associations:
+        square = np.tensordot(weights, squares, axes=1)
+        product = np.tensordot(weights, products, axes=1)
+        of_scores = np.tensordot(weights, score_products, axes=1)
+        score_square = np.einsum("bss->bs", of_scores)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return Associations(
+                product / np.sqrt(square[:, :, None] * score_square[:, None, :]),
+                of_scores / np.sqrt(score_square[:, :, None] * score_square[:, None, :]),
+                np.sqrt(square / score_square[:, [0]]),
+            )
+
+    way, parts = map_weightings(correlations, n_clusters=n_clusters, resamples=resamples, rng=rng)
+    return Block(columns, correlations(np.ones((1, n_clusters))), _concatenate(parts), way, len(values), n_clusters)
+
+
+def centred_within(values: Float[np.ndarray, "n k"], clusters: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n k"]:
+    """Mid-ranks inside each cluster, less the cluster's mean rank."""
+    ranks = pd.DataFrame(values).groupby(clusters).rank().to_numpy(dtype=np.float64)
+    sizes = np.bincount(clusters)
+    return ranks - ((sizes + 1) / 2)[clusters, None]
+
+
+def cluster_sums(
+    values: Float[np.ndarray, "items ..."], clusters: Int[np.ndarray, " items"]
+) -> Float[np.ndarray, "clusters ..."]:
+    """Sums over the items of each cluster."""
+    order = np.argsort(clusters, kind="stable")
+    starts = np.searchsorted(clusters[order], np.arange(int(clusters.max()) + 1))
+    return np.add.reduceat(values[order], starts, axis=0)
+
+
+def _in_spanning_clusters(levels: Float[np.ndarray, " n"], clusters: Int[np.ndarray, " n"]) -> np.ndarray:
+    """Items whose cluster appears at two levels or more."""
+    if not len(levels):
+        return np.zeros(0, dtype=bool)
+    low = np.full(int(clusters.max()) + 1, np.inf)
+    high = -low
+    np.minimum.at(low, clusters, levels)
+    np.maximum.at(high, clusters, levels)
+    return (high > low)[clusters]
+
+
+def _concatenate(parts: list[Associations]) -> Associations:
+    return Associations(*(np.concatenate(pieces) for pieces in zip(*parts, strict=True)))

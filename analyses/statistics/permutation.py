@@ -1,0 +1,114 @@
+"""What chance gives under the design: p-values from exchanging only what the null hypothesis makes exchangeable.
+
+Items that stand alone: all items; the statistic is Jonckheere-Terpstra's with mid-ranks, which is Kendall's S of
+level and value, and its permutation variance with ties is known in closed form. Paired items: ranks within each
+source (Page's test, with ties, variance exact). Items that share a source at one level: whole sources, by random
+permutation.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy import stats
+
+from analyses.statistics.association import centred_within, cluster_sums
+from analyses.statistics.design import DesignKind, finite_patterns, recode
+
+PERMUTATIONS: Final = 1999
+
+TEST_NAMES: Final[dict[DesignKind, str]] = {
+    "items": "Jonckheere-Terpstra over items, mid-ranks",
+    "paired": "Page trend within source items, mid-ranks",
+    "clusters": "rank trend, whole clusters permuted",
+}
+
+CONTRAST_NAMES: Final[dict[DesignKind, str]] = {
+    "items": "Mann-Whitney over items, mid-ranks",
+    "paired": "signs within source items",
+    "clusters": "rank difference, whole clusters permuted",
+}
+
+
+def design_p(
+    design: DesignKind,
+    values: Float[np.ndarray, "n columns"],
+    levels: Float[np.ndarray, " n"],
+    clusters: Int[np.ndarray, " n"],
+    rng: np.random.Generator,
+) -> Float[np.ndarray, " columns"]:
+    """Two-sided p-value of the trend of each column along the levels, by the test of the design.
+
+    With two levels it is the test of a contrast: Jonckheere-Terpstra becomes Mann-Whitney.
+    """
+    p = np.full(values.shape[1], np.nan)
+    for columns, rows in finite_patterns(values, np.isfinite(levels)):
+        some, own_levels, own_clusters = values[np.ix_(rows, columns)], levels[rows], recode(clusters[rows])
+        if len(np.unique(own_levels)) < 2:
+            continue
+        if design == "items":
+            p[columns] = [stats.kendalltau(own_levels, column).pvalue for column in some.T]
+        elif design == "paired":
+            p[columns] = page_p(some, own_levels, own_clusters)
+        else:
+            p[columns] = whole_cluster_p(some, own_levels, own_clusters, rng)
+    return p
+
+
+def page_p(
+    values: Float[np.ndarray, "n columns"], levels: Float[np.ndarray, " n"], clusters: Int[np.ndarray, " n"]
+) -> Float[np.ndarray, " columns"]:
+    """Two-sided p-value of the rank trend within clusters, from its exact permutation variance.
+
+    Exchanging values within a cluster of m items, the sum of products of centred ranks has mean 0 and variance
+    (sum of squares of one) x (sum of squares of the other) / (m - 1), ties included; clusters add up.
+    """
+    ranks = centred_within(values, clusters)
+    level_ranks = centred_within(levels[:, None], clusters)
+    products = cluster_sums(ranks * level_ranks, clusters).sum(axis=0)
+    sizes = np.bincount(clusters)
+    freedom = np.maximum(sizes - 1, 1)[:, None]  # a cluster of one item has no squares and adds nothing
+    variance = (cluster_sums(ranks**2, clusters) * cluster_sums(level_ranks**2, clusters) / freedom).sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(2 * stats.norm.sf(np.abs(products) / np.sqrt(variance)), dtype=np.float64)
+
+
+def whole_cluster_p(
+    values: Float[np.ndarray, "n columns"],
+    levels: Float[np.ndarray, " n"],
+    clusters: Int[np.ndarray, " n"],
+    rng: np.random.Generator,
+    permutations: int = PERMUTATIONS,
+) -> Float[np.ndarray, " columns"]:
+    """Two-sided permutation p-value of the rank covariance when whole clusters exchange their levels.
+
+    The level of a cluster is that of its items; where a few clusters span levels it is their mean rank.
+    """
+    ranks = np.asarray(stats.rankdata(values, axis=0), dtype=np.float64) - (len(values) + 1) / 2
+    sizes = np.bincount(clusters)
+    sums = cluster_sums(ranks, clusters)
+    level_ranks = cluster_sums(stats.rankdata(levels)[:, None], clusters)[:, 0] / sizes
+    observed = np.abs(_covariance(level_ranks[None], sizes, sums))
+    exceeded = np.zeros(values.shape[1])
+    for start in range(0, permutations, 250):
+        count = min(250, permutations - start)
+        shuffled = rng.permuted(np.broadcast_to(level_ranks, (count, len(level_ranks))), axis=1)
+        exceeded += (np.abs(_covariance(shuffled, sizes, sums)) >= observed * (1 - 1e-12)).sum(axis=0)
+    constant = np.ptp(values, axis=0) == 0
+    return np.where(constant, np.nan, (1 + exceeded) / (1 + permutations))
+
+
+def _covariance(
+    cluster_levels: Float[np.ndarray, "permutations clusters"],
+    sizes: Int[np.ndarray, " clusters"],
+    sums: Float[np.ndarray, "clusters columns"],
+) -> Float[np.ndarray, "permutations columns"]:
+    """Covariance over the spread of the levels, which permuting clusters of unequal sizes changes."""
+    total = sizes.sum()
+    mean = cluster_levels @ sizes / total
+    centred = cluster_levels - mean[:, None]
+    spread = np.sqrt((centred**2) @ sizes)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (centred @ sums) / spread[:, None]

@@ -1,0 +1,118 @@
+"""Weightings of clusters and the intervals they give.
+
+Two ways, by the number of clusters. From thirty on, clusters are drawn with replacement and the interval is between
+percentiles of the estimates. With fewer, that interval is too short, so clusters are left out one at a time (the
+jackknife) and the interval is Student's with one degree of freedom less than there are clusters.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Final, Literal, NamedTuple, TypeVar
+
+import numpy as np
+from jaxtyping import Float
+from scipy import stats
+
+FEW_CLUSTERS: Final = 30
+LEVEL: Final = 0.95
+# Weightings at a time: enough to make the loop cheap, few enough that a block of 10,000 items stays near the caches.
+CHUNK_NUMBERS: Final = 320_000
+MOST_IN_CHUNK: Final = 512
+
+Way = Literal["bootstrap", "jackknife"]
+T = TypeVar("T")
+Block = Callable[[], Float[np.ndarray, "weightings clusters"]]
+
+
+class Interval(NamedTuple):
+    """Bounds of a 95 % interval, one pair per column."""
+
+    low: Float[np.ndarray, "..."]
+    high: Float[np.ndarray, "..."]
+
+
+def way_for(n_clusters: int) -> Way:
+    """Jackknife below :data:`FEW_CLUSTERS` clusters, bootstrap from there on."""
+    return "jackknife" if n_clusters < FEW_CLUSTERS else "bootstrap"
+
+
+def map_weightings(
+    function: Callable[[Float[np.ndarray, "weightings clusters"]], T],
+    *,
+    n_clusters: int,
+    resamples: int,
+    rng: np.random.Generator,
+) -> tuple[Way, list[T]]:
+    """Apply a function to blocks of cluster weightings, on as many threads as there are cores.
+
+    Blocks are drawn from spawned generators, so the result does not depend on the number of threads.
+
+    Args:
+        function: gets a block of weightings of the clusters and returns estimates, first axis weightings.
+        n_clusters: how many clusters there are.
+        resamples: how many bootstrap draws, where the bootstrap is used.
+        rng: the source of chance; not used by the jackknife.
+    """
+    way = way_for(n_clusters)
+
+    def compute(make: Block) -> T:
+        return function(make())
+
+    blocks = _leave_one_out(n_clusters) if way == "jackknife" else _draws(n_clusters, resamples, rng)
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        return way, list(pool.map(compute, blocks))
+
+
+def _draws(n_clusters: int, resamples: int, rng: np.random.Generator) -> Iterator[Block]:
+    chunk = _chunk(n_clusters)
+    starts = range(0, resamples, chunk)
+    for start, child in zip(starts, rng.spawn(len(starts)), strict=True):
+        size = min(chunk, resamples - start)
+        yield partial(_counts, child, size, n_clusters)
+
+
+def _counts(rng: np.random.Generator, size: int, n_clusters: int) -> Float[np.ndarray, "weightings clusters"]:
+    drawn = rng.integers(0, n_clusters, (size, n_clusters))
+    drawn += np.arange(size)[:, None] * n_clusters
+    return np.bincount(drawn.reshape(-1), minlength=size * n_clusters).reshape(size, n_clusters).astype(np.float32)
+
+
+def _chunk(n_clusters: int) -> int:
+    return max(1, min(MOST_IN_CHUNK, CHUNK_NUMBERS // n_clusters))
+
+
+def _leave_one_out(n_clusters: int) -> Iterator[Block]:
+    yield partial(np.subtract, 1.0, np.eye(n_clusters))  # fewer than thirty: one block
+
+
+def interval(
+    estimate: Float[np.ndarray, "..."],
+    replicates: Float[np.ndarray, "weightings ..."],
+    way: Way,
+) -> Interval:
+    """95 % interval from the replicates of an estimate; NaN where it cannot be had.
+
+    A column of which more than one replicate in twenty is undefined (a resample without any item of one group, say)
+    has no interval.
+
+    Args:
+        estimate: the estimate from all items.
+        replicates: the same under each weighting.
+        way: how the weightings were made.
+    """
+    if len(replicates) < 2:
+        return Interval(np.full_like(estimate, np.nan), np.full_like(estimate, np.nan))
+    defined = np.isfinite(replicates)
+    if way == "jackknife":
+        n = len(replicates)
+        spread = np.sqrt((n - 1) / n * ((replicates - replicates.mean(axis=0)) ** 2).sum(axis=0))
+        half = stats.t.ppf((1 + LEVEL) / 2, n - 1) * spread
+        return Interval(estimate - half, estimate + half)
+    enough = defined.mean(axis=0) >= 0.95
+    filled = np.where(defined, replicates, estimate)
+    low, high = np.quantile(filled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    return Interval(np.where(enough, low, np.nan), np.where(enough, high, np.nan))

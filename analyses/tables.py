@@ -1,0 +1,310 @@
+"""From tidy tables to panels: the items of one model on one axis as rows, what was measured of them as columns.
+
+A sweep stores one row per number. Statistics want the opposite: all measures of the same items side by side, so that
+one set of resamples serves every column and their dependence is kept. A :class:`Panel` is that matrix with the facts
+about its items beside it, read once and without copies of text.
+
+Suites with one axis are pooled where an axis has no order (domains), and where a suite holds one level only and so
+could answer nothing alone (one file per level). A suite with levels of its own is a panel of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple, Protocol, cast, runtime_checkable
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Int
+
+from probes.suites.example import Axis
+
+UNLAYERED: Final = ("embed", "final_norm")
+WHOLE: Final = -1  # `unit` of a row that is about the whole vector
+RAW: Final = "raw"
+ALL_TOKENS: Final = "all"
+
+
+@runtime_checkable
+class Run(Protocol):
+    """What an analysis may read of a sweep; `probes.records.Records` is one."""
+
+    def runs(self) -> pd.DataFrame: ...  # noqa: D102  a row per model x suite
+
+    def examples(self) -> pd.DataFrame: ...  # noqa: D102
+
+    def inputs(self) -> pd.DataFrame: ...  # noqa: D102
+
+    def measurements(self, *, suite: Sequence[str] | None = None) -> pd.DataFrame: ...  # noqa: D102
+
+    def token_measurements(self, *, suite: Sequence[str] | None = None) -> pd.DataFrame: ...  # noqa: D102
+
+    def outcomes(self) -> pd.DataFrame: ...  # noqa: D102
+
+    def failures(self) -> pd.DataFrame: ...  # noqa: D102
+
+    def width(self, run_id: str, site: str) -> int: ...  # noqa: D102
+
+
+class Column(NamedTuple):
+    """One measure at one place, over the positions asked for."""
+
+    site: str
+    layer: int
+    position: str
+    metric: str
+
+    @property
+    def place(self) -> str:
+        """The site as people write it: ``resid_post.3``, ``final_norm``."""
+        return place(self.site, self.layer)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Panel:
+    """The items of one model on one axis, and everything measured of them.
+
+    Attributes:
+        model: which model, as the sweep names it.
+        suites: the suites the items come from.
+        axis: the ruler.
+        items: one row per item: suite, level, label, shifted, cluster (a number), n_tokens, n_bytes, and one column
+            ``outcome:<name>`` per outcome.
+        columns: what was measured.
+        values: shape ``(items, columns)``, NaN where undefined or not measured.
+        widths: number of coordinates behind each column; NaN where it is not recorded.
+    """
+
+    model: str
+    suites: tuple[str, ...]
+    axis: Axis
+    items: pd.DataFrame
+    columns: tuple[Column, ...]
+    values: Float[np.ndarray, "items columns"]
+    widths: Float[np.ndarray, " columns"]
+
+    @property
+    def suite(self) -> str:
+        """How the panel's suites are called together."""
+        return " + ".join(self.suites)
+
+    @property
+    def levels(self) -> Float[np.ndarray, " items"]:
+        """Place of each item on the axis; NaN where it has none."""
+        return self.items["level"].to_numpy(dtype=np.float64)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Name of each item's level or domain."""
+        return self.items["label"].to_numpy(dtype=object)
+
+    @property
+    def shifted(self) -> Bool[np.ndarray, " items"]:
+        """Which items are not from the in-distribution split."""
+        return self.items["shifted"].to_numpy(dtype=bool)
+
+    @property
+    def clusters(self) -> Int[np.ndarray, " items"]:
+        """Which items belong together, as numbers."""
+        return self.items["cluster"].to_numpy(dtype=np.int64)
+
+    def outcome(self, name: str) -> Float[np.ndarray, " items"] | None:
+        """One outcome of every item, or None where the sweep did not record it."""
+        key = OUTCOME + name
+        return self.items[key].to_numpy(dtype=np.float64) if key in self.items else None
+
+
+OUTCOME: Final = "outcome:"
+
+
+def place(site: str, layer: int) -> str:
+    """A site with its layer, as people write it.
+
+    >>> place("resid_post", 3), place("final_norm", 5)
+    ('resid_post.3', 'final_norm')
+    """
+    return site if site.rpartition(".")[2] in UNLAYERED else f"{site}.{layer}"
+
+
+def facts(spec_json: str) -> dict[str, Any]:
+    """What a run remembers of its model and settings; empty where it remembers nothing readable."""
+    try:
+        content = json.loads(spec_json)
+    except (json.JSONDecodeError, TypeError):
+        return {}
+    return cast("dict[str, Any]", content) if isinstance(content, dict) else {}
+
+
+def axis_of(spec_json: str, name: str) -> Axis:
+    """The ruler of a run; one that is not recorded counts as nominal, because no direction was declared."""
+    recorded = facts(spec_json).get("axis")
+    return Axis(**recorded) if recorded else Axis(name=name, unit="", kind="nominal", harder=None)
+
+
+def read_panels(run: Run, kinds: Sequence[str]) -> list[Panel]:
+    """All panels of a run whose axis is of one of these kinds, models and suites in the order of the sweep.
+
+    Only the measurements of matching suites are read. Rows about single heads or experts and rows in other bases than
+    the raw one are left to analyses of their own.
+    """
+    runs = run.runs()
+    examples = run.examples()
+    examples = examples.drop(columns=[name for name in ("text", "target", "attrs") if name in examples])
+    axes = _axes(runs, examples)
+    wanted = [suite for suite, axis in axes.items() if axis.kind in kinds]
+    if not wanted:
+        return []
+    runs = runs[runs["suite"].isin(wanted)]
+    rows = _long(run, wanted)
+    inputs, outcomes = run.inputs(), run.outcomes()
+    panels: list[Panel] = []
+    for model, own in runs.groupby(_model_labels(runs), sort=False):
+        for suites in _pools(list(dict.fromkeys(own["suite"].astype(str))), axes, examples):
+            run_ids = list(own.loc[own["suite"].isin(suites), "run_id"].astype(str))
+            selected = rows[rows["run_id"].isin(run_ids)]
+            if len(selected):
+                items = _items(selected, examples, inputs, outcomes, run_ids)
+                columns, values, widths = _pivot(selected, items, run)
+                panels.append(
+                    Panel(
+                        model=str(model),
+                        suites=tuple(suites),
+                        axis=axes[suites[0]],
+                        items=items,
+                        columns=columns,
+                        values=values,
+                        widths=widths,
+                    )
+                )
+    return panels
+
+
+def _model_labels(runs: pd.DataFrame) -> pd.Series:
+    """The model's name; where one name was run twice on a suite (two dtypes, say), with what tells them apart."""
+    names = runs["model"].astype(str)
+    twice = runs.assign(model=names).duplicated(["model", "suite"], keep=False)
+    several = names.isin(set(names[twice]))
+    details = runs["dtype"].astype(str) + " " + runs["revision"].fillna("").astype(str)
+    step = runs["step"].map(lambda step: "" if pd.isna(step) else f" step {int(step)}")
+    return names.where(~several, names + " (" + (details.str.strip() + step) + ")")
+
+
+def _axes(runs: pd.DataFrame, examples: pd.DataFrame) -> dict[str, Axis]:
+    first = examples.drop_duplicates("suite")
+    names = dict(zip(first["suite"].astype(str), first["axis"].astype(str), strict=True))
+    suites = runs["suite"].astype(str)
+    return {
+        suite: axis_of(spec, names.get(suite, suite))
+        for suite, spec in zip(suites, runs["spec_json"].astype(str), strict=True)
+    }
+
+
+def _pools(suites: Sequence[str], axes: dict[str, Axis], examples: pd.DataFrame) -> list[list[str]]:
+    """Which suites are looked at together; see the module's docstring."""
+    n_levels = examples.groupby("suite", observed=True)["level"].nunique()
+    pools: dict[tuple[str, str], list[str]] = {}
+    for suite in suites:
+        axis = axes[suite]
+        alone = axis.kind != "nominal" and int(n_levels.get(suite, 0)) > 1
+        pools.setdefault((axis.name, suite if alone else ""), []).append(suite)
+    return list(pools.values())
+
+
+def _long(run: Run, suites: Sequence[str]) -> pd.DataFrame:
+    """Measurements of whole vectors in the raw basis; tokens of position ``all`` as their mean per item."""
+    rows = run.measurements(suite=suites)
+    tokens = run.token_measurements(suite=suites)
+    keys = ["run_id", "example_id", "site", "layer"]
+    if len(tokens):
+        tokens = tokens[_whole_and_raw(tokens)]
+        metrics = [name for name in tokens.columns if name not in {*keys, "unit", "basis", "token"}]
+        means = tokens.groupby(keys, observed=True, sort=False)[metrics].mean().reset_index()
+        melted = means.melt(keys, var_name="metric").assign(position=ALL_TOKENS)
+        rows = pd.concat([rows[_whole_and_raw(rows)][[*keys, "position", "metric", "value"]], melted])
+        return rows.reset_index(drop=True)
+    return rows if rows.empty else rows[_whole_and_raw(rows)]
+
+
+def _whole_and_raw(rows: pd.DataFrame) -> Bool[np.ndarray, " rows"]:
+    return ((rows["unit"] == WHOLE) & (rows["basis"].astype(str) == RAW)).to_numpy()
+
+
+def _items(
+    rows: pd.DataFrame, examples: pd.DataFrame, inputs: pd.DataFrame, outcomes: pd.DataFrame, run_ids: Sequence[str]
+) -> pd.DataFrame:
+    """One row per measured item, with what is known about it."""
+    measured = examples["example_id"].isin(pd.unique(rows["example_id"].astype(object)))
+    items = examples[measured].drop_duplicates("example_id").set_index("example_id")
+    cluster = items["cluster"].astype(object).where(lambda names: names.notna() & (names != ""), items.index)
+    # a cluster is a name within its suite: two files may both have an item called 1
+    names = items["suite"].astype(str) + "\0" + cluster.astype(str)
+    lengths = inputs[inputs["run_id"].isin(run_ids)].drop_duplicates("example_id").set_index("example_id")
+    table = pd.DataFrame(
+        {
+            "suite": items["suite"].astype(str),
+            "level": items["level"].astype(np.float64),
+            "label": _labels(items),
+            "shifted": items["split"].astype(str) == "shifted",
+            "cluster": pd.factorize(names)[0],
+            "n_tokens": lengths["n_tokens"].reindex(items.index).astype(np.float64),
+            "n_bytes": items["n_bytes"].astype(np.float64),
+        }
+    )
+    own = outcomes[outcomes["run_id"].isin(run_ids)]
+    for name, values in own.groupby(own["name"].astype(str)):
+        by_item = values.drop_duplicates("example_id").set_index("example_id")["value"]
+        table[OUTCOME + str(name)] = by_item.reindex(items.index).astype(np.float64)
+    return table
+
+
+def _labels(items: pd.DataFrame) -> pd.Series:
+    """The level's name, else the level written out, else the suite."""
+    names = items["level_name"].astype(object).fillna("").astype(str)
+    written = [
+        name or (suite if math.isnan(level) else f"{level:g}")
+        for name, level, suite in zip(names, items["level"], items["suite"].astype(str), strict=True)
+    ]
+    return pd.Series(written, index=items.index, dtype=object)
+
+
+def _pivot(
+    rows: pd.DataFrame, items: pd.DataFrame, run: Run
+) -> tuple[tuple[Column, ...], Float[np.ndarray, "items columns"], Float[np.ndarray, " columns"]]:
+    item_codes, item_names = pd.factorize(rows["example_id"])
+    parts = [pd.factorize(rows[name]) for name in ("site", "layer", "position", "metric")]
+    code = np.zeros(len(rows), dtype=np.int64)
+    for own, names in parts:
+        code = code * len(names) + own
+    used, column_codes = np.unique(code, return_inverse=True)
+    columns = [
+        Column(str(site), int(layer), str(position), str(metric))
+        for site, layer, position, metric in (_names(int(number), parts) for number in used)
+    ]
+    row_of = items.index.get_indexer(pd.Index(np.asarray(item_names, dtype=object)))
+    known = row_of[item_codes] >= 0
+    values = np.full((len(items), len(columns)), np.nan)
+    values[row_of[item_codes][known], column_codes.reshape(-1)[known]] = rows["value"].to_numpy(np.float64)[known]
+    values[~np.isfinite(values)] = np.nan
+    run_id = str(rows["run_id"].iloc[0])
+    width = {site: _width(run, run_id, site) for site in {column.site for column in columns}}
+    order = sorted(range(len(columns)), key=lambda i: (columns[i].position, columns[i].site, columns[i].layer))
+    ordered = tuple(columns[i] for i in order)
+    return ordered, values[:, order], np.array([width[column.site] for column in ordered], dtype=np.float64)
+
+
+def _names(code: int, parts: Sequence[tuple[np.ndarray, Any]]) -> tuple[Any, ...]:
+    found: list[Any] = []
+    for _, names in reversed(parts):
+        code, own = divmod(code, len(names))
+        found.append(names[own])
+    return tuple(reversed(found))
+
+
+def _width(run: Run, run_id: str, site: str) -> float:
+    try:
+        return float(run.width(run_id, site))
+    except (ValueError, KeyError):
+        return math.nan

@@ -1,0 +1,13 @@
+"""Fewer resamples than reports use: these tests ask what is said, and the statistics have tests of their own."""
+
+import pytest
+
+MODULES = ("analyses.ordered", "analyses.questions.domains")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def fewer_resamples():
+    with pytest.MonkeyPatch.context() as patch:
+        for module in MODULES:
+            patch.setattr(f"{module}.RESAMPLES", 200)
+        yield
