@@ -7,13 +7,27 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.table import Table
 
+from analyses.finding import ANALYSES, QUESTIONS
 from probes.cli import LISTS, app, conduct, err, out
 from probes.errors import InputError
 from probes.sweep.spec import parse_spec
 from sparsity.registry import UnknownNameError
 
 EXIT_UNUSABLE = 2
+
+
+def analyses_table() -> Table:
+    """Every analysis and the question it asks."""
+    ANALYSES.load(QUESTIONS)
+    table = Table("analysis", "question")
+    for name, analysis in ANALYSES.items():
+        table.add_row(name, analysis.question)
+    return table
+
+
+LISTS.add("analyses", analyses_table)
 
 
 @app.command()

@@ -10,12 +10,13 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
+import yaml
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -27,7 +28,7 @@ from probes.suites.example import SUITES
 from probes.suites.shifts import SHIFTS
 from probes.sweep.interface import Options, Progress
 from probes.sweep.spec import SweepSpec, load_spec
-from sparsity import DEFAULT_METRICS, METRICS, Registry, parse_metrics
+from sparsity import DEFAULT_METRICS, METRICS, Axiom, Registry, axioms, parse_metrics
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 lab = typer.Typer(no_args_is_help=True, help="The reference world and its models.")
@@ -60,29 +61,32 @@ def sweep(
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16; as stored by default.")] = None,
     batch_size: Annotated[str, typer.Option(help="Items per batch, or auto.")] = "auto",
     workers: Annotated[int, typer.Option(min=1, help="Processes that each load the model (one per GPU).")] = 1,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything that suites draw.")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="A spec key instead: sites=[resid_post].")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run recorded failures again.")] = False,
 ) -> None:
     """Run probing sweeps over models x suites x sites x metrics; run it again to go on where it stopped."""
     options = Options(device=device, batch_size=_batch_size(batch_size), retry_failed=retry_failed, workers=workers)
-    changed = overridden(load_spec(spec), limit=limit, dtype=dtype)
+    changed = load_spec(spec, changes(settings or (), limit=limit, dtype=dtype, seed=seed))
     if dry_run:
         _print_plan(changed, out_dir, options)
         return
     conduct(changed, out_dir, options, command=f"sparsity sweep {spec} --out {out_dir}")
 
 
-def overridden(spec: SweepSpec, *, limit: int | None, dtype: str | None) -> SweepSpec:
-    """A spec with what the command line says instead."""
-    changes = spec.model_dump(by_alias=True)
-    if limit is not None:
-        changes["limit"] = limit
-        changes["suites"] = [{**suite, "limit": None} for suite in changes["suites"]]
-    if dtype is not None:
-        if dtype not in ("float32", "bfloat16", "float16"):
-            raise InputError(f"--dtype should be float32, bfloat16 or float16 and is {dtype!r}")
-        changes["models"] = [{**model, "dtype": dtype} for model in changes["models"]]
-    return SweepSpec.model_validate(changes)
+def changes(settings: Sequence[str], **named: object) -> dict[str, object]:
+    """What the command line says instead of the spec: ``key=value`` settings (YAML values) and named options."""
+    found: dict[str, object] = {name: value for name, value in named.items() if value is not None}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise InputError(f"--set should be key=value and is {setting!r}")
+        try:
+            found[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise InputError(f"--set {key}: {value!r} is not a YAML value") from None
+    return found
 
 
 def conduct(spec: SweepSpec, directory: Path, options: Options, *, command: str) -> None:
@@ -93,9 +97,10 @@ def conduct(spec: SweepSpec, directory: Path, options: Options, *, command: str)
         result = run_sweep(spec, directory, options, on_progress=on_progress, should_stop=should_stop)
     console = err()
     filtered = f", {result.n_filtered} left out as shorter than min_tokens" if result.n_filtered else ""
-    console.print(f"{directory}: {result.n_measured} items measured, {result.n_failed} failed{filtered}")
+    summary = f"{directory}: {result.n_measured} items measured, {result.n_failed} failed{filtered}"
+    console.print(summary, soft_wrap=True)
     if result.interrupted:
-        console.print(f"interrupted; to go on: {command}")
+        console.print(f"interrupted; to go on: {command}", soft_wrap=True)
         raise typer.Exit(EXIT_INTERRUPTED)
     if result.n_failed:
         raise typer.Exit(EXIT_FAILURES)
@@ -143,10 +148,10 @@ def measure(
 @app.command("list")
 def list_(
     what: Annotated[str, typer.Argument(help="metrics, suites, sites or analyses.")],
-    axioms: Annotated[bool, typer.Option("--axioms", help="With metrics: which axioms each satisfies.")] = False,
+    with_axioms: Annotated[bool, typer.Option("--axioms", help="With metrics: which axioms each satisfies.")] = False,
 ) -> None:
     """List what there is, by the names that specs use."""
-    out().print(axioms_table() if axioms and what == "metrics" else LISTS[what]())
+    out().print(axioms_table() if with_axioms and what == "metrics" else LISTS[what]())
 
 
 @runs.command("list")
@@ -214,7 +219,10 @@ def metrics_table() -> RichTable:
 
 def axioms_table() -> RichTable:
     """Which Hurley-Rickard axioms each metric satisfies."""
-    raise InputError("the axioms table is not there yet")
+    table = RichTable("metric", "carrier", "wealth", *(axiom.value for axiom in Axiom), "strict")
+    for row in axioms.axioms_table():
+        table.add_row(row.metric, row.carrier, row.wealth, *map(str, row.verdicts), str(row.satisfied))
+    return table
 
 
 def suites_table() -> RichTable:

@@ -1,4 +1,4 @@
-"""Is a sweep directory what its commits say? Finds truncated, missing, foreign and doubled parts, and says what to do."""
+"""Is a sweep directory what its commits say? Finds damaged, missing, foreign and doubled parts, and says what to do."""
 
 from __future__ import annotations
 

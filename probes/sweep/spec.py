@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from probes.errors import InputError
+from probes.suites.benchmark import BenchmarkSuite, load_benchmarks
 from probes.suites.example import SUITES, Suite
 from probes.suites.files import FileSuite, Source
 from probes.suites.hub import HubSuite
@@ -25,6 +26,8 @@ from sparsity.registry import UnknownNameError
 
 OUTCOMES = ("nll", "next_token_entropy", "mean_next_token_entropy")
 DEFAULT_OUTCOMES = ("nll", "next_token_entropy")
+
+TEXT_DOMAINS = "text_domains"
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 
@@ -66,11 +69,12 @@ class RegisteredSuite(BaseModel):
         SUITES.load("probes.suites")
         try:
             return SUITES[self.name]
-        except UnknownNameError as error:
-            raise InputError(str(error)) from None
+        except UnknownNameError:
+            known = [*SUITES, *load_benchmarks(), TEXT_DOMAINS]
+            raise InputError(str(UnknownNameError("suite", self.name, known))) from None
 
 
-SuiteEntry = RegisteredSuite | TextDomains | FileSuite | HubSuite
+SuiteEntry = RegisteredSuite | TextDomains | FileSuite | HubSuite | BenchmarkSuite
 
 
 class SweepSpec(BaseModel):
@@ -114,8 +118,13 @@ class SweepSpec(BaseModel):
         return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
 
-def load_spec(path: Path) -> SweepSpec:
+def load_spec(path: Path, changes: Mapping[str, Any] | None = None) -> SweepSpec:
     """Read and resolve a spec file.
+
+    Args:
+        path: the YAML file.
+        changes: what the command line says instead, key by key; a ``limit`` goes before those of single suites and a
+            ``dtype`` before those of single models.
 
     Raises:
         InputError: if it cannot be read, has an unknown key, or a value of the wrong kind.
@@ -126,7 +135,16 @@ def load_spec(path: Path) -> SweepSpec:
         raise InputError(f"cannot read the spec {path}: {error}") from None
     except yaml.YAMLError as error:
         raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
-    return parse_spec(raw, folder=path.resolve().parent, origin=str(path))
+    content = dict(_mapping(raw, str(path))) | dict(changes or {})
+    dtype = content.pop("dtype", None)
+    spec = parse_spec(content, folder=path.resolve().parent, origin=str(path))
+    changed: dict[str, Any] = {}
+    if changes and "limit" in changes:
+        changed["suites"] = tuple(suite.model_copy(update={"limit": None}) for suite in spec.suites)
+    if dtype is not None:
+        entries = ({**entry.model_dump(), "dtype": dtype} for entry in spec.models)
+        changed["models"] = tuple(_checked(ModelEntry, entry, f"{path}: models") for entry in entries)
+    return spec.model_copy(update=changed)
 
 
 def parse_spec(raw: object, *, folder: Path, origin: str = "spec") -> SweepSpec:
@@ -172,16 +190,17 @@ def _model(entry: object, folder: Path) -> dict[str, Any]:
 
 
 def _suite(entry: object, folder: Path, origin: str) -> SuiteEntry:
-    if isinstance(entry, str):
-        return RegisteredSuite(name=entry)
-    fields = _mapping(entry, f"{origin}: suites")
+    fields = {"name": entry} if isinstance(entry, str) else _mapping(entry, f"{origin}: suites")
     place = f"{origin}: suite {fields.get('name', '')!r}"
+    if fields.get("name") in load_benchmarks() and "hub" not in fields:
+        benchmark = _checked(BenchmarkSuite, fields, f"{origin}: benchmark {fields['name']!r}")
+        return benchmark.model_copy(update={"file": str(folder / benchmark.file)}) if benchmark.file else benchmark
     if "file" in fields:
         return _resolved(_checked(FileSuite, fields, place), folder)
     if "hub" in fields:
         local = folder / str(fields["hub"])
         return _checked(HubSuite, {**fields, "hub": str(local)} if local.is_dir() else fields, place)
-    if fields.get("name") == "text_domains":
+    if fields.get("name") == TEXT_DOMAINS:
         domains = _checked(TextDomains, {**fields, **_sources(fields, place)}, place)
         return domains.model_copy(
             update={

@@ -33,9 +33,9 @@ def test_sweep_then_sweep_again(
 ) -> None:
     out = tmp_path / "run"
     assert command(monkeypatch, "sweep", spec_file, "--out", out, "--limit", 1) == 0
-    assert "6 items measured, 0 failed" in capsys.readouterr().err.replace("\n", " ")
+    assert capsys.readouterr().err.endswith("6 items measured, 0 failed\n")
     assert command(monkeypatch, "sweep", spec_file, "--out", out) == 0
-    assert "1 items measured, 0 failed" in capsys.readouterr().err.replace("\n", " ")
+    assert capsys.readouterr().err.endswith("1 items measured, 0 failed\n")
     assert len(open_run(out).examples()) == 7
 
 
@@ -45,6 +45,15 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(
     assert command(monkeypatch, "sweep", spec_file, "--out", tmp_path / "run", "--dry-run") == 0
     assert "tokens to read" in capsys.readouterr().out
     assert not (tmp_path / "run").exists()
+
+
+def test_settings_go_before_the_spec(spec_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = ("--set", "sites=[final_norm]", "--set", "metrics=gini", "--seed", 3, "--dtype", "bfloat16")
+    assert command(monkeypatch, "sweep", spec_file, "--out", tmp_path / "run", *settings) == 0
+    records = open_run(tmp_path / "run")
+    rows = records.measurements()
+    assert (set(rows["site"]), set(rows["metric"])) == ({"final_norm"}, {"gini"})
+    assert (list(records.runs()["seed"]), list(records.runs()["dtype"])) == ([3], ["bfloat16"])
 
 
 def test_failed_items_give_status_1(
@@ -60,7 +69,12 @@ def test_failed_items_give_status_1(
     ("arguments", "message"),
     [
         (["sweep", "nowhere.yaml", "--out", "run"], "cannot read the spec nowhere.yaml"),
-        (["sweep", "SPEC", "--out", "run", "--dtype", "int3"], "--dtype should be float32"),
+        (
+            ["sweep", "SPEC", "--out", "run", "--dtype", "int3"],
+            "dtype: input should be 'float32', 'bfloat16' or 'float16'",
+        ),
+        (["sweep", "SPEC", "--out", "run", "--set", "sits=[resid_post]"], "unknown key 'sits', did you mean 'sites'"),
+        (["sweep", "SPEC", "--out", "run", "--set", "sites"], "--set should be key=value"),
         (["sweep", "SPEC", "--out", "run", "--batch-size", "0"], "--batch-size should be auto"),
         (["measure", "no/such/model", "--text", "x"], "no/such/model"),
         (["measure", "MODEL"], "either --text or --file"),
