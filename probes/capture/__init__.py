@@ -12,3 +12,4 @@ from probes.capture.prompts import encode as encode
 from probes.capture.sites import Site as Site
 from probes.capture.sites import SiteKind as SiteKind
 from probes.capture.sites import resolve_sites as resolve_sites
+from probes.capture.states import capture_states as capture_states

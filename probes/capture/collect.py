@@ -13,15 +13,12 @@ from pandas.api.extensions import ExtensionArray
 from probes.capture.batches import BatchSize, plan_batches
 from probes.capture.models import LoadedModel, load_model
 from probes.capture.outcomes import read_outcomes
-from probes.capture.positions import Selector, parse_positions
-from probes.capture.prompts import BosPolicy, Prompt, PromptError, encode, pad
+from probes.capture.positions import Asked, parse_positions
+from probes.capture.prompts import BosPolicy, Prompt, encode_all, pad
 from probes.capture.reading import RAW, Basis, Picks, Profiler, Reading
 from probes.capture.sites import Site, resolve_sites
 from probes.capture.watching import watching
-from probes.errors import InputError
 from sparsity import MetricSpec, parse_metrics
-
-Asked = str | Selector
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,7 +68,7 @@ def read_batch(
     with watching(model.taps, sites, profiler.look, rows=batch.ids.numel()):
         output = model.run(batch)
     found = read_outcomes(model, output, prompts, outcomes) if outcomes else {}
-    return BatchReadings(profiler.readings(), found)
+    return BatchReadings(profiler.readings(sites), found)
 
 
 def collect(
@@ -112,25 +109,13 @@ def collect(
     asked_sites = resolve_sites(loaded, [sites] if isinstance(sites, str) else sites)
     selectors = parse_positions(positions)
     specs = parse_metrics([metrics] if isinstance(metrics, str) else metrics)
-    encoded = [_encode(loaded, index, text, max_tokens, bos) for index, text in enumerate(prompts)]
-    if not encoded:
-        raise InputError("no prompts: hand in at least one text or list of token ids")
+    encoded = encode_all(loaded, prompts, max_tokens=max_tokens, bos=bos)
     found: list[tuple[Reading, np.ndarray]] = []
     for indices in plan_batches([len(prompt.ids) for prompt in encoded], batch_size):
         batch = [encoded[index] for index in indices]
         result = read_batch(loaded, batch, sites=asked_sites, positions=selectors, metrics=specs, bases=bases)
         found += [(reading, np.array(indices)[reading.item]) for reading in result.readings]
     return _melt(loaded, found, specs, len(encoded))
-
-
-def _encode(
-    model: LoadedModel, index: int, text: str | Sequence[int], max_tokens: int | None, bos: BosPolicy
-) -> Prompt:
-    """Encode one prompt, or say which one cannot be."""
-    try:
-        return encode(model, text, max_tokens=max_tokens, bos=bos)
-    except PromptError as error:
-        raise PromptError(f"prompt {index}: {error}") from error
 
 
 def _melt(

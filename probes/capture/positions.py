@@ -51,7 +51,10 @@ SELECTORS: Final[dict[str, Selector]] = {
 }
 
 
-def parse_position(asked: str | Selector) -> Selector:
+Asked = str | Selector
+
+
+def parse_position(asked: Asked) -> Selector:
     """The selector of a written position; a selector of one's own passes through.
 
     Raises:
@@ -73,7 +76,7 @@ def parse_position(asked: str | Selector) -> Selector:
     return Selector(asked, lambda prompt: range(prompt.end)[start:stop])
 
 
-def parse_positions(asked: str | Selector | Sequence[str | Selector]) -> tuple[Selector, ...]:
+def parse_positions(asked: Asked | Sequence[Asked]) -> tuple[Selector, ...]:
     """One position or several, without repetition."""
     several = [asked] if isinstance(asked, (str, Selector)) else asked
     found = {selector.name: selector for selector in map(parse_position, several)}

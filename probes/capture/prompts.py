@@ -1,8 +1,9 @@
 """From text to the token ids that a model reads, with everything about the way that a table must remember.
 
-Two ways to a wrong number lie here: a beginning-of-sequence token that is missing or doubled, and a batch whose padding
-is seen. The first is a policy with a recorded outcome; the second is solved once, by padding on the right under an
-attention mask, which is exact on every architecture tried without position ids of our own (left padding is not).
+Two ways to a wrong number lie here. A beginning-of-sequence token that is missing or doubled changes every number after
+it, so what is done about it is a policy with a recorded outcome. And padding must not be seen: it stands on the right
+under an attention mask, which is exact on every architecture tried without position ids of our own, where padding on
+the left is not.
 """
 
 from __future__ import annotations

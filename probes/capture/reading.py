@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -151,11 +152,11 @@ class Profiler:
         found = profile(vectors.detach().numpy(), metrics=self._metrics, threads=torch.get_num_threads())
         return np.stack([np.asarray(found[str(metric)], dtype=np.float32) for metric in self._metrics], axis=-1)
 
-    def readings(self) -> tuple[Reading, ...]:
-        """Everything reduced, once the pass is over."""
+    def readings(self, sites: Sequence[Site]) -> tuple[Reading, ...]:
+        """Everything reduced, in the order of the sites asked, once the pass is over."""
         found: list[Reading] = []
-        for (site, basis), parts in self._parts.items():
-            table = _table(parts)
+        for site, basis in product(sites, self._bases):
+            table = _table(self._parts[site, basis])
             for selector, item, token, at in self._picks.own:
                 for head in range(table.shape[1]):
                     unit = head if self._taps.points[site].heads else -1

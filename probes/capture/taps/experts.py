@@ -13,7 +13,7 @@ from probes.capture.taps.llama import llama_block
 from probes.capture.taps.table import Config, Layout, family, leaving
 
 BATCHED = "experts run as one batched weight, so their neurons pass through no module"
-NEURONS = dict.fromkeys((S.MLP_PRE, S.MLP_GATE, S.MLP_POST), BATCHED)
+NEURONS: dict[S, str] = dict.fromkeys((S.MLP_PRE, S.MLP_GATE, S.MLP_POST), BATCHED)
 
 
 @family("mixtral", "qwen2_moe", "qwen3_moe", "olmoe", "gpt_oss", "deepseek_v2", "deepseek_v3")

@@ -11,7 +11,7 @@ from probes.capture.sites import SiteKind as S
 from probes.capture.taps.table import Config, Layout, entering, family, leaving
 
 NO_PARTS = "state-space blocks have no attention and no MLP; see ssm_state"
-ABSENT = dict.fromkeys(
+ABSENT: dict[S, str] = dict.fromkeys(
     (S.ATTN_Z, S.ATTN_OUT, S.RESID_MID, S.MLP_PRE, S.MLP_GATE, S.MLP_POST, S.MLP_OUT, S.ROUTER_LOGITS), NO_PARTS
 )
 
