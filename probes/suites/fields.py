@@ -80,6 +80,18 @@ class Record(NamedTuple):
             raise InputError(f"{self.place}: field {field!r} should be a number and is {value!r}")
         return number
 
+    def nested(self, field: str, *names: str) -> Record:
+        """A field that holds named values itself, as a record.
+
+        Raises:
+            InputError: if it does not, or lacks one of the names.
+        """
+        value = self._value(field)
+        inner = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+        if not set(names) <= set(inner):
+            raise InputError(f"{self.place}: field {field!r} should hold {', '.join(names)}")
+        return self._replace(fields=inner)
+
     def slots(self) -> dict[str, str]:
         """All fields that a wording may name."""
         return {name: str(value) for name, value in self.fields.items() if _scalar(value)}

@@ -192,7 +192,7 @@ def _model(entry: object, folder: Path) -> dict[str, Any]:
 def _suite(entry: object, folder: Path, origin: str) -> SuiteEntry:
     fields = {"name": entry} if isinstance(entry, str) else _mapping(entry, f"{origin}: suites")
     place = f"{origin}: suite {fields.get('name', '')!r}"
-    if fields.get("name") in load_benchmarks() and "hub" not in fields:
+    if fields.get("name") in list(load_benchmarks()) and "hub" not in fields:
         benchmark = _checked(BenchmarkSuite, fields, f"{origin}: benchmark {fields['name']!r}")
         return benchmark.model_copy(update={"file": str(folder / benchmark.file)}) if benchmark.file else benchmark
     if "file" in fields:

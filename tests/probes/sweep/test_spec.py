@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from probes.errors import InputError
+from probes.suites.benchmark import BenchmarkSuite
 from probes.sweep.spec import load_spec, parse_spec
 
 GOOD = {"models": ["some/model"], "suites": ["lab_exposure"]}
@@ -26,6 +27,8 @@ def test_a_resolved_spec_gives_the_same_sweep_from_any_folder(tmp_path: Path) ->
         "suites": [
             "lab_exposure",
             {"file": "mine.jsonl", "name": "mine", "level": "steps"},
+            "mmlu",
+            {"name": "gsm8k", "file": "tasks/gsm8k.jsonl", "limit": 5},
             {"hub": "HuggingFaceH4/MATH-500", "name": "math", "prompt": "problem", "level": "level"},
             {"name": "text_domains", "in": {"home": "home.jsonl"}, "shifted": {"far": {"file": "f.txt", "passage": 9}}},
         ],
@@ -37,6 +40,9 @@ def test_a_resolved_spec_gives_the_same_sweep_from_any_folder(tmp_path: Path) ->
     (tmp_path / "elsewhere").mkdir()
     written = tmp_path / "elsewhere" / "sweep.yaml"
     written.write_text(spec.to_yaml())
+    benchmark = spec.suites[3]
+    assert isinstance(benchmark, BenchmarkSuite)
+    assert benchmark.file == str(tmp_path / "tasks" / "gsm8k.jsonl")
     assert load_spec(written) == spec
 
 
@@ -49,6 +55,7 @@ def test_a_resolved_spec_gives_the_same_sweep_from_any_folder(tmp_path: Path) ->
         ({"suites": [{"name": "lab_exposure", "limt": 3}]}, "unknown key 'limt', did you mean 'limit'"),
         ({"suites": [{"file": "x.jsonl"}]}, "name: field required"),
         ({"suites": [{"file": "x.jsonl", "name": "a:b"}]}, "name: string should match pattern"),
+        ({"suites": [{"name": "gsm8k", "fil": "x"}]}, "benchmark 'gsm8k': unknown key 'fil', did you mean 'file'"),
         ({"suites": [{"hub": "a/b", "name": "x", "revison": "c"}]}, "unknown key 'revison', did you mean 'revision'"),
         ({"suites": ["lab_exposure", "lab_exposure"]}, "two suites are called 'lab_exposure'"),
         ({"metrics": ["ginni"]}, "did you mean 'gini'"),

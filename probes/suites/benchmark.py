@@ -1,0 +1,169 @@
+r"""Published benchmarks as suites: where their items lie, what their fields mean, and on which ruler they are graded.
+
+A benchmark is one decorated function that turns raw records (from the hub, or from a local copy with the same fields)
+into questions; everything else about it is data: wording, axis, parts on the hub, citation, licence. A spec names it:
+
+    {name: gsm8k, file: gsm8k.jsonl}        # a local copy
+    {name: gsm8k}                           # the hub
+    {name: gsm8k, prompt: "Q: {question}\nA:"}    # another wording, which is another version
+
+The wordings are plain (no chat template, no instruction to reason), so that a base model can read them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Annotated
+
+import numpy as np
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from probes.errors import InputError
+from probes.suites.example import Axis, Example, Suite
+from probes.suites.fields import Record
+from probes.suites.files import Source, read
+from probes.suites.hub import HubSource, fetch
+from probes.suites.question import Question
+from sparsity.registry import Registry, UnknownNameError
+
+Reader = Callable[[Iterable[Record]], Iterator[Question]]
+WORDING_DIGITS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Benchmark:
+    """A published benchmark.
+
+    Attributes:
+        name: what specs and tables call it.
+        version: raised whenever the items or their wording change.
+        axis: the ruler of its levels.
+        wording: the prompt, with slots.
+        parts: where it lies on the hub; empty if it does not.
+        reader: raw records as questions.
+        citation: whom to cite.
+        licence: of the data.
+        description: one paragraph.
+    """
+
+    name: str
+    version: int
+    axis: Axis
+    wording: str
+    parts: tuple[HubSource, ...]
+    reader: Reader
+    citation: str
+    licence: str
+    description: str
+
+
+BENCHMARKS: Registry[Benchmark] = Registry("benchmark")
+
+
+def benchmark(
+    *, version: int, axis: Axis, wording: str, parts: tuple[HubSource, ...], citation: str, licence: str
+) -> Callable[[Reader], Reader]:
+    """Register a reader as a benchmark under its own name; its docstring is the description."""
+
+    def register(reader: Reader) -> Reader:
+        name = reader.__name__
+        entry = Benchmark(
+            name=name,
+            version=version,
+            axis=axis,
+            wording=wording,
+            parts=parts,
+            reader=reader,
+            citation=citation,
+            licence=licence,
+            description=inspect.cleandoc(reader.__doc__ or ""),
+        )
+        BENCHMARKS.add(name, entry)
+        return reader
+
+    return register
+
+
+def load_benchmarks() -> Registry[Benchmark]:
+    """The registry, filled."""
+    BENCHMARKS.load("probes.suites.benchmarks")
+    return BENCHMARKS
+
+
+def _known(name: str) -> str:
+    try:
+        return load_benchmarks()[name].name
+    except UnknownNameError as error:
+        raise ValueError(str(error)) from None
+
+
+class BenchmarkSuite(BaseModel):
+    """A benchmark as a spec asks for it.
+
+    Attributes:
+        name: of the benchmark.
+        file: path or pattern of a local copy with the fields of the original; None asks the hub.
+        revision: commit on the hub, instead of the newest.
+        streaming: read items as they come instead of downloading first.
+        prompt: another wording.
+        limit: items per (split, level); None takes all.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Annotated[str, AfterValidator(_known)]
+    file: str | None = None
+    revision: str | None = None
+    streaming: bool | None = None
+    prompt: str | None = None
+    limit: int | None = Field(default=None, ge=1)
+
+    @property
+    def benchmark(self) -> Benchmark:
+        """What the name stands for."""
+        return load_benchmarks()[self.name]
+
+    def ruler(self) -> Axis:
+        """The axis of the benchmark."""
+        return self.benchmark.axis
+
+    def suite(self) -> Suite:
+        """The benchmark as a suite; its version names a pinned revision and a wording of one's own."""
+        found = self.benchmark
+        version = str(found.version)
+        if self.revision:
+            version += f"+{self.revision}"
+        if self.prompt:
+            version += f"+wording-{hashlib.sha256(self.prompt.encode()).hexdigest()[:WORDING_DIGITS]}"
+        return Suite(
+            name=self.name,
+            version=version,
+            axis=found.axis,
+            generate=self._examples,
+            description=found.description,
+            source=f"{self.file or ', '.join(sorted({part.hub for part in found.parts}))}; "
+            f"{found.citation}; licence {found.licence}",
+        )
+
+    def questions(self) -> Iterator[Question]:
+        """The items, not yet worded. Those whose choices hold the answer twice have no one answer and are left out."""
+        found = self.benchmark
+        for question in found.reader(self._records(found)):
+            if not question.ambiguous():
+                yield replace(question, wording=self.prompt or found.wording)
+
+    def _records(self, found: Benchmark) -> Iterator[Record]:
+        if self.file is not None:
+            yield from read(Source(file=self.file))
+            return
+        if not found.parts:
+            raise InputError(f"suite {self.name!r} is not on the hub; give a local copy as `file` ({found.citation})")
+        changes = {"revision": self.revision, "streaming": self.streaming}
+        for part in found.parts:
+            yield from fetch(part.model_copy(update={key: new for key, new in changes.items() if new is not None}))
+
+    def _examples(self, _: np.random.Generator) -> Iterator[Example]:
+        return (question.example() for question in self.questions())

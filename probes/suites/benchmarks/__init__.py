@@ -1,0 +1,1 @@
+"""Published benchmarks, one decorated function each, grouped by what they ask for."""
