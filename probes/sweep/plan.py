@@ -46,19 +46,24 @@ class RunIdentity:
 
 
 def limited(items: Sequence[Item], limit: int | None) -> list[Item]:
-    """At most ``limit`` items per (split, level), whole clusters first, in the order given.
+    """At most ``limit`` items per (split, level), spread over clusters, in the order given.
 
-    Clusters are taken in the order in which they first appear, so that the shifts of one source item stay together.
+    Every cluster gives its first item of a (split, level) before any gives its second. So the shifts of one source item
+    stay together (they are first items of one cluster), and passages come from many books rather than from the first.
     """
     if limit is None:
         return list(items)
-    order: dict[str, int] = {}
-    for item in items:
-        order.setdefault(item.example.cluster or item.example_id, len(order))
-    by_cluster = sorted(range(len(items)), key=lambda i: (order[items[i].example.cluster or items[i].example_id], i))
+    clusters: dict[str, int] = {}
+    turns: dict[tuple[str, str, str], int] = {}
+    order: list[tuple[int, int, int]] = []
+    for index, (example_id, example) in enumerate(items):
+        cluster = example.cluster or example_id
+        place = (cluster, example.split, example.label())
+        turns[place] = turns.get(place, -1) + 1
+        order.append((turns[place], clusters.setdefault(cluster, len(clusters)), index))
     taken: dict[tuple[str, str], int] = {}
     kept: set[int] = set()
-    for index in by_cluster:
+    for _, _, index in sorted(order):
         example = items[index].example
         place = (example.split, example.label())
         if taken.get(place, 0) < limit:

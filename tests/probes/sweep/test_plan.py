@@ -49,3 +49,8 @@ def test_limits_keep_the_shifts_of_one_source_together() -> None:
     items = [item("a1", "a", 1.0), item("b1", "b", 1.0), item("b2", "b", 2.0), item("a2", "a", 2.0)]
     assert [name for name, _ in limited(items, 1)] == ["a1", "a2"]
     assert limited(items, None) == items
+
+
+def test_limits_draw_from_many_clusters() -> None:
+    books = [item(f"{book}{page}", book, 1.0) for book in "abc" for page in range(4)]
+    assert [name for name, _ in limited(books, 4)] == ["a0", "a1", "b0", "c0"]
