@@ -36,7 +36,7 @@ def two_nn(x: Array, *, discarded: float) -> IntrinsicDimension:
 
     Args:
         x: the set, (n, d), with at least three distinct vectors.
-        discarded: share of the largest ratios to leave out, in [0, 1); the authors use 0.1.
+        discarded: share of the largest ratios to leave out, in (0, 1); the authors use 0.1.
 
     Returns:
         The estimate with what it used and dropped; NaN for a set that is not finite.
@@ -44,8 +44,8 @@ def two_nn(x: Array, *, discarded: float) -> IntrinsicDimension:
     Source: Facco et al. (2017), Scientific Reports 7, 12140. Equal to scikit-dimension's TwoNN on data without
     duplicates.
     """
-    if not 0 <= discarded < 1:
-        raise ValueError(f"two_nn expects discarded to be a number in [0, 1), got {discarded!r}")
+    if not 0 < discarded < 1:
+        raise ValueError(f"two_nn expects discarded to be a number in (0, 1), got {discarded!r}")
     rows = as_matrix(x, "two_nn", 3)
     if not np.isfinite(rows).all():
         return IntrinsicDimension(np.nan, 0, 0)
@@ -55,8 +55,8 @@ def two_nn(x: Array, *, discarded: float) -> IntrinsicDimension:
     first, second = nearest_distances(distinct)
     ratios = np.sort(second / first)
     n = len(ratios)
-    kept = int(n * (1 - discarded))
-    log_mu, height = np.log(ratios[:kept]), -np.log(1 - np.arange(kept) / n)
+    kept = min(int(n * (1 - discarded)), n - 1)
+    log_mu, height = np.log(ratios[:kept]), -np.log(1 - np.arange(1, kept + 1) / n)
     slope = float(log_mu @ height / (log_mu @ log_mu)) if log_mu.any() else np.nan
     return IntrinsicDimension(slope, n, len(rows) - n)
 

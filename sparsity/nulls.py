@@ -43,7 +43,7 @@ class Null(NamedTuple):
 def gaussian(spec: MetricSpec | str, d: int) -> Null:
     """Mean and standard deviation of a measure over random directions in d dimensions.
 
-    Exact (closed form or one integral, 1e-9) where ``sparsity.sphere`` has it; elsewhere a seeded simulation whose
+    Exact (closed form or one integral, good to 1e-7) where ``sparsity.sphere`` has it; elsewhere a seeded simulation whose
     mean is corrected by regression on the measures with exact means. NaN for a measure that depends on scale.
 
     Args:

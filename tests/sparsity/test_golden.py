@@ -1,0 +1,28 @@
+"""Frozen numbers with their provenance: worked by hand, or printed by independent code."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import sparsity
+
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "vector_measures.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("entry", GOLDEN["exact"], ids=lambda entry: f"{entry['metric']}-{entry['x']}")
+def test_values_worked_by_hand(entry: dict):
+    value = sparsity.profile(np.array(entry["x"], float), [entry["metric"]])[
+        str(sparsity.MetricSpec.parse(entry["metric"]))
+    ]
+    assert value == pytest.approx(entry["value"], rel=1e-9)
+
+
+@pytest.mark.parametrize("law", ["gaussian_1024", "laplace_2048"])
+def test_means_printed_by_independent_code(law: str):
+    name, width = law.split("_")
+    rng = np.random.default_rng(0)
+    x = (rng.standard_normal if name == "gaussian" else rng.laplace)(size=(1500, int(width)))
+    for metric, value in GOLDEN[law].items():
+        assert sparsity.profile(x, [metric])[metric].mean() == pytest.approx(value, abs=0.0012), metric

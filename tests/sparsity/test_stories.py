@@ -1,0 +1,63 @@
+"""A real model: the change from children's stories to encyclopedia text is largely the story of one dimension."""
+
+import numpy as np
+import pytest
+
+import sparsity
+from sparsity.bases import basis_panel, neuron_basis, pca_basis
+from sparsity.locate import outlier_dimensions, substitution_shares, without
+from sparsity.rotations import rotation_test
+from tests.sparsity.stories import needs_assets, states
+
+pytestmark = needs_assets
+
+
+def test_hoyer_rises_from_stories_to_encyclopedia_text_above_chance():
+    stories, wikitext = (sparsity.hoyer(states(group)).mean() for group in ("tinystories", "wikitext"))
+    assert stories == pytest.approx(0.286, abs=0.006)
+    assert wikitext == pytest.approx(0.367, abs=0.006)
+    assert stories > sparsity.nulls.gaussian("hoyer", 64).mean
+
+
+def test_dimension_20_holds_a_third_of_the_energy_of_unfamiliar_text():
+    found = outlier_dimensions(states("wikitext"), m=1)
+    assert found.dimensions == (20,)
+    assert found.energy_share == pytest.approx(0.355, abs=0.02)
+    assert found.applicable
+    assert outlier_dimensions(states("wikitext"), m=2).dimensions == (20, 15)
+
+
+def test_without_dimensions_20_and_15_the_change_is_gone():
+    stories, wikitext = (
+        sparsity.hoyer(without(states(group), [20, 15])).mean() for group in ("tinystories", "wikitext")
+    )
+    assert stories == pytest.approx(0.250, abs=0.004)
+    assert wikitext == pytest.approx(0.254, abs=0.004)
+
+
+def test_dimension_20_carries_half_or_more_of_the_change_by_substitution():
+    stories, wikitext = states("tinystories")[::5], states("wikitext")[::5]
+    parts = [[j] for j in (20, 15, 5, 31, 40)] + [[j for j in range(64) if j not in {20, 15, 5, 31, 40}]]
+    found = substitution_shares(stories, wikitext, "hoyer", permutations=9, rng=np.random.default_rng(0), parts=parts)
+    assert found.order[0] == 0
+    assert found.k50 == 1
+    assert 0.49 <= found.forward[0] < found.shares[0] < found.backward[0] <= 0.80
+    assert found.p_values[0] == 1 / 10
+
+
+def test_the_change_belongs_to_the_neuron_basis():
+    found = rotation_test(
+        states("tinystories")[::10], states("wikitext")[::10], "hoyer", rotations=29, rng=np.random.default_rng(0)
+    )
+    assert found.change > 0.06
+    assert found.z > 5
+    assert found.p == 1 / 30
+
+
+def test_the_basis_panel_orders_familiar_below_unfamiliar_in_both_bases():
+    groups = {group: states(group) for group in ("tinystories", "wikitext", "bytes")}
+    bases = [neuron_basis(), pca_basis(groups["tinystories"], centred=False)]
+    means = {(row.basis, row.group): row.mean for row in basis_panel(groups, bases, ["hoyer"])}
+    for basis in ("raw", "pca_uncentred"):
+        assert means[basis, "tinystories"] < means[basis, "wikitext"] < means[basis, "bytes"]
+    assert all(means["pca_uncentred", group] > means["raw", group] for group in groups)
