@@ -5,9 +5,20 @@
 0.75
 >>> sparsity.METRICS["gini"].sparser
 'higher'
+
+One vector: the measures below, :func:`profile` for many at once, ``nulls`` for what chance gives. A set of vectors:
+``population``, ``neighbours``, ``streaming``. Where and in which basis: ``locate``, ``bases``, ``rotations``. What a gated
+MLP needs: ``truncation``.
 """
 
+from sparsity import bases as bases
+from sparsity import locate as locate
+from sparsity import neighbours as neighbours
 from sparsity import nulls as nulls
+from sparsity import population as population
+from sparsity import rotations as rotations
+from sparsity import streaming as streaming
+from sparsity import truncation as truncation
 from sparsity.axioms import AxiomRow as AxiomRow
 from sparsity.axioms import axioms_table as axioms_table
 from sparsity.concentration import effective_dimension_l1 as effective_dimension_l1

@@ -1,4 +1,4 @@
-"""The guards are awake: each classic slip, planted in a copy of a measure, is caught by the check that is there for it."""
+"""The guards are awake: each classic slip, planted in a copy of a measure, is caught by the check meant for it."""
 
 from collections.abc import Callable
 
