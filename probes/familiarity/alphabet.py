@@ -12,7 +12,6 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import islice
 from typing import Any, Final, NamedTuple, Protocol, cast, runtime_checkable
 
@@ -115,7 +114,7 @@ class Tokens:
 
     tokenizer: PreTrainedTokenizerBase
 
-    @cached_property
+    @property
     def identity(self) -> str:
         """``tokenizer:`` and a hash of vocabulary, merges and normalisation."""
         backend: Any = getattr(self.tokenizer, "backend_tokenizer", None)
@@ -124,7 +123,7 @@ class Tokens:
         digest = hashlib.sha256(json.dumps(kept, sort_keys=True).encode())
         return f"tokenizer:{digest.hexdigest()[:16]}"
 
-    @cached_property
+    @property
     def size(self) -> int:
         """Number of tokens, added ones included."""
         return len(self.tokenizer)

@@ -1,0 +1,216 @@
+"""Corpus indexes as files: built once from texts, opened read-only, never changed.
+
+An index is a folder with ``index.json`` (what the corpus is, and the alphabet it was written in) and one folder per
+shard with four memory-mapped arrays: symbols, sorted suffixes, sampled keys, and where documents begin. Building writes
+beside the final folder and renames it when all is there, so a folder of that name is a whole index. An index that was
+built with another tokenizer is refused by name, never asked with the wrong numbers.
+
+Texts may come from anywhere: :func:`read_corpus` reads files, and ``(row["text"] for row in dataset)`` a ``datasets``
+source.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from jaxtyping import Int64
+from transformers import PreTrainedTokenizerBase
+
+from probes.errors import InputError
+from probes.familiarity.alphabet import Alphabet, Bytes, Tokens
+from probes.familiarity.index import CorpusIndex, Shard
+from probes.familiarity.suffixes import SuffixArray, sort_suffixes
+
+FORMAT: Final = 1
+SHARD_SYMBOLS: Final = 1 << 30  # sorted at once; it takes some ten bytes of memory per symbol
+FACTS: Final = "index.json"
+
+
+def build_index(
+    documents: Iterable[str],
+    *,
+    alphabet: Alphabet | None = None,
+    name: str = "corpus",
+    out: Path | None = None,
+    shard_symbols: int = SHARD_SYMBOLS,
+) -> CorpusIndex:
+    """Sort a corpus.
+
+    Args:
+        documents: its texts; no match reaches from one into the next.
+        alphabet: what to write them in; None: bytes.
+        name: how tables call the corpus.
+        out: folder to be made; None keeps the index in memory.
+        shard_symbols: a shard is closed when it holds this many symbols.
+
+    Raises:
+        InputError: if the corpus is empty, a text is not valid Unicode, or the folder exists.
+    """
+    alphabet = alphabet or Bytes()
+    width = _width(alphabet)
+    parts = (_shard(part, width) for part in _grouped(alphabet.ids(documents), shard_symbols))
+    if out is None:
+        return CorpusIndex(name, alphabet.identity, alphabet, width, _not_empty(list(parts), name))
+    if out.exists():
+        raise InputError(f"{out} exists: an index is never changed, choose another name or remove it")
+    partial = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        shards = [_write(part, partial / f"{number:04d}") for number, part in enumerate(parts)]
+        _not_empty(shards, name)
+        facts = {
+            "format": FORMAT,
+            "name": name,
+            "alphabet": alphabet.identity,
+            "width": width,
+            "shards": [{"symbols": len(shard.symbols), "documents": len(shard.documents)} for shard in shards],
+        }
+        (partial / FACTS).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        partial.rename(out)
+    except OSError as error:
+        raise InputError(f"cannot write the index {out}: {error}") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return open_index(out, alphabet=alphabet)
+
+
+def open_index(
+    path: Path | str, *, alphabet: Alphabet | None = None, tokenizer: PreTrainedTokenizerBase | None = None
+) -> CorpusIndex:
+    """Open an index; its arrays stay on disk until they are read.
+
+    Args:
+        path: the folder.
+        alphabet: what texts will be written in; None: bytes if the index is of bytes, else the tokenizer's.
+        tokenizer: the tokenizer of an index of tokens.
+
+    Raises:
+        InputError: if there is no index, it is torn, or it was built with another alphabet.
+    """
+    path = Path(path)
+    try:
+        facts: dict[str, Any] = json.loads((path / FACTS).read_text(encoding="utf-8"))
+        if facts["format"] != FORMAT:
+            raise InputError(
+                f"the index {path} has format {facts['format']}, this version reads {FORMAT}: build it again"
+            )
+        shards = tuple(_read(path / f"{number:04d}", facts, part) for number, part in enumerate(facts["shards"]))
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} is not a whole corpus index: {' '.join(str(error).split())}") from None
+    identity = str(facts["alphabet"])
+    if alphabet is None and identity == Bytes().identity:
+        alphabet = Bytes()
+    if alphabet is None and tokenizer is not None:
+        alphabet = Tokens(tokenizer)
+    if alphabet is not None and alphabet.identity != identity:
+        raise InputError(f"the index {path} was built with {identity}, not with {alphabet.identity}: build it again")
+    return CorpusIndex(str(facts["name"]), identity, alphabet, int(facts["width"]), shards)
+
+
+def read_corpus(paths: Sequence[Path | str], *, field: str = "text") -> Iterator[str]:
+    """The documents of files: one per line of a ``.jsonl`` file, any other file is one document.
+
+    Args:
+        paths: files.
+        field: of a JSON object that holds the text.
+
+    Raises:
+        InputError: naming the file (and line) that cannot be read, is not UTF-8 or has no such field.
+    """
+    for path in map(Path, paths):
+        text = _decoded(path)
+        if path.suffix != ".jsonl":
+            yield text
+            continue
+        for number, line in enumerate(text.split("\n"), start=1):
+            if line.strip():
+                yield _field(line, field, f"{path}:{number}")
+
+
+def _decoded(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from None
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8: byte {error.start} is {data[error.start]:#04x}") from None
+
+
+def _field(line: str, field: str, place: str) -> str:
+    try:
+        value: object = json.loads(line)[field]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{place}: expected a JSON object with a field {field!r}: {error}") from None
+    if not isinstance(value, str):
+        raise InputError(f"{place}: field {field!r} should be text and is {type(value).__name__}")
+    return value
+
+
+def _width(alphabet: Alphabet) -> int:
+    """Bytes of a symbol, so that every id plus one fits; UTF-8 has no byte 255."""
+    highest = alphabet.size if alphabet.identity != Bytes().identity else 255
+    return next(width for width in (1, 2, 4) if highest < 256**width)
+
+
+def _grouped(
+    documents: Iterable[Int64[np.ndarray, " _"]], shard_symbols: int
+) -> Iterator[list[Int64[np.ndarray, " _"]]]:
+    part: list[Int64[np.ndarray, " _"]] = []
+    size = 0
+    for ids in documents:
+        part.append(ids)
+        size += len(ids) + 1
+        if size >= shard_symbols:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
+
+
+def _shard(documents: Sequence[Int64[np.ndarray, " _"]], width: int) -> Shard:
+    lengths = np.array([len(ids) + 1 for ids in documents], dtype=np.int64)
+    starts = np.cumsum(lengths) - lengths
+    symbols = np.zeros(int(lengths.sum()), dtype=f"u{width}")
+    for start, ids in zip(starts, documents, strict=True):
+        symbols[start : start + len(ids)] = ids + 1
+    return Shard(sort_suffixes(symbols, width), starts)
+
+
+def _not_empty(shards: Sequence[Shard], name: str) -> tuple[Shard, ...]:
+    if not any(len(shard.suffixes.suffixes) for shard in shards):
+        raise InputError(f"the corpus {name!r} is empty: it holds no text to count in")
+    return tuple(shards)
+
+
+def _write(shard: Shard, folder: Path) -> Shard:
+    folder.mkdir()
+    array = shard.suffixes
+    for name, values in (
+        ("data", array.data),
+        ("suffixes", array.suffixes),
+        ("samples", array.samples),
+        ("documents", shard.documents),
+    ):
+        np.save(folder / f"{name}.npy", values, allow_pickle=False)
+    return shard
+
+
+def _read(folder: Path, facts: dict[str, Any], part: dict[str, Any]) -> Shard:
+    data, suffixes, samples, documents = (
+        np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+        for name in ("data", "suffixes", "samples", "documents")
+    )
+    shard = Shard(SuffixArray(data, int(facts["width"]), suffixes, samples), documents)
+    if len(shard.symbols) != part["symbols"] or len(documents) != part["documents"]:
+        raise ValueError(f"{folder.name} holds {len(shard.symbols)} symbols instead of {part['symbols']}")
+    return shard

@@ -1,0 +1,192 @@
+"""What a text and a corpus have in common, symbol by symbol.
+
+All questions here are about one text, and most follow from one answer: how long the longest stretch is that begins at
+each symbol and occurs in the corpus. Where such a stretch ends never moves back as one reads on, so the longest stretch
+that *ends* at a symbol, and with it the longest context that the corpus knows (the ∞-gram), is a look-up.
+
+Matches longer than :data:`LONGEST` symbols are reported as that long.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int64, Integer
+
+from probes.errors import InputError
+from probes.familiarity.index import CorpusIndex
+
+LONGEST: Final = 4096
+
+Ids = Integer[np.ndarray, " symbols"]
+
+
+def match_ahead(index: CorpusIndex, ids: Ids) -> Int64[np.ndarray, " symbols"]:
+    """Length of the longest stretch that begins at each symbol and occurs in the corpus.
+
+    From one symbol to the next it falls by at most one.
+
+    Returns:
+        Symbols, from 0 (never seen) to what is left of the text.
+    """
+    starts = np.arange(len(ids))
+    return index.longest(index.patterns(ids, starts, np.minimum(len(ids) - starts, LONGEST)))
+
+
+def match_behind(ahead: Int64[np.ndarray, " symbols"]) -> Int64[np.ndarray, " symbols"]:
+    """Length of the longest stretch that ends with each symbol and occurs in the corpus, from :func:`match_ahead`.
+
+    From one symbol to the next it grows by at most one.
+
+    >>> match_behind(np.array([3, 2, 1, 0, 2, 1])).tolist()
+    [1, 2, 3, 0, 1, 2]
+    """
+    ends = np.maximum.accumulate(np.arange(len(ahead)) + ahead)
+    stop = np.arange(1, len(ahead) + 1)
+    # the earliest beginning whose match reaches past the symbol; one that starts after it has length 0
+    return stop - np.minimum(np.searchsorted(ends, stop, side="left"), stop)
+
+
+def count_ngrams(index: CorpusIndex, ids: Ids, n: int) -> Int64[np.ndarray, " ngrams"]:
+    """How often each of the text's n-grams occurs in the corpus, in the order of the text.
+
+    Raises:
+        InputError: if ``n`` is not positive.
+    """
+    return index.count(index.patterns(ids, *_ngrams(ids, n)))
+
+
+def count_ngram_documents(index: CorpusIndex, ids: Ids, n: int) -> Int64[np.ndarray, " ngrams"]:
+    """In how many documents of the corpus each of the text's n-grams occurs, in the order of the text."""
+    return index.count_documents(index.patterns(ids, *_ngrams(ids, n)))
+
+
+def covered(index: CorpusIndex, ids: Ids, n: int) -> Bool[np.ndarray, " symbols"]:
+    """Whether each symbol stands in some n-gram of the text that occurs in the corpus; none does in a shorter text."""
+    seen = count_ngrams(index, ids, n) > 0
+    reach = np.zeros(len(ids) + 1, dtype=np.int64)
+    np.add.at(reach, np.flatnonzero(seen), 1)
+    np.add.at(reach, np.flatnonzero(seen) + n, -1)
+    return np.cumsum(reach)[:-1] > 0
+
+
+class InfinityGram(NamedTuple):
+    """What the longest known context says about each symbol (Liu et al. 2024).
+
+    Attributes:
+        context: symbols of the longest context before each symbol that occurs in the corpus.
+        probability: share of its occurrences that the symbol follows, 0 for what never followed.
+        seen: how often that context occurs.
+    """
+
+    context: Int64[np.ndarray, " symbols"]
+    probability: Float64[np.ndarray, " symbols"]
+    seen: Int64[np.ndarray, " symbols"]
+
+
+def infinity_gram(index: CorpusIndex, ids: Ids, ahead: Int64[np.ndarray, " symbols"] | None = None) -> InfinityGram:
+    """Probability of each symbol under the ∞-gram model: continuation counts of the longest context seen.
+
+    The end of a document counts as a continuation, so the probabilities of all symbols and of an end add up to 1.
+
+    Args:
+        index: the corpus.
+        ids: the text.
+        ahead: its :func:`match_ahead`, if that is known.
+    """
+    behind = match_behind(match_ahead(index, ids) if ahead is None else ahead)
+    context = np.concatenate([[0], behind[:-1]])[: len(ids)].astype(np.int64)
+    starts = np.arange(len(ids)) - context
+    both = index.patterns(ids, np.tile(starts, 2), np.concatenate([context, context + 1]))
+    of_context, with_symbol = np.split(index.count(both), 2)
+    return InfinityGram(context, with_symbol / of_context, of_context)
+
+
+class Nearest(NamedTuple):
+    """The document that shares the longest stretch with a text.
+
+    Attributes:
+        document: its number, -1 if no symbol of the text occurs anywhere; the first of several.
+        start: where in the text the stretch begins.
+        length: its symbols.
+    """
+
+    document: int
+    start: int
+    length: int
+
+
+def nearest_document(index: CorpusIndex, ids: Ids) -> Nearest:
+    """Find the document that shares the longest stretch with a text."""
+    ahead = match_ahead(index, ids)
+    if not ahead.any():
+        return Nearest(-1, 0, 0)
+    start = int(ahead.argmax())
+    pattern = index.patterns(ids, np.array([start]), ahead[start : start + 1])
+    return Nearest(int(index.documents_with(pattern)[0][0]), start, int(ahead[start]))
+
+
+class Span(NamedTuple):
+    """A stretch of text and what the corpus knows of it.
+
+    Attributes:
+        start: first character.
+        end: character after the last.
+        n_symbols: symbols of the index's alphabet.
+        n_occurrences: how often it occurs in the corpus; 0 for what lies between familiar spans.
+        n_documents: in how many documents.
+    """
+
+    start: int
+    end: int
+    n_symbols: int
+    n_occurrences: int
+    n_documents: int
+
+
+def highlight(index: CorpusIndex, text: str, *, shortest: int) -> list[Span]:
+    """Cut a text into the fewest familiar spans, read from left to right, and what lies between them.
+
+    Args:
+        index: the corpus.
+        text: the text; spans end at whole characters.
+        shortest: symbols of the shortest span that counts as familiar.
+
+    Returns:
+        Spans that tile the text.
+    """
+    if shortest < 1:
+        raise InputError(f"a familiar span has at least 1 symbol, got {shortest}")
+    ids, starts, ends = index.written().symbols(text)
+    ahead = match_ahead(index, ids)
+    whole = np.append(np.append(True, starts[1:] != starts[:-1]), True)
+    cuts: list[tuple[int, int]] = []
+    at = 0
+    while at < len(ids):
+        stop = at + int(ahead[at])
+        while stop > at and not whole[stop]:
+            stop -= 1
+        if whole[at] and stop - at >= shortest:
+            cuts.append((at, stop))
+            at = stop
+        else:
+            at += 1
+    begin = np.array([start for start, _ in cuts], dtype=np.int64)
+    patterns = index.patterns(ids, begin, np.array([stop for _, stop in cuts], dtype=np.int64) - begin)
+    counts, documents = index.count(patterns), index.count_documents(patterns)
+    spans: list[Span] = []
+    done, read = 0, 0
+    for (start, stop), count, held in zip(cuts, counts.tolist(), documents.tolist(), strict=True):
+        if starts[start] > done:
+            spans.append(Span(done, int(starts[start]), start - read, 0, 0))
+        spans.append(Span(int(starts[start]), int(ends[stop - 1]), stop - start, count, held))
+        done, read = int(ends[stop - 1]), stop
+    return spans if done == len(text) else [*spans, Span(done, len(text), len(ids) - read, 0, 0)]
+
+
+def _ngrams(ids: Ids, n: int) -> tuple[Int64[np.ndarray, " ngrams"], Int64[np.ndarray, " ngrams"]]:
+    if n < 1:
+        raise InputError(f"an n-gram has at least 1 symbol, got n = {n}")
+    starts = np.arange(max(len(ids) - n + 1, 0), dtype=np.int64)
+    return starts, np.full_like(starts, n)
