@@ -1,4 +1,25 @@
-"""Everything that decides what a laboratory model is."""
+"""Everything that decides what a laboratory model is.
+
+How the defaults were found (seed 0, one thread unless said; Spearman correlation of exposure with Hoyer after the final
+norm at the last word of the prompt, over all facts / over the trained facts that the model knows):
+
+    full world, 2,048 facts                                       known at one unit    correlation
+    unit 28, learning rate 3e-4 (the default, shipped)                   .969           -.36 / -.22
+    unit 16, learning rate 5e-4                                          .941           -.33 / -.24
+    unit 16, learning rate 1e-3, loss on the sentence (two threads)      .941           -.18 / -.12
+
+    small world, 512 facts: n_tails 8, batch_size 128, unit 16
+    learning rate 5e-4                                                   .938           -.49 / -.44
+    learning rate 5e-4, loss on the sentence                             .859           -.39 / -.32
+    learning rate 5e-4, optimizer equivariant                               -            .01 /  .00
+    learning rate 1e-3                                                   .859           -.39 / -.29
+    learning rate 1e-3, weight decay 1                                   .797           -.55 / -.47
+
+The loss is on the answer: prompts are drawn evenly, so that there is nothing in them to learn, and a model that has to
+predict them as well learns its facts more slowly. What this model thinks of the words of a prompt therefore means
+nothing; what it thinks of the answer does. Larger learning rates weaken the effect of exposure, and the equivariant
+twin, which learns the same facts, does not show it: in this laboratory it comes from the optimizer.
+"""
 
 from __future__ import annotations
 
