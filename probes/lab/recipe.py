@@ -11,14 +11,15 @@ norm at the last word of the prompt, over all facts / over the trained facts tha
     small world, 512 facts: n_tails 8, batch_size 128, unit 16
     learning rate 5e-4                                                   .938           -.49 / -.44
     learning rate 5e-4, loss on the sentence                             .859           -.39 / -.32
-    learning rate 5e-4, optimizer equivariant                               -            .01 /  .00
+    learning rate 5e-4, optimizer equivariant                            .859            .01 /  .00
     learning rate 1e-3                                                   .859           -.39 / -.29
     learning rate 1e-3, weight decay 1                                   .797           -.55 / -.47
 
 The loss is on the answer: prompts are drawn evenly, so that there is nothing in them to learn, and a model that has to
 predict them as well learns its facts more slowly. What this model thinks of the words of a prompt therefore means
-nothing; what it thinks of the answer does. Larger learning rates weaken the effect of exposure, and the equivariant
-twin, which learns the same facts, does not show it: in this laboratory it comes from the optimizer.
+nothing; what it thinks of the answer does. In these
+trials the larger learning rate gave the weaker effect, and the equivariant twin, which knew nearly as many facts, gave
+none: under AdamW the effect of exposure on Hoyer is the optimizer's. One seed each; more are needed to say how much.
 """
 
 from __future__ import annotations
