@@ -1,4 +1,4 @@
-"""What the default profile costs: against one torch call per measure, against sorting alone, against reading."""
+"""What the default profile costs: against one torch call per measure, against sorting alone, against reading.
 
 Ratios within one process, on interleaved repeats, as medians; one thread. The naive version is what a careful user
 writes in torch, one function per measure on a float32 tensor. Reading is the sum of the same bytes.
