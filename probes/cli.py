@@ -186,10 +186,14 @@ def runs_check(directory: Annotated[Path, typer.Argument(help="A sweep directory
 def lab_train(
     out_dir: Annotated[Path, typer.Option("--out", help="Where the trained model goes.")],
     seed: Annotated[int, typer.Option(min=0, help="Seed of world, weights and order.")] = 0,
+    threads: Annotated[int, typer.Option(min=1, help="The shipped weights were made by one; more are faster.")] = 1,
 ) -> None:
     """Train the reference model of the laboratory, as it is shipped."""
+    import torch
+
     from probes.lab.training import Recipe, train
 
+    torch.set_num_threads(threads)
     console = err()
     with Bar(*_columns(), console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("training", total=None)
