@@ -17,9 +17,9 @@ norm at the last word of the prompt, over all facts / over the trained facts tha
 
 The loss is on the answer: prompts are drawn evenly, so that there is nothing in them to learn, and a model that has to
 predict them as well learns its facts more slowly. What this model thinks of the words of a prompt therefore means
-nothing; what it thinks of the answer does. The shipped recipe was chosen after seeing both mastery and effect, so it is a
-demonstration and no preregistered result. In the one pair of small worlds that differ in the optimizer alone, the effect
-is there under AdamW and not under the equivariant twin; one seed cannot say how much of it is the optimizer's.
+nothing; what it thinks of the answer does. The shipped recipe was chosen after seeing both mastery and effect, so it
+is a demonstration and no preregistered result. In the one pair of small worlds that differ in the optimizer alone, the
+effect is there under AdamW and not under the equivariant twin; one seed cannot say how much of it is the optimizer's.
 """
 
 from __future__ import annotations
