@@ -79,6 +79,14 @@ class Control(NamedTuple):
     correlation: float
 
 
+class Effect(NamedTuple):
+    """The same comparison in another currency: Cohen's d beside Cliff's delta, Kendall's tau-b beside Spearman's."""
+
+    name: str
+    estimate: float
+    interval: tuple[float, float]
+
+
 class Significance(NamedTuple):
     """A test of the estimate; ``p_adjusted`` is by Benjamini-Hochberg over the secondary findings of its analysis."""
 
@@ -137,6 +145,7 @@ class Finding:
         test: the test, where there is one.
         generalises_over: what the interval speaks about beyond the items at hand.
         controls: the estimate with covariates held fixed.
+        effects: other effect sizes of the same comparison, signs turned alike.
         verdict: what may be said.
         text: one sentence with the numbers.
         levels: the figure's data.
@@ -156,6 +165,7 @@ class Finding:
     test: Significance | None = None
     generalises_over: Generality = "items"
     controls: tuple[Control, ...] = ()
+    effects: tuple[Effect, ...] = ()
     verdict: Verdict = "undecided"
     text: str
     levels: tuple[Level, ...] = ()
@@ -172,6 +182,7 @@ class Finding:
         content["null"] = None if self.null is None else self.null._asdict()
         content["test"] = None if self.test is None else self.test._asdict()
         content["controls"] = [control._asdict() for control in self.controls]
+        content["effects"] = [effect._asdict() for effect in self.effects]
         content["levels"] = [level._asdict() for level in self.levels]
         return _plain(content)
 

@@ -8,6 +8,7 @@ together.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
@@ -31,7 +32,7 @@ from analyses.evidence import (
     unanswered,
     undefined_columns,
 )
-from analyses.finding import FEWEST_TO_GENERALISE, Finding, Generality, Significance, Verdict
+from analyses.finding import FEWEST_TO_GENERALISE, Effect, Finding, Generality, Significance, Verdict
 from analyses.sentences import trend_sentence
 from analyses.statistics.association import associate_items
 from analyses.statistics.permutation import TEST_NAMES
@@ -149,6 +150,7 @@ def _column_finding(
         test=Significance(TEST_NAMES[found.trend.design], p, float("nan")),
         generalises_over=over,
         controls=tuple(control.of_column(column) for control in found.controls),
+        effects=(Effect("Kendall's tau-b", float(found.trend.tau_b[column]), (math.nan, math.nan)),),
         verdict="described" if is_size else settled,
         text="",  # said once the verdict is known
         levels=levels if panel.axis.harder == "higher" else levels[::-1],

@@ -24,7 +24,7 @@ FARTHER_CLAIMS: Final = {
     "supported": "Shifted domains are sparser",
     "contradicted": "Shifted domains are denser",
     "undecided": "Undecided whether shifted domains are sparser in general",
-    "described": "Described, not decided ({n} are too few for a claim about domains in general)",
+    "described": "Described, not decided ({n} independent domains are too few for a general claim)",
 }
 
 
@@ -131,7 +131,7 @@ def farther_sentence(finding: Finding) -> str:
     if sparser(scope.metric) is None:
         claim = "Size, which says nothing of sparsity"
     interval = with_interval(finding.estimate, finding.interval) if n_domains > 1 else signed(finding.estimate)
-    domains = "1 shifted domain" if n_domains == 1 else f"{n_domains} shifted domains"
+    domains = "1 shifted domain" if len(shifted) == 1 else f"{len(shifted)} shifted domains"
     return (
         f"{claim}: {scope.metric} at {scope.place} is {number(inside.mean)} on {shown(inside.name)} and {span} on "
         f"{domains}, mean Cliff's delta {interval}{_chance(finding.null, inside, higher)}."

