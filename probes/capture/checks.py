@@ -1,0 +1,313 @@
+"""The self-checks of a model: each compares what the hooks see with something that does not depend on the hooks.
+
+A check is a function of a model and some prompts to a :class:`Deviation`; one that does not apply raises
+:class:`NotApplicableError`. Nothing is judged here: that is :mod:`probes.capture.verify`.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from probes.capture.collect import read_batch
+from probes.capture.models import LoadedModel
+from probes.capture.prompts import Batch, Prompt, pad
+from probes.capture.sites import Site, SiteKind
+from probes.capture.taps import find_taps
+from probes.capture.watching import watching
+from sparsity import DEFAULT_METRICS, profile
+
+LARGEST_COPY: Final = 2_000_000_000  # parameters; a copy of anything larger in another precision may not fit
+SMALL: Final = 0.01  # a metric below this deviates relative to this: the ratio of two tiny numbers says nothing
+# transformers shows the output of block i as hidden_states[i] here, and its input everywhere else
+SHIFTED: Final = frozenset({"mamba", "mamba2", "falcon_mamba", "rwkv"})
+# position ids of these are made from the ids themselves, and passing others breaks them
+OWN_POSITIONS: Final = frozenset({"roberta", "xlm-roberta", "camembert"})
+
+Rows = Mapping[Site, Sequence[np.ndarray]]  # states: per site one array (tokens, width) per prompt
+Values = Mapping[tuple[Site, str], Sequence[np.ndarray]]  # per site and position one array (tokens, metrics) per prompt
+POSITIONS: Final = ("last", "mean", "all")
+Key = TypeVar("Key")
+METRIC_NAMES: Final = tuple(map(str, DEFAULT_METRICS))
+
+
+class NotApplicableError(Exception):
+    """The check does not apply to this model; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deviation:
+    """How far two ways of seeing the same thing are apart.
+
+    Attributes:
+        states: largest deviation of a state, relative to the largest magnitude at its site; NaN if none was compared.
+        metrics: largest deviation of each metric relative to its value, by name.
+        where: the site, or the site and metric, of the largest deviation.
+    """
+
+    states: float
+    metrics: Mapping[str, float]
+    where: str
+
+
+Check = Callable[[LoadedModel, Sequence[Prompt]], Deviation]
+
+
+def alone_or_padded(model: LoadedModel, prompts: Sequence[Prompt]) -> Deviation:
+    """Every prompt alone against all of them in one padded batch."""
+    together = states_of(model, prompts)
+    alone = _each(states_of(model, [prompt]) for prompt in prompts)
+    return _deviation(
+        together, alone, metrics_of(model, prompts), _each(metrics_of(model, [prompt]) for prompt in prompts)
+    )
+
+
+def left_or_right(model: LoadedModel, prompts: Sequence[Prompt]) -> Deviation:
+    """Padding on the left, with mask and position ids, against padding on the right."""
+    if model.module.config.is_encoder_decoder:
+        raise NotApplicableError("an encoder-decoder is not run on left-padded prompts")
+    ids, mask = pad(prompts, model.pad_id)
+    ids, mask = ids.flip(1), mask.flip(1)
+    for row, prompt in enumerate(prompts):
+        ids[row, -len(prompt.ids) :] = torch.tensor(prompt.ids)
+    arguments: dict[str, Any] = {"use_cache": False}
+    if "position_ids" in _parameters(model) and model.taps.family not in OWN_POSITIONS:
+        arguments["position_ids"] = (mask.cumsum(1) - 1).clamp(min=0).to(model.device)
+
+    def run() -> None:
+        with torch.inference_mode():
+            model.base(input_ids=ids.to(model.device), attention_mask=mask.to(model.device), **arguments)
+
+    return _deviation(_watch(model, Batch(ids, mask), run), states_of(model, prompts))
+
+
+def eager_or_sdpa(model: LoadedModel, prompts: Sequence[Prompt]) -> Deviation:
+    """The eager attention kernel against the one that runs."""
+    if model.attention != "sdpa":
+        raise NotApplicableError(f"the attention kernel is {model.attention}, not sdpa")
+    states, metrics = states_of(model, prompts), metrics_of(model, prompts)
+    try:
+        model.module.set_attn_implementation("eager")
+        return _deviation(states_of(model, prompts), states, metrics_of(model, prompts), metrics)
+    finally:
+        model.module.set_attn_implementation(model.attention)
+
+
+def other_precision(model: LoadedModel, prompts: Sequence[Prompt]) -> Deviation:
+    """The same weights in bfloat16, or in float32 for a model in half precision."""
+    parameters = sum(parameter.numel() for parameter in model.module.parameters())
+    if parameters > LARGEST_COPY or hasattr(model.module, "hf_device_map"):
+        raise NotApplicableError(f"a copy of {parameters} parameters may not fit")
+    other = torch.bfloat16 if model.dtype == torch.float32 else torch.float32
+    module: Any = copy.deepcopy(model.module).to(other)  # pyright: ignore[reportArgumentType] - stub of a decorated method
+    whole: Any = module.config
+    config = whole if whole.is_encoder_decoder else whole.get_text_config()
+    twin = replace(model, module=module, dtype=other, taps=find_taps(module.base_model, config))
+    return _deviation(
+        states_of(twin, prompts), states_of(model, prompts), metrics_of(twin, prompts), metrics_of(model, prompts)
+    )
+
+
+def hidden_states(model: LoadedModel, prompts: Sequence[Prompt]) -> Deviation:
+    """States, and the metrics of picked tokens, against what transformers itself shows of each prompt alone."""
+    seen = states_of(model, prompts)
+    shown = _each(_shown(model, prompt) for prompt in prompts)
+    if not shown:
+        raise NotApplicableError("transformers shows no hidden states of this model")
+    return _deviation(seen, shown, metrics_of(model, prompts), _metrics_by_hand(shown, prompts))
+
+
+def residual_identity(model: LoadedModel, prompts: Sequence[Prompt]) -> Deviation:
+    """What attention and MLP add, summed onto what enters a block, against what leaves it and enters the next."""
+    states = states_of(model, prompts)
+    post_norm = not any(site.kind is SiteKind.FINAL_NORM for site in states) and model.taps.family != "generic"
+    sums: dict[Site, Sequence[np.ndarray]] = {}
+    for site in states:
+        pre, attn, mid, mlp, before = (
+            states.get(replace(site, kind=kind, layer=site.layer - back))
+            for kind, back in (
+                (SiteKind.RESID_PRE, 0),
+                (SiteKind.ATTN_OUT, 0),
+                (SiteKind.RESID_MID, 0),
+                (SiteKind.MLP_OUT, 0),
+                (SiteKind.RESID_POST, 1),
+            )
+        )
+        if site.kind is SiteKind.RESID_PRE and before is not None and model.taps.family != "rwkv":
+            sums[site] = before
+        if site.kind is SiteKind.RESID_MID and pre and attn and not post_norm and site.stack != "decoder":
+            sums[site] = _sum(pre, attn)
+        if site.kind is SiteKind.RESID_POST and mlp and not post_norm:
+            if mid is not None:
+                sums[site] = _sum(mid, mlp)
+            elif pre and attn:
+                sums[site] = _sum(pre, attn, mlp)
+    return _deviation(states, sums)
+
+
+def final_norm(model: LoadedModel, prompts: Sequence[Prompt]) -> Deviation:
+    """The final norm of the last ``resid_post`` against ``final_norm``."""
+    states = states_of(model, prompts)
+    normed: dict[Site, Sequence[np.ndarray]] = {}
+    for site in states:
+        if site.kind is SiteKind.FINAL_NORM:
+            module = model.taps.points[site].module
+            like = next(module.parameters(), torch.zeros((), dtype=model.dtype))
+            last = states[replace(site, kind=SiteKind.RESID_POST, layer=site.layer - 1)]
+            with torch.inference_mode():
+                normed[site] = [
+                    module(torch.from_numpy(own).to(like.device, model.dtype)).float().cpu().numpy() for own in last
+                ]
+    if not normed:
+        raise NotApplicableError("the model has no final norm, or none is known")
+    return _deviation(states, normed)
+
+
+def hooks_leave_no_trace(model: LoadedModel, prompts: Sequence[Prompt]) -> Deviation:
+    """The output with every hook on against the output without any: the same bits."""
+    batch = pad(prompts, model.pad_id)
+    bare: Tensor = model.run(batch)[0]
+    with watching(model.taps, tuple(model.sites), lambda _site, _vectors: None):
+        watched: Tensor = model.run(batch)[0]
+    same = torch.equal(bare, watched)
+    return Deviation(0.0 if same else np.inf, {}, "" if same else "the model's output changes when hooks are on")
+
+
+def states_of(model: LoadedModel, prompts: Sequence[Prompt]) -> Rows:
+    """Every state of every site, per prompt, padding cut off."""
+    batch = pad(prompts, model.pad_id)
+    return _watch(model, batch, lambda: model.run(batch))
+
+
+def metrics_of(model: LoadedModel, prompts: Sequence[Prompt]) -> Values:
+    """Default metrics of whole vectors as the batch reader gives them, per site, position and prompt."""
+    sites = [site for site in model.sites if not model.taps.points[site].heads]
+    result = read_batch(model, prompts, sites=sites, positions=POSITIONS, metrics=DEFAULT_METRICS)
+    return {
+        (reading.site, reading.position): [reading.values[reading.item == item] for item in range(len(prompts))]
+        for reading in result.readings
+    }
+
+
+def _watch(model: LoadedModel, batch: Batch, run: Callable[[], object]) -> Rows:
+    """Keep everything that one pass shows."""
+    kept: dict[Site, np.ndarray] = {}
+
+    def keep(site: Site, vectors: Tensor) -> None:
+        kept[site] = vectors.float().cpu().numpy().copy()
+
+    with watching(model.taps, tuple(model.sites), keep, rows=batch.ids.numel()):
+        run()
+    real = batch.mask.numpy().astype(bool)
+    return {
+        site: [own[row] for own, row in zip(rows.reshape(*real.shape, -1), real, strict=True)]
+        for site, rows in kept.items()
+    }
+
+
+def _shown(model: LoadedModel, prompt: Prompt) -> Rows:
+    """What transformers shows as hidden states, under our names for them."""
+    ids = torch.tensor([prompt.ids], device=model.device)
+    asked: dict[str, Any] = {"input_ids": ids, "output_hidden_states": True, "use_cache": False}
+    stacks = {"encoder": "encoder_hidden_states", "decoder": "decoder_hidden_states"}
+    if model.module.config.is_encoder_decoder:
+        asked["decoder_input_ids"] = ids
+    else:
+        stacks = {"": "hidden_states"}
+    with torch.inference_mode():
+        output = model.base(**asked)
+    found: dict[Site, Sequence[np.ndarray]] = {}
+    for stack, name in stacks.items():
+        states: Sequence[Tensor] = getattr(output, name, None) or ()
+        for site, index in _index(model, stack, len(states) - 1).items():
+            state = states[index][0].float().cpu().numpy()
+            if site in model.taps.points and state.shape[-1] == model.width(site):
+                found[site] = [state]
+    return found
+
+
+def _index(model: LoadedModel, stack: str, depth: int) -> dict[Site, int]:
+    """Which entry of transformers' tuple each site is. The last entry is normed wherever there is a final norm."""
+    shift = 0 if model.taps.family in SHIFTED else 1
+    inner = {Site(SiteKind.RESID_POST, layer, stack): layer + shift for layer in range(depth - 1)}
+    if shift:
+        inner |= {Site(SiteKind.RESID_PRE, layer, stack): layer for layer in range(depth)}
+    last = Site(SiteKind.FINAL_NORM, depth, stack)
+    if last not in model.taps.points and model.taps.family != "generic":
+        last = Site(SiteKind.RESID_POST, depth - 1, stack)
+    return inner | {last: depth}
+
+
+def _metrics_by_hand(rows: Rows, prompts: Sequence[Prompt]) -> Values:
+    """Metrics at positions spelt out anew, so that a selector that is off by one does not agree with itself."""
+    found: dict[tuple[Site, str], list[np.ndarray]] = {}
+    for site, own in rows.items():
+        for prompt, states in zip(prompts, own, strict=True):
+            table = profile(states, metrics=DEFAULT_METRICS)
+            each = np.stack([np.asarray(table[name], dtype=np.float64) for name in METRIC_NAMES], axis=-1)
+            real = each[1 if prompt.n_special else 0 : prompt.end]
+            defined = ~np.isnan(real)
+            total, count = np.where(defined, real, 0).sum(0), defined.sum(0)
+            mean = np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
+            for position, values in zip(POSITIONS, (each[prompt.end - 1 : prompt.end], mean[None], real), strict=True):
+                found.setdefault((site, position), []).append(values)
+    return found
+
+
+def _deviation(seen: Rows, true: Rows, ours: Values | None = None, theirs: Values | None = None) -> Deviation:
+    """Largest deviations of states over sites and prompts, and of metrics over sites, positions and prompts."""
+    worst, where = np.nan, ""
+    for site, own in true.items():
+        scale = max(float(np.abs(rows).max()) for rows in own) or 1.0
+        there = max(_largest(a, b) for a, b in zip(seen[site], own, strict=True)) / scale
+        if not there <= worst:
+            worst, where = there, str(site)
+    metrics: dict[str, float] = {}
+    for (site, position), own in (theirs or {}).items():
+        pairs = zip((ours or {})[site, position], own, strict=True)
+        relative = np.concatenate([_relative(a, b) for a, b in pairs]).max(0, initial=0.0)
+        for name, value in zip(METRIC_NAMES, relative.tolist(), strict=True):
+            if value > max(worst, *metrics.values(), 0.0):
+                where = f"{name} at {site}, position {position}"
+            metrics[name] = max(metrics.get(name, 0.0), value)
+    return Deviation(worst, metrics, where)
+
+
+def _largest(a: np.ndarray, b: np.ndarray) -> float:
+    """Largest difference; infinite where the shapes, or the places of NaN, differ."""
+    if a.shape != b.shape or not np.array_equal(np.isnan(a), np.isnan(b)):
+        return np.inf
+    return float(np.nanmax(np.abs(a - b), initial=0.0))
+
+
+def _relative(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Relative difference of metric values ``(tokens, metrics)``; infinite where shapes or NaN differ."""
+    if a.shape != b.shape:
+        return np.full((1, b.shape[-1]), np.inf)
+    difference = np.abs(a - b) / np.maximum(np.abs(b), SMALL)
+    return np.where(np.isnan(a) == np.isnan(b), np.nan_to_num(difference, nan=0.0), np.inf)
+
+
+def _sum(*parts: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Prompt by prompt sum."""
+    return [np.sum(own, axis=0) for own in zip(*parts, strict=True)]
+
+
+def _each(results: Iterable[Mapping[Key, Sequence[np.ndarray]]]) -> dict[Key, list[np.ndarray]]:
+    """One-prompt results put side by side."""
+    several = list(results)
+    return {key: [own[key][0] for own in several] for key in several[0]}
+
+
+def _parameters(model: LoadedModel) -> tuple[str, ...]:
+    """Parameter names of the body's forward, decorators taken off."""
+    forward: Any = type(model.base).forward
+    while hasattr(forward, "__wrapped__"):
+        forward = forward.__wrapped__
+    return forward.__code__.co_varnames
