@@ -56,7 +56,7 @@ def covariance_spectrum(rows: Matrix) -> Spectrum:
 def singular_values(rows: Matrix) -> Spectrum:
     """Singular values, descending; NaN when the matrix is not finite."""
     if not np.isfinite(rows).all():
-        return np.full(min(rows.shape), np.nan, np.float64)
+        return np.full(min(len(rows), len(rows.T)), np.nan)
     return np.linalg.svdvals(rows)
 
 
