@@ -1,0 +1,1 @@
+"""Frozen numbers with their provenance, and the scripts that made them."""
