@@ -24,8 +24,10 @@ from rich.progress import Progress as Bar
 from rich.table import Table as RichTable
 
 from probes.errors import InputError
+from probes.suites.benchmark import load_benchmarks
 from probes.suites.example import SUITES
 from probes.suites.shifts import SHIFTS
+from probes.suites.text_domains import ALL_MADE
 from probes.sweep.interface import Options, Progress
 from probes.sweep.spec import SweepSpec, load_spec
 from sparsity import DEFAULT_METRICS, METRICS, Axiom, Registry, axioms, parse_metrics
@@ -230,18 +232,26 @@ def axioms_table() -> RichTable:
 
 
 def suites_table() -> RichTable:
-    """Registered suites, and those that a spec declares."""
+    """Registered suites, published benchmarks, and what a spec declares: paired shifts and data of one's own."""
     SUITES.load("probes.suites")
     table = RichTable("suite", "version", "axis", "what it is")
     for name, suite in SUITES.items():
         table.add_row(name, suite.version, f"{suite.axis.name} ({suite.axis.kind})", suite.description.split("\n\n")[0])
+    for name, found in load_benchmarks().items():
+        axis = f"{found.axis.name} ({found.axis.kind})"
+        table.add_row(name, str(found.version), axis, found.description.split("\n\n")[0])
     table.add_row(
         "text_domains",
         "1",
         "domain (nominal)",
-        f"your texts and paired shifts of them: {', '.join(SHIFTS)}, python_stdlib",
+        f"your texts and paired shifts of them: {', '.join(ALL_MADE)}",
     )
-    table.add_row("{file: ...}", "yours", "yours", "any JSONL or text file; see the README")
+    for name, shift in SHIFTS.items():
+        axis = shift.model_construct(shift=name).ruler()
+        summary = (shift.__doc__ or "").strip().split("\n\n")[0]
+        table.add_row(f"{{shift: {name}, of: ...}}", "1", f"{axis.name} ({axis.kind})", summary)
+    table.add_row("{file: ...}", "yours", "yours", "any JSONL, CSV, Parquet or text file; see the README")
+    table.add_row("{hub: ...}", "yours", "yours", "any data set of the Hugging Face hub; see the README")
     return table
 
 

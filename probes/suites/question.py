@@ -74,14 +74,17 @@ class Question:
         """Whether another choice reads like the right one."""
         return self.right is not None and [same(choice) for choice in self.choices].count(same(self.answer or "")) > 1
 
+    def lettered(self) -> str:
+        """The choices, each on a line of its own after its letter."""
+        return "\n".join(f"{letter}. {choice}" for letter, choice in zip(LETTERS, self.choices, strict=False))
+
     def text(self) -> str:
         """The prompt.
 
         Raises:
             InputError: if the wording names something that the item does not have.
         """
-        lettered = "\n".join(f"{letter}. {choice}" for letter, choice in zip(LETTERS, self.choices, strict=False))
-        slots = {**self.slots, CHOICES: lettered} if self.choices else self.slots
+        slots = {**self.slots, CHOICES: self.lettered()} if self.choices else self.slots
         missing = next((name for name in slots_of(self.wording) if name not in slots), None)
         if missing is not None:
             raise InputError(f"{self.place}: no field {missing!r}; there are {', '.join(map(repr, slots))}")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import platform
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, Literal
 
@@ -21,12 +21,19 @@ from pydantic import BaseModel, ConfigDict, Field
 from probes.suites.example import Axis, Example, Split, Suite
 from probes.suites.fields import Record
 from probes.suites.files import Source, read
-from probes.suites.shifts import SHIFTS
+from probes.suites.noise import character_noise, random_bytes, shuffled_words
 
 AXIS: Final = Axis(name="domain", unit="", kind="nominal", harder=None)
 VERSION: Final = 1
 PYTHON: Final = "python_stdlib"
 PYTHON_CHARACTERS: Final = 2000  # enough for several hundred tokens of any tokenizer
+
+NOISE_RATE: Final = 0.15  # one character in seven: words stay guessable, few of them stay whole
+SHIFTED_TEXTS: Final[dict[str, Callable[[str, np.random.Generator], str]]] = {
+    "shuffled_words": shuffled_words,
+    "character_noise": lambda text, rng: character_noise(text, NOISE_RATE, rng),
+    "random_bytes": random_bytes,
+}
 
 Made = Literal["shuffled_words", "character_noise", "random_bytes", "python_stdlib"]
 ALL_MADE: Final[tuple[Made, ...]] = ("shuffled_words", "character_noise", "random_bytes", "python_stdlib")
@@ -79,8 +86,8 @@ class TextDomains(BaseModel):
 
     def _paired(self, example: Example, rng: np.random.Generator) -> Iterator[Example]:
         # every shift draws from a generator of its own, so that leaving one out changes no other
-        children = rng.spawn(len(SHIFTS))
-        for (name, make), child in zip(SHIFTS.items(), children, strict=True):
+        children = rng.spawn(len(SHIFTED_TEXTS))
+        for (name, make), child in zip(SHIFTED_TEXTS.items(), children, strict=True):
             if name in self.shifts:
                 yield Example(
                     id=f"{name}-{example.id}",

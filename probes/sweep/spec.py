@@ -16,10 +16,17 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from probes.errors import InputError
+from probes.suites.answer_choices import ChoiceCount
 from probes.suites.benchmark import BenchmarkSuite, load_benchmarks
+from probes.suites.conflict import KnowledgeConflict
+from probes.suites.context import ContextDepth, ContextLength
+from probes.suites.demonstrations import Demonstrations
 from probes.suites.example import SUITES, Suite
 from probes.suites.files import FileSuite, Source
 from probes.suites.hub import HubSuite
+from probes.suites.instructions import WordingShift
+from probes.suites.noise import NoiseShift
+from probes.suites.shifts import SHIFTS, Shift
 from probes.suites.text_domains import TextDomains
 from sparsity import MetricSpec, parse_metrics
 from sparsity.registry import UnknownNameError
@@ -74,7 +81,11 @@ class RegisteredSuite(BaseModel):
             raise InputError(str(UnknownNameError("suite", self.name, known))) from None
 
 
-SuiteEntry = RegisteredSuite | TextDomains | FileSuite | HubSuite | BenchmarkSuite
+PairedShift = Annotated[
+    NoiseShift | ChoiceCount | ContextLength | ContextDepth | Demonstrations | WordingShift | KnowledgeConflict,
+    Field(discriminator="shift"),
+]
+SuiteEntry = RegisteredSuite | TextDomains | FileSuite | HubSuite | BenchmarkSuite | PairedShift
 
 
 class SweepSpec(BaseModel):
@@ -189,9 +200,11 @@ def _model(entry: object, folder: Path) -> dict[str, Any]:
     return fields
 
 
-def _suite(entry: object, folder: Path, origin: str) -> SuiteEntry:
+def _suite(entry: object, folder: Path, origin: str) -> SuiteEntry | Shift:
     fields = {"name": entry} if isinstance(entry, str) else _mapping(entry, f"{origin}: suites")
     place = f"{origin}: suite {fields.get('name', '')!r}"
+    if "shift" in fields:
+        return _shift(fields, folder, place)
     if fields.get("name") in list(load_benchmarks()) and "hub" not in fields:
         benchmark = _checked(BenchmarkSuite, fields, f"{origin}: benchmark {fields['name']!r}")
         return benchmark.model_copy(update={"file": str(folder / benchmark.file)}) if benchmark.file else benchmark
@@ -211,16 +224,35 @@ def _suite(entry: object, folder: Path, origin: str) -> SuiteEntry:
     return _checked(RegisteredSuite, fields, place)
 
 
+def _shift(fields: Mapping[str, Any], folder: Path, place: str) -> Shift:
+    """A paired shift over a source, which needs no name of its own."""
+    try:
+        kind = SHIFTS[str(fields["shift"])]
+    except UnknownNameError as error:
+        raise InputError(f"{place}: {error}") from None
+    given = fields.get("of")
+    source = {"name": given} if isinstance(given, str) else _mapping(given, f"{place}: of")
+    found = _suite({"name": f"{fields.get('name')}_source", **source}, folder, f"{place}: of")
+    if not isinstance(found, FileSuite | HubSuite | BenchmarkSuite):
+        raise InputError(f"{place}: of should be a file, a data set of the hub or a benchmark, and is {found.name!r}")
+    resolved = {**fields, "of": found}
+    if fields.get("filler") is not None:
+        resolved["filler"] = _resolved(_source(fields["filler"], f"{place}: filler"), folder)
+    return _checked(kind, resolved, place)
+
+
+def _source(entry: object, place: str) -> Source:
+    """A source; a bare path stands for one."""
+    return _checked(Source, {"file": entry} if isinstance(entry, str) else entry, place)
+
+
 def _sources(fields: Mapping[str, Any], place: str) -> dict[str, dict[str, Source]]:
     """Domains by label; a bare path stands for a source."""
     found: dict[str, dict[str, Source]] = {}
     for key in ("in", "shifted"):
         if key in fields:
             entries = _mapping(fields[key], f"{place}: {key}")
-            found[key] = {
-                label: _checked(Source, {"file": entry} if isinstance(entry, str) else entry, f"{place}: {label}")
-                for label, entry in entries.items()
-            }
+            found[key] = {label: _source(entry, f"{place}: {label}") for label, entry in entries.items()}
     return found
 
 

@@ -19,7 +19,7 @@ from probes.familiarity.alphabet import Bytes, Tokens, span_ends
 from probes.familiarity.compressors import Compressor, train_dictionary
 from probes.familiarity.predictor import Coder, Mixture, Prediction, Predictor, Uniform, bits_per_byte
 from probes.familiarity.texts import CausalLM, read_text
-from probes.suites.shifts import SHIFTS
+from probes.suites.noise import random_bytes, shuffled_words
 
 BITS = 1e-9
 
@@ -175,12 +175,12 @@ def test_the_story_model_knows_stories_best_and_noise_least(stories: LoadedModel
     book = next(iter(sorted((assets / "text" / "children_fiction").glob("*.txt")))).read_text(encoding="utf-8")
     domains = {
         "stories": tales,
-        "shuffled": [SHIFTS["shuffled_words"](text, rng) for text in tales],
+        "shuffled": [shuffled_words(text, rng) for text in tales],
         "fiction": [book[start : start + 400] for start in range(20_000, 60_000, 4_000)],
         "gsm8k": texts("tasks/gsm8k.jsonl", "question"),
         "wikitext": texts("text/wikitext.jsonl", "text"),
         "code": texts("tasks/humaneval.jsonl", "canonical_solution", 40),
-        "random": [SHIFTS["random_bytes"](text, rng) for text in tales],
+        "random": [random_bytes(text, rng) for text in tales],
     }
     lm = CausalLM(stories)
     rate = {

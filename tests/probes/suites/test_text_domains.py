@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from probes.suites import Example
-from probes.suites.shifts import NOISE_RATE, PRINTABLE, character_noise, random_bytes, shuffled_words
-from probes.suites.text_domains import ALL_MADE, Made, TextDomains
+from probes.suites.noise import PRINTABLE, character_noise, random_bytes, shuffled_words
+from probes.suites.text_domains import ALL_MADE, NOISE_RATE, Made, TextDomains
 
 texts = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=80)
 
@@ -23,7 +23,7 @@ def test_shuffling_keeps_every_word(text: str, seed: int) -> None:
 
 @given(text=texts, seed=st.integers(0, 2**32))
 def test_noise_keeps_the_length_and_bytes_keep_the_byte_length(text: str, seed: int) -> None:
-    assert len(character_noise(text, np.random.default_rng(seed))) == len(text)
+    assert len(character_noise(text, NOISE_RATE, np.random.default_rng(seed))) == len(text)
     made = random_bytes(text, np.random.default_rng(seed))
     assert len(made.encode()) == len(text.encode())
     assert set(made) <= set(PRINTABLE)
@@ -31,7 +31,7 @@ def test_noise_keeps_the_length_and_bytes_keep_the_byte_length(text: str, seed: 
 
 def test_noise_hits_as_many_characters_as_it_says() -> None:
     text = "é" * 20_000  # a character that noise never draws, so every hit shows
-    changed = sum(character != "é" for character in character_noise(text, np.random.default_rng(0)))
+    changed = sum(character != "é" for character in character_noise(text, NOISE_RATE, np.random.default_rng(0)))
     assert abs(changed / len(text) - NOISE_RATE) < 0.01
 
 

@@ -7,7 +7,7 @@ import yaml
 
 from probes.errors import InputError
 from probes.suites.benchmark import BenchmarkSuite
-from probes.sweep.spec import load_spec, parse_spec
+from probes.sweep.spec import SweepSpec, load_spec, parse_spec
 
 GOOD = {"models": ["some/model"], "suites": ["lab_exposure"]}
 
@@ -30,6 +30,9 @@ def test_a_resolved_spec_gives_the_same_sweep_from_any_folder(tmp_path: Path) ->
             "mmlu",
             {"name": "gsm8k", "file": "tasks/gsm8k.jsonl", "limit": 5},
             {"hub": "HuggingFaceH4/MATH-500", "name": "math", "prompt": "problem", "level": "level"},
+            {"name": "noisy", "shift": "typos", "of": {"file": "mine.jsonl"}, "matched": True, "filler": "neutral.txt"},
+            {"name": "crowded", "shift": "choice_count", "levels": [2, 5], "of": "mmlu"},
+            {"name": "worded", "shift": "wording", "of": {"hub": "a/b", "prompt": "q"}},
             {"name": "text_domains", "in": {"home": "home.jsonl"}, "shifted": {"far": {"file": "f.txt", "passage": 9}}},
         ],
         "metrics": "gini",
@@ -44,6 +47,8 @@ def test_a_resolved_spec_gives_the_same_sweep_from_any_folder(tmp_path: Path) ->
     assert isinstance(benchmark, BenchmarkSuite)
     assert benchmark.file == str(tmp_path / "tasks" / "gsm8k.jsonl")
     assert load_spec(written) == spec
+    # what the command line does to override a limit
+    assert SweepSpec.model_validate(spec.model_dump(by_alias=True)) == spec
 
 
 @pytest.mark.parametrize(
