@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -62,16 +63,19 @@ def watching(taps: Taps, sites: Sequence[Site], look: Look, *, rows: int | None 
 
 def _attach(point: Point, site: Site, see: Look) -> torch.utils.hooks.RemovableHandle:
     """Hook one module on one side."""
-
-    def before(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        see(site, _first_tensor((*args, *_main_first(kwargs)), site))
-
-    def after(_module: nn.Module, _args: Value, output: Value) -> None:
-        see(site, _first_tensor(output, site))
-
     if point.side == "in":
-        return point.module.register_forward_pre_hook(before, with_kwargs=True)
-    return point.module.register_forward_hook(after)
+        return point.module.register_forward_pre_hook(partial(_before, see, site), with_kwargs=True)
+    return point.module.register_forward_hook(partial(_after, see, site))
+
+
+def _before(see: Look, site: Site, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Show what a module receives."""
+    see(site, _first_tensor((*args, *_main_first(kwargs)), site))
+
+
+def _after(see: Look, site: Site, _module: nn.Module, _args: Value, output: Value) -> None:
+    """Show what a module returns."""
+    see(site, _first_tensor(output, site))
 
 
 def _main_first(kwargs: dict[str, Any]) -> tuple[Any, ...]:
