@@ -1,5 +1,7 @@
 """A real model: the change from children's stories to encyclopedia text is largely the story of one dimension."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -25,6 +27,11 @@ def test_dimension_20_holds_a_third_of_the_energy_of_unfamiliar_text():
     assert found.energy_share == pytest.approx(0.355, abs=0.02)
     assert found.applicable
     assert outlier_dimensions(states("wikitext"), m=2).dimensions == (20, 15)
+
+
+def test_dimension_20_holds_a_third_of_the_energy_of_all_groups_together():
+    pooled = np.concatenate([states(group) for group in ("tinystories", "wikitext", "bytes")])
+    assert outlier_dimensions(pooled, m=1).energy_share == pytest.approx(0.329, abs=0.015)
 
 
 def test_without_dimensions_20_and_15_the_change_is_gone():
@@ -61,3 +68,15 @@ def test_the_basis_panel_orders_familiar_below_unfamiliar_in_both_bases():
     for basis in ("raw", "pca_uncentred"):
         assert means[basis, "tinystories"] < means[basis, "wikitext"] < means[basis, "bytes"]
     assert all(means["pca_uncentred", group] > means["raw", group] for group in groups)
+
+
+def test_the_change_grows_along_the_axes_in_which_all_groups_vary():
+    # axes of the pooled covariance, vectors as they are: along axes of the stories alone it does not grow
+    groups = {group: states(group) for group in ("tinystories", "wikitext", "bytes")}
+    pooled = replace(pca_basis(np.concatenate(list(groups.values())), centred=True), centre=None)
+    means = {(row.basis, row.group): row.mean for row in basis_panel(groups, [neuron_basis(), pooled], ["hoyer"])}
+    assert means["pca", "tinystories"] == pytest.approx(0.305, abs=0.01)
+    assert means["pca", "wikitext"] == pytest.approx(0.407, abs=0.01)
+    for group in ("wikitext", "bytes"):
+        grown = means["pca", group] - means["pca", "tinystories"]
+        assert grown > 1.2 * (means["raw", group] - means["raw", "tinystories"])
