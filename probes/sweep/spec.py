@@ -23,6 +23,7 @@ from probes.suites.context import ContextDepth, ContextLength
 from probes.suites.demonstrations import Demonstrations
 from probes.suites.example import SUITES, Suite
 from probes.suites.files import FileSuite, Source
+from probes.suites.frozen import FrozenSuite
 from probes.suites.hub import HubSuite
 from probes.suites.instructions import WordingShift
 from probes.suites.noise import NoiseShift
@@ -85,7 +86,7 @@ PairedShift = Annotated[
     NoiseShift | ChoiceCount | ContextLength | ContextDepth | Demonstrations | WordingShift | KnowledgeConflict,
     Field(discriminator="shift"),
 ]
-SuiteEntry = RegisteredSuite | TextDomains | FileSuite | HubSuite | BenchmarkSuite | PairedShift
+SuiteEntry = RegisteredSuite | TextDomains | FileSuite | HubSuite | BenchmarkSuite | FrozenSuite | PairedShift
 
 
 class SweepSpec(BaseModel):
@@ -205,14 +206,13 @@ def _suite(entry: object, folder: Path, origin: str) -> SuiteEntry | Shift:
     place = f"{origin}: suite {fields.get('name', '')!r}"
     if "shift" in fields:
         return _shift(fields, folder, place)
-    if fields.get("name") in list(load_benchmarks()) and "hub" not in fields:
+    if "hub" in fields or "frozen" in fields:
+        return _data(fields, folder, place)
+    if fields.get("name") in list(load_benchmarks()):
         benchmark = _checked(BenchmarkSuite, fields, f"{origin}: benchmark {fields['name']!r}")
         return benchmark.model_copy(update={"file": str(folder / benchmark.file)}) if benchmark.file else benchmark
     if "file" in fields:
-        return _resolved(_checked(FileSuite, fields, place), folder)
-    if "hub" in fields:
-        local = folder / str(fields["hub"])
-        return _checked(HubSuite, {**fields, "hub": str(local)} if local.is_dir() else fields, place)
+        return _data(fields, folder, place)
     if fields.get("name") == TEXT_DOMAINS:
         domains = _checked(TextDomains, {**fields, **_sources(fields, place)}, place)
         return domains.model_copy(
@@ -222,6 +222,17 @@ def _suite(entry: object, folder: Path, origin: str) -> SuiteEntry | Shift:
             }
         )
     return _checked(RegisteredSuite, fields, place)
+
+
+def _data(fields: Mapping[str, Any], folder: Path, place: str) -> FileSuite | HubSuite | FrozenSuite:
+    """Items of the user's own: files, a data set, or a suite written down."""
+    if "hub" in fields:
+        local = folder / str(fields["hub"])
+        return _checked(HubSuite, {**fields, "hub": str(local)} if local.is_dir() else fields, place)
+    if "frozen" in fields:
+        frozen = _checked(FrozenSuite, fields, place)
+        return frozen.model_copy(update={"frozen": str(folder / frozen.frozen)})
+    return _resolved(_checked(FileSuite, fields, place), folder)
 
 
 def _shift(fields: Mapping[str, Any], folder: Path, place: str) -> Shift:

@@ -1,0 +1,109 @@
+"""Suites written down: the items of any suite in one JSONL file, to be asked again without what made them.
+
+Items that a model or tokenizer had a hand in (matched lengths, conflicts with what a model knows) belong to that model
+until they are frozen; frozen, they are texts like any others, the same for every model. The first line says which
+suite this was; every other line is one item. The version of a frozen suite holds the hash of its file.
+
+    {frozen: matched.jsonl, name: matched}
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from probes.errors import InputError
+from probes.suites.example import Axis, Example, Suite
+from probes.suites.fields import Name, Record
+from probes.suites.files import Source, read
+
+HASH_DIGITS: Final = 8
+AXIS: Final = TypeAdapter(Axis)
+EXAMPLE: Final = TypeAdapter(Example)
+
+
+def freeze(suite: Suite, rng: np.random.Generator, path: Path) -> int:
+    """Write the items of a suite to a new file.
+
+    Returns:
+        How many items there are.
+
+    Raises:
+        InputError: if the suite cannot give its items, or the file is there already.
+    """
+    items = suite.items(rng)
+    head = {"suite": suite.name, "version": suite.version, "axis": asdict(suite.axis)}
+    lines: list[dict[str, Any]] = [{**head, "description": suite.description, "source": suite.source}]
+    for item in items:
+        given = {field.name: getattr(item.example, field.name) for field in fields(Example)}
+        lines.append({**given, "id": item.example_id.split(":", 1)[1], "level": _number(item.example.level)})
+    text = "\n".join(json.dumps(line, ensure_ascii=False) for line in lines)
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(f"{text}\n")
+    except FileExistsError:
+        raise InputError(f"{path} is there already; a frozen suite does not change") from None
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}") from None
+    return len(items)
+
+
+class FrozenSuite(BaseModel):
+    """A frozen suite as a spec asks for it.
+
+    Attributes:
+        frozen: path of the file; relative to the spec.
+        name: the suite's name in tables.
+        limit: items per (split, level); None takes all.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    frozen: str
+    name: Name
+    limit: int | None = Field(default=None, ge=1)
+
+    def suite(self) -> Suite:
+        """The suite as it was written down."""
+        head = next(self._records())
+        content = hashlib.sha256(Path(self.frozen).read_bytes()).hexdigest()[:HASH_DIGITS]
+        try:
+            axis = AXIS.validate_python(head.fields.get("axis"))
+        except ValidationError:
+            raise InputError(f"{head.place}: no frozen suite; its first line should say its axis") from None
+        return Suite(
+            name=self.name,
+            version=f"{head.text('version')}+frozen-{content}",
+            axis=axis,
+            generate=self._examples,
+            description=head.text("description"),
+            source=head.text("source"),
+        )
+
+    def _records(self) -> Iterator[Record]:
+        return read(Source(file=self.frozen))
+
+    def _examples(self, _: np.random.Generator) -> Iterator[Example]:
+        records = self._records()
+        next(records)
+        for record in records:
+            given = {**record.fields, "level": record.number("level")}
+            try:
+                yield EXAMPLE.validate_python(given)
+            except ValidationError as error:
+                first = error.errors()[0]
+                where = ".".join(map(str, first["loc"]))
+                raise InputError(f"{record.place}: field {where!r}: {first['msg'].lower()}") from None
+
+
+def _number(level: float) -> float | None:
+    """A level as JSON has it, which knows no NaN."""
+    return None if math.isnan(level) else level
