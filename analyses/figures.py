@@ -63,7 +63,7 @@ CHARACTER: Final = (
     0.078  # inches a character takes at 8.5 points in DejaVu Sans, the widest of the fonts a reader may see
 )
 LONGEST_NAME: Final = 20
-MOST_DIRECT_LABELS: Final = 9
+MOST_DIRECT_LABELS: Final = 11
 MOST_CELLS_WITH_TEXT: Final = 13
 LIGHT_FROM: Final = 0.55  # share of cividis from which black text reads better than white
 STEPS: Final = 48  # of the heatmap's colours; from 49 on the colour scale would become a bitmap
@@ -96,7 +96,9 @@ def profile(findings: Sequence[Finding]) -> Figure:
     ordered = sorted(findings, key=_depth)
     x = _positions(ordered)
     names = [_named(level) for level in ordered[0].levels]
-    figure, axes = _figure(SIZE, right=0.15 + _width_of([*names, shown(ordered[0].scope.axis, LONGEST_NAME)]))
+    figure, axes = _figure(
+        SIZE, right=0.15 + _width_of([*names, shown(ordered[0].scope.axis, LONGEST_NAME), "chance 0.00"])
+    )
     colours = _colours(ordered[0].levels)
     connected = [index for index, finding in enumerate(ordered) if not _stands_apart(finding, ordered)]
     apart = [index for index in range(len(ordered)) if index not in connected]
@@ -110,11 +112,14 @@ def profile(findings: Sequence[Finding]) -> Figure:
             span = np.abs(np.array([mean[apart] - low[apart], high[apart] - mean[apart]]))
             axes.errorbar(x[apart], mean[apart], span, color=colour, fmt="D", markersize=4, elinewidth=1.2, capsize=0)
         ends.append(float(mean[-1]))
-    _draw_chance(axes, ordered[0].null)
+    _draw_chance(axes, ordered[0].null, label=False)
     _layer_ticks(axes, ordered, x)
     if apart and connected:
         axes.axvline((x[connected[-1]] + x[apart[0]]) / 2, color="#cccccc", linewidth=0.7)
     axes.set_ylabel(_measure(ordered[0]))
+    null = ordered[0].null
+    if null is not None:
+        names, colours, ends = [*names, f"chance {number(null.value)}"], [*colours, CHANCE], [*ends, null.value]
     _label_lines(axes, names, ends, colours, float(x[-1]), shown(ordered[0].scope.axis, LONGEST_NAME))
     return figure
 
@@ -202,6 +207,8 @@ def heatmap(findings: Sequence[Finding]) -> Figure:
     frame = axes.get_position()
     scale = figure.add_axes((frame.x1 + 0.1 / size[0], frame.y0, 0.14 / size[0], frame.height))
     bar = figure.colorbar(mesh, cax=scale)
+    if bar.solids is not None:
+        bar.solids.set_edgecolor("face")  # no seams between the steps
     bar.outline.set_visible(False)
     figure.text(
         1 - 0.05 / size[0], frame.y1 + 0.14 / size[1], _measure(ordered[0]), fontsize=8, ha="right", va="center"
@@ -333,12 +340,14 @@ def _layer_ticks(axes: Axes, ordered: Sequence[Finding], x: np.ndarray) -> None:
     axes.set_xlabel(f"layer of {' and '.join(sites)}" if sites else "")
 
 
-def _draw_chance(axes: Axes, null: Null | None) -> None:
+def _draw_chance(axes: Axes, null: Null | None, *, label: bool = True) -> None:
     axes.grid(axis="y", color="#e6e6e6", linewidth=0.6)
     axes.set_axisbelow(True)
     if null is None:
         return
     axes.axhline(null.value, color=CHANCE, linestyle=(0, (4, 3)), linewidth=1, zorder=2)
+    if not label:
+        return
     axes.annotate(
         f"chance {number(null.value)}",
         (0.0, null.value),
@@ -366,20 +375,20 @@ def _label_lines(
     axes: Axes, names: Sequence[str], ends: Sequence[float], colours: Sequence[str], x: float, title: str
 ) -> None:
     """Names at the right end of their lines, pushed apart where they would collide."""
-    shown = [row for row in range(len(names)) if math.isfinite(ends[row])]
-    if len(shown) > MOST_DIRECT_LABELS:
-        shown = [shown[0], shown[len(shown) // 2], shown[-1]]
+    rows = [row for row in range(len(names)) if math.isfinite(ends[row])]
+    if len(rows) > MOST_DIRECT_LABELS:
+        rows = [rows[0], rows[len(rows) // 2], *rows[-2:]]
     low, high = axes.get_ylim()
     gap = 0.062 * (high - low)
-    shown.sort(key=lambda row: ends[row])
-    at = [ends[row] for row in shown]
+    rows.sort(key=lambda row: ends[row])
+    at = [ends[row] for row in rows]
     for _ in range(60):
         for lower, upper in zip(range(len(at) - 1), range(1, len(at)), strict=True):
             overlap = gap - (at[upper] - at[lower])
             if overlap > 0:
                 at[lower] -= overlap / 2
                 at[upper] += overlap / 2
-    for row, y in zip(shown, at, strict=True):
+    for row, y in zip(rows, at, strict=True):
         axes.annotate(
             names[row],
             (x, ends[row]),

@@ -35,6 +35,7 @@ from analyses.evidence import (
 from analyses.finding import FEWEST_TO_GENERALISE, Effect, Finding, Generality, Significance, Verdict
 from analyses.sentences import trend_sentence
 from analyses.statistics.association import associate_items
+from analyses.statistics.equivalence import NORMAL_QUANTILE, minimum_detectable
 from analyses.statistics.permutation import TEST_NAMES
 from analyses.statistics.trend import RESAMPLES, Trend, trend
 from analyses.tables import Panel
@@ -48,6 +49,7 @@ class Wording(NamedTuple):
     far: str
 
 
+NO_INTERVAL: Final = (math.nan, math.nan)
 UNIT: Final = "rank correlation, positive = sparser where {far}"
 SIZE_UNIT: Final = "rank correlation, positive = larger where {far}"
 
@@ -150,11 +152,20 @@ def _column_finding(
         test=Significance(TEST_NAMES[found.trend.design], p, float("nan")),
         generalises_over=over,
         controls=tuple(control.of_column(column) for control in found.controls),
-        effects=(Effect("Kendall's tau-b", float(found.trend.tau_b[column]), (math.nan, math.nan)),),
+        effects=(
+            Effect("Kendall's tau-b", float(found.trend.tau_b[column]), NO_INTERVAL),
+            Effect("detectable with 80 % power", detectable(interval), NO_INTERVAL),
+        ),
         verdict="described" if is_size else settled,
         text="",  # said once the verdict is known
         levels=levels if panel.axis.harder == "higher" else levels[::-1],
     )
+
+
+def detectable(interval: tuple[float, float]) -> float:
+    """The effect that a comparison with an interval of this width finds four times in five."""
+    low, high = interval
+    return minimum_detectable((high - low) / (2 * NORMAL_QUANTILE))
 
 
 def _generality(panel: Panel) -> tuple[Generality, Verdict]:

@@ -51,12 +51,15 @@ def number(value: float) -> str:
 
 
 def signed(value: float) -> str:
-    r"""An effect with its sign.
+    r"""An effect with its sign, two decimals; a third where two would show nothing.
 
-    >>> signed(0.6213), signed(-0.5) == "\N{MINUS SIGN}0.50"
-    ('+0.62', True)
+    >>> signed(0.6213), signed(0.0041), signed(-0.5) == "\N{MINUS SIGN}0.50"
+    ('+0.62', '+0.004', True)
     """
-    return f"{value:+.2f}".replace("-", "\N{MINUS SIGN}") if math.isfinite(value) else "\N{EN DASH}"
+    if not math.isfinite(value):
+        return "\N{EN DASH}"
+    digits = 3 if 0 < abs(value) < 0.005 else 2
+    return f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def with_interval(value: float, interval: tuple[float, float]) -> str:

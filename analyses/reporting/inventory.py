@@ -99,6 +99,7 @@ def take_inventory(run: Run) -> Inventory:
 
 
 MOST_REASONS: Final = 20
+MOST_LEVELS_LISTED: Final = 16
 KEYS: Final = frozenset({"run_id", "example_id", "site", "layer", "unit", "basis", "token"})
 
 
@@ -150,10 +151,12 @@ def _level_counts(items: pd.DataFrame) -> str:
     names = items["level_name"].astype(object).fillna("").astype(str)
     written = ["" if np.isnan(level) else f"{level:g}" for level in items["level"].to_numpy(np.float64)]
     labels = names.where(names != "", pd.Series(written, index=items.index, dtype=object))
-    counts = labels.value_counts(sort=False)
-    if len(counts) > 16 or list(counts.index) == [""]:
+    order = items["level"].to_numpy(np.float64).argsort(kind="stable")
+    written_in_order: list[str] = [str(label) for label in labels.to_numpy(object)[order]]
+    counts = Counter(written_in_order)
+    if len(counts) > MOST_LEVELS_LISTED or list(counts) == [""]:
         return f"{len(counts)} levels" if len(counts) > 1 else ""
-    return ", ".join(f"{name} {count}" for name, count in counts.items() if name)
+    return ", ".join(f"{name}: {count}" for name, count in counts.items() if name)
 
 
 def _versions(runs: pd.DataFrame) -> dict[str, str]:

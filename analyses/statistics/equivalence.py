@@ -18,6 +18,7 @@ from analyses.statistics.design import recode
 
 POWER: Final = 0.8
 ALPHA: Final = 0.05
+NORMAL_QUANTILE: Final = 1.959964
 
 
 class Equivalence(NamedTuple):

@@ -85,6 +85,26 @@ def test_without_an_effect_few_runs_say_anything():
     assert said <= 4  # of 20 at .05; more than 4 has probability .003
 
 
+def test_what_could_have_been_found_shrinks_with_the_items():
+    effects = []
+    for n in (20, 180):
+        sweep = make_sweep(
+            STEPS, STEP_LEVELS, effect=lambda *_: 0.0, rng=np.random.default_rng(5), n_per_level=n, metrics=("hoyer",)
+        )
+        found = at(analyse(sweep, "difficulty"), "final_norm")
+        effects.append(next(e.estimate for e in found.effects if "detectable" in e.name))
+    # 2.8 standard errors of a rank correlation of 100 and of 900 items
+    assert effects[0] == pytest.approx(0.28, abs=0.05)
+    assert effects[1] == pytest.approx(0.093, abs=0.02)
+
+
+def test_shifts_made_from_the_same_texts_count_as_one_domain(rng):
+    names = [f"shift_{number}" for number in range(FEWEST_TO_GENERALISE)]
+    found = at(analyse(text_domains(rng, names=names, paired=True), "domains"), "final_norm")
+    assert found.n_clusters == 1
+    assert found.verdict == "described"
+
+
 def test_size_is_never_called_sparsity(rng):
     findings = analyse(exposure(rng), "familiarity")
     for place in ("resid_post.3", "final_norm"):

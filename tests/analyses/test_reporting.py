@@ -112,6 +112,12 @@ def test_numbers_of_the_first_screen_are_those_of_the_primary_findings(written):
     assert page.index('class="says"') < page.index("<svg") < page.index("<section")
 
 
+def test_domains_are_counted_by_item_in_the_headline():
+    text = headline(analyse(text_domains(np.random.default_rng(1)), "domains"))
+    assert "Described, not decided (3 independent domains" in text
+    assert "of 3 shifted corpora are sparser than tinystories" in text
+
+
 def test_one_question_gets_its_twins_in_the_headline():
     text = headline(analyse(exposure(np.random.default_rng(1)), "familiarity"))
     assert "With n_tokens held fixed" in text
