@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import Literal
 
@@ -37,10 +38,10 @@ class Demonstrations(Shift):
     def turn(self, question: Question, rung: Rung, draw: np.random.Generator, stock: Stock) -> Question:
         """The question after so many examples."""
         n_examples = int(rung.level)
-        others = [other for other in scattered(stock.questions, draw) if _apart(question, other)]
-        if len(others) < n_examples:
-            raise InputError(f"{question.place}: {n_examples} examples asked for, but there are {len(others)} others")
-        solved = [_solved(other) for other in others[:n_examples]]
+        others = (other for other in scattered(stock.questions, draw) if _apart(question, other))
+        solved = [_solved(other) for other in itertools.islice(others, n_examples)]
+        if len(solved) < n_examples:
+            raise InputError(f"{question.place}: {n_examples} examples asked for, but there are {len(solved)} others")
         return replace(
             question,
             wording="{examples}" + question.wording,

