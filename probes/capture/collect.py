@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
+import torch
 from jaxtyping import Float64
 from pandas.api.extensions import ExtensionArray
 
@@ -17,7 +20,7 @@ from probes.capture.positions import Asked, parse_positions
 from probes.capture.prompts import BosPolicy, Prompt, encode_all, pad
 from probes.capture.reading import RAW, Basis, Picks, Profiler, Reading
 from probes.capture.sites import Site, resolve_sites
-from probes.capture.watching import watching
+from probes.capture.watching import CaptureError, watching
 from sparsity import MetricSpec, parse_metrics
 
 
@@ -71,6 +74,52 @@ def read_batch(
     return BatchReadings(profiler.readings(sites), found)
 
 
+def read_in_memory(read: Callable[[Sequence[Prompt]], BatchReadings], prompts: Sequence[Prompt]) -> BatchReadings:
+    """Read a batch, in halves where memory does not hold the whole, and say so.
+
+    Args:
+        read: reads some prompts in one pass, e.g. ``partial(read_batch, model, sites=...)``.
+        prompts: encoded prompts.
+
+    Returns:
+        What ``read(prompts)`` would have returned.
+
+    Raises:
+        CaptureError: if even one prompt alone does not fit.
+    """
+    try:
+        return read(prompts)
+    except RuntimeError as error:
+        if not _is_out_of_memory(error):
+            raise
+    if len(prompts) == 1:
+        raise CaptureError(f"out of memory on one prompt of {len(prompts[0].ids)} tokens; set max_tokens")
+    half = (len(prompts) + 1) // 2
+    warnings.warn(f"out of memory on a batch of {len(prompts)} prompts; reading {half} at a time", stacklevel=2)
+    return _join(read_in_memory(read, prompts[:half]), read_in_memory(read, prompts[half:]), half)
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether an accelerator, or the host, had no room."""
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator: can't allocate memory" in str(error)
+
+
+def _join(first: BatchReadings, second: BatchReadings, offset: int) -> BatchReadings:
+    """Two batches as one; items of the second come after those of the first."""
+    readings = [
+        replace(
+            a,
+            item=np.concatenate([a.item, b.item + np.int32(offset)]),
+            token=np.concatenate([a.token, b.token]),
+            values=np.concatenate([a.values, b.values]),
+            n_undefined=np.concatenate([a.n_undefined, b.n_undefined]),
+        )
+        for a, b in zip(first.readings, second.readings, strict=True)
+    ]
+    outcomes = {name: np.concatenate([values, second.outcomes[name]]) for name, values in first.outcomes.items()}
+    return BatchReadings(tuple(readings), outcomes)
+
+
 def collect(
     model: object,
     prompts: Sequence[str] | Sequence[Sequence[int]],
@@ -110,10 +159,11 @@ def collect(
     selectors = parse_positions(positions)
     specs = parse_metrics([metrics] if isinstance(metrics, str) else metrics)
     encoded = encode_all(loaded, prompts, max_tokens=max_tokens, bos=bos)
+    read = partial(read_batch, loaded, sites=asked_sites, positions=selectors, metrics=specs, bases=bases)
     found: list[tuple[Reading, np.ndarray]] = []
     for indices in plan_batches([len(prompt.ids) for prompt in encoded], batch_size):
         batch = [encoded[index] for index in indices]
-        result = read_batch(loaded, batch, sites=asked_sites, positions=selectors, metrics=specs, bases=bases)
+        result = read_in_memory(read, batch)
         found += [(reading, np.array(indices)[reading.item]) for reading in result.readings]
     return _melt(loaded, found, specs, len(encoded))
 

@@ -72,13 +72,9 @@ def seconds(run: Callable[[], object]) -> float:
 
 
 def reader(model: LoadedModel, prompts: list[Prompt], row: Row) -> Callable[[], object]:
-    sites = [site for kind in row.sites if has(model, kind) for site in resolve_sites(model, [kind])]
+    sites = resolve_sites(model, row.sites)
     metrics = sparsity.DEFAULT_METRICS
     return lambda: read_batch(model, prompts, sites=sites, positions=row.positions, metrics=metrics)
-
-
-def has(model: LoadedModel, kind: str) -> bool:
-    return any(site.kind == kind for site in model.sites)
 
 
 def times(name: str, rounds: int) -> Iterable[str]:
@@ -131,9 +127,8 @@ def memory_of_prompts(count: int) -> float:
             prompts = [encode(model, ids) for ids in rng.integers(0, model.vocabulary, (100, 16)).tolist()]
             read_batch(model, prompts, sites=sites, positions="mean", metrics=sparsity.DEFAULT_METRICS)
 
-    run_once = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     run()
-    return max(run_once, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def in_own_process(function: Callable[..., float], **arguments: object) -> float:

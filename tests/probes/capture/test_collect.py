@@ -217,6 +217,40 @@ def test_collect_says_which_prompt_cannot_be_read(llama):
         collect(llama, [[1]], batch_size=0)
 
 
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("no"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
+def test_a_batch_that_memory_does_not_hold_is_halved_and_says_so(llama, prompts, monkeypatch, error):
+    whole = collect(llama, prompts, SITES, ["mean", "all"], batch_size=6)
+    bare = type(llama).run
+
+    def small(self, batch):
+        if len(batch.ids) > 3:
+            raise error
+        return bare(self, batch)
+
+    monkeypatch.setattr(type(llama), "run", small)
+    with pytest.warns(UserWarning, match="out of memory on a batch of 6 prompts; reading 3 at a time"):
+        halved = collect(llama, prompts, SITES, ["mean", "all"], batch_size=6)
+    assert halved.drop(columns="value").equals(whole.drop(columns="value"))
+    np.testing.assert_allclose(halved.value, whole.value, rtol=1e-5)
+
+
+def test_one_prompt_that_memory_does_not_hold_is_an_error_and_other_faults_pass_through(llama, prompts, monkeypatch):
+    def failing(error):
+        def run(_self, _batch):
+            raise error
+
+        return run
+
+    monkeypatch.setattr(type(llama), "run", failing(torch.OutOfMemoryError("no")))
+    with pytest.raises(CaptureError, match="out of memory on one prompt of 5 tokens"):
+        collect(llama, prompts[:1])
+    monkeypatch.setattr(type(llama), "run", failing(RuntimeError("something else")))
+    with pytest.raises(RuntimeError, match="something else"):
+        collect(llama, prompts)
+
+
 def test_stories260k_gives_the_reference_numbers(stories, assets):
     """Per-text means over positions 1.. of the first 96 tokens; texts with fewer are left out."""
     expected = {

@@ -13,7 +13,7 @@ INDEX = ["run_id", "example_id", "site", "layer", "unit", "basis", "position", "
 
 @pytest.mark.parametrize("positions", ["last", "all", "1:4"])
 def test_metrics_of_the_states_are_those_that_collect_gives_at_the_same_index(llama, prompts, positions):
-    sites = ["final_norm", "attn_z", "resid_post"]
+    sites = ["final_norm", "attn_z.1", "resid_post.1"]
     states = capture_states(llama, prompts, sites, positions, batch_size=2)
     states["value"] = [float(sparsity.hoyer(vector)) for vector in states.vector]
     frame = collect(llama, prompts, sites, positions, "hoyer")
