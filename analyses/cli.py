@@ -10,8 +10,9 @@ import typer
 from rich.table import Table
 
 from analyses.finding import ANALYSES, QUESTIONS
-from probes.cli import LISTS, app, conduct, err, out
+from probes.cli import app, conduct, err, out
 from probes.errors import InputError
+from probes.listing import LISTS
 from probes.sweep.spec import parse_spec
 from sparsity.registry import UnknownNameError
 

@@ -24,13 +24,10 @@ from rich.progress import Progress as Bar
 from rich.table import Table as RichTable
 
 from probes.errors import InputError
-from probes.suites.benchmark import load_benchmarks
-from probes.suites.example import SUITES
-from probes.suites.shifts import SHIFTS
-from probes.suites.text_domains import ALL_MADE
+from probes.listing import LISTS, axioms_table
 from probes.sweep.interface import Options, Progress
 from probes.sweep.spec import SweepSpec, load_spec
-from sparsity import DEFAULT_METRICS, METRICS, Axiom, Registry, axioms, parse_metrics
+from sparsity import parse_metrics
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 lab = typer.Typer(no_args_is_help=True, help="The reference world and its models.")
@@ -147,6 +144,36 @@ def measure(
     out().print(table)
 
 
+@app.command("verify")
+def verify_(
+    model: Annotated[str, typer.Argument(help="A local path or hub name.")],
+    dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16; as stored by default.")] = None,
+    device: Annotated[str, typer.Option(help="Where the model is put.")] = "cpu",
+) -> None:
+    """Is what the hooks see true? Self-checks; exit status 1 when what they see is not to be trusted."""
+    from probes.capture.models import load_model
+    from probes.capture.verify import verify
+
+    loaded = load_model(model, dtype=dtype, device=device)
+    table = RichTable("check", "verdict", "states off by", "a metric off by", "tolerated", "detail", title=loaded.name)
+    found = verify(loaded)
+    for check in found:
+        name, metric = max(check.metrics.items(), key=lambda entry: entry[1], default=("", math.nan))
+        table.add_row(
+            check.name,
+            check.verdict,
+            "" if math.isnan(check.states) else f"{check.states:.1e}",
+            "" if math.isnan(metric) else f"{metric:.1e} ({name})",
+            f"{check.tolerance.states:.0e}, {check.tolerance.metrics:.0e}",
+            check.detail,
+        )
+    out().print(table)
+    for kind, reason in loaded.lacks.items():
+        out().print(f"no {kind}: {reason}", soft_wrap=True)
+    if any(check.verdict == "fail" for check in found):
+        raise typer.Exit(EXIT_FAILURES)
+
+
 @app.command("list")
 def list_(
     what: Annotated[str, typer.Argument(help="metrics, suites, sites or analyses.")],
@@ -205,70 +232,6 @@ def lab_train(
 
         train(Recipe(seed=seed), out_dir, on_step=show)
     out().print(f"trained model in {out_dir}")
-
-
-def metrics_table() -> RichTable:
-    """Every metric and what it promises."""
-    defaults = {spec.name for spec in DEFAULT_METRICS}
-    table = RichTable("metric", "sparser", "carrier", "default", "what it is")
-    for name, metric in METRICS.items():
-        parameters = f"({', '.join(metric.parameters)})" if metric.parameters else ""
-        table.add_row(
-            f"{name}{parameters}",
-            metric.sparser or "-",
-            metric.carrier,
-            "yes" if name in defaults else "",
-            metric.summary,
-        )
-    return table
-
-
-def axioms_table() -> RichTable:
-    """Which Hurley-Rickard axioms each metric satisfies."""
-    table = RichTable("metric", "carrier", "wealth", *(axiom.value for axiom in Axiom), "strict")
-    for row in axioms.axioms_table():
-        table.add_row(row.metric, row.carrier, row.wealth, *map(str, row.verdicts), str(row.satisfied))
-    return table
-
-
-def suites_table() -> RichTable:
-    """Registered suites, published benchmarks, and what a spec declares: paired shifts and data of one's own."""
-    SUITES.load("probes.suites")
-    table = RichTable("suite", "version", "axis", "what it is")
-    for name, suite in SUITES.items():
-        table.add_row(name, suite.version, f"{suite.axis.name} ({suite.axis.kind})", suite.description.split("\n\n")[0])
-    for name, found in load_benchmarks().items():
-        axis = f"{found.axis.name} ({found.axis.kind})"
-        table.add_row(name, str(found.version), axis, found.description.split("\n\n")[0])
-    table.add_row(
-        "text_domains",
-        "1",
-        "domain (nominal)",
-        f"your texts and paired shifts of them: {', '.join(ALL_MADE)}",
-    )
-    for name, shift in SHIFTS.items():
-        axis = shift.model_construct(shift=name).ruler()
-        summary = (shift.__doc__ or "").strip().split("\n\n")[0]
-        table.add_row(f"{{shift: {name}, of: ...}}", "1", f"{axis.name} ({axis.kind})", summary)
-    table.add_row("{file: ...}", "yours", "yours", "any JSONL, CSV, Parquet or text file; see the README")
-    table.add_row("{hub: ...}", "yours", "yours", "any data set of the Hugging Face hub; see the README")
-    return table
-
-
-def sites_table() -> RichTable:
-    """The vocabulary of places."""
-    from probes.capture import sites
-
-    table = RichTable("site", "what is there")
-    for kind, meaning in sites.MEANINGS.items():
-        table.add_row(str(kind), meaning)
-    return table
-
-
-LISTS: Registry[Callable[[], RichTable]] = Registry("list")
-LISTS.add("metrics", metrics_table)
-LISTS.add("suites", suites_table)
-LISTS.add("sites", sites_table)
 
 
 def _print_plan(spec: SweepSpec, directory: Path, options: Options) -> None:

@@ -1,0 +1,77 @@
+"""What there is, by the names that specs use: measures, suites, sites. Later packages add lists of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rich.table import Table
+
+from probes.suites.benchmark import load_benchmarks
+from probes.suites.example import SUITES
+from probes.suites.shifts import SHIFTS
+from probes.suites.text_domains import ALL_MADE
+from sparsity import DEFAULT_METRICS, METRICS, Axiom, Registry, axioms
+
+
+def metrics_table() -> Table:
+    """Every metric and what it promises."""
+    defaults = {spec.name for spec in DEFAULT_METRICS}
+    table = Table("metric", "sparser", "carrier", "default", "what it is")
+    for name, metric in METRICS.items():
+        parameters = f"({', '.join(metric.parameters)})" if metric.parameters else ""
+        table.add_row(
+            f"{name}{parameters}",
+            metric.sparser or "-",
+            metric.carrier,
+            "yes" if name in defaults else "",
+            metric.summary,
+        )
+    return table
+
+
+def axioms_table() -> Table:
+    """Which Hurley-Rickard axioms each metric satisfies."""
+    table = Table("metric", "carrier", "wealth", *(axiom.value for axiom in Axiom), "strict")
+    for row in axioms.axioms_table():
+        table.add_row(row.metric, row.carrier, row.wealth, *map(str, row.verdicts), str(row.satisfied))
+    return table
+
+
+def suites_table() -> Table:
+    """Registered suites, published benchmarks, and what a spec declares: paired shifts and data of one's own."""
+    SUITES.load("probes.suites")
+    table = Table("suite", "version", "axis", "what it is")
+    for name, suite in SUITES.items():
+        table.add_row(name, suite.version, f"{suite.axis.name} ({suite.axis.kind})", suite.description.split("\n\n")[0])
+    for name, found in load_benchmarks().items():
+        axis = f"{found.axis.name} ({found.axis.kind})"
+        table.add_row(name, str(found.version), axis, found.description.split("\n\n")[0])
+    table.add_row(
+        "text_domains",
+        "1",
+        "domain (nominal)",
+        f"your texts and paired shifts of them: {', '.join(ALL_MADE)}",
+    )
+    for name, shift in SHIFTS.items():
+        axis = shift.model_construct(shift=name).ruler()
+        summary = (shift.__doc__ or "").strip().split("\n\n")[0]
+        table.add_row(f"{{shift: {name}, of: ...}}", "1", f"{axis.name} ({axis.kind})", summary)
+    table.add_row("{file: ...}", "yours", "yours", "any JSONL, CSV, Parquet or text file; see the README")
+    table.add_row("{hub: ...}", "yours", "yours", "any data set of the Hugging Face hub; see the README")
+    return table
+
+
+def sites_table() -> Table:
+    """The vocabulary of places."""
+    from probes.capture import sites  # noqa: PLC0415  capture loads torch, which other lists do not need
+
+    table = Table("site", "what is there")
+    for kind, meaning in sites.MEANINGS.items():
+        table.add_row(str(kind), meaning)
+    return table
+
+
+LISTS: Registry[Callable[[], Table]] = Registry("list")
+LISTS.add("metrics", metrics_table)
+LISTS.add("suites", suites_table)
+LISTS.add("sites", sites_table)
