@@ -4,86 +4,35 @@ Four pictures. The *profile* follows every level through the layers; the *levels
 the *heatmap* is both at once; the *effects* plot shows estimate and interval per layer with its length-adjusted twin.
 Chance is drawn in each of the first three, because a value means nothing without it.
 
-Colours: levels of an ordered axis run through viridis, domains take the Okabe-Ito set with the in-distribution one in
-black. Both survive the common colour blindnesses and grey print. Labels sit beside what they name, not in legends.
-Figures are small enough to be read on a phone without zooming.
+Labels sit beside what they name, not in legends. Figures are small enough to be read on a phone without zooming; how
+they look and leave is in :mod:`analyses.drawing`.
 """
 
 from __future__ import annotations
 
-import io
 import math
-import re
-import warnings
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
-from functools import wraps
-from pathlib import Path
-from typing import Any, Final, ParamSpec
+from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
-from matplotlib import colormaps, rc_context  # pyright: ignore[reportUnknownVariableType]  typed in part
+from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
+from analyses.drawing import level_colours, new_figure, styled, width_of
 from analyses.finding import Finding, Level, Null
 from analyses.sentences import number, shown
 from analyses.tables import UNLAYERED
 
-STYLE: Final[Any] = {
-    "font.family": "DejaVu Sans",
-    "font.size": 8.5,
-    "axes.titlesize": 9,
-    "axes.labelsize": 8.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.7,
-    "axes.edgecolor": "#444444",
-    "xtick.major.width": 0.7,
-    "ytick.major.width": 0.7,
-    "xtick.color": "#444444",
-    "ytick.color": "#444444",
-    "xtick.labelcolor": "black",
-    "ytick.labelcolor": "black",
-    "lines.linewidth": 1.6,
-    "lines.markersize": 4.5,
-    "figure.dpi": 100,
-    "savefig.transparent": True,
-    "text.parse_math": False,  # a dollar in the name of a level is a dollar
-    "svg.fonttype": "none",
-    "svg.hashsalt": "sparsity",
-    "pdf.fonttype": 42,
-    "ps.fonttype": 42,
-}
-OKABE_ITO: Final = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F6A00", "#7A4FA3")
 CHANCE: Final = "#666666"
 SIZE: Final = (4.7, 3.3)
-CHARACTER: Final = (
-    0.078  # inches a character takes at 8.5 points in DejaVu Sans, the widest of the fonts a reader may see
-)
 LONGEST_NAME: Final = 20
 MOST_DIRECT_LABELS: Final = 11
 MOST_CELLS_WITH_TEXT: Final = 13
 LIGHT_FROM: Final = 0.55  # share of cividis from which black text reads better than white
 STEPS: Final = 48  # of the heatmap's colours; from 49 on the colour scale would become a bitmap
-NORM_GAP: Final = (
-    0.5  # the final norm is another vector than the last residual stream: it stands apart and is not connected
-)
-
-
-P = ParamSpec("P")
-
-
-def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Draw under the style of this module and leave matplotlib's own settings alone."""
-
-    @wraps(draw)
-    def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
-        with rc_context(STYLE):
-            return draw(*args, **kwargs)
-
-    return drawn
+# The final norm is another vector than the last residual stream: it stands apart and is not connected.
+NORM_GAP: Final = 0.5
 
 
 @styled
@@ -96,10 +45,10 @@ def profile(findings: Sequence[Finding]) -> Figure:
     ordered = sorted(findings, key=_depth)
     x = _positions(ordered)
     names = [_named(level) for level in ordered[0].levels]
-    figure, axes = _figure(
-        SIZE, right=0.15 + _width_of([*names, shown(ordered[0].scope.axis, LONGEST_NAME), "chance 0.00"])
+    figure, axes = new_figure(
+        SIZE, right=0.15 + width_of([*names, shown(ordered[0].scope.axis, LONGEST_NAME), "chance 0.00"])
     )
-    colours = _colours(ordered[0].levels)
+    colours = level_colours(ordered[0].levels)
     connected = [index for index, finding in enumerate(ordered) if not _stands_apart(finding, ordered)]
     apart = [index for index in range(len(ordered)) if index not in connected]
     ends: list[float] = []
@@ -128,14 +77,14 @@ def profile(findings: Sequence[Finding]) -> Figure:
 def levels(finding: Finding) -> Figure:
     """One measure at one place along the axis: the mean of each level with its 95 % interval, and chance."""
     rows = finding.levels
-    colours = _colours(rows)
+    colours = level_colours(rows)
     ordered_axis = not math.isnan(rows[0].value)
     names = [_named(row) for row in rows]
     crowded = sum(map(len, names)) > 42
     if ordered_axis:
-        figure, axes = _figure(SIZE, bottom=0.5 + (0.6 * _width_of(names) if crowded else 0.1))
+        figure, axes = new_figure(SIZE, bottom=0.5 + (0.6 * width_of(names) if crowded else 0.1))
     else:
-        figure, axes = _figure((SIZE[0], max(1.2 + 0.28 * len(rows), 2.0)), left=_width_of(names))
+        figure, axes = new_figure((SIZE[0], max(1.2 + 0.28 * len(rows), 2.0)), left=width_of(names))
     x = np.arange(len(rows), dtype=np.float64)
     for at, row, colour in zip(x, rows, colours, strict=True):
         span = [[abs(row.mean - row.low)], [abs(row.high - row.mean)]]
@@ -180,7 +129,7 @@ def heatmap(findings: Sequence[Finding]) -> Figure:
     means = np.array([[finding.levels[row].mean for finding in ordered] for row in range(len(rows))])
     names = [_named(row) for row in rows]
     size = (SIZE[0], min(1.2 + 0.28 * len(rows), 5.0))
-    figure, axes = _figure(size, left=_width_of(names), right=0.75)
+    figure, axes = new_figure(size, left=width_of(names), right=0.75)
     x = np.arange(len(ordered), dtype=np.float64)
     mesh = axes.pcolormesh(
         np.arange(len(ordered) + 1) - 0.5,
@@ -229,7 +178,7 @@ def heatmap(findings: Sequence[Finding]) -> Figure:
 def effects(findings: Sequence[Finding], *, covariate: str = "n_tokens") -> Figure:
     """Estimate and 95 % interval per layer, and beside it the same with a covariate held fixed (hollow)."""
     ordered = sorted(findings, key=_depth)
-    figure, axes = _figure((SIZE[0], 2.7), top=0.34)
+    figure, axes = new_figure((SIZE[0], 2.7), top=0.34)
     x = _positions(ordered)
     axes.axhline(0, color=CHANCE, linewidth=1, linestyle=(0, (4, 3)))
     plain = [(finding.estimate, *finding.interval) for finding in ordered]
@@ -246,61 +195,6 @@ def effects(findings: Sequence[Finding], *, covariate: str = "n_tokens") -> Figu
     axes.grid(axis="y", color="#e6e6e6", linewidth=0.6)
     axes.set_axisbelow(True)
     return figure
-
-
-def to_svg(figure: Figure, *, label: str, key: str) -> str:
-    """The figure as an inline SVG element that scales with its column and speaks to screen readers.
-
-    Args:
-        figure: what to draw.
-        label: what a screen reader says; any text.
-        key: unique in the page; ids inside the SVG get it as a prefix.
-    """
-    buffer = io.StringIO()
-    with _drawing():
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r'\bid="([^"]+)"', rf'id="{key}-\1"', text)
-    text = re.sub(r'(xlink:href="#|url\(#)', rf"\g<1>{key}-", text)
-    opening, rest = text.split(">", 1)
-    opening = re.sub(r'\s(width|height)="[^"]*pt"', "", opening)
-    return f'{opening} role="img" aria-label="{_attribute(label)}">{rest}'
-
-
-def standalone(svg: str) -> str:
-    """An inline SVG as a file of its own."""
-    return f'<?xml version="1.0" encoding="utf-8"?>\n{svg}'
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure; the suffix says as what (svg, pdf, png)."""
-    with _drawing():
-        figure.savefig(path, dpi=200)
-
-
-@contextmanager
-def _drawing() -> Generator[None]:
-    """The style, and no complaint about characters that the font lacks: the reader's browser has fonts of its own."""
-    with rc_context(STYLE), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        yield
-
-
-def _figure(
-    size: tuple[float, float], *, left: float = 0.62, right: float = 0.12, bottom: float = 0.62, top: float = 0.28
-) -> tuple[Figure, Axes]:
-    """A figure with room for what stands outside its axes; fixed room is a tenth of the time of a fitted one."""
-    width, height = size
-    figure = Figure(figsize=size)
-    figure.subplots_adjust(left / width, bottom / height, 1 - right / width, 1 - top / height)
-    return figure, figure.add_subplot()
-
-
-def _width_of(names: Sequence[str]) -> float:
-    """Inches that the longest of these names takes at the font size of labels."""
-    return 0.1 + CHARACTER * max(map(len, names), default=0)
 
 
 def _depth(finding: Finding) -> tuple[int, int]:
@@ -357,18 +251,6 @@ def _draw_chance(axes: Axes, null: Null | None, *, label: bool = True) -> None:
         fontsize=7.5,
         color=CHANCE,
     )
-
-
-def _colours(rows: Sequence[Level]) -> list[str]:
-    if not math.isnan(rows[0].value):
-        viridis = colormaps["viridis"]
-        return [to_hex(viridis(float(place))) for place in np.linspace(0.0, 0.88, len(rows))]
-    colours: list[str] = []
-    n_shifted = 0
-    for row in rows:
-        colours.append(OKABE_ITO[n_shifted % len(OKABE_ITO)] if row.shifted else "#000000")
-        n_shifted += row.shifted
-    return colours
 
 
 def _label_lines(
@@ -436,10 +318,3 @@ def _denser_than_chance(finding: Finding, level: Level) -> bool:
     if null is None:
         return False
     return level.high < null.value if null.sparser == "higher" else level.low > null.value
-
-
-def _attribute(text: str) -> str:
-    cleaned = "".join(character for character in text if character.isprintable())
-    for raw, escaped in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;")):
-        cleaned = cleaned.replace(raw, escaped)
-    return cleaned

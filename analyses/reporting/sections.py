@@ -11,6 +11,7 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 
 from analyses import figures
+from analyses.drawing import standalone, to_svg
 from analyses.evidence import PRIMARY_METRIC
 from analyses.finding import Finding
 from analyses.reporting.inventory import short_model
@@ -156,6 +157,6 @@ def _families(trends: Sequence[Finding]) -> dict[str, list[Finding]]:
 
 
 def _draw(key: str, draw: Callable[[], Figure], finding: Finding, caption: str, folder: Path) -> Picture:
-    svg = figures.to_svg(draw(), label=finding.text, key=key)
-    (folder / f"{key}.svg").write_text(figures.standalone(svg), encoding="utf-8")
+    svg = to_svg(draw(), label=finding.text, key=key)
+    (folder / f"{key}.svg").write_text(standalone(svg), encoding="utf-8")
     return Picture(key, svg, caption)

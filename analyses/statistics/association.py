@@ -18,8 +18,9 @@ from jaxtyping import Float, Int
 
 from analyses.statistics.design import finite_patterns, recode
 from analyses.statistics.ranks import COARSE, Associations, associate, group
-from analyses.statistics.resampling import Way, interval, map_weightings
+from analyses.statistics.resampling import Interval, Way, interval, map_weightings
 
+NEARLY_ONE: Final = 1 - 1e-6
 COLLINEAR: Final = 1e-9  # share of a score's variance left beside another; below it they are one score
 
 Estimator = Callable[[Associations], np.ndarray]
@@ -100,9 +101,25 @@ class Association:
         value, low, high = np.full((3, self.n_columns), np.nan)
         for block in self.blocks:
             estimate = estimator(block.estimate)[0]
-            bounds = interval(estimate, estimator(block.replicates), block.way)
+            bounds = _bounded_interval(estimate, estimator(block.replicates), block.way)
             value[block.columns], low[block.columns], high[block.columns] = estimate, bounds.low, bounds.high
         return Estimate(value, np.maximum(low, -1.0), np.minimum(high, 1.0))
+
+
+def _bounded_interval(
+    estimate: Float[np.ndarray, " some"], replicates: Float[np.ndarray, "weightings some"], way: Way
+) -> Interval:
+    """Interval of a number between -1 and 1; with few clusters on Fisher's scale, where such a number is near normal.
+
+    On its own scale the jackknife of a correlation covered .91 at 8 to 10 items, on Fisher's .96 to .98. Few clusters
+    that all agree (no spread at all) leave no interval rather than one without width.
+    """
+    if way == "bootstrap":
+        return interval(estimate, replicates, way)
+    z, z_replicates = (np.arctanh(np.clip(side, -NEARLY_ONE, NEARLY_ONE)) for side in (estimate, replicates))
+    low, high = interval(z, z_replicates, way)
+    agree = high - low < 1e-9
+    return Interval(np.where(agree, np.nan, np.tanh(low)), np.where(agree, np.nan, np.tanh(high)))
 
 
 def _beyond(found: Associations, score: int) -> np.ndarray:

@@ -47,7 +47,7 @@ def spearman_coverage(rng, n, runs, rho):
 
 @pytest.mark.parametrize(("n", "rho"), [(12, 0.5), (60, 0.0), (60, 0.7)])
 def test_rank_correlations_are_covered(n, rho):
-    assert spearman_coverage(np.random.default_rng(n), n, 150, rho) >= 0.89  # 95 % less three standard errors
+    assert spearman_coverage(np.random.default_rng(n), n, 150, rho) >= 0.89  # .95 less three standard errors
 
 
 @pytest.mark.long
