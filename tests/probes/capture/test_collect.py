@@ -7,8 +7,9 @@ from torch import nn
 
 import sparsity
 from probes.capture import collect, encode, load_model, read_batch, resolve_sites
-from probes.capture.positions import Selector
-from probes.capture.reading import RAW, Basis
+from probes.capture.positions import Selector, parse_positions
+from probes.capture.prompts import pad
+from probes.capture.reading import RAW, Basis, Picks, Profiler
 from probes.capture.sites import Site
 from probes.capture.watching import CaptureError, watching
 from probes.errors import InputError
@@ -149,6 +150,17 @@ def test_hooks_are_gone_after_success_and_after_a_fault_and_change_no_output(lla
     with pytest.raises(ZeroDivisionError):
         read(llama, prompts, bases=[failing])
     assert hooks_of(llama.module) == before
+
+
+def test_reducing_a_view_of_a_state_leaves_the_state_alone(llama):
+    """With neither padding nor special tokens the metrics read the model's own memory."""
+    batch = pad([encode(llama, [5, 7, 9]), encode(llama, [6, 8, 10])], llama.pad_id)
+    picks = Picks.of([encode(llama, [5, 7, 9])] * 2, parse_positions("all"))
+    profiler = Profiler(llama.taps, picks, METRICS, [RAW], 2)
+    bare = llama.run(batch).last_hidden_state
+    with watching(llama.taps, tuple(llama.sites), profiler.look):
+        watched = llama.run(batch).last_hidden_state
+    assert torch.equal(bare, watched)
 
 
 def test_a_site_that_is_not_seen_or_seen_twice_fails_the_batch(prompts):
