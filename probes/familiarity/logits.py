@@ -39,7 +39,7 @@ class Surprisals(NamedTuple):
             and where the prediction is uniform (both are zero).
         rank: place of the token among all by probability, 1 for the likeliest; tied tokens share the mean of their
             places.
-        entropy: bits, of the prediction after the token.
+        entropy: nats, of the prediction after the token.
         energy: ``-log sum exp`` of the logits after the token, in nats.
     """
 
@@ -79,7 +79,7 @@ def _describe(x: Float64[Tensor, "rows vocabulary"], following: Int[Tensor, " ro
     spread = (weight.mul_(x).mul_(x).sum(-1, keepdim=True) / total).sqrt()
     surprisal = (log_total - own) / math.log(2)
     z = (own - mean) / spread
-    entropy = (log_total - mean) / math.log(2)
+    entropy = log_total - mean
     energy = -(top + log_total)
     undefined = log_total.isnan()
     lost = (following < 0).unsqueeze(-1) | undefined

@@ -27,7 +27,7 @@ def reference(logits: np.ndarray, following: int) -> list[float]:
         -own / np.log(2),
         (own - mean) / sd,
         above + (level + 1) / 2,
-        -mean / np.log(2),
+        -mean,
         -np.logaddexp.reduce(logits.astype(np.float64)),
     ]
 
@@ -64,14 +64,14 @@ def test_z_survives_a_prediction_that_is_nearly_certain_where_second_moments_can
 
 def test_a_uniform_prediction_has_no_z_and_a_middle_rank():
     surprisal, z, rank, entropy, _ = describe(torch.full((1, 8), 2.5), torch.tensor([5]))[:, 0].tolist()
-    assert (surprisal, rank, entropy) == (3.0, 4.5, 3.0)
+    assert (surprisal, rank, entropy) == (3.0, 4.5, pytest.approx(np.log(8)))
     assert np.isnan(z)
 
 
 def test_impossible_tokens_cost_infinitely_much_and_leave_the_rest_alone():
     logits = torch.tensor([[0.0, 0.0, -torch.inf, -torch.inf]]).expand(2, 4)
     found = describe(logits, torch.tensor([1, 2])).T.tolist()
-    assert found[0][:4] == [1.0, pytest.approx(np.nan, nan_ok=True), 1.5, 1.0]
+    assert found[0][:4] == [1.0, pytest.approx(np.nan, nan_ok=True), 1.5, pytest.approx(np.log(2))]
     assert found[1][0] == np.inf
 
 
@@ -95,12 +95,12 @@ def test_rows_and_tokens_are_one_apart(tiny: LoadedModel):
     batch = pad([prompt], tiny.pad_id)
     own = surprisals_of(tiny, tiny.run(batch), [prompt])[0]
     with torch.inference_mode():
-        log_p = tiny.module(input_ids=batch.ids).logits[0].double().log_softmax(-1) / np.log(2)
+        log_p = tiny.module(input_ids=batch.ids).logits[0].double().log_softmax(-1)
     assert np.isnan([own.surprisal[0], own.z[0], own.rank[0]]).all()
     for t in range(1, len(prompt.ids)):
-        assert own.surprisal[t] == pytest.approx(-log_p[t - 1, prompt.ids[t]].item(), rel=1e-5)
+        assert own.surprisal[t] == pytest.approx(-log_p[t - 1, prompt.ids[t]].item() / np.log(2), rel=1e-5)
     for t in range(len(prompt.ids)):
-        assert own.entropy[t] == pytest.approx(-(log_p[t].mul(np.log(2)).exp() * log_p[t]).sum().item(), rel=1e-5)
+        assert own.entropy[t] == pytest.approx(-(log_p[t].exp() * log_p[t]).sum().item(), rel=1e-5)
 
 
 def test_batches_change_nothing(tiny: LoadedModel):

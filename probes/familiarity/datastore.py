@@ -1,0 +1,210 @@
+"""Hidden states of known texts, and how far a new one is from them.
+
+Two distances: to the nearest neighbours, which sees local crowding, and to the whole cloud as a Gaussian, which sees
+directions in which it hardly spreads. A state is never its own neighbour: whatever comes from the same document is left
+out by the document's id, not by rank, because duplicate keys make rank 0 somebody else's.
+
+Candidates come from float32 search (faiss, or numpy where it is not installed) over keys less their mean, which keeps
+the digits that a large common offset would cost; the distances that are returned are computed again in float64, and
+ties are broken by id. Up to :data:`EXACT_BELOW` keys the search is exhaustive; above, IVF-PQ proposes and the float64
+distances decide.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple, cast
+
+import numpy as np
+from jaxtyping import Float, Float32, Float64, Int64
+
+from probes.errors import InputError
+from probes.familiarity.extras import extra, has_extra
+
+EXACT_BELOW: Final = 1_000_000
+QUERIES_AT_A_TIME: Final = 256
+SPARE: Final = 8  # candidates beyond k: float32 may rank near ties otherwise
+PROPOSED: Final = 8  # candidates per neighbour that IVF-PQ proposes
+PROBES: Final = 32
+
+
+class Neighbours(NamedTuple):
+    """The nearest keys of each query, nearest first.
+
+    Attributes:
+        distance: Euclidean; ``inf`` where there are fewer keys than asked for.
+        key: row of the datastore; -1 likewise.
+    """
+
+    distance: Float64[np.ndarray, "queries k"]
+    key: Int64[np.ndarray, "queries k"]
+
+
+@dataclass(frozen=True, eq=False)
+class Datastore:
+    """Keys to be near to. Make one with :meth:`build`.
+
+    Attributes:
+        keys: states less their mean.
+        mean: what was taken off.
+        documents: ids of the documents that the keys come from.
+        document: which of them each key comes from.
+        exact: whether the search is exhaustive.
+    """
+
+    keys: Float32[np.ndarray, "keys width"]
+    mean: Float64[np.ndarray, " width"]
+    documents: tuple[str, ...]
+    document: Int64[np.ndarray, " keys"]
+    exact: bool
+    _search: Any
+
+    @classmethod
+    def build(
+        cls, states: Float[np.ndarray, "keys width"], documents: Sequence[str], *, exact_below: int = EXACT_BELOW
+    ) -> Datastore:
+        """Remember states.
+
+        Args:
+            states: one row per key.
+            documents: the document of each.
+            exact_below: search exhaustively among fewer keys than this.
+
+        Raises:
+            InputError: if there are no keys, a state is not finite, or there are too many for numpy and no faiss.
+        """
+        if not len(states) or len(states) != len(documents):
+            raise InputError(f"a datastore needs one document per state, got {len(documents)} for {len(states)} states")
+        if not np.isfinite(states).all():
+            raise InputError("a datastore needs finite states; leave out those that are not")
+        mean = states.mean(axis=0, dtype=np.float64)
+        keys = (states - mean).astype(np.float32)
+        names = tuple(dict.fromkeys(documents))
+        number = {name: index for index, name in enumerate(names)}
+        document = np.array([number[name] for name in documents], dtype=np.int64)
+        return cls(keys, mean, names, document, len(keys) < exact_below, _searcher(keys, exact_below))
+
+    def nearest(
+        self, states: Float[np.ndarray, "queries width"], k: int, *, without: Sequence[str] | None = None
+    ) -> Neighbours:
+        """Find the nearest keys.
+
+        Args:
+            states: queries.
+            k: neighbours of each.
+            without: the document of each query, whose keys are nobody's neighbours here; None leaves nothing out.
+
+        Raises:
+            InputError: if ``k`` is not positive.
+        """
+        if k < 1:
+            raise InputError(f"a nearest neighbour is the first or a later one, got k = {k}")
+        number = {name: index for index, name in enumerate(self.documents)}
+        own = np.array([number.get(name, -1) for name in without or [""] * len(states)], dtype=np.int64)
+        if without is None:
+            own[:] = -1
+        sizes = np.bincount(self.document, minlength=len(self.documents))
+        queries = (states - self.mean).astype(np.float32)
+        found = Neighbours(np.full((len(states), k), np.inf), np.full((len(states), k), -1, dtype=np.int64))
+        for start in range(0, len(states), QUERIES_AT_A_TIME):
+            block = slice(start, start + QUERIES_AT_A_TIME)
+            most = int(sizes[own[block]].max(initial=0, where=own[block] >= 0))
+            n = (k if self.exact else PROPOSED * k) + most + SPARE
+            candidates = self._candidates(queries[block], min(n, len(self.keys)))
+            found.distance[block], found.key[block] = self._ranked(states[block], candidates, own[block], k)
+        return found
+
+    def _candidates(self, queries: Float32[np.ndarray, "queries width"], n: int) -> Int64[np.ndarray, "queries n"]:
+        if self._search is not None:
+            _, keys = self._search.search(np.ascontiguousarray(queries), n)
+            return np.asarray(keys, dtype=np.int64)
+        squares = np.einsum("kw,kw->k", self.keys, self.keys)
+        distance = squares - 2 * (queries @ self.keys.T)
+        return np.argpartition(distance, n - 1, axis=1)[:, :n].astype(np.int64)
+
+    def _ranked(
+        self,
+        states: Float[np.ndarray, "queries width"],
+        candidates: Int64[np.ndarray, "queries n"],
+        own: Int64[np.ndarray, " queries"],
+        k: int,
+    ) -> tuple[Float64[np.ndarray, "queries k"], Int64[np.ndarray, "queries k"]]:
+        """The k nearest of the candidates by float64 distance, ties by id."""
+        k_here = min(k, candidates.shape[1])
+        apart = self.keys[candidates].astype(np.float64) - (states - self.mean)[:, None, :]
+        distance = np.sqrt(np.einsum("qnw,qnw->qn", apart, apart))
+        left_out = (candidates < 0) | ((self.document[candidates] == own[:, None]) & (own[:, None] >= 0))
+        distance[left_out] = np.inf
+        order = np.lexsort((candidates, distance), axis=1)[:, :k_here]
+        near, keys = np.take_along_axis(distance, order, 1), np.take_along_axis(candidates, order, 1)
+        keys = np.where(np.isinf(near), -1, keys)
+        missing = ((0, 0), (0, k - k_here))
+        return np.pad(near, missing, constant_values=np.inf), np.pad(keys, missing, constant_values=-1)
+
+
+@dataclass(frozen=True, eq=False)
+class Gaussian:
+    """A cloud of states as a Gaussian with a shrunk covariance. Make one with :meth:`fit`.
+
+    Attributes:
+        mean: its centre.
+        root: lower Cholesky factor of its covariance.
+        shrinkage: how far the covariance was drawn towards a sphere: 0 not at all, 1 entirely.
+    """
+
+    mean: Float64[np.ndarray, " width"]
+    root: Float64[np.ndarray, "width width"]
+    shrinkage: float
+
+    @classmethod
+    def fit(cls, states: Float[np.ndarray, "keys width"]) -> Gaussian:
+        """Fit mean and covariance; the covariance is shrunk as Ledoit & Wolf (2004, J. Multivariate Anal. 88) derive.
+
+        Raises:
+            InputError: if there are fewer than two states, or they are all the same.
+        """
+        if len(states) < 2 or not np.isfinite(states).all():
+            raise InputError(f"a Gaussian needs at least two finite states, got {len(states)}")
+        mean = states.mean(axis=0, dtype=np.float64)
+        x = states - mean
+        n, d = x.shape
+        covariance = x.T @ x / n
+        variance = float(np.trace(covariance)) / d
+        if variance == 0:
+            raise InputError("a Gaussian needs states that differ, and these are all the same")
+        spread = float((covariance**2).sum()) - d * variance**2
+        noise = (float((np.einsum("nd,nd->n", x, x) ** 2).sum()) / n - float((covariance**2).sum())) / n
+        shrinkage = 1.0 if spread <= 0 else min(1.0, max(0.0, noise / spread))
+        shrunk = (1 - shrinkage) * covariance + shrinkage * variance * np.eye(d)
+        try:
+            root = cast("Float64[np.ndarray, 'width width']", np.linalg.cholesky(shrunk))
+        except np.linalg.LinAlgError:
+            raise InputError(f"{n} states are too few for a Gaussian of width {d}; hand in more texts") from None
+        return cls(mean, root, shrinkage)
+
+    def distance(self, states: Float[np.ndarray, "queries width"]) -> Float64[np.ndarray, " queries"]:
+        """Mahalanobis distance: 0 at the mean, about the root of the width for states of the cloud itself."""
+        from scipy.linalg import solve_triangular  # noqa: PLC0415  slow to import
+
+        apart = solve_triangular(self.root, (states - self.mean).T, lower=True, check_finite=False)
+        return np.sqrt((apart**2).sum(axis=0))
+
+
+def _searcher(keys: Float32[np.ndarray, "keys width"], exact_below: int) -> Any:  # noqa: ANN401  a faiss index
+    """A faiss index over the keys; None where there is no faiss and numpy can do it."""
+    if len(keys) < exact_below and not has_extra("faiss"):
+        return None
+    faiss = extra("faiss")
+    n, width = keys.shape
+    if n < exact_below:
+        index = faiss.IndexFlatL2(width)
+    else:
+        cells = max(1, int(math.sqrt(n)))
+        codes = max(c for c in range(1, min(64, width) + 1) if width % c == 0)
+        index = faiss.index_factory(width, f"IVF{cells},PQ{codes}x8np")  # np: no annealing for Hamming distances
+        index.train(keys[:: max(1, n // (256 * cells))])
+        index.nprobe = PROBES
+    index.add(keys)
+    return index

@@ -1,0 +1,179 @@
+"""From one text, read once, to the evidence that each kind of measure asks for.
+
+A measure sees one part of a text (the prompt or the answer) and nothing of where it came from. Here the parts are cut
+out of what was read of the whole: rows of surprisals, states of tokens, and the symbols of a corpus index, which need
+not be the model's tokens. Symbols of another alphabet are tied to tokens by their characters: a token has the value of
+the symbol with which it ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int64
+
+from probes.capture.models import LoadedModel
+from probes.familiarity.alphabet import Tokens
+from probes.familiarity.index import CorpusIndex
+from probes.familiarity.logits import Surprisals
+from probes.familiarity.matching import match_ahead
+from probes.familiarity.measures.corpus import CorpusEvidence
+from probes.familiarity.measures.states import StatesEvidence
+from probes.familiarity.measures.surprise import LogitsEvidence
+from probes.familiarity.measures.world import WorldEvidence
+from probes.familiarity.predictor import Coder
+from probes.familiarity.records import Needs
+from probes.familiarity.states import KnownStates
+from probes.familiarity.texts import Part, TokenText
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Sources:
+    """What measures may be read from besides the model's logits; None for what is not at hand.
+
+    Attributes:
+        index: of the training corpus.
+        states: of texts that the model knows.
+        exposures: presentations of the laboratory's facts, by prompt.
+        reference: another coder to compare code lengths with.
+    """
+
+    index: CorpusIndex | None = None
+    states: KnownStates | None = None
+    exposures: Mapping[str, int] | None = None
+    reference: Coder | None = None
+
+    def corpus(self, needs: Needs) -> str:
+        """The ``corpus`` column of a measure: what it compares with, ``""`` for the model itself."""
+        if needs == "corpus" and self.index is not None:
+            return self.index.name
+        if needs == "states" and self.states is not None:
+            return self.states.name
+        return "world" if needs == "world" else ""
+
+    def lacks(self, needs: Needs) -> str:
+        """What has to be handed in for a measure, ``""`` if it is there."""
+        missing = {"corpus": self.index is None, "states": self.states is None, "world": self.exposures is None}
+        names = {"corpus": "index", "states": "states", "world": "world"}
+        return names[needs] if missing.get(needs) else ""
+
+
+class IndexedText(NamedTuple):
+    """Prompt and answer in the alphabet of an index.
+
+    Attributes:
+        ids: the symbols.
+        n_prompt: how many of them are the prompt's.
+        last: the symbol with which each token ends, -1 where that is unknown.
+        ahead: `probes.familiarity.matching.match_ahead` of the ids.
+    """
+
+    ids: Int64[np.ndarray, " symbols"]
+    n_prompt: int
+    last: Int64[np.ndarray, " tokens"]
+    ahead: Int64[np.ndarray, " symbols"]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ReadText:
+    """Everything that was read of one text.
+
+    Attributes:
+        model: the model.
+        text: the text and its tokens.
+        document: id of the item.
+        sources: what it is compared with.
+        surprisals: per token, None if no measure asked.
+        states: of the tokens in ``state_tokens``, None if no measure asked.
+        state_tokens: tokens whose states were read.
+    """
+
+    model: LoadedModel
+    text: TokenText
+    document: str
+    sources: Sources
+    surprisals: Surprisals | None = None
+    states: Float32[np.ndarray, "tokens width"] | None = None
+    state_tokens: tuple[int, ...] = field(default=())
+
+    def logits(self, part: Part) -> LogitsEvidence | None:
+        """What the model made of a part."""
+        if self.surprisals is None:
+            return None
+        own = self.text.tokens(part)
+        return LogitsEvidence(
+            Surprisals(*(values[own.start : own.stop] for values in self.surprisals)),
+            opens=own.start == 0,
+            text=self.text.characters(part),
+            n_bytes=self.text.n_bytes(part),
+            vocabulary=self.model.vocabulary,
+            n_unknown=self.text.n_unknown(part),
+            before=(self.text.characters("prompt") or "") if part == "answer" else "",
+            reference=self.sources.reference,
+        )
+
+    def hidden(self, part: Part) -> StatesEvidence | None:
+        """States of a part's tokens."""
+        if self.states is None or self.sources.states is None:
+            return None
+        own = [row for row, token in enumerate(self.state_tokens) if token in self.text.tokens(part)]
+        return StatesEvidence(self.states[own], self.sources.states, self.document)
+
+    def corpus(self, part: Part) -> CorpusEvidence | None:
+        """A part as the corpus sees it; None where its text is not known."""
+        found, index = self._indexed, self.sources.index
+        if index is None or found is None:
+            return None
+        if part == "answer":
+            return CorpusEvidence(index, found.ids, found.n_prompt, found.ahead)
+        n = found.n_prompt
+        return CorpusEvidence(index, found.ids[:n], 0, np.minimum(found.ahead[:n], n - np.arange(n)))
+
+    def world(self) -> WorldEvidence | None:
+        """The prompt as the laboratory knows it."""
+        if self.sources.exposures is None:
+            return None
+        return WorldEvidence(self.text.characters("prompt"), self.sources.exposures)
+
+    def evidence(self, needs: Needs, part: Part) -> object:
+        """Evidence of one kind about one part, None where there is none."""
+        kinds = {"logits": self.logits, "states": self.hidden, "corpus": self.corpus}
+        return self.world() if needs == "world" else kinds[needs](part)
+
+    def per_token(
+        self, needs: Needs, part: Part, values: Float64[np.ndarray, " symbols"]
+    ) -> Float64[np.ndarray, " tokens"]:
+        """Values of a part's symbols, as values of its tokens."""
+        if needs != "corpus" or self._indexed is None:
+            return values
+        own = self.text.tokens(part)
+        at = self._indexed.last[own.start : own.stop] - (self._indexed.n_prompt if part == "answer" else 0)
+        there = (at >= 0) & (at < len(values))
+        found = np.full(len(own), np.nan)
+        found[there] = values[at[there]]
+        return found
+
+    @cached_property
+    def _indexed(self) -> IndexedText | None:
+        """The whole text in the alphabet of the index; None where the text is not known."""
+        index, prompt = self.sources.index, self.text.prompt
+        if index is None:
+            return None
+        tokenizer = self.model.tokenizer
+        if tokenizer is None or index.identity == Tokens(tokenizer).identity:
+            ids = np.array(prompt.ids[prompt.n_special :], dtype=np.int64)
+            last = np.arange(len(prompt.ids)) - prompt.n_special
+            return IndexedText(ids, prompt.end - prompt.n_special, last, match_ahead(index, ids))
+        before, after = self.text.characters("prompt"), self.text.characters("answer")
+        if before is None or after is None:
+            return None
+        ids, starts, ends = index.written().symbols(before + after)
+        reach = self.text.ends.astype(np.int64)
+        # a prompt that was cut leaves a gap in the text between it and its answer
+        reach[prompt.end :] -= self.text.answer_start - self.text.cut
+        last = np.where(self.text.ends < 0, -1, np.searchsorted(ends, reach, side="right") - 1)
+        return IndexedText(ids, int((starts < len(before)).sum()), last, match_ahead(index, ids))

@@ -1,0 +1,1 @@
+"""The measures of familiarity, by what they are read from."""
