@@ -32,8 +32,9 @@ from probes.suites.text_domains import TextDomains
 from sparsity import MetricSpec, parse_metrics
 from sparsity.registry import UnknownNameError
 
-OUTCOMES = ("nll", "next_token_entropy", "mean_next_token_entropy")
+OUTCOMES = ("nll", "correct", "margin", "next_token_entropy", "mean_next_token_entropy")
 DEFAULT_OUTCOMES = ("nll", "next_token_entropy")
+WHOLE_PROMPT = frozenset({"mean", "all"})  # positions whose output uncertainty is that of the whole prompt
 
 TEXT_DOMAINS = "text_domains"
 
@@ -98,7 +99,8 @@ class SweepSpec(BaseModel):
         sites: where to look: a kind (all its layers) or ``kind.layer``.
         positions: which tokens: ``last``, ``all``, ``mean``, ``answer`` or a slice.
         metrics: names with arguments, or ``default``.
-        outcomes: what to read off the logits of the same pass.
+        outcomes: what to read off the logits of the same pass; by default ``nll`` and ``next_token_entropy``, and with
+            positions ``mean`` or ``all`` also ``mean_next_token_entropy``.
         max_tokens: truncate to this many tokens, BOS included; None records longer items as failures.
         min_tokens: leave out shorter items, counted per level; for length-matched comparisons.
         limit: items per (split, level) of every suite without a limit of its own.
@@ -178,6 +180,8 @@ def parse_spec(raw: object, *, folder: Path, origin: str = "spec") -> SweepSpec:
         "suites": [_suite(entry, folder, origin) for entry in _sequence(fields.get("suites"), f"{origin}: suites")],
     }
     spec = _validate(SweepSpec, entries, origin)
+    if "outcomes" not in fields and WHOLE_PROMPT.intersection(spec.positions):
+        spec = spec.model_copy(update={"outcomes": (*DEFAULT_OUTCOMES, "mean_next_token_entropy")})
     unknown = [name for name in spec.outcomes if name not in OUTCOMES]
     if unknown:
         raise InputError(f"{origin}: unknown outcome {unknown[0]!r}{_nearest(unknown[0], OUTCOMES)}")

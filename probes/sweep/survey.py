@@ -17,14 +17,17 @@ from probes.capture.models import LoadedModel, load_model
 from probes.capture.positions import parse_positions
 from probes.capture.prompts import Prompt, PromptError, encode
 from probes.capture.sites import Site, resolve_sites
+from probes.errors import InputError
 from probes.records.cells import Block, Done
 from probes.records.read import Records
 from probes.records.store import read_commits
 from probes.suites.example import Item, Suite
+from probes.suites.shifts import Shift
 from probes.sweep.interface import Options
 from probes.sweep.items import refuse_changed
 from probes.sweep.plan import Batch, RunIdentity, batches, limited
 from probes.sweep.spec import ModelEntry, SweepSpec
+from probes.sweep.tools import tools_of
 
 AUTO_BATCH_TOKENS = 4096  # keeps two cores busy at d_model 768 and the logits of a batch far below 1 GB
 AUTO_BATCH_ITEMS = 64
@@ -97,12 +100,20 @@ def survey(spec: SweepSpec, directory: Path, options: Options) -> Survey:
     """
     stored = Records(directory, read_commits(directory))
     parse_positions(spec.positions)
-    asked = list(_asked(spec))
-    refuse_changed(stored, asked)
+    needy = [entry.name for entry in spec.suites if isinstance(entry, Shift) and entry.needs]
+    if needy and len(spec.models) > 1:
+        raise InputError(
+            f"suite {needy[0]!r} is made with a model's tokenizer or answers, and this sweep has "
+            f"{len(spec.models)} models; freeze the suite, or sweep one model at a time"
+        )
+    asked: list[tuple[Suite, list[Item]]] = []
     plans: list[RunPlan] = []
     model: LoadedModel | None = None
     for entry in spec.models:
         model = open_model(entry, options.device)
+        if not asked:
+            asked = list(_asked(spec, model))
+            refuse_changed(stored, asked)
         plans += [_plan(spec, entry, model, suite, items, stored, options) for suite, items in asked]
     return Survey(tuple(plans), model if len(spec.models) == 1 else None)
 
@@ -122,9 +133,9 @@ def read_prompt(spec: SweepSpec, model: LoadedModel, item: Item) -> Prompt:
     return encode(model, example.text, target=example.target, max_tokens=spec.max_tokens, bos=spec.bos)
 
 
-def _asked(spec: SweepSpec) -> Iterator[tuple[Suite, list[Item]]]:
+def _asked(spec: SweepSpec, model: LoadedModel) -> Iterator[tuple[Suite, list[Item]]]:
     for number, entry in enumerate(spec.suites):
-        suite = entry.suite()
+        suite = entry.suite(tools_of(spec, model)) if isinstance(entry, Shift) and entry.needs else entry.suite()
         items = suite.items(np.random.default_rng([spec.seed, number]))
         yield suite, limited(items, entry.limit or spec.limit)
 

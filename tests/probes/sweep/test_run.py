@@ -56,7 +56,7 @@ def test_every_cell_is_measured_once(make_spec: MakeSpec, tmp_path: Path) -> Non
     }
     inputs = records.inputs()
     assert len(records.token_measurements()) == 3 * int((inputs["n_tokens"] - 1).sum())
-    assert set(records.outcomes()["name"]) == {"nll", "next_token_entropy"}
+    assert set(records.outcomes()["name"]) == {"nll", "next_token_entropy", "mean_next_token_entropy"}
     assert list(records.runs()["status"]) == ["done"]
     assert records.width(str(records.runs()["run_id"][0]), "final_norm") == 16
 
@@ -203,6 +203,24 @@ def test_limit_takes_whole_clusters_per_split_and_level(make_spec: MakeSpec, tmp
     examples = open_run(tmp_path / "run").examples()
     assert len(examples) == 6
     assert not examples.duplicated(["split", "level"]).any()
+
+
+def test_a_suite_is_handed_the_tokenizer_and_the_answers_it_needs(make_spec: MakeSpec, tmp_path: Path) -> None:
+    own = make_spec(n=3)  # writes items.jsonl, which its suites read
+    origin = {"file": "items.jsonl", "prompt": "{answer}", "answer": "answer", "id": "id"}
+    suites = [
+        {"name": "noisy", "shift": "typos", "levels": [0, 0.5], "matched": True, "of": origin},
+        {"name": "conflict", "shift": "knowledge_conflict", "of": origin},
+    ]
+    run_sweep(make_spec(suites=suites, positions="last"), tmp_path / "run")
+    records = open_run(tmp_path / "run")
+    lengths = records.inputs().merge(records.examples(), on="example_id")
+    noisy = lengths[lengths["suite"] == "noisy"].groupby("cluster")["n_tokens"].nunique()
+    assert (noisy == 1).all()
+    assert set(records.examples(suite="conflict")["level_name"]) == {"agrees", "contradicts"}
+    two = make_spec(suites=suites, models=[own.models[0].name, own.models[0].name])
+    with pytest.raises(InputError, match="suite 'noisy' is made with a model's tokenizer"):
+        run_sweep(two, tmp_path / "two")
 
 
 def test_unusable_input_writes_nothing(make_spec: MakeSpec, tmp_path: Path) -> None:

@@ -19,6 +19,18 @@ def test_defaults_are_written_out_with_versions(tmp_path: Path) -> None:
     assert spec.positions == ("last",)
 
 
+def test_outcomes_are_those_that_capture_reads_and_follow_the_positions(tmp_path: Path) -> None:
+    from probes.capture.outcomes import OUTCOMES as READ
+
+    assert set(OUTCOMES) == set(READ)
+    assert parse_spec({**GOOD, "positions": "mean"}, folder=tmp_path).outcomes == (
+        "nll",
+        "next_token_entropy",
+        "mean_next_token_entropy",
+    )
+    assert parse_spec({**GOOD, "positions": "mean", "outcomes": "nll"}, folder=tmp_path).outcomes == ("nll",)
+
+
 def test_a_resolved_spec_gives_the_same_sweep_from_any_folder(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     content = {
