@@ -7,7 +7,7 @@ import yaml
 
 from probes.errors import InputError
 from probes.suites.benchmark import BenchmarkSuite
-from probes.sweep.spec import SweepSpec, load_spec, parse_spec
+from probes.sweep.spec import OUTCOMES, SweepSpec, load_spec, parse_spec
 
 GOOD = {"models": ["some/model"], "suites": ["lab_exposure"]}
 
