@@ -17,8 +17,9 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, Final, ParamSpec
 
+import matplotlib as mpl
 import numpy as np
-from matplotlib import colormaps, rc_context  # pyright: ignore[reportUnknownVariableType]  typed in part
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
@@ -62,7 +63,7 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
     @wraps(draw)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
-        with rc_context(STYLE):
+        with mpl.rc_context(STYLE):
             return draw(*args, **kwargs)
 
     return drawn
@@ -103,7 +104,7 @@ def save(figure: Figure, path: Path) -> None:
 @contextmanager
 def _drawing() -> Generator[None]:
     """The style, and no complaint about characters that the font lacks: the reader's browser has fonts of its own."""
-    with rc_context(STYLE), warnings.catch_warnings():
+    with mpl.rc_context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import numpy as np
 import torch
@@ -105,7 +105,7 @@ def other_precision(model: LoadedModel, prompts: Sequence[Prompt]) -> Deviation:
     if parameters > LARGEST_COPY or hasattr(model.module, "hf_device_map"):
         raise NotApplicableError(f"a copy of {parameters} parameters may not fit")
     other = torch.bfloat16 if model.dtype == torch.float32 else torch.float32
-    module: Any = copy.deepcopy(model.module).to(other)  # pyright: ignore[reportArgumentType] - stub of a decorated method
+    module: Any = copy.deepcopy(cast("torch.nn.Module", model.module)).to(other)
     whole: Any = module.config
     config = whole if whole.is_encoder_decoder else whole.get_text_config()
     twin = replace(model, module=module, dtype=other, taps=find_taps(module.base_model, config))

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -226,10 +227,14 @@ def _from_object(model: object, tokenizer: PreTrainedTokenizerBase | None) -> Ch
 def _replaced_forward(module: nn.Module, output: object) -> Generator[None]:
     """Let a module return a ready output instead of computing one, for as long as the context lasts."""
     own = module.__dict__.get("forward")  # accelerate puts a forward of its own on the instance
-    module.forward = lambda *_args, **_kwargs: output  # type: ignore[method-assign]
+    module.__dict__["forward"] = partial(_ready, output)
     try:
         yield
     finally:
         del module.__dict__["forward"]
         if own is not None:
             module.__dict__["forward"] = own
+
+
+def _ready(output: object, *_args: object, **_kwargs: object) -> object:
+    return output
