@@ -11,12 +11,14 @@ import importlib
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from probes.capture import capture_states as capture_states
     from probes.capture import collect as collect
     from probes.capture import load_model as load_model
     from probes.records import open_run as open_run
     from probes.sweep.run import run_sweep as run_sweep
 
 _HOMES: Final = {
+    "capture_states": "probes.capture",
     "collect": "probes.capture",
     "load_model": "probes.capture",
     "open_run": "probes.records",
