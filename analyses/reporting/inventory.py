@@ -26,6 +26,7 @@ class RunRow(NamedTuple):
     tokens: str
     n_truncated: int
     n_failed: int
+    left_out: str
     status: str
 
 
@@ -99,6 +100,7 @@ def take_inventory(run: Run) -> Inventory:
 
 
 MOST_REASONS: Final = 20
+LEFT_OUT: Final = "filter"  # stage of an item that the spec asked to leave out; it did not fail
 MOST_LEVELS_LISTED: Final = 16
 KEYS: Final = frozenset({"run_id", "example_id", "site", "layer", "unit", "basis", "token"})
 
@@ -142,9 +144,14 @@ def _run_row(row: pd.Series, examples: pd.DataFrame, inputs: pd.DataFrame, failu
         levels=_level_counts(items),
         tokens=tokens,
         n_truncated=int(own["truncated"].sum()),
-        n_failed=int((failures["run_id"] == run_id).sum()),
+        n_failed=int(((failures["run_id"] == run_id) & (failures["stage"] != LEFT_OUT)).sum()),
+        left_out=_level_counts(examples[examples["example_id"].isin(_left_out(failures, run_id))]),
         status=str(row["status"]),
     )
+
+
+def _left_out(failures: pd.DataFrame, run_id: str) -> pd.Series:
+    return failures.loc[(failures["run_id"] == run_id) & (failures["stage"] == LEFT_OUT), "example_id"]
 
 
 def _level_counts(items: pd.DataFrame) -> str:
@@ -182,6 +189,7 @@ def _undefined(rows: pd.DataFrame) -> list[UndefinedRow]:
 
 
 def _failures(failures: pd.DataFrame) -> list[FailureRow]:
+    failures = failures[failures["stage"] != LEFT_OUT]
     if failures.empty:
         return []
     suite = failures["example_id"].astype(str).str.partition(":")[0]
