@@ -26,7 +26,7 @@ from probes.capture.outcomes import LOGITS_AT_A_TIME
 from probes.capture.prompts import Prompt, pad
 from probes.errors import InputError
 
-BLOCK: Final = 1 << 18  # float64 values at once: 2 MB stay in a core's cache through all passes over them
+BLOCK: Final = 1 << 17  # float64 values at once: 1 MB stays in a core's cache through all passes over it
 UNDERFLOW: Final = -800.0  # exp of it is 0 in float64; it stands for -inf, whose product with 0 would be NaN
 
 
@@ -58,33 +58,44 @@ def describe(logits: Float[Tensor, "rows vocabulary"], following: Int[Tensor, " 
         following: the token that came after each row, -1 where none did.
     """
     rows = max(1, BLOCK // logits.shape[-1])
+    scratch = torch.empty(3, min(rows, len(logits)), logits.shape[-1], dtype=torch.float64, device=logits.device)
+    following = following.to(logits.device)
     blocks = [
-        _describe(logits[start : start + rows].double(), following[start : start + rows].to(logits.device))
+        _describe(logits[start : start + rows], following[start : start + rows], scratch)
         for start in range(0, len(logits), rows)
     ]
     return torch.cat([*blocks, torch.empty(5, 0, dtype=torch.float64, device=logits.device)], dim=1)
 
 
-def _describe(x: Float64[Tensor, "rows vocabulary"], following: Int[Tensor, " rows"]) -> Float64[Tensor, "5 rows"]:
-    top = x.amax(-1, keepdim=True)
+def _describe(
+    logits: Float[Tensor, "rows vocabulary"],
+    following: Int[Tensor, " rows"],
+    scratch: Float64[Tensor, "3 most vocabulary"],
+) -> Float64[Tensor, "5 rows"]:
+    # every pass writes into the same three buffers: fresh memory for each costs three times the arithmetic
+    x, weight, product = scratch[:, : len(logits)]
+    index = following.clamp(min=0).unsqueeze(-1)
+    came = logits.gather(-1, index)
+    flags = product.view(torch.float32)[:, : logits.shape[-1]]  # sums of ones are exact up to 2^24 tokens
+    above = torch.gt(logits, came, out=flags).sum(-1).double()
+    level = torch.eq(logits, came, out=flags).sum(-1).double()
+    top = logits.amax(-1, keepdim=True).double()
+    x.copy_(logits)
     x -= top
-    own = x.gather(-1, following.clamp(min=0).unsqueeze(-1))
-    rank = (x > own).sum(-1) + ((x == own).sum(-1) + 1) / 2
+    own = x.gather(-1, index)
     x.clamp_(min=UNDERFLOW)
-    weight = x.exp()
+    torch.exp(x, out=weight)
     total = weight.sum(-1, keepdim=True)
     log_total = total.log()
-    mean = (weight * x).sum(-1, keepdim=True) / total
+    mean = torch.mul(weight, x, out=product).sum(-1, keepdim=True) / total
     x -= mean
     spread = (weight.mul_(x).mul_(x).sum(-1, keepdim=True) / total).sqrt()
     surprisal = (log_total - own) / math.log(2)
     z = (own - mean) / spread
-    entropy = log_total - mean
-    energy = -(top + log_total)
-    undefined = log_total.isnan()
-    lost = (following < 0).unsqueeze(-1) | undefined
-    told = torch.cat([surprisal, z, rank.unsqueeze(-1)], dim=-1).masked_fill(lost, torch.nan)
-    return torch.cat([told, entropy, energy], dim=-1).T
+    rank = (above + (level + 1) / 2).unsqueeze(-1)
+    lost = (following < 0).unsqueeze(-1) | log_total.isnan()
+    told = torch.cat([surprisal, z, rank], dim=-1).masked_fill(lost, torch.nan)
+    return torch.cat([told, log_total - mean, -(top + log_total)], dim=-1).T
 
 
 class Window(NamedTuple):
