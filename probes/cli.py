@@ -24,6 +24,7 @@ from rich.progress import Progress as Bar
 from rich.table import Table as RichTable
 
 from probes.errors import InputError
+from probes.index_cli import index
 from probes.listing import LISTS, axioms_table
 from probes.sweep.interface import Options, Progress
 from probes.sweep.spec import SweepSpec, load_spec
@@ -34,6 +35,7 @@ lab = typer.Typer(no_args_is_help=True, help="The reference world and its models
 app.add_typer(lab, name="lab")
 runs = typer.Typer(no_args_is_help=True, help="Sweep directories: what is in them, and whether it is whole.")
 app.add_typer(runs, name="runs")
+app.add_typer(index, name="index")
 
 PLAIN_PROGRESS_SECONDS = 5.0
 FILE_WIDTH = 140  # columns of a table that goes to a file or a pipe
@@ -176,7 +178,7 @@ def verify_(
 
 @app.command("list")
 def list_(
-    what: Annotated[str, typer.Argument(help="metrics, suites, sites or analyses.")],
+    what: Annotated[str, typer.Argument(help="metrics, suites, sites, familiarity or analyses.")],
     with_axioms: Annotated[bool, typer.Option("--axioms", help="With metrics: which axioms each satisfies.")] = False,
 ) -> None:
     """List what there is, by the names that specs use."""

@@ -71,7 +71,18 @@ def sites_table() -> Table:
     return table
 
 
+def familiarity_table() -> Table:
+    """Every measure of familiarity: what it needs, stands in for, and how it fails."""
+    from probes.familiarity import FAMILIARITY  # noqa: PLC0415  as above
+
+    table = Table("measure", "familiar", "needs", "unit", "proxy of", "fails when")
+    for measure in FAMILIARITY.values():
+        table.add_row(measure.form, measure.familiar, measure.needs, measure.unit, measure.proxy, measure.fails)
+    return table
+
+
 LISTS: Registry[Callable[[], Table]] = Registry("list")
 LISTS.add("metrics", metrics_table)
 LISTS.add("suites", suites_table)
 LISTS.add("sites", sites_table)
+LISTS.add("familiarity", familiarity_table)

@@ -117,7 +117,7 @@ def test_measure_prints_a_row_per_layer_and_chance(
     assert "chance, d=16" in printed
 
 
-@pytest.mark.parametrize("what", ["metrics", "suites", "sites", "analyses"])
+@pytest.mark.parametrize("what", ["metrics", "suites", "sites", "familiarity", "analyses"])
 def test_lists_are_not_empty(what: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert command(monkeypatch, "list", what) == 0
     assert len(capsys.readouterr().out.splitlines()) > 3
@@ -127,3 +127,20 @@ def test_help_does_not_load_torch() -> None:
     code = "import sys, analyses.cli, probes, sparsity; print(json.dumps('torch' in sys.modules))"
     done = subprocess.run([sys.executable, "-c", f"import json; {code}"], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) is False
+
+
+def test_an_index_is_built_and_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("pydivsufsort", reason="needs the extra `familiarity`")
+    (tmp_path / "corpus.jsonl").write_text('{"text": "the cat sat on the mat"}\n{"text": "a cat sat on the tree"}\n')
+    assert command(monkeypatch, "index", "build", tmp_path / "corpus.jsonl", "--out", tmp_path / "index") == 0
+    assert "2 documents" in capsys.readouterr().out
+    assert command(monkeypatch, "index", "query", tmp_path / "index", "my cat sat on the sofa", "--shortest", 8) == 0
+    shown = capsys.readouterr().out
+    assert "my cat sat on the sofa" in shown
+    assert "2 times in 2 documents: ' cat sat on the '" in shown
+    assert command(monkeypatch, "index", "query", tmp_path / "nowhere", "x") == 2
+    (tmp_path / "empty.txt").write_text("")
+    assert command(monkeypatch, "index", "build", tmp_path / "empty.txt", "--out", tmp_path / "other") == 2
+    assert not (tmp_path / "other").exists()

@@ -1,0 +1,58 @@
+"""Commands about a training corpus: ``sparsity index build`` and ``sparsity index query``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+index = typer.Typer(no_args_is_help=True, help="A corpus, indexed so that every stretch of it can be counted exactly.")
+
+SHORTEST = 12  # bytes: about two English words, below which everything is familiar to a corpus of any size
+
+
+@index.command("build")
+def build(
+    corpus: Annotated[list[Path], typer.Argument(help="Text files (one document each) or JSONL (one per line).")],
+    out_dir: Annotated[Path, typer.Option("--out", help="The folder to make.")],
+    field: Annotated[str, typer.Option(help="The JSONL field that holds the text.")] = "text",
+    name: Annotated[str, typer.Option(help="How tables call the corpus.")] = "corpus",
+    tokenizer: Annotated[str | None, typer.Option(help="A model whose tokens to count in; bytes without it.")] = None,
+) -> None:
+    """Index a corpus by its bytes, or by the tokens of a model."""
+    from probes.capture.models import load_model
+    from probes.familiarity import Tokens, build_index, read_corpus
+
+    own = None if tokenizer is None else load_model(tokenizer).tokenizer
+    alphabet = None if own is None else Tokens(own)
+    built = build_index(read_corpus(corpus, field=field), alphabet=alphabet, name=name, out=out_dir)
+    Console(highlight=False).print(
+        f"{out_dir}: {built.n_documents} documents, {built.n_symbols} symbols", soft_wrap=True
+    )
+
+
+@index.command("query")
+def query(
+    folder: Annotated[Path, typer.Argument(help="An index.")],
+    text: Annotated[str, typer.Argument(help="The text to look up.")],
+    shortest: Annotated[int, typer.Option(min=1, help="Symbols of the shortest span that counts.")] = SHORTEST,
+    tokenizer: Annotated[str | None, typer.Option(help="The model of an index of tokens.")] = None,
+) -> None:
+    """Show which spans of a text the corpus holds, and how often."""
+    from probes.capture.models import load_model
+    from probes.familiarity import highlight, open_index
+
+    opened = open_index(folder, tokenizer=None if tokenizer is None else load_model(tokenizer).tokenizer)
+    console = Console(highlight=False)
+    spans = highlight(opened, text, shortest=shortest)
+    shown = Text()
+    for span in spans:
+        shown.append(text[span.start : span.end], style="bold green" if span.n_occurrences else "dim")
+    console.print(shown)
+    for span in spans:
+        if span.n_occurrences:
+            line = f"{span.n_occurrences:>8} times in {span.n_documents} documents: {text[span.start : span.end]!r}"
+            console.print(line, markup=False, soft_wrap=True)
