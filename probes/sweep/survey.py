@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from probes.capture.batches import PROMPTS_AT_ONCE, TOKENS_AT_ONCE
 from probes.capture.models import LoadedModel, load_model
 from probes.capture.positions import parse_positions
 from probes.capture.prompts import Prompt, PromptError, encode
@@ -29,8 +30,6 @@ from probes.sweep.plan import Batch, RunIdentity, batches, limited
 from probes.sweep.spec import ModelEntry, SweepSpec
 from probes.sweep.tools import tools_of
 
-AUTO_BATCH_TOKENS = 4096  # keeps two cores busy at d_model 768 and the logits of a batch far below 1 GB
-AUTO_BATCH_ITEMS = 64
 RAW = "raw"
 
 
@@ -211,7 +210,7 @@ def _encoded(
 
 def _auto_batch_size(lengths: Iterable[int]) -> int:
     longest = max(lengths, default=1)
-    return max(1, min(AUTO_BATCH_ITEMS, AUTO_BATCH_TOKENS // longest))
+    return max(1, min(PROMPTS_AT_ONCE, TOKENS_AT_ONCE // longest))
 
 
 def _facts(
