@@ -21,6 +21,7 @@ from sparsity.registry import Registry
 Verdict = Literal["supported", "contradicted", "undecided", "described"]
 Generality = Literal["items", "domains", "templates", "seeds", "models"]
 Role = Literal["pre_treatment", "mediator", "collider", "basis", "intervention"]
+Figure = Literal["", "curve", "dose", "bars", "forest"]
 
 ALPHA: Final = 0.05
 FEWEST_TO_GENERALISE: Final = 6
@@ -149,6 +150,9 @@ class Finding:
         verdict: what may be said.
         text: one sentence with the numbers.
         levels: the figure's data.
+        figure: how ``levels`` want to be drawn beyond the pictures that every family of places gets: ``curve`` (mean
+            over value), ``dose`` (the same with the value on a log scale), ``bars`` (one row per name, from zero),
+            ``forest`` (the estimate above its controls).
         reproduce: the command that gives it again.
     """
 
@@ -169,6 +173,7 @@ class Finding:
     verdict: Verdict = "undecided"
     text: str
     levels: tuple[Level, ...] = ()
+    figure: Figure = ""
     reproduce: str = ""
 
     @property
