@@ -1,0 +1,100 @@
+"""How the numbers of the controls are called in the tables: written here, read by the analyses.
+
+========================== ============= ==========================================================================
+table                      column        names
+========================== ============= ==========================================================================
+``measurements``           basis         ``centred pca unembed without_top(1) without_top(2)``, and at ``final_norm``
+                                         ``without_answer_row without_argmax_row``
+``populations``            metric        ``substitution_*(hoyer)``, and the population measures of ``sparsity``
+``outcomes``               name          readout (``answer_alignment`` ...) and interventions (``nll|pin(...)`` ...)
+========================== ============= ==========================================================================
+
+Readout outcomes are about the last prompt token; with ``mean_`` in front they are means over the tokens of position
+``mean`` that the reservoir kept (at most 16 of an item).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, Literal, NamedTuple
+
+VERSION: Final = 1  # raised when any number below changes its meaning: old sweeps then redo their controls
+
+# bases of ``measurements``
+CENTRED: Final = "centred"
+PCA: Final = "pca"
+UNEMBED: Final = "unembed"
+WITHOUT_TOP: Final = ("without_top(1)", "without_top(2)")
+WITHOUT_ANSWER_ROW: Final = "without_answer_row"
+WITHOUT_ARGMAX_ROW: Final = "without_argmax_row"
+BASES: Final = (CENTRED, PCA, UNEMBED, *WITHOUT_TOP, WITHOUT_ANSWER_ROW, WITHOUT_ARGMAX_ROW)
+
+# metrics of ``populations``; the column ``unit`` is the coordinate, the number m of coordinates, or -1
+SUBSTITUTION_FORWARD: Final = "substitution_forward(hoyer)"
+SUBSTITUTION_BACKWARD: Final = "substitution_backward(hoyer)"
+SUBSTITUTION_CURVE: Final = "substitution_curve(hoyer)"
+SUBSTITUTION_K50: Final = "substitution_k50(hoyer)"
+SUBSTITUTION_CHANGE: Final = "substitution_change(hoyer)"
+
+# readout, in ``outcomes``
+ANSWER_ALIGNMENT: Final = "answer_alignment"
+ARGMAX_ALIGNMENT: Final = "argmax_alignment"
+TOP10_ALIGNMENT: Final = "top10_alignment"
+NULL_SHARE: Final = "null_share"
+ANSWER_ROW_HOYER: Final = "answer_row_hoyer"
+ARGMAX_ROW_HOYER: Final = "argmax_row_hoyer"
+READOUT: Final = (
+    ANSWER_ALIGNMENT,
+    ARGMAX_ALIGNMENT,
+    TOP10_ALIGNMENT,
+    NULL_SHARE,
+    ANSWER_ROW_HOYER,
+    ARGMAX_ROW_HOYER,
+)
+MEAN: Final = "mean_"
+
+Arm = Literal["clean", "pin", "random"]
+Norm = Literal["recomputed", "frozen"]
+_INTERVENTION: Final = re.compile(r"(?P<outcome>\w+)\|(?P<arm>\w+)(?:\((?P<site>[^,]+), (?P<m>\d+), (?P<norm>\w+)\))?")
+
+
+class Intervened(NamedTuple):
+    """An outcome of the ``outcomes`` table that was read under an intervention.
+
+    Attributes:
+        outcome: what was read: ``nll``, ``next_token_entropy``, ``mean_nll`` or ``mean_next_token_entropy``.
+        arm: ``clean`` (nothing was done; the baseline, on the very tokens of the other arms), ``pin`` (the m carrying
+            coordinates were set to their mean in the reference group) or ``random`` (m others moved as far).
+        site: where, e.g. ``resid_post.4``; ``""`` for ``clean``.
+        m: how many coordinates; 0 for ``clean``.
+        norm: whether the final norm's scale was ``recomputed`` or ``frozen`` at that of the clean pass; ``clean`` has
+            ``recomputed``, where the two are the same.
+
+    >>> str(Intervened("nll", "pin", "resid_post.4", 1, "frozen"))
+    'nll|pin(resid_post.4, 1, frozen)'
+    >>> Intervened.parse("mean_nll|clean")
+    Intervened(outcome='mean_nll', arm='clean', site='', m=0, norm='recomputed')
+    >>> Intervened.parse("nll") is None
+    True
+    """
+
+    outcome: str
+    arm: Arm
+    site: str = ""
+    m: int = 0
+    norm: Norm = "recomputed"
+
+    def __str__(self) -> str:
+        if self.arm == "clean":
+            return f"{self.outcome}|clean"
+        return f"{self.outcome}|{self.arm}({self.site}, {self.m}, {self.norm})"
+
+    @classmethod
+    def parse(cls, name: str) -> Intervened | None:
+        """Read what ``str`` writes; None for an outcome that no intervention touched."""
+        found = _INTERVENTION.fullmatch(name)
+        if found is None or found["arm"] not in {"clean", "pin", "random"}:
+            return None
+        arm: Arm = "clean" if found["arm"] == "clean" else "pin" if found["arm"] == "pin" else "random"
+        norm: Norm = "frozen" if found["norm"] == "frozen" else "recomputed"
+        return cls(found["outcome"], arm, found["site"] or "", int(found["m"] or 0), norm)
