@@ -216,6 +216,7 @@ def scope_of(panel: Panel, column: int, group: str = "") -> Scope:
         position=where.position,
         metric=where.metric,
         group=group,
+        basis=where.basis,
     )
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Literal, NamedTuple, cast
 
+from analyses.statistics.equivalence import Equivalence
 from analyses.tables import Run, place
 from sparsity.registry import Registry
 
@@ -88,8 +89,50 @@ class Effect(NamedTuple):
     interval: tuple[float, float]
 
 
+class Mark(NamedTuple):
+    """One point, row or cell of a plot; ``low`` and ``high`` are NaN where it has no interval.
+
+    Attributes:
+        series: the line of a curve, the heading of a group of rows, the row of a matrix.
+        name: the label of the point or row, the column of a matrix.
+        x: place on the x axis of a curve; NaN elsewhere.
+        value: what is drawn.
+        low: lower end of its 95 % interval.
+        high: upper end.
+    """
+
+    series: str
+    name: str
+    x: float
+    value: float
+    low: float
+    high: float
+
+
+class Plot(NamedTuple):
+    """Figure data that are no level means; how it looks is the business of :mod:`analyses.figures`.
+
+    Attributes:
+        kind: ``curve`` lines over a number, ``forest`` rows of estimates with intervals, ``matrix`` cells.
+        x: what the horizontal axis shows, with its unit.
+        y: what the vertical axis shows; for a forest empty.
+        marks: the data, in the order of drawing.
+        reference: the value that means nothing happened (a line in the plot); NaN where there is none.
+    """
+
+    kind: Literal["curve", "forest", "matrix"]
+    x: str
+    y: str
+    marks: tuple[Mark, ...]
+    reference: float = math.nan
+
+
 class Significance(NamedTuple):
-    """A test of the estimate; ``p_adjusted`` is by Benjamini-Hochberg over the secondary findings of its analysis."""
+    """A test of the estimate; ``p_adjusted`` is by Benjamini-Hochberg over the secondary findings of its analysis.
+
+    There, all measures of sparsity of one place and group count as one test together
+    (:func:`analyses.statistics.multiplicity.weighted_benjamini_hochberg`).
+    """
 
     name: str
     p: float
@@ -109,6 +152,7 @@ class Scope:
         position: which tokens.
         metric: the measure.
         group: the level or domain that is compared; empty for a trend.
+        basis: the coordinates in which the measure was read; ``raw`` are the model's own.
     """
 
     model: str = ""
@@ -119,6 +163,7 @@ class Scope:
     position: str = ""
     metric: str = ""
     group: str = ""
+    basis: str = "raw"
 
     @property
     def place(self) -> str:
@@ -136,8 +181,7 @@ class Finding:
         scope: of what.
         primary: whether it is the one pre-stated answer of its analysis; all others are secondary and adjusted.
         estimate: the number; NaN where the question could not be answered. Where the unit says so, its sign is turned
-        so
-            that positive means sparser.
+            so that positive means sparser.
         unit: what the number is.
         interval: 95 % interval.
         n: items behind it.
@@ -147,9 +191,11 @@ class Finding:
         generalises_over: what the interval speaks about beyond the items at hand.
         controls: the estimate with covariates held fixed.
         effects: other effect sizes of the same comparison, signs turned alike.
+        bound: whether the estimate is negligible beside the noise floor; "no effect" is said only where it is.
         verdict: what may be said.
         text: one sentence with the numbers.
-        levels: the figure's data.
+        levels: the figure's data where these are means per level.
+        plot: the figure's data where they are something else.
         figure: how ``levels`` want to be drawn beyond the pictures that every family of places gets: ``curve`` (mean
             over value), ``dose`` (the same with the value on a log scale), ``bars`` (one row per name, from zero),
             ``forest`` (the estimate above its controls).
@@ -170,6 +216,7 @@ class Finding:
     generalises_over: Generality = "items"
     controls: tuple[Control, ...] = ()
     effects: tuple[Effect, ...] = ()
+    bound: Equivalence | None = None
     verdict: Verdict = "undecided"
     text: str
     levels: tuple[Level, ...] = ()
@@ -189,6 +236,9 @@ class Finding:
         content["controls"] = [control._asdict() for control in self.controls]
         content["effects"] = [effect._asdict() for effect in self.effects]
         content["levels"] = [level._asdict() for level in self.levels]
+        content["bound"] = None if self.bound is None else self.bound._asdict()
+        if self.plot is not None:
+            content["plot"] = self.plot._asdict() | {"marks": [mark._asdict() for mark in self.plot.marks]}
         return _plain(content)
 
 

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, Protocol, cast, runtime_checkable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Final, NamedTuple, Protocol, TypeVar, cast, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -26,6 +27,7 @@ UNLAYERED: Final = ("embed", "final_norm")
 WHOLE: Final = -1  # `unit` of a row that is about the whole vector
 RAW: Final = "raw"
 ALL_TOKENS: Final = "all"
+T = TypeVar("T")
 
 
 @runtime_checkable
@@ -44,18 +46,23 @@ class Run(Protocol):
 
     def outcomes(self) -> pd.DataFrame: ...  # noqa: D102
 
+    def populations(self) -> pd.DataFrame: ...  # noqa: D102
+
+    def familiarity(self) -> pd.DataFrame: ...  # noqa: D102
+
     def failures(self) -> pd.DataFrame: ...  # noqa: D102
 
     def width(self, run_id: str, site: str) -> int: ...  # noqa: D102
 
 
 class Column(NamedTuple):
-    """One measure at one place, over the positions asked for."""
+    """One measure at one place, over the positions asked for, in one basis."""
 
     site: str
     layer: int
     position: str
     metric: str
+    basis: str = RAW
 
     @property
     def place(self) -> str:
@@ -116,6 +123,16 @@ class Panel:
         key = OUTCOME + name
         return self.items[key].to_numpy(dtype=np.float64) if key in self.items else None
 
+    def of_items(self, example_ids: pd.Index) -> Panel:
+        """The same panel with these of its items only, in this order."""
+        rows = self.items.index.get_indexer(example_ids)
+        rows = rows[rows >= 0]
+        return replace(self, items=self.items.iloc[rows], values=self.values[rows])
+
+    def find(self, column: Column) -> int | None:
+        """Index of the column that measures the same thing in whichever basis this panel has; None if there is none."""
+        return next((index for index, own in enumerate(self.columns) if own[:4] == column[:4]), None)
+
 
 OUTCOME: Final = "outcome:"
 
@@ -144,12 +161,77 @@ def axis_of(spec_json: str, name: str) -> Axis:
     return Axis(**recorded) if recorded else Axis(name=name, unit="", kind="nominal", harder=None)
 
 
-def read_panels(run: Run, kinds: Sequence[str]) -> list[Panel]:
-    """All panels of a run whose axis is of one of these kinds, models and suites in the order of the sweep.
+def once(run: Run) -> Run:
+    """The same run, its tables and panels read when first asked for and kept; for asking many questions."""
+    return run if isinstance(run, _Once) else _Once(run)
 
-    Only the measurements of matching suites are read. Rows about single heads or experts and rows in other bases than
-    the raw one are left to analyses of their own.
+
+class _Once:
+    """A run that remembers what was read of it. Frames are shared: who changes one copies it first."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._kept: dict[str, Any] = {}
+
+    def _keep(self, name: str, read: Callable[[], T]) -> T:
+        if name not in self._kept:
+            self._kept[name] = read()
+        return cast("T", self._kept[name])
+
+    def runs(self) -> pd.DataFrame:
+        return self._keep("runs", self._run.runs)
+
+    def examples(self) -> pd.DataFrame:
+        return self._keep("examples", self._run.examples)
+
+    def inputs(self) -> pd.DataFrame:
+        return self._keep("inputs", self._run.inputs)
+
+    def outcomes(self) -> pd.DataFrame:
+        return self._keep("outcomes", self._run.outcomes)
+
+    def populations(self) -> pd.DataFrame:
+        return self._keep("populations", self._run.populations)
+
+    def familiarity(self) -> pd.DataFrame:
+        return self._keep("familiarity", self._run.familiarity)
+
+    def failures(self) -> pd.DataFrame:
+        return self._keep("failures", self._run.failures)
+
+    def measurements(self, *, suite: Sequence[str] | None = None) -> pd.DataFrame:
+        return self._of(self._keep("measurements", self._run.measurements), suite)
+
+    def token_measurements(self, *, suite: Sequence[str] | None = None) -> pd.DataFrame:
+        return self._of(self._keep("token_measurements", self._run.token_measurements), suite)
+
+    def width(self, run_id: str, site: str) -> int:
+        return self._keep(f"width {run_id} {site}", lambda: self._run.width(run_id, site))
+
+    def panels(self, kinds: Sequence[str], basis: str) -> list[Panel]:
+        read = [self._keep(f"panels {kind} {basis}", partial(_panels, self, [kind], basis)) for kind in kinds]
+        return [panel for panels in read for panel in panels]
+
+    def _of(self, rows: pd.DataFrame, suites: Sequence[str] | None) -> pd.DataFrame:
+        if suites is None:
+            return rows
+        runs = self.runs()
+        wanted = runs.loc[runs["suite"].isin(list(suites)), "run_id"]
+        return rows if len(wanted) == len(runs) else rows[rows["run_id"].isin(list(wanted))]
+
+
+def read_panels(run: Run, kinds: Sequence[str], basis: str = RAW) -> list[Panel]:
+    """All panels of a run whose axis is of one of these kinds, kinds in this order, then as the sweep has them.
+
+    Only the measurements of matching suites are read. Rows about single heads or experts are left to analyses of their
+    own; rows in other bases than the raw one are read by asking for them, and hold the items that were drawn for it.
     """
+    if isinstance(run, _Once):
+        return run.panels(kinds, basis)
+    return [panel for kind in kinds for panel in _panels(run, [kind], basis)]
+
+
+def _panels(run: Run, kinds: Sequence[str], basis: str) -> list[Panel]:
     runs = run.runs()
     examples = run.examples()
     examples = examples.drop(columns=[name for name in ("text", "target", "attrs") if name in examples])
@@ -157,17 +239,18 @@ def read_panels(run: Run, kinds: Sequence[str]) -> list[Panel]:
     wanted = [suite for suite, axis in axes.items() if axis.kind in kinds]
     if not wanted:
         return []
+    labels = _model_labels(runs)
     runs = runs[runs["suite"].isin(wanted)]
-    rows = _long(run, wanted)
+    rows = _long(run, wanted, basis)
     inputs, outcomes = run.inputs(), run.outcomes()
     panels: list[Panel] = []
-    for model, own in runs.groupby(_model_labels(runs), sort=False):
+    for model, own in runs.groupby(labels[runs.index], sort=False):
         for suites in _pools(list(dict.fromkeys(own["suite"].astype(str))), axes, examples):
             run_ids = list(own.loc[own["suite"].isin(suites), "run_id"].astype(str))
             selected = rows[rows["run_id"].isin(run_ids)]
             if len(selected):
                 items = _items(selected, examples, inputs, outcomes, run_ids)
-                columns, values, widths = _pivot(selected, items, run)
+                columns, values, widths = _pivot(selected, items, run, basis)
                 panels.append(
                     Panel(
                         model=str(model),
@@ -213,23 +296,23 @@ def _pools(suites: Sequence[str], axes: dict[str, Axis], examples: pd.DataFrame)
     return list(pools.values())
 
 
-def _long(run: Run, suites: Sequence[str]) -> pd.DataFrame:
-    """Measurements of whole vectors in the raw basis; tokens of position ``all`` as their mean per item."""
+def _long(run: Run, suites: Sequence[str], basis: str) -> pd.DataFrame:
+    """Measurements of whole vectors in one basis; tokens of position ``all`` as their mean per item."""
     rows = run.measurements(suite=suites)
+    rows = rows[_whole_in(rows, basis)]
     tokens = run.token_measurements(suite=suites)
     keys = ["run_id", "example_id", "site", "layer"]
-    if len(tokens):
-        tokens = tokens[_whole_and_raw(tokens)]
-        metrics = [name for name in tokens.columns if name not in {*keys, "unit", "basis", "token"}]
-        means = tokens.groupby(keys, observed=True, sort=False)[metrics].mean().reset_index()
-        melted = means.melt(keys, var_name="metric").assign(position=ALL_TOKENS)
-        rows = pd.concat([rows[_whole_and_raw(rows)][[*keys, "position", "metric", "value"]], melted])
-        return rows.reset_index(drop=True)
-    return rows if rows.empty else rows[_whole_and_raw(rows)]
+    tokens = tokens[_whole_in(tokens, basis)] if len(tokens) else tokens
+    if tokens.empty:
+        return rows
+    metrics = [name for name in tokens.columns if name not in {*keys, "unit", "basis", "token"}]
+    means = tokens.groupby(keys, observed=True, sort=False)[metrics].mean().reset_index()
+    melted = means.melt(keys, var_name="metric").assign(position=ALL_TOKENS)
+    return pd.concat([rows[[*keys, "position", "metric", "value"]], melted]).reset_index(drop=True)
 
 
-def _whole_and_raw(rows: pd.DataFrame) -> Bool[np.ndarray, " rows"]:
-    return ((rows["unit"] == WHOLE) & (rows["basis"].astype(str) == RAW)).to_numpy()
+def _whole_in(rows: pd.DataFrame, basis: str) -> Bool[np.ndarray, " rows"]:
+    return ((rows["unit"] == WHOLE) & (rows["basis"] == basis)).to_numpy(dtype=bool)
 
 
 def _items(
@@ -271,7 +354,7 @@ def _labels(items: pd.DataFrame) -> pd.Series:
 
 
 def _pivot(
-    rows: pd.DataFrame, items: pd.DataFrame, run: Run
+    rows: pd.DataFrame, items: pd.DataFrame, run: Run, basis: str
 ) -> tuple[tuple[Column, ...], Float[np.ndarray, "items columns"], Float[np.ndarray, " columns"]]:
     item_codes, item_names = pd.factorize(rows["example_id"])
     parts = [pd.factorize(rows[name]) for name in ("site", "layer", "position", "metric")]
@@ -280,7 +363,7 @@ def _pivot(
         code = code * len(names) + own
     used, column_codes = np.unique(code, return_inverse=True)
     columns = [
-        Column(str(site), int(layer), str(position), str(metric))
+        Column(str(site), int(layer), str(position), str(metric), basis)
         for site, layer, position, metric in (_names(int(number), parts) for number in used)
     ]
     row_of = items.index.get_indexer(pd.Index(np.asarray(item_names, dtype=object)))

@@ -84,6 +84,10 @@ class Records:
         """One row per item and familiarity measure."""
         return self._read("familiarity", run_id=self._runs_of(suite))
 
+    def populations(self, *, suite: Wanted = None) -> pd.DataFrame:
+        """One row per group of items, place and measure of a set of vectors."""
+        return self._read("populations", run_id=self._runs_of(suite))
+
     def failures(self) -> pd.DataFrame:
         """One row per item that could not be measured, and why; items that a retry has measured since are left out."""
         rows = self._read("failures").drop_duplicates(["run_id", "example_id"], keep="last")

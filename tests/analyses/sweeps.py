@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 import pandas as pd
 
+from probes.records.schema import SCHEMAS
 from probes.suites.example import Axis
 from sparsity import METRICS, MetricSpec
 from sparsity.nulls import gaussian
@@ -39,6 +40,12 @@ class Sweep:
 
     def outcomes(self):
         return self.tables["outcomes"]
+
+    def populations(self):
+        return self.tables["populations"]
+
+    def familiarity(self):
+        return self.tables["familiarity"]
 
     def failures(self):
         return self.tables["failures"]
@@ -174,6 +181,8 @@ def make_sweep(
         "outcomes": pd.DataFrame(
             {"run_id": run_id, "example_id": ids, "name": "mean_next_token_entropy", "value": entropy}
         ),
+        "populations": SCHEMAS["populations"].empty_table().to_pandas(),
+        "familiarity": SCHEMAS["familiarity"].empty_table().to_pandas(),
         "failures": pd.DataFrame(columns=["run_id", "example_id", "stage", "error"]),
     }
     return Sweep(tables)
