@@ -14,14 +14,17 @@ from jaxtyping import Float64
 from pandas.api.extensions import ExtensionArray
 
 from probes.capture.batches import BatchSize, plan_batches
+from probes.capture.logits import Reducer, reduce_logits
 from probes.capture.models import LoadedModel, load_model
-from probes.capture.outcomes import read_outcomes
+from probes.capture.outcomes import outcome_reducer, outcomes_of
 from probes.capture.positions import Asked, parse_positions
 from probes.capture.prompts import BosPolicy, Prompt, encode_all, pad
 from probes.capture.reading import RAW, Basis, Picks, Profiler, Reading
 from probes.capture.sites import Site, resolve_sites
 from probes.capture.watching import CaptureError, watching
 from sparsity import MetricSpec, parse_metrics
+
+ReadsLogits = Callable[[Sequence[Prompt]], Reducer]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,10 +34,12 @@ class BatchReadings:
     Attributes:
         readings: metric values per site, basis, position and unit.
         outcomes: per name, one value per prompt.
+        reduced: what each further reader of logits made of its rows.
     """
 
     readings: tuple[Reading, ...]
     outcomes: dict[str, Float64[np.ndarray, " prompts"]]
+    reduced: tuple[Float64[np.ndarray, "numbers rows"], ...] = ()
 
 
 def read_batch(
@@ -46,6 +51,7 @@ def read_batch(
     metrics: Sequence[MetricSpec],
     outcomes: Sequence[str] = (),
     bases: Sequence[Basis] = (RAW,),
+    readers: Sequence[ReadsLogits] = (),
 ) -> BatchReadings:
     """Run one batch with hooks on and keep the metrics, never the states.
 
@@ -57,6 +63,7 @@ def read_batch(
         metrics: what to compute of each vector.
         outcomes: what to read from the logits; none means that no logits are made.
         bases: coordinates to measure in.
+        readers: what else reads the logits of this pass; each is asked once which rows of these prompts it needs.
 
     Returns:
         The readings, and the outcomes in the order of the prompts.
@@ -70,8 +77,16 @@ def read_batch(
     profiler = Profiler(model.taps, Picks.of(prompts, selectors), metrics, bases, len(prompts))
     with watching(model.taps, sites, profiler.look, rows=batch.ids.numel()):
         output = model.run(batch)
-    found = read_outcomes(model, output, prompts, outcomes) if outcomes else {}
-    return BatchReadings(profiler.readings(sites), found)
+    reducers = [reader(prompts) for reader in readers]
+    found: dict[str, Float64[np.ndarray, " prompts"]] = {}
+    reduced: list[Float64[np.ndarray, "numbers rows"]] = []
+    if outcomes:
+        own = outcome_reducer(model, prompts, outcomes)
+        table, *reduced = reduce_logits(model, output, [own, *reducers])
+        found = outcomes_of(prompts, outcomes, own.rows, table)
+    elif reducers:
+        reduced = reduce_logits(model, output, reducers)
+    return BatchReadings(profiler.readings(sites), found, tuple(reduced))
 
 
 def read_in_memory(read: Callable[[Sequence[Prompt]], BatchReadings], prompts: Sequence[Prompt]) -> BatchReadings:
@@ -117,7 +132,8 @@ def _join(first: BatchReadings, second: BatchReadings, offset: int) -> BatchRead
         for a, b in zip(first.readings, second.readings, strict=True)
     ]
     outcomes = {name: np.concatenate([values, second.outcomes[name]]) for name, values in first.outcomes.items()}
-    return BatchReadings(tuple(readings), outcomes)
+    reduced = tuple(np.concatenate(both, axis=1) for both in zip(first.reduced, second.reduced, strict=True))
+    return BatchReadings(tuple(readings), outcomes, reduced)
 
 
 def collect(

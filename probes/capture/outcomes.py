@@ -1,7 +1,6 @@
 """What the model made of the prompt, read from the same forward pass as its states.
 
-Outcomes need logits, and the logits of a batch over a full vocabulary are larger than everything else in the pass
-together. So each outcome names the rows it needs; the union of them goes through the head a few rows at a time, each
+Each outcome names the rows of logits it needs; the union of them goes through the head (`probes.capture.logits`), each
 chunk is reduced to a handful of numbers per row, and outcomes are then means or conjunctions of those numbers.
 
 =========================== ================================================== =========== =============================
@@ -28,12 +27,11 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float64, Int64
 
+from probes.capture.logits import Reducer, reduce_logits
 from probes.capture.models import LoadedModel, Output
 from probes.capture.prompts import Prompt
 from probes.errors import InputError
 from sparsity.registry import Registry
-
-LOGITS_AT_A_TIME: Final = 1 << 23  # 32 MB in float32: 166 rows of GPT-2's vocabulary
 
 
 class RowStatistics(NamedTuple):
@@ -104,6 +102,12 @@ def read_outcomes(
         InputError: if the model does not predict the next token.
         sparsity.registry.UnknownNameError: for an unknown outcome.
     """
+    reducer = outcome_reducer(model, prompts, outcomes)
+    return outcomes_of(prompts, outcomes, reducer.rows, *reduce_logits(model, output, [reducer]))
+
+
+def outcome_reducer(model: LoadedModel, prompts: Sequence[Prompt], outcomes: Sequence[str]) -> Reducer:
+    """What outcomes need of the logits. Errors as :func:`read_outcomes`."""
     asked = [OUTCOMES[name] for name in outcomes]
     if asked and not model.is_causal:
         raise InputError(
@@ -111,10 +115,23 @@ def read_outcomes(
             "use outcomes: []"
         )
     longest = max(len(prompt.ids) for prompt in prompts)
+    items = list(enumerate(prompts))
+    needed = {item * longest + row for outcome in asked for item, prompt in items for row in outcome.rows(prompt)}
+    flat = np.array(sorted(needed), dtype=np.int64)
+    following = [_following(prompts[row // longest], row % longest) for row in flat.tolist()]
+    return Reducer(flat, np.array(following, dtype=np.int64), len(RowStatistics._fields), _reduce)
+
+
+def outcomes_of(
+    prompts: Sequence[Prompt],
+    outcomes: Sequence[str],
+    flat: Int64[np.ndarray, " rows"],
+    table: Float64[np.ndarray, "3 rows"],
+) -> dict[str, Float64[np.ndarray, " prompts"]]:
+    """Outcomes from the statistics of the rows that they needed."""
+    asked = [OUTCOMES[name] for name in outcomes]
+    longest = max(len(prompt.ids) for prompt in prompts)
     needed = [[outcome.rows(prompt) for prompt in prompts] for outcome in asked]
-    flat = sorted({item * longest + row for rows in needed for item, own in enumerate(rows) for row in own})
-    following = [_following(prompts[row // longest], row % longest) for row in flat]
-    table = _statistics(model, output, np.array(flat, dtype=np.int64), np.array(following, dtype=np.int64))
     found: dict[str, Float64[np.ndarray, " prompts"]] = {}
     for outcome, rows in zip(asked, needed, strict=True):
         values = np.full(len(prompts), np.nan)
@@ -132,28 +149,8 @@ def _following(prompt: Prompt, row: int) -> int:
     return prompt.ids[row + 1] if row + 1 < len(prompt.ids) else -1
 
 
-def _statistics(
-    model: LoadedModel,
-    output: Output,
-    flat: Int64[np.ndarray, " rows"],
-    following: Int64[np.ndarray, " rows"],
-) -> RowStatistics:
-    """Send the needed rows through the head, a chunk at a time."""
-    at_a_time = max(1, LOGITS_AT_A_TIME // model.vocabulary)
-    parts = [
-        _reduce(
-            model.logits(output, torch.from_numpy(flat[start : start + at_a_time])),
-            torch.from_numpy(following[start : start + at_a_time]),
-        )
-        for start in range(0, len(flat), at_a_time)
-    ]
-    columns = torch.cat([*parts, torch.empty(3, 0, dtype=torch.float64)], dim=1).numpy()
-    return RowStatistics(*columns)
-
-
 def _reduce(logits: Float[torch.Tensor, "rows vocabulary"], following: torch.Tensor) -> Float[torch.Tensor, "3 rows"]:
     """Statistics of a chunk of logits."""
-    following = following.to(logits.device)
     log_p = logits.log_softmax(-1)
     entropy = -(log_p.exp() * log_p).nan_to_num(nan=0.0, neginf=0.0).sum(-1)
     entropy = torch.where(log_p.isnan().any(-1), torch.nan, entropy)
@@ -162,5 +159,4 @@ def _reduce(logits: Float[torch.Tensor, "rows vocabulary"], following: torch.Ten
     own = logits.gather(-1, index).squeeze(-1)
     lead = own - logits.scatter(-1, index, -torch.inf).amax(-1)
     ends = following < 0
-    statistics = torch.stack([nll.masked_fill(ends, torch.nan), lead.masked_fill(ends, torch.nan), entropy])
-    return statistics.double().cpu()
+    return torch.stack([nll.masked_fill(ends, torch.nan), lead.masked_fill(ends, torch.nan), entropy])

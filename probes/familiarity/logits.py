@@ -21,8 +21,8 @@ from jaxtyping import Float, Float64, Int, Int64
 from torch import Tensor
 
 from probes.capture.batches import BatchSize, plan_batches
-from probes.capture.models import LoadedModel, Output
-from probes.capture.outcomes import LOGITS_AT_A_TIME
+from probes.capture.logits import Reducer, reduce_logits
+from probes.capture.models import LoadedModel
 from probes.capture.prompts import Prompt, pad
 from probes.errors import InputError
 
@@ -151,57 +151,54 @@ def read_surprisals(
     Raises:
         InputError: if the model does not predict the next token.
     """
+    if not model.is_causal:
+        raise InputError(f"{model.name} ({type(model.module).__name__}) does not predict the next token")
     found = [np.full((5, len(prompt.ids)), np.nan) for prompt in prompts]
     pieces = [(item, w) for item, p in enumerate(prompts) for w in windows(p, model.context_length)]
     for batch in plan_batches([len(window.prompt.ids) for _, window in pieces], batch_size):
         own = [pieces[index] for index in batch]
-        output = model.run(pad([window.prompt for _, window in own], model.pad_id))
+        run = [window.prompt for _, window in own]
+        output = model.run(pad(run, model.pad_id))
         wanted = [np.arange(window.local, len(window.prompt.ids)) for _, window in own]
         following = [
             np.array((*prompts[item].ids, -1), dtype=np.int64)[window.row + 1 : window.row + 1 + len(rows)]
             for (item, window), rows in zip(own, wanted, strict=True)
         ]
-        parts = _read_rows(model, output, wanted, following)
-        for (item, window), part in zip(own, parts, strict=True):
+        (table,) = reduce_logits(model, output, [_reader(run, wanted, following)])
+        for (item, window), part in zip(own, _split(table, [len(rows) for rows in wanted]), strict=True):
             _place(found[item], window.row, part)
     return [Surprisals(*values) for values in found]
 
 
-def surprisals_of(model: LoadedModel, output: Output, prompts: Sequence[Prompt]) -> list[Surprisals]:
-    """The same numbers from a forward pass that is there already.
+def surprisal_reader(prompts: Sequence[Prompt]) -> Reducer:
+    """What surprisals need of the logits of a pass: every row of every prompt."""
+    return _reader(
+        prompts,
+        [np.arange(len(prompt.ids)) for prompt in prompts],
+        [np.array((*prompt.ids[1:], -1), dtype=np.int64) for prompt in prompts],
+    )
 
-    Args:
-        model: the model that ran.
-        output: what :meth:`LoadedModel.run` returned for the padded prompts.
-        prompts: the batch.
-    """
-    wanted = [np.arange(len(prompt.ids)) for prompt in prompts]
-    following = [np.array((*prompt.ids[1:], -1), dtype=np.int64) for prompt in prompts]
+
+def surprisals_of(prompts: Sequence[Prompt], table: Float64[np.ndarray, "5 rows"]) -> list[Surprisals]:
+    """Surprisals from what :func:`surprisal_reader` made of the logits of the same prompts."""
     found = [np.full((5, len(prompt.ids)), np.nan) for prompt in prompts]
-    for values, part in zip(found, _read_rows(model, output, wanted, following), strict=True):
+    for values, part in zip(found, _split(table, [len(prompt.ids) for prompt in prompts]), strict=True):
         _place(values, 0, part)
     return [Surprisals(*values) for values in found]
 
 
-def _read_rows(
-    model: LoadedModel,
-    output: Output,
+def _reader(
+    prompts: Sequence[Prompt],
     rows: Sequence[Int64[np.ndarray, " _"]],
     following: Sequence[Int64[np.ndarray, " _"]],
-) -> list[Float64[np.ndarray, "5 _"]]:
-    """Send rows of each prompt of a batch through the head, a chunk at a time, and reduce them."""
-    if not model.is_causal:
-        raise InputError(f"{model.name} ({type(model.module).__name__}) does not predict the next token")
-    longest = int(output.last_hidden_state.shape[1])
-    flat = torch.from_numpy(np.concatenate([item * longest + own for item, own in enumerate(rows)]))
-    tokens = torch.from_numpy(np.concatenate(list(following)))
-    at_a_time = max(1, LOGITS_AT_A_TIME // model.vocabulary)
-    parts = [
-        describe(model.logits(output, flat[start : start + at_a_time]), tokens[start : start + at_a_time]).cpu()
-        for start in range(0, len(flat), at_a_time)
-    ]
-    table = torch.cat(parts, dim=1).numpy()
-    return np.split(table, np.cumsum([len(own) for own in rows])[:-1], axis=1)
+) -> Reducer:
+    longest = max(len(prompt.ids) for prompt in prompts)
+    flat = np.concatenate([item * longest + own for item, own in enumerate(rows)])
+    return Reducer(flat, np.concatenate(list(following)), len(Surprisals._fields), describe)
+
+
+def _split(table: Float64[np.ndarray, "5 rows"], lengths: Sequence[int]) -> list[Float64[np.ndarray, "5 _"]]:
+    return np.split(table, np.cumsum(lengths)[:-1], axis=1)
 
 
 def _place(values: Float64[np.ndarray, "5 tokens"], row: int, part: Float64[np.ndarray, "5 _"]) -> None:

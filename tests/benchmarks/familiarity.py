@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from probes.capture.logits import LOGITS_AT_A_TIME, reduce_logits
 from probes.capture.models import LoadedModel
-from probes.capture.outcomes import LOGITS_AT_A_TIME
 from probes.capture.prompts import Prompt, pad
 from probes.familiarity.corpora import build_index
 from probes.familiarity.datastore import SPARE, Datastore
 from probes.familiarity.index import CorpusIndex
-from probes.familiarity.logits import surprisals_of
+from probes.familiarity.logits import surprisal_reader, surprisals_of
 from tests.benchmarks.capture import gpt2_size, llama_like, random_prompts
 
 CORPUS_BYTES = 10_000_000
@@ -108,7 +108,8 @@ def bare_logits(model: LoadedModel, prompts: list[Prompt]) -> None:
 
 
 def measured(model: LoadedModel, prompts: list[Prompt]) -> None:
-    surprisals_of(model, model.run(pad(prompts, model.pad_id)), prompts)
+    output = model.run(pad(prompts, model.pad_id))
+    surprisals_of(prompts, *reduce_logits(model, output, [surprisal_reader(prompts)]))
 
 
 def overhead(model: LoadedModel, rounds: int) -> list[float]:

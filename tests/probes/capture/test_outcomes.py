@@ -5,6 +5,7 @@ from transformers import BertConfig, BertModel
 
 import sparsity
 from probes.capture import encode, load_model, read_batch, resolve_sites
+from probes.capture import logits as logits_module
 from probes.capture import outcomes as outcomes_module
 from probes.errors import InputError
 
@@ -68,7 +69,7 @@ def test_chunks_of_logits_change_nothing(stories, questions, monkeypatch):
         return original(self, output, rows)
 
     monkeypatch.setattr(type(stories), "logits", counted)
-    monkeypatch.setattr(outcomes_module, "LOGITS_AT_A_TIME", stories.vocabulary * 3)
+    monkeypatch.setattr(logits_module, "LOGITS_AT_A_TIME", stories.vocabulary * 3)
     parts = ask(stories, questions)
     assert max(seen) == 3
     for name in NAMES:

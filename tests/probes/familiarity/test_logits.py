@@ -8,10 +8,17 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from probes.capture import LoadedModel, encode, load_model
+from probes.capture.logits import reduce_logits
 from probes.capture.prompts import pad
-from probes.familiarity.logits import describe, read_surprisals, surprisals_of, windows
+from probes.familiarity.logits import describe, read_surprisals, surprisal_reader, surprisals_of, windows
 
 REBATCHED = 1e-4  # logits of another batch differ by some 1e-6; z divides by a standard deviation of about 1
+
+
+def finished(model, output, prompt):
+    """Surprisals from a pass that is over."""
+    (table,) = reduce_logits(model, output, [surprisal_reader([prompt])])
+    return surprisals_of([prompt], table)[0]
 
 
 def reference(logits: np.ndarray, following: int) -> list[float]:
@@ -93,7 +100,7 @@ def test_a_row_that_nothing_follows_has_only_its_own_numbers():
 def test_rows_and_tokens_are_one_apart(tiny: LoadedModel):
     prompt = encode(tiny, "the cat sat on the mat")
     batch = pad([prompt], tiny.pad_id)
-    own = surprisals_of(tiny, tiny.run(batch), [prompt])[0]
+    own = finished(tiny, tiny.run(batch), prompt)
     with torch.inference_mode():
         log_p = tiny.module(input_ids=batch.ids).logits[0].double().log_softmax(-1)
     assert np.isnan([own.surprisal[0], own.z[0], own.rank[0]]).all()
@@ -139,7 +146,7 @@ def test_a_long_text_is_read_in_windows(tiny: LoadedModel):
     assert np.isfinite(found.surprisal[1:]).all()
     assert np.isfinite(found.entropy).all()
     second = windows(prompt, tiny.context_length)[1]
-    alone = surprisals_of(tiny, tiny.run(pad([second.prompt], tiny.pad_id)), [second.prompt])[0]
+    alone = finished(tiny, tiny.run(pad([second.prompt], tiny.pad_id)), second.prompt)
     np.testing.assert_allclose(
         found.surprisal[second.row + 1 : second.row + 4],
         alone.surprisal[second.local + 1 : second.local + 4],
