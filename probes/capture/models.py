@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
+from probes.capture.bridge import ATTENTION, is_bridge, is_inside_bridge, unwrap
 from probes.capture.checkpoints import Checkpoint, fingerprint_object, open_checkpoint
 from probes.capture.facts import check_weights, context_length_of, dtype_of, pad_id_of
 from probes.capture.prompts import Batch, BosPolicy, special_id
@@ -161,10 +162,9 @@ def load_model(
     """Make a model ready to be looked into.
 
     Args:
-        model: a local directory, a hub name, or a transformers model. An object is put into evaluation mode and
-            otherwise
-            taken as it is.
-        tokenizer: its tokenizer; read from the directory or the hub when not given.
+        model: a local directory, a hub name, a transformers model, or a TransformerLens bridge. An object is put into
+            evaluation mode and otherwise taken as it is.
+        tokenizer: its tokenizer; read from the directory or the hub, or taken from the bridge, when not given.
         device: where to put a model that is read from disk; ``auto`` spreads it over what there is.
         dtype: of the weights; None: as stored.
         revision: of a hub model.
@@ -175,7 +175,8 @@ def load_model(
 
     Raises:
         InputError: in one line, if there is no such model, its weights are incomplete or not there (meta device), its
-            tokenizer knows more tokens than it embeds, or it has no blocks that can be found.
+            tokenizer knows more tokens than it embeds, it has no blocks that can be found, or it is a bridge whose
+            states are not the model's (:func:`probes.capture.bridge.unwrap`).
     """
     if isinstance(model, LoadedModel):
         return model
@@ -205,7 +206,7 @@ def load_model(
         revision=source.revision,
         dtype=module.dtype,
         device=cast("Tensor", embedding.weight).device,
-        attention=str(getattr(module.config, "_attn_implementation", None) or "none"),
+        attention=_attention_of(module),
         d_model=int(config.hidden_size),
         vocabulary=vocabulary,
         context_length=context_length_of(config),
@@ -216,11 +217,28 @@ def load_model(
 def _from_object(model: object, tokenizer: PreTrainedTokenizerBase | None) -> Checkpoint:
     """Take a model that is already in memory."""
     module = getattr(model, "_orig_mod", model)  # torch.compile's wrapper hides the modules that hooks go on
+    if is_bridge(module):
+        wrapped = unwrap(module)
+        module, tokenizer = wrapped.module, tokenizer or wrapped.tokenizer
+    elif isinstance(module, PreTrainedModel) and is_inside_bridge(module):
+        raise InputError(
+            f"a bridge has replaced modules of this {type(module).__name__}, and may have changed its weights: "
+            "hand in the bridge"
+        )
     if not isinstance(module, PreTrainedModel):
-        raise InputError(f"expected a directory, a hub name or a transformers model, not {type(model).__name__}")
+        raise InputError(
+            f"expected a directory, a hub name, a transformers model or a TransformerBridge, not {type(model).__name__}"
+        )
     check_weights(module, type(module).__name__)
     name = module.name_or_path or type(module).__name__
     return Checkpoint(name, module, tokenizer, fingerprint_object(module, tokenizer), "")
+
+
+def _attention_of(module: PreTrainedModel) -> str:
+    """The kernel that computes attention."""
+    if is_inside_bridge(module):
+        return ATTENTION
+    return str(getattr(module.config, "_attn_implementation", None) or "none")
 
 
 @contextmanager

@@ -7,7 +7,7 @@ spelling, ``resid_post.7``, parsed once, and whether a model has it is answered 
 :mod:`probes.capture.taps`.
 
 The words are TransformerLens's; :data:`MEANINGS` says what each is. Tensors are ``(batch, position, width)`` unless
-noted there.
+noted there. Its hook names are understood wherever sites are asked for: ``blocks.7.hook_resid_post``.
 
 Encoder-decoder models put the stack in front: ``encoder.resid_post.3``.
 """
@@ -57,6 +57,24 @@ MEANINGS: Final[dict[SiteKind, str]] = {
     SiteKind.SSM_STATE: "state-space layers: gated read-out of the recurrent state (input of the output projection)",
     SiteKind.FINAL_NORM: "output of the final norm, after its learned gain: what the unembedding reads",
 }
+
+# TransformerLens's hook names. hook_pre is what the activation function is applied to: the gate, where there is one
+HOOKS: Final[dict[str, tuple[SiteKind, ...]]] = {
+    "hook_embed": (SiteKind.EMBED,),
+    "ln_final.hook_out": (SiteKind.FINAL_NORM,),
+    "hook_resid_pre": (SiteKind.RESID_PRE,),
+    "hook_in": (SiteKind.RESID_PRE,),
+    "hook_resid_mid": (SiteKind.RESID_MID,),
+    "hook_resid_post": (SiteKind.RESID_POST,),
+    "hook_out": (SiteKind.RESID_POST,),
+    "attn.hook_z": (SiteKind.ATTN_Z,),
+    "hook_attn_out": (SiteKind.ATTN_OUT,),
+    "mlp.hook_pre": (SiteKind.MLP_GATE, SiteKind.MLP_PRE),
+    "mlp.hook_pre_linear": (SiteKind.MLP_PRE,),
+    "mlp.hook_post": (SiteKind.MLP_POST,),
+    "hook_mlp_out": (SiteKind.MLP_OUT,),
+}
+_BLOCK_HOOK: Final = re.compile(r"blocks\.(?P<layer>\d+)\.(?P<hook>.+)")
 
 EMBED_LAYER: Final = -1
 UNLAYERED: Final = frozenset({SiteKind.EMBED, SiteKind.FINAL_NORM})
@@ -140,7 +158,7 @@ def resolve_sites(model: Sited, texts: Iterable[str]) -> tuple[Site, ...]:
 
     Args:
         model: the loaded model.
-        texts: e.g. ``["resid_post", "mlp_post.3", "final_norm"]``.
+        texts: e.g. ``["resid_post", "mlp_post.3", "final_norm"]``, or TransformerLens's hook names.
 
     Returns:
         The sites without repetition, in the order asked, layers ascending.
@@ -150,7 +168,7 @@ def resolve_sites(model: Sited, texts: Iterable[str]) -> tuple[Site, ...]:
     """
     asked: dict[Site, None] = {}
     for text in texts:
-        stack, kind, layer = _split(text)
+        stack, kind, layer = _split(_without_hook_name(model, text))
         found = [
             site
             for site in model.sites
@@ -160,6 +178,17 @@ def resolve_sites(model: Sited, texts: Iterable[str]) -> tuple[Site, ...]:
             raise InputError(_absent(model, text, kind, layer))
         asked.update(dict.fromkeys(found))
     return tuple(asked)
+
+
+def _without_hook_name(model: Sited, text: str) -> str:
+    """The site that a hook of TransformerLens's is on in this model; any other text as it is."""
+    match = _BLOCK_HOOK.fullmatch(text.strip())
+    kinds = HOOKS.get(match["hook"] if match else text.strip())
+    if kinds is None or (match is None) != UNLAYERED.issuperset(kinds):
+        return text
+    there = {site.kind for site in model.sites}
+    kind = next((kind for kind in kinds if kind in there), kinds[-1])
+    return f"{kind}.{match['layer']}" if match else str(kind)
 
 
 def _split(text: str) -> tuple[str, SiteKind, int | None]:

@@ -57,7 +57,9 @@ def test_names_that_lead_nowhere_are_one_line_with_the_nearest_sibling(saved):
         load_model(str(saved.parent))
     with pytest.raises(InputError, match="is a file"):
         load_model(str(saved / "config.json"))
-    with pytest.raises(InputError, match="expected a directory, a hub name or a transformers model, not Linear"):
+    with pytest.raises(
+        InputError, match="expected a directory, a hub name, a transformers model or a TransformerBridge, not Linear"
+    ):
         load_model(nn.Linear(2, 2))
 
 
