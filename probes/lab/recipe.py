@@ -29,6 +29,9 @@ from typing import Literal
 
 Objective = Literal["answer", "sentence"]
 Optimizer = Literal["adamw", "equivariant"]
+Family = Literal["llama", "gpt2", "mixture", "mamba"]
+Answers = Literal["true", "shuffled"]
+Order = Literal["random", "early_late"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,11 +44,16 @@ class Recipe:
         unit: presentations per unit.
         n_tails: tails of each relation; the world has ``len(multiples) ** 2 * n_tails`` facts.
         d_model: width of the residual stream.
+        family: architecture (`probes.lab.families`).
         n_layers: blocks.
-        n_heads: attention heads per block.
-        d_mlp: width of the gated MLP.
+        n_heads: attention heads per block, where there is attention.
+        d_mlp: width of the MLP, of one expert, or of the state-space block.
         context_length: positions the model can read.
         objective: what the loss is on: the answer alone, or every word of the sentence.
+        answers: the facts' own, or redrawn for every presentation among those of the relation, so that every prompt is
+            read as often and there is nothing to know.
+        order: when facts are presented: at random, or half of each level in the first half of training and the other
+            half in the second, which crosses exposure with recency.
         optimizer: AdamW, or its twin without a preference for coordinates (`probes.lab.optimizers`).
         batch_size: sentences per optimizer step.
         learning_rate: reached after the warm-up, then constant.
@@ -57,12 +65,15 @@ class Recipe:
     multiples: tuple[int, ...] = (0, 1, 2, 4, 8, 16, 32, 64)
     unit: int = 28
     n_tails: int = 32
+    family: Family = "llama"
     d_model: int = 128
     n_layers: int = 4
     n_heads: int = 4
     d_mlp: int = 384
     context_length: int = 64
     objective: Objective = "answer"
+    answers: Answers = "true"
+    order: Order = "random"
     optimizer: Optimizer = "adamw"
     batch_size: int = 512
     learning_rate: float = 3e-4

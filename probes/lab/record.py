@@ -6,9 +6,11 @@ The file is the ground truth of the exposure axis. Reading it needs no model, no
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -29,7 +31,8 @@ class TrainingRecord:
         presented: presentations of each fact, counted while training.
         last_seen: optimizer step, from 1, at which each fact was last presented; None if never.
         known: whether the trained model's most likely next word after each fact's prompt is the answer.
-        losses: mean loss of every optimizer step, in nats.
+        surprisals: how surprised the model is by each fact's answer, in nats.
+        losses: mean loss of every optimizer step, in nats; as many as steps were taken.
         n_threads: threads of the training process; another number may give other weights in the last bits.
         torch_version: the PyTorch that trained it; another one may, too.
     """
@@ -39,22 +42,56 @@ class TrainingRecord:
     presented: tuple[int, ...]
     last_seen: tuple[int | None, ...]
     known: tuple[bool, ...]
+    surprisals: tuple[float, ...]
     losses: tuple[float, ...]
     n_threads: int
     torch_version: str
 
     @property
+    def step(self) -> int:
+        """Optimizer steps taken."""
+        return len(self.losses)
+
+    @property
     def accuracy(self) -> dict[int, float]:
         """Share of known facts at each exposure; where nothing was shown, chance is one in ``recipe.n_tails``."""
-        known_at: dict[int, list[bool]] = {level: [] for level in self.world.levels}
-        for fact, known in zip(self.world.facts, self.known, strict=True):
-            known_at[fact.exposure].append(known)
-        return {level: sum(known) / len(known) for level, known in known_at.items()}
+        return self._by_exposure(self.known)
+
+    @property
+    def loss(self) -> dict[int, float]:
+        """Mean surprisal of the answer at each exposure, in nats."""
+        return self._by_exposure(self.surprisals)
+
+    def _by_exposure(self, values: Sequence[bool] | Sequence[float]) -> dict[int, float]:
+        found: dict[int, list[float]] = {level: [] for level in self.world.levels}
+        for fact, value in zip(self.world.facts, values, strict=True):
+            found[fact.exposure].append(value)
+        return {level: sum(group) / len(group) for level, group in found.items()}
+
+
+class Lineage(NamedTuple):
+    """Where on which training path a model stands: optimizer steps taken and the seed; None where unknown."""
+
+    step: int | None
+    seed: int | None
+
+
+def lineage(model: str, revision: str | None) -> Lineage:
+    """What the record of a laboratory model, or the name of a hub revision such as ``step3000``, says.
+
+    >>> lineage("EleutherAI/pythia-70m", "step3000")
+    Lineage(step=3000, seed=None)
+    """
+    if Path(model, FILE_NAME).is_file():
+        record = read_record(Path(model))
+        return Lineage(record.step, record.recipe.seed)
+    named = re.fullmatch(r"step[-_]?(\d+)", revision or "")
+    return Lineage(int(named.group(1)) if named else None, None)
 
 
 def write_record(directory: Path, record: TrainingRecord) -> None:
-    """Write the record into the directory of its model, headed by the accuracies for whoever opens the file."""
-    content = {"accuracy": record.accuracy, **asdict(record)}
+    """Write the record into the directory of its model, headed by accuracy and loss for whoever opens the file."""
+    content = {"accuracy": record.accuracy, "loss": record.loss, **asdict(record)}
     (directory / FILE_NAME).write_text(json.dumps(content, separators=(",", ":")) + "\n", encoding="utf-8")
 
 

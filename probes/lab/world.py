@@ -11,14 +11,13 @@ often whatever the level of the fact it stands in, and levels differ only in how
 which tail is drawn at random: an answer is known by memory or not at all, and guessing among a relation's tails is
 right once in ``n_tails``.
 
-The training stream is the list of all presentations in random order, each fact exactly ``exposure`` times.
-
-Not here: what a model makes of it (`probes.lab.training`), and tasks that need more than one stored fact.
+Not here: in which order facts are presented (`probes.lab.stream`), what a model makes of them (`probes.lab.training`),
+and tasks that need more than one stored fact (`probes.lab.episodes`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -112,36 +111,6 @@ def build_world(rng: np.random.Generator, *, multiples: Sequence[int], unit: int
                     entity=names[entity], relation=relation.phrase, tail=str(tail), exposure=multiple * unit
                 )
     return World(facts=tuple(facts[key] for key in sorted(facts)))
-
-
-def draw_stream(world: World, rng: np.random.Generator) -> Int[np.ndarray, " presentations"]:
-    """The training stream: indices into ``world.facts``, each fact exactly ``exposure`` times, in random order.
-
-    >>> world = build_world(np.random.default_rng(0), multiples=(0, 1), unit=3, n_tails=2)
-    >>> stream = draw_stream(world, np.random.default_rng(1))
-    >>> len(stream), int(world.exposures.sum())
-    (12, 12)
-    """
-    return rng.permutation(np.repeat(np.arange(len(world.facts)), world.exposures))
-
-
-def count_presentations(stream: Int[np.ndarray, " presentations"], n_facts: int) -> Int[np.ndarray, " facts"]:
-    """How often each of ``n_facts`` facts occurs in a stream of fact indices.
-
-    >>> count_presentations(np.array([2, 0, 2]), 4).tolist()
-    [1, 0, 2, 0]
-    """
-    return np.bincount(stream, minlength=n_facts)
-
-
-def split_batches(stream: Int[np.ndarray, " presentations"], batch_size: int) -> Iterator[Int[np.ndarray, " batch"]]:
-    """Consecutive batches of the stream; the last one holds what is left, so that nothing is dropped.
-
-    >>> [batch.tolist() for batch in split_batches(np.array([5, 6, 7]), 2)]
-    [[5, 6], [7]]
-    """
-    for start in range(0, len(stream), batch_size):
-        yield stream[start : start + batch_size]
 
 
 def _check_size(multiples: Sequence[int], *, unit: int, n_tails: int) -> None:

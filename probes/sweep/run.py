@@ -1,7 +1,7 @@
 """Run what is left of a sweep and commit as it goes.
 
-Rows are committed after the first batch and at least every :data:`FLUSH_SECONDS` from then on, whole batches at a time.
-A sweep directory that is complete is left as it is, to the byte.
+Rows are committed after the first batch and at least every :data:`FLUSH_SECONDS` from then on, whole batches at a time,
+and sooner when they take much memory. A sweep directory that is complete is left as it is, to the byte.
 """
 
 from __future__ import annotations
@@ -9,24 +9,29 @@ from __future__ import annotations
 import datetime as dt
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Final
 
+import numpy as np
 import pyarrow as pa
 
-from probes.records.cells import Done
 from probes.records.read import Records, open_run
-from probes.records.schema import SCHEMAS, Table
-from probes.records.store import Writer, read_commits, write_atomically
-from probes.sweep.executors import run_batches
+from probes.records.schema import SCHEMAS
+from probes.records.store import SHARD, Writer, committed, write_atomically
+from probes.suites.example import Item
+from probes.sweep.executors import Task, open_executor
 from probes.sweep.interface import Options, Progress, SweepResult
-from probes.sweep.items import example_rows, failure_rows
+from probes.sweep.items import example_rows
 from probes.sweep.measurement import Rows, together
 from probes.sweep.provenance import manifest, package_versions
+from probes.sweep.shelf import positions
 from probes.sweep.spec import SweepSpec
 from probes.sweep.survey import RunPlan, survey
 
 FLUSH_SECONDS = 30.0
+MOST_PENDING_BYTES: Final = 8 << 20
+ITEMS_AT_ONCE: Final = 4096  # per part of the table of examples
 
 
 def run_sweep(
@@ -51,25 +56,24 @@ def run_sweep(
     """
     options = options or Options()
     plans, model = survey(spec, directory, options)
-    with Writer.open(directory) as writer:
-        _open_runs(spec, writer, plans, options)
-        n_items, n_measured, interrupted = sum(plan.n_left() for plan in plans), 0, False
+    loaded = (spec.models[0], model) if model else None
+    stored = Records(directory, committed(directory))
+    folder = directory if options.shard is None else directory / f"{SHARD}{options.shard[0]}"
+    n_items, n_measured, interrupted = sum(plan.n_left() for plan in plans), 0, False
+    with open_executor(spec, options, loaded) as execute, Writer.open(folder) as writer:
+        _open_runs(spec, writer, stored, plans, options)
+        pending = Pending(writer)
         for plan in plans:
             if not plan.batches:
                 continue
-            pending: list[Rows] = []
-            flushed = float("-inf")
-            for rows in run_batches(spec, plan, model, options):
-                pending.append(rows)
+            for rows in execute(_tasks(plan)):
+                pending.add(rows)
                 n_measured += rows.n_items()
-                if time.monotonic() - flushed >= FLUSH_SECONDS:
-                    _flush(writer, pending)
-                    flushed = time.monotonic()
-                on_progress(Progress(n_measured, n_items, plan.label))
+                on_progress(Progress(n_measured, n_items, plan.run.label))
                 interrupted = should_stop()
                 if interrupted:
                     break
-            _flush(writer, pending)
+            pending.flush()
             if interrupted:
                 break
             writer.commit({"runs": _run_row(spec, plan, "done")})
@@ -78,51 +82,71 @@ def run_sweep(
     return SweepResult(directory, n_measured, len(failures) - n_filtered, n_filtered, interrupted)
 
 
-def _flush(writer: Writer, pending: list[Rows]) -> None:
-    if pending:
-        rows = together(pending)
-        writer.commit(rows.tables, rows.done)
-        pending.clear()
+class Pending:
+    """Rows that wait for their commit: few enough for memory to stay flat, never for long."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._rows: list[Rows] = []
+        self._n_bytes = 0
+        self._flushed = float("-inf")  # the first batch is committed at once
+
+    def add(self, rows: Rows) -> None:
+        """Take the rows of a batch, and commit all there are when it is time."""
+        self._rows.append(rows)
+        self._n_bytes += rows.n_bytes()
+        if self._n_bytes >= MOST_PENDING_BYTES or time.monotonic() - self._flushed >= FLUSH_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Commit what waits."""
+        if self._rows:
+            rows = together(self._rows)
+            self._writer.commit(rows.tables, rows.done)
+        self._rows, self._n_bytes, self._flushed = [], 0, time.monotonic()
 
 
-def _open_runs(spec: SweepSpec, writer: Writer, plans: Sequence[RunPlan], options: Options) -> None:
-    """Record what is new before the first batch: the spec, runs, items, and items that no model will see."""
-    if any(plan.batches or plan.unreadable for plan in plans):
+def _tasks(plan: RunPlan) -> Iterator[Task]:
+    for batch in plan.batches:
+        yield Task(plan.run, tuple(plan.items[int(index)] for index in batch.items), batch.block)
+
+
+def _open_runs(spec: SweepSpec, writer: Writer, stored: Records, plans: Sequence[RunPlan], options: Options) -> None:
+    """Record what is new before the first batch: the spec, the runs, the items."""
+    if any(plan.batches for plan in plans):
         surroundings = manifest(options.device)
         write_atomically(writer.directory / "sweep.yaml", spec.to_yaml().encode())
         write_atomically(writer.directory / "manifest.json", surroundings.encode())
-    stored = Records(writer.directory, read_commits(writer.directory))
-    known_runs, known_items = set(stored.runs()["run_id"]), set(stored.examples()["example_id"])
-    failures = stored.failures()
-    known_failures = set(zip(failures["run_id"], failures["example_id"], strict=True))
+    known_runs = set(stored.runs()["run_id"])
+    shelved: set[str] = set()
     for plan in plans:
-        run_id = plan.run_id
-        new_items = [item for item in plan.items.values() if item.example_id not in known_items]
-        known_items |= {item.example_id for item in new_items}
-        too_short = {
-            name: f"{length} tokens, min_tokens is {spec.min_tokens}"
-            for name, length in plan.too_short.items()
-            if (run_id, name) not in known_failures
-        }
-        failed = failure_rows(run_id, plan.unreadable, "encode")
-        rows: dict[Table, pa.Table] = {
-            "examples": example_rows(plan.suite, new_items),
-            "failures": pa.concat_tables([failed, failure_rows(run_id, too_short, "filter")]).unify_dictionaries(),
-        }
-        if run_id not in known_runs or plan.batches:
-            rows["runs"] = _run_row(spec, plan, "running")
-        done = [Done(run_id, tuple(plan.unreadable), plan.wanted, failed=True)] if plan.unreadable else []
-        if any(table.num_rows for table in rows.values()):
-            writer.commit(rows, done)
+        if plan.suite.name not in shelved:
+            shelved.add(plan.suite.name)
+            for items in _new_items(stored, plan):
+                writer.commit({"examples": example_rows(plan.suite, items)})
+        if plan.run.run_id not in known_runs or plan.batches:
+            writer.commit({"runs": _run_row(spec, plan, "running")})
+
+
+def _new_items(stored: Records, plan: RunPlan) -> Iterator[list[Item]]:
+    """Items that are not recorded yet, some thousand at a time."""
+    new = np.ones(len(plan.items), dtype=bool)
+    for recorded in stored.batches("examples", ["example_id"], suite=plan.suite.name):
+        at = positions(recorded.column("example_id"), plan.items)
+        new[at[at >= 0]] = False
+    indices = np.flatnonzero(new)
+    for start in range(0, len(indices), ITEMS_AT_ONCE):
+        yield [plan.items[int(index)] for index in indices[start : start + ITEMS_AT_ONCE]]
 
 
 def _run_row(spec: SweepSpec, plan: RunPlan, status: str) -> pa.Table:
+    origin = lineage(plan.entry.name, plan.entry.revision)
     row = {
-        "run_id": plan.run_id,
-        "model": plan.entry.name,
-        "revision": plan.entry.revision,
-        "step": None,
-        "model_seed": None,
+        "run_id": plan.run.run_id,
+        "model": plan.run.entry.name,
+        "revision": plan.run.entry.revision,
+        "step": origin.step,
+        "model_seed": origin.seed,
         "dtype": plan.identity.dtype,
         "device": plan.device,
         "suite": plan.suite.name,

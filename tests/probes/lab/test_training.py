@@ -11,7 +11,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
 from probes.errors import InputError
 from probes.lab import Recipe, read_record
-from probes.lab.training import train
+from probes.lab.checkpoints import checkpoint_steps, checkpoints
+from probes.lab.record import lineage
+from probes.lab.stream import count_presentations
+from probes.lab.training import encode_sentences, prepare, train
 
 MINIATURE = Recipe(
     multiples=(0, 1, 2, 4),
@@ -111,23 +114,126 @@ def test_progress_is_told_step_by_step(tmp_path):
     assert [loss for _, _, loss in told] == list(made.record.losses)
 
 
-def test_an_interrupted_training_leaves_nothing_behind(tmp_path):
-    def interrupt(*_):
-        raise KeyboardInterrupt
+@pytest.mark.parametrize("optimizer", ["adamw", "equivariant"])
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_a_training_that_was_killed_goes_on_to_the_same_weights(optimizer, family, tmp_path, monkeypatch):
+    """Interrupted twice, once before and once after a state was written at a checkpoint."""
+    if optimizer == "equivariant" and family != "llama":
+        pytest.skip("the twin is a Llama's")
+    recipe = replace(MINIATURE, optimizer=optimizer, family=family)
+    whole = train(recipe, tmp_path / "whole", n_checkpoints=4)
+
+    def killed_at(last):
+        def interrupt(step, *_):
+            if step == last:
+                raise KeyboardInterrupt
+
+        return interrupt
+
+    for last in (1, 9):
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe, tmp_path / "model", n_checkpoints=4, on_step=killed_at(last))
+        assert not (tmp_path / "model").exists()
+        assert (tmp_path / "model.unfinished").is_dir()
+    told: list[int] = []
+    again = train(recipe, tmp_path / "model", n_checkpoints=4, on_step=lambda step, *_: told.append(step))
+    assert 1 < told[0] <= 9, "it starts over from where it was, not from the beginning"
+    assert not (tmp_path / "model.unfinished").exists()
+    assert again.record == whole.record
+    files = {path.relative_to(whole.path) for path in whole.path.rglob("*") if path.is_file()}
+    assert files == {path.relative_to(again.path) for path in again.path.rglob("*") if path.is_file()}
+    for name in files:
+        assert (whole.path / name).read_bytes() == (again.path / name).read_bytes(), name
+
+
+def test_an_unfinished_training_of_another_recipe_is_not_gone_on_with(tmp_path):
+    def interrupt(step, *_):
+        if step == 2:
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(MINIATURE, tmp_path / "model", on_step=interrupt)
-    assert list(tmp_path.iterdir()) == []
+        train(MINIATURE, tmp_path / "model", n_checkpoints=4, on_step=interrupt)
+    with pytest.raises(InputError, match="another recipe"):
+        train(replace(MINIATURE, seed=1), tmp_path / "model")
 
 
-def test_a_failed_write_leaves_nothing_behind(tmp_path, monkeypatch):
+def test_a_torn_state_is_named_and_not_used(tmp_path):
+    unfinished = tmp_path / "model.unfinished"
+    unfinished.mkdir()
+    (unfinished / "state.safetensors").write_bytes(b"torn")
+    with pytest.raises(InputError, match="cannot be read: remove"):
+        train(MINIATURE, tmp_path / "model")
+
+
+def test_a_failed_write_leaves_no_model(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError("disk full")
 
     monkeypatch.setattr("probes.lab.training.write_record", fail)
     with pytest.raises(OSError, match="disk full"):
         train(MINIATURE, tmp_path / "model")
-    assert list(tmp_path.iterdir()) == []
+    assert not (tmp_path / "model").exists()
+
+
+def test_checkpoints_are_whole_models_on_one_path(tmp_path):
+    made = train(MINIATURE, tmp_path / "model", n_checkpoints=4)
+    folders = checkpoints(made.path)
+    records = [read_record(folder) for folder in folders]
+    n_steps = made.record.step
+    assert [record.step for record in records] == [*checkpoint_steps(n_steps, 4), n_steps]
+    assert records[0].losses == ()
+    assert set(records[0].presented) == {0}
+    assert set(records[0].last_seen) == {None}
+    for record in records:
+        assert record.losses == made.record.losses[: record.step]
+        assert sum(record.presented) == min(record.step * MINIATURE.batch_size, sum(made.record.presented))
+    surprised = [np.mean([record.loss[level] for level in record.loss if level]) for record in records]
+    assert surprised[-1] < 0.3 * surprised[0]
+    for folder, record in zip(folders, records, strict=True):
+        module = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True)
+        assert lineage(str(folder), None) == (record.step, MINIATURE.seed)
+        assert module.config.vocab_size == len(AutoTokenizer.from_pretrained(folder, local_files_only=True))
+    assert weights(module).keys() == weights(made.module).keys()
+
+
+def test_shuffled_answers_are_read_as_often_and_teach_nothing(tmp_path):
+    recipe = replace(MINIATURE, unit=24, n_tails=4)
+    true = prepare(recipe)
+    shuffled = prepare(replace(recipe, answers="shuffled"))
+    assert np.array_equal(true.answers, true.stream)
+    assert np.array_equal(true.stream, shuffled.stream)
+    facts = true.world.facts
+    assert all(facts[a].relation == facts[b].relation for a, b in zip(shuffled.stream, shuffled.answers, strict=True))
+    assert Counter(shuffled.answers.tolist()) == Counter(true.stream.tolist())
+    assert (shuffled.answers != shuffled.stream).mean() > 0.5
+    made = train(replace(recipe, answers="shuffled"), tmp_path / "model")
+    assert made.record.presented == tuple(fact.exposure for fact in facts)
+    assert made.record.accuracy[96] < 0.7 < train(recipe, tmp_path / "true").record.accuracy[96]
+
+
+def test_early_and_late_facts_are_equally_often_presented_and_apart_in_time():
+    course = prepare(replace(MINIATURE, n_tails=4, order="early_late"))
+    exposures = course.world.exposures
+    assert np.array_equal(count_presentations(course.stream, len(exposures)), exposures)
+    middle = len(course.stream) // 2
+    early, late = (set(part.tolist()) for part in (course.stream[:middle], course.stream[middle:]))
+    assert not early & late
+    assert Counter(exposures[sorted(early)].tolist()) == Counter(exposures[sorted(late)].tolist())
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "mixture", "mamba"])
+def test_every_family_learns_the_same_world(family, tmp_path):
+    made = train(replace(MINIATURE, family=family, unit=24), tmp_path / "model")
+    assert made.record.accuracy[96] >= 0.75
+    loaded = AutoModelForCausalLM.from_pretrained(made.path, local_files_only=True)
+    ids = encode_sentences(made.tokenizer, made.record.world)
+    with torch.inference_mode():
+        assert torch.equal(loaded(input_ids=ids).logits, made.module(input_ids=ids).logits)
+
+
+def test_the_equivariant_twin_of_another_family_is_refused(tmp_path):
+    with pytest.raises(InputError, match="residual axes of family llama"):
+        train(replace(MINIATURE, family="gpt2", optimizer="equivariant"), tmp_path / "model")
 
 
 def test_a_directory_in_use_is_not_written_to(tmp_path):

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from probes.errors import InputError
 from probes.lab.lexicon import FIRST_NAMES, LAST_NAMES, RELATIONS
 from probes.lab.recipe import Recipe
-from probes.lab.world import Fact, World, build_world, count_presentations, draw_stream, split_batches
+from probes.lab.stream import count_presentations, draw_stream, split_batches
+from probes.lab.world import Fact, World, build_world
 
 
 def reference_world(seed: int = 0) -> World:

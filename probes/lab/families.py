@@ -1,0 +1,141 @@
+"""Architecture as a factor: one recipe as a Llama, a GPT-2, a mixture of experts or a Mamba.
+
+All are small versions of the published classes, built from their own configuration, without dropout, with untied
+embeddings where the family allows it, and float32 throughout. What differs is what the family is: Llama has RMSNorm,
+rotary positions and a gated MLP; GPT-2 LayerNorm, learned positions and a plain MLP; the mixture (Mixtral) is a Llama
+with four experts of which two read each token; Mamba has no attention at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import torch
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MambaConfig,
+    MambaForCausalLM,
+    MixtralConfig,
+    MixtralForCausalLM,
+    PreTrainedModel,
+)
+
+from probes.errors import InputError
+from probes.lab.recipe import Family, Recipe
+from probes.lab.vocabulary import BOS, PAD, SPECIAL_TOKENS
+
+EXPERTS: Final = 4
+EXPERTS_PER_TOKEN: Final = 2
+STATE_SIZE: Final = 16
+
+
+def build_model(recipe: Recipe, *, vocabulary: int, seed: int) -> PreTrainedModel:
+    """The untrained model of a recipe, its weights drawn from `seed`; torch's own generator is left as it was.
+
+    Raises:
+        InputError: if the width does not divide into the heads.
+    """
+    if recipe.family != "mamba" and recipe.d_model % recipe.n_heads:
+        raise InputError(f"d_model should be a multiple of n_heads, got {recipe.d_model} and {recipe.n_heads}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return FAMILIES[recipe.family](recipe, vocabulary)
+
+
+def n_parameters(module: PreTrainedModel) -> int:
+    """Numbers that training changes, each once."""
+    return sum(weight.numel() for weight in module.parameters())
+
+
+def _special_ids() -> dict[str, int | None]:
+    return {
+        "bos_token_id": SPECIAL_TOKENS.index(BOS),
+        "eos_token_id": None,
+        "pad_token_id": SPECIAL_TOKENS.index(PAD),
+    }
+
+
+def _llama(recipe: Recipe, vocabulary: int) -> PreTrainedModel:
+    return LlamaForCausalLM(
+        LlamaConfig(
+            architectures=[LlamaForCausalLM.__name__],
+            dtype="float32",
+            vocab_size=vocabulary,
+            hidden_size=recipe.d_model,
+            intermediate_size=recipe.d_mlp,
+            num_hidden_layers=recipe.n_layers,
+            num_attention_heads=recipe.n_heads,
+            max_position_embeddings=recipe.context_length,
+            tie_word_embeddings=False,
+            **_special_ids(),
+        )
+    )
+
+
+def _gpt2(recipe: Recipe, vocabulary: int) -> PreTrainedModel:
+    return GPT2LMHeadModel(
+        GPT2Config(
+            architectures=[GPT2LMHeadModel.__name__],
+            dtype="float32",
+            vocab_size=vocabulary,
+            n_embd=recipe.d_model,
+            n_inner=recipe.d_mlp,
+            n_layer=recipe.n_layers,
+            n_head=recipe.n_heads,
+            n_positions=recipe.context_length,
+            resid_pdrop=0.0,
+            embd_pdrop=0.0,
+            attn_pdrop=0.0,
+            tie_word_embeddings=False,
+            **_special_ids(),
+        )
+    )
+
+
+def _mixture(recipe: Recipe, vocabulary: int) -> PreTrainedModel:
+    return MixtralForCausalLM(
+        MixtralConfig(
+            architectures=[MixtralForCausalLM.__name__],
+            dtype="float32",
+            vocab_size=vocabulary,
+            hidden_size=recipe.d_model,
+            intermediate_size=recipe.d_mlp,
+            num_hidden_layers=recipe.n_layers,
+            num_attention_heads=recipe.n_heads,
+            num_key_value_heads=recipe.n_heads,
+            max_position_embeddings=recipe.context_length,
+            num_local_experts=EXPERTS,
+            num_experts_per_tok=EXPERTS_PER_TOKEN,
+            tie_word_embeddings=False,
+            **_special_ids(),
+        )
+    )
+
+
+def _mamba(recipe: Recipe, vocabulary: int) -> PreTrainedModel:
+    return MambaForCausalLM(
+        MambaConfig(
+            architectures=[MambaForCausalLM.__name__],
+            dtype="float32",
+            vocab_size=vocabulary,
+            hidden_size=recipe.d_model,
+            intermediate_size=recipe.d_mlp,
+            num_hidden_layers=recipe.n_layers,
+            state_size=STATE_SIZE,
+            tie_word_embeddings=False,
+            use_mambapy=False,
+            **_special_ids(),
+        )
+    )
+
+
+FAMILIES: Final[dict[Family, Callable[[Recipe, int], PreTrainedModel]]] = {
+    "llama": _llama,
+    "gpt2": _gpt2,
+    "mixture": _mixture,
+    "mamba": _mamba,
+}
