@@ -16,6 +16,7 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
+from probes.lab.record import lineage
 from probes.records.read import Records, open_run
 from probes.records.schema import SCHEMAS
 from probes.records.store import SHARD, Writer, committed, write_atomically

@@ -7,9 +7,9 @@ import pytest
 import torch
 from scipy.stats import ortho_group
 
+from probes.lab.families import build_model
 from probes.lab.optimizers import build_update, residual_axis
 from probes.lab.recipe import Recipe
-from probes.lab.families import build_model
 from probes.lab.training import encode_sentences, surprisal
 from probes.lab.vocabulary import build_tokenizer
 from probes.lab.world import build_world

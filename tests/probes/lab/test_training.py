@@ -116,7 +116,7 @@ def test_progress_is_told_step_by_step(tmp_path):
 
 @pytest.mark.parametrize("optimizer", ["adamw", "equivariant"])
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
-def test_a_training_that_was_killed_goes_on_to_the_same_weights(optimizer, family, tmp_path, monkeypatch):
+def test_a_training_that_was_killed_goes_on_to_the_same_weights(optimizer, family, tmp_path):
     """Interrupted twice, once before and once after a state was written at a checkpoint."""
     if optimizer == "equivariant" and family != "llama":
         pytest.skip("the twin is a Llama's")
