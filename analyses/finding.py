@@ -22,7 +22,6 @@ from sparsity.registry import Registry
 Verdict = Literal["supported", "contradicted", "undecided", "described"]
 Generality = Literal["items", "domains", "templates", "seeds", "models"]
 Role = Literal["pre_treatment", "mediator", "collider", "basis", "intervention"]
-Figure = Literal["", "curve", "dose", "bars", "forest"]
 
 ALPHA: Final = 0.05
 FEWEST_TO_GENERALISE: Final = 6
@@ -196,9 +195,6 @@ class Finding:
         text: one sentence with the numbers.
         levels: the figure's data where these are means per level.
         plot: the figure's data where they are something else.
-        figure: how ``levels`` want to be drawn beyond the pictures that every family of places gets: ``curve`` (mean
-            over value), ``dose`` (the same with the value on a log scale), ``bars`` (one row per name, from zero),
-            ``forest`` (the estimate above its controls).
         reproduce: the command that gives it again.
     """
 
@@ -220,7 +216,7 @@ class Finding:
     verdict: Verdict = "undecided"
     text: str
     levels: tuple[Level, ...] = ()
-    figure: Figure = ""
+    plot: Plot | None = None
     reproduce: str = ""
 
     @property

@@ -239,9 +239,11 @@ def _panels(run: Run, kinds: Sequence[str], basis: str) -> list[Panel]:
     wanted = [suite for suite, axis in axes.items() if axis.kind in kinds]
     if not wanted:
         return []
-    labels = _model_labels(runs)
+    labels = model_labels(runs)
     runs = runs[runs["suite"].isin(wanted)]
     rows = _long(run, wanted, basis)
+    if rows.empty:
+        return []
     inputs, outcomes = run.inputs(), run.outcomes()
     panels: list[Panel] = []
     for model, own in runs.groupby(labels[runs.index], sort=False):
@@ -265,7 +267,7 @@ def _panels(run: Run, kinds: Sequence[str], basis: str) -> list[Panel]:
     return panels
 
 
-def _model_labels(runs: pd.DataFrame) -> pd.Series:
+def model_labels(runs: pd.DataFrame) -> pd.Series:
     """The model's name; where one name was run twice on a suite (two dtypes, say), with what tells them apart."""
     names = runs["model"].astype(str)
     twice = runs.assign(model=names).duplicated(["model", "suite"], keep=False)

@@ -2,7 +2,13 @@
 
 import pytest
 
-MODULES = ("analyses.ordered", "analyses.questions.domains")
+MODULES = (
+    "analyses.ordered",
+    "analyses.pinning",
+    "analyses.questions.domains",
+    "analyses.questions.localization",
+    "analyses.questions.readout",
+)
 
 
 @pytest.fixture(scope="session", autouse=True)

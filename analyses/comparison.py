@@ -1,0 +1,172 @@
+"""What a panel compares: each shifted domain with the in-distribution items, or the levels of an ordered axis.
+
+Questions about where a change sits, what carries it and what accounts for it all start from the same contrast as the
+questions about the change itself. This is that contrast in one form, so that they cannot drift apart: a score per item
+(membership of a domain, or place on the axis, turned so that larger is farther) and an effect in the currency of the
+axis (Cliff's delta, or a rank correlation).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from analyses.chance import sparser
+from analyses.evidence import FEWEST_ITEMS, SEED
+from analyses.finding import Verdict
+from analyses.statistics.association import Association, Estimate, associate_items
+from analyses.statistics.design import DesignKind, design_of
+from analyses.statistics.ranks import Associations
+from analyses.statistics.resampling import interval
+from analyses.tables import Panel
+
+ALL_SHIFTED: Final = "all shifted"
+
+
+class Comparison(NamedTuple):
+    """One contrast of a panel.
+
+    Attributes:
+        group: the shifted domain; empty for an ordered axis.
+        far: how the far end is called: the domain, or the last level.
+        near: how the near end is called.
+        rows: the items that take part.
+        score: 0 or 1 for a domain, the level turned so that larger is farther for an ordered axis.
+        design: how the items depend on each other.
+    """
+
+    group: str
+    far: str
+    near: str
+    rows: Bool[np.ndarray, " items"]
+    score: Float[np.ndarray, " items"]
+    design: DesignKind
+
+    @property
+    def is_contrast(self) -> bool:
+        """Whether two groups are compared (Cliff's delta) rather than the levels of an axis (rank correlation)."""
+        return bool(self.group)
+
+    @property
+    def unit(self) -> str:
+        """The currency of the effect."""
+        if self.is_contrast:
+            return "Cliff's delta, positive = shifted is sparser"
+        return "rank correlation, positive = sparser towards the far end"
+
+
+def comparisons(panel: Panel) -> list[Comparison]:
+    """All contrasts of a panel that have enough items; empty where nothing can be compared."""
+    if panel.axis.kind == "nominal":
+        return _domains(panel)
+    far = 1.0 if panel.axis.harder == "higher" else -1.0
+    score = far * panel.levels
+    rows = np.isfinite(score)
+    if rows.sum() < FEWEST_ITEMS or len(np.unique(score[rows])) < 2:
+        return []
+    labels = panel.labels
+    ends = [str(labels[rows][index]) for index in (int(score[rows].argmax()), int(score[rows].argmin()))]
+    return [Comparison("", ends[0], ends[1], rows, score, design_of(score[rows], panel.clusters[rows]))]
+
+
+def _domains(panel: Panel) -> list[Comparison]:
+    inside = ~panel.shifted
+    if inside.sum() < FEWEST_ITEMS:
+        return []
+    labels, score = panel.labels, panel.shifted.astype(np.float64)
+    near = " + ".join(dict.fromkeys(str(label) for label in labels[inside]))
+    found: list[Comparison] = []
+    for name in dict.fromkeys(str(label) for label in labels[panel.shifted]):
+        own = panel.shifted & (labels == name)
+        rows = own | inside
+        if own.sum() >= FEWEST_ITEMS:
+            found.append(Comparison(name, name, near, rows, score, design_of(score[rows], panel.clusters[rows])))
+    return found
+
+
+def overall(panel: Panel) -> Comparison | None:
+    """The one comparison of a panel: the axis, or all shifted items together beside the in-distribution ones."""
+    found = comparisons(panel)
+    if len(found) < 2:
+        return found[0] if found else None
+    rows = np.logical_or.reduce([one.rows for one in found])
+    score = panel.shifted.astype(np.float64)
+    return Comparison(
+        ALL_SHIFTED, ALL_SHIFTED, found[0].near, rows, score, design_of(score[rows], panel.clusters[rows])
+    )
+
+
+def signs(panel: Panel) -> Float[np.ndarray, " columns"]:
+    """Factor per column that makes larger mean sparser; sizes keep their sign."""
+    return np.array([-1.0 if sparser(column.metric) == "lower" else 1.0 for column in panel.columns])
+
+
+def associate_with(
+    panel: Panel,
+    compared: Comparison,
+    columns: Sequence[int],
+    covariates: Float[np.ndarray, "items covariates"] | None = None,
+    *,
+    resamples: int,
+    rng: np.random.Generator,
+) -> Association:
+    """Rank associations of some columns with the comparison's score and with covariates, larger meaning sparser."""
+    rows = compared.rows
+    chosen = list(columns)
+    values = panel.values[np.ix_(rows, chosen)] * signs(panel)[chosen]
+    scores = compared.score[rows, None]
+    if covariates is not None:
+        scores = np.column_stack([scores, covariates[rows]])
+    within = compared.design == "paired" and not compared.is_contrast
+    return associate_items(values, scores, panel.clusters[rows], within=within, resamples=resamples, rng=rng)
+
+
+def effect(association: Association, compared: Comparison) -> Estimate:
+    """The effect in the currency of the comparison."""
+    return association.slope() if compared.is_contrast else association.correlation()
+
+
+def effect_given(association: Association, compared: Comparison, covariate: int) -> Estimate:
+    """The effect with one covariate held fixed, counted from 1."""
+    return association.partial_slope(covariate) if compared.is_contrast else association.partial(covariate)
+
+
+def effect_lost(association: Association, compared: Comparison, *, before: int, after: int) -> Estimate:
+    """How much of the effect of one column another one does not have, positive where the second has less of it.
+
+    The sign is turned by that of the first, so that a change of direction counts as more than all lost. Both columns
+    must be defined for the same items, so that they are resampled together.
+    """
+    (block,) = association.blocks
+
+    def lost(found: Associations) -> Float[np.ndarray, "weightings 1"]:
+        effects = found.columns[..., 0] * (found.ratio if compared.is_contrast else 1.0)
+        return (effects[:, [before]] - effects[:, [after]]) * turn
+
+    turn = 1.0 if float(block.estimate.columns[0, before, 0]) >= 0 else -1.0
+    value = lost(block.estimate)[0]
+    bounds = interval(value, lost(block.replicates), block.way)
+    return Estimate(value, bounds.low, bounds.high)
+
+
+def judge(bounds: tuple[float, float]) -> Verdict:
+    """The verdict of an interval alone, for an estimate that is positive where the claim is right.
+
+    >>> judge((0.1, 0.2)), judge((-0.2, 0.1)), judge((-0.2, -0.1)), judge((float("nan"), float("nan")))
+    ('supported', 'undecided', 'contradicted', 'undecided')
+    """
+    low, high = bounds
+    return "supported" if low > 0 else "contradicted" if high < 0 else "undecided"
+
+
+def at(estimate: Estimate, column: int) -> tuple[float, tuple[float, float]]:
+    """Value and interval of one column."""
+    return float(estimate.value[column]), (float(estimate.low[column]), float(estimate.high[column]))
+
+
+def fresh() -> np.random.Generator:
+    """The source of chance of a question: the same at every call, so that a report says the same twice."""
+    return np.random.default_rng(SEED)

@@ -1,0 +1,287 @@
+"""Localization: where in the network does the change set in, in which coordinates does it sit, and in which bases?
+
+Three parts. *Where*: the effect at every place of the residual stream, its onset with the set of places that resamples
+choose, and the largest effect measured on items that did not choose it (primary; Hoyer, sparser towards the far end).
+*Which coordinates*: shares by substitution, from the controls of the sweep. *Which bases*: the same effect on the same
+items read in other coordinates. What carries a share by substitution is not yet what the model uses: that takes an
+intervention.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from analyses.comparison import (
+    Comparison,
+    associate_with,
+    at,
+    comparisons,
+    effect,
+    fresh,
+    judge,
+    signs,
+)
+from analyses.evidence import primary_column, scope_of, unanswered
+from analyses.finding import Control, Effect, Finding, Mark, Plot, Scope, analysis
+from analyses.sentences import shown, signed, with_interval
+from analyses.statistics.onset import Onset, Sums, contrast_sums, find_onset, slope_sums
+from analyses.statistics.trend import RESAMPLES
+from analyses.substitution import Substitution, read_substitutions
+from analyses.tables import UNLAYERED, Panel, Run, read_panels
+from probes.controls import names
+
+QUESTION: Final = "Where does the change sit: at which layer, in which coordinates, in which bases?"
+KINDS: Final = ("familiarity", "difficulty", "nominal", "length")
+STREAM: Final = "resid_post"
+NO_INTERVAL: Final = (float("nan"), float("nan"))
+
+
+@analysis(QUESTION)
+def localization(run: Run) -> list[Finding]:
+    """Answer from every suite with a comparison; coordinates and bases where the sweep has controls."""
+    findings: list[Finding] = []
+    for panel in read_panels(run, KINDS):
+        findings += _where(panel)
+        findings += _bases(run, panel)
+    carried = [_carried(found) for found in read_substitutions(run)]
+    return findings + carried
+
+
+def stream_columns(panel: Panel, column: int) -> list[int]:
+    """Columns with the measure and position of one, along the residual stream, in the order of a forward pass."""
+    asked = panel.columns[column]
+    found = [
+        index
+        for index, own in enumerate(panel.columns)
+        if (own.metric, own.position) == (asked.metric, asked.position)
+        and (own.site == STREAM or own.site in UNLAYERED)
+        and np.isfinite(panel.values[:, index]).any()
+    ]
+    return sorted(found, key=lambda index: (panel.columns[index].layer, panel.columns[index].site in UNLAYERED))
+
+
+def _where(panel: Panel) -> list[Finding]:
+    primary = primary_column(panel)
+    found = comparisons(panel)
+    if primary is None or not found:
+        reason = "there is nothing to compare" if primary is not None else "no measure of sparsity was recorded"
+        return [unanswered(panel, "localization", QUESTION, reason)]
+    same_measure = [i for i, own in enumerate(panel.columns) if own.metric == panel.columns[primary].metric]
+    columns_of = {
+        position: stream_columns(panel, next(i for i in same_measure if panel.columns[i].position == position))
+        for position in dict.fromkeys(panel.columns[i].position for i in same_measure)
+    }
+    findings: list[Finding] = []
+    for position, columns in columns_of.items():
+        if len(columns) < 2:
+            continue
+        is_first = position == panel.columns[primary].position
+        findings.append(_onset_finding(panel, found, columns, "", primary=is_first))
+        if len(found) > 1:
+            findings += [_onset_finding(panel, [one], columns, one.group, primary=False) for one in found]
+    if not any(finding.primary for finding in findings):
+        reason = "fewer than two places of the residual stream were measured"
+        return [unanswered(panel, "localization", QUESTION, reason), *findings]
+    return findings
+
+
+def _onset_finding(panel: Panel, found: list[Comparison], columns: list[int], group: str, *, primary: bool) -> Finding:
+    rows = np.logical_or.reduce([one.rows for one in found])
+    onset = _onset(panel, found, columns, rows)
+    places = [panel.columns[column].place for column in columns]
+    peak, unit = columns[onset.peak], _unit(found)
+    chosen = [places[index] for index in onset.onset_set]
+    own = panel.values[rows][:, peak]
+    finding = Finding(
+        analysis="localization",
+        question=QUESTION,
+        scope=scope_of(panel, peak, group),
+        primary=primary,
+        estimate=onset.cross_fitted,
+        unit=f"{unit} at the largest place, on items that did not choose it",
+        interval=onset.interval,
+        n=int(np.isfinite(own).sum()),
+        n_clusters=len(np.unique(panel.clusters[rows])),
+        effects=(Effect(f"{unit} from all items", float(onset.effects[onset.peak]), _interval(onset, onset.peak)),),
+        verdict=judge(onset.interval),
+        text="",
+        plot=Plot(
+            "curve",
+            "place in the network, in the order of a forward pass",
+            f"{unit}, + = sparser",
+            (
+                tuple(
+                    Mark(shown(group or "far end"), place, float(index), *_point(onset, index))
+                    for index, place in enumerate(places)
+                )
+            ),
+            0.0,
+        ),
+    )
+    return replace(finding, text=_onset_sentence(finding, places[onset.onset], chosen, found, unit))
+
+
+def _unit(found: list[Comparison]) -> str:
+    if not found[0].is_contrast:
+        return "rank correlation"
+    return "Cohen's d" if len(found) == 1 else "mean Cohen's d over domains"
+
+
+def _onset(panel: Panel, found: list[Comparison], columns: list[int], rows: np.ndarray) -> Onset:
+    values = (panel.values * signs(panel))[np.ix_(rows, columns)]
+    clusters = np.unique(panel.clusters[rows], return_inverse=True)[1].reshape(-1)
+    first = np.unique(clusters, return_index=True)[1]
+    strata = np.zeros(len(first), dtype=np.int64)
+    sums: Sums
+    if found[0].is_contrast:
+        pairs = [((one.rows & (one.score == 0))[rows], (one.rows & (one.score == 1))[rows]) for one in found]
+        sums = contrast_sums(values, pairs, clusters)
+        strata = np.unique(panel.labels[rows].astype(str), return_inverse=True)[1].reshape(-1)[first]
+    else:
+        sums = slope_sums(values, found[0].score[rows], clusters, within=found[0].design == "paired")
+    return find_onset(sums, strata, rng=fresh())
+
+
+def _interval(onset: Onset, index: int) -> tuple[float, float]:
+    return float(onset.low[index]), float(onset.high[index])
+
+
+def _point(onset: Onset, index: int) -> tuple[float, float, float]:
+    return float(onset.effects[index]), *_interval(onset, index)
+
+
+def _onset_sentence(finding: Finding, onset: str, chosen: list[str], found: list[Comparison], unit: str) -> str:
+    far = shown(finding.scope.group) or ("shifted domains" if found[0].is_contrast else "the far end")
+    where = f"{unit} {with_interval(finding.estimate, finding.interval)} on items that did not choose the place"
+    if finding.verdict == "undecided":
+        return (
+            f"Undecided where {far} differs: the largest effect is at {finding.scope.place}, {where}; "
+            f"resamples put the onset at any of {', '.join(chosen)}."
+        )
+    claim = "sparser" if finding.verdict == "supported" else "denser"
+    sure = "all resamples agree within 95 %" if len(chosen) == 1 else f"95 % set {', '.join(chosen)}"
+    verb = "are" if far == "shifted domains" else "is"
+    return f"{far[0].upper()}{far[1:]} {verb} {claim} from {onset} on ({sure}), most at {finding.scope.place}: {where}."
+
+
+def _carried(found: Substitution) -> Finding:
+    """What share of a change one coordinate carries alone, and how many carry half."""
+    single = found.curve.get(1)
+    marks = tuple(Mark(shown(found.group), str(m), float(m), *share) for m, share in found.curve.items())
+    effects = [
+        Effect("change of mean hoyer", found.change.value, (found.change.low, found.change.high)),
+        Effect("coordinates that carry half", found.k50.value, (found.k50.low, found.k50.high)),
+    ]
+    top = found.top
+    if top is not None:
+        effects.append(Effect(f"coordinate {top[0]} alone, put into the reference", top[1].value, top[1][1:]))
+    finding = Finding(
+        analysis="localization",
+        question=QUESTION,
+        scope=Scope(
+            model=found.model,
+            suite=found.suite,
+            site=found.site,
+            layer=found.layer,
+            position=found.position,
+            metric="hoyer",
+            group=found.group,
+        ),
+        estimate=single.value if single else float("nan"),
+        unit="share of the change of mean Hoyer carried by the one top coordinate (ranked on other items)",
+        interval=(single.low, single.high) if single else NO_INTERVAL,
+        n=found.n,
+        n_clusters=found.n,
+        effects=tuple(effects),
+        verdict="described" if found.has_change else "undecided",
+        text="",
+        plot=Plot("curve", "coordinates replaced together", "share of the change of mean Hoyer", marks, 0.5),
+    )
+    return replace(finding, text=_carried_sentence(finding, found))
+
+
+def _carried_sentence(finding: Finding, found: Substitution) -> str:
+    change = with_interval(found.change.value, (found.change.low, found.change.high))
+    group, where = shown(found.group), found.place
+    if not found.has_change:
+        return f"Undecided what carries the change to {group} at {where}: mean Hoyer changes by {change}."
+    many = "more than were tried" if np.isnan(found.k50.value) else f"{found.k50.value:.0f}"
+    low, high = found.k50.low, found.k50.high
+    span = "" if np.isnan(low) or low == high else f" [{low:.0f}, {high:.0f}]"
+    which = f"; coordinate {found.top[0]} carries most alone" if found.top else ""
+    return (
+        f"At {where} the one top coordinate carries {with_interval(finding.estimate, finding.interval)} of the change "
+        f"of mean Hoyer to {group} ({change}), and half of it takes {many}{span}{which}."
+    )
+
+
+def _bases(run: Run, panel: Panel) -> list[Finding]:
+    """The effect of each comparison in the bases of the controls, on the very items of the controls."""
+    others = {basis: _same_panel(run, panel, basis) for basis in names.BASES}
+    others = {basis: other for basis, other in others.items() if other is not None}
+    if not others:
+        return []
+    largest = max(others.values(), key=lambda other: len(other.items))
+    raw = panel.of_items(largest.items.index)
+    metric = "hoyer"
+    columns = [
+        index
+        for index, own in enumerate(raw.columns)
+        if own.metric == metric and any(other.find(own) is not None for other in others.values())
+    ]
+    findings: list[Finding] = []
+    for one in comparisons(raw):
+        for column in columns:
+            findings += _basis_finding(raw, one, column, others)
+    return findings
+
+
+def _same_panel(run: Run, panel: Panel, basis: str) -> Panel | None:
+    found = (
+        other
+        for other in read_panels(run, [panel.axis.kind], basis)
+        if (other.model, other.suites) == (panel.model, panel.suites)
+    )
+    return next(found, None)
+
+
+def _basis_finding(raw: Panel, one: Comparison, column: int, others: dict[str, Panel]) -> list[Finding]:
+    rng = fresh()
+    value, interval = at(effect(associate_with(raw, one, [column], resamples=RESAMPLES, rng=rng), one), 0)
+    controls: list[Control] = []
+    for basis, other in others.items():
+        index = other.find(raw.columns[column])
+        again = [compared for compared in comparisons(other) if compared.group == one.group]
+        if index is None or not again:
+            continue
+        found = effect(associate_with(other, again[0], [index], resamples=RESAMPLES, rng=rng), again[0])
+        controls.append(Control(basis, "basis", *at(found, 0), float("nan")))
+    if not controls or not np.isfinite(value):
+        return []
+    marks = [Mark("as measured", "raw", float("nan"), value, *interval)]
+    marks += [Mark("another basis", c.name, float("nan"), c.estimate, *c.interval) for c in controls]
+    scope = scope_of(raw, column, one.group)
+    listed = ", ".join(f"{signed(control.estimate)} in {control.name}" for control in controls)
+    text = (
+        f"{shown(one.far)} beside {shown(one.near)} at {scope.place}: hoyer {with_interval(value, interval)} in the "
+        f"model's own coordinates, {listed} (the same {int(one.rows.sum())} items)."
+    )
+    return [
+        Finding(
+            analysis="localization",
+            question=QUESTION,
+            scope=replace(scope, basis="several"),
+            estimate=value,
+            unit=one.unit,
+            interval=interval,
+            n=int(one.rows.sum()),
+            n_clusters=len(np.unique(raw.clusters[one.rows])),
+            controls=tuple(controls),
+            verdict="described",
+            text=text,
+            plot=Plot("forest", one.unit, "", tuple(marks), 0.0),
+        )
+    ]

@@ -1,0 +1,248 @@
+"""Readout: is the change at the final norm alignment with the rows that read it?
+
+A state that lies along one row of the unembedding takes over that row's own shape: if the row is sparse or dense, so is
+the state, and more so the surer the answer. So the effect is measured again with the answer's row projected out of
+every state (primary: how much of it goes, Hoyer at the final norm), and beside the alignment itself, which is a
+mediator: it is read off the output.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from analyses.comparison import (
+    Comparison,
+    associate_with,
+    at,
+    comparisons,
+    effect,
+    effect_given,
+    effect_lost,
+    fresh,
+    judge,
+    overall,
+)
+from analyses.evidence import scope_of
+from analyses.finding import Control, Effect, Finding, Mark, Plot, Scope, Verdict, analysis
+from analyses.sentences import number, shown, with_interval
+from analyses.statistics.association import associate_items
+from analyses.statistics.trend import RESAMPLES
+from analyses.tables import Column, Panel, Run, read_panels
+from probes.controls import names
+
+QUESTION: Final = "Is the change at the final norm alignment with the unembedding rows that read it?"
+KINDS: Final = ("familiarity", "difficulty", "nominal", "length")
+ROWS: Final = {names.WITHOUT_ANSWER_ROW: "the answer's row", names.WITHOUT_ARGMAX_ROW: "the top token's row"}
+ALIGNMENTS: Final = (names.ANSWER_ALIGNMENT, names.ARGMAX_ALIGNMENT, names.TOP10_ALIGNMENT, names.NULL_SHARE)
+SITE: Final = "final_norm"
+METRIC: Final = "hoyer"
+
+
+class Projected(NamedTuple):
+    """The states of a panel at the final norm, as they are and with one row projected out, for the same items."""
+
+    panel: Panel
+    basis: str
+    raw: Column
+
+
+@analysis(QUESTION)
+def readout(run: Run) -> list[Finding]:
+    """Answer from every suite whose sweep has controls at the final norm."""
+    findings: list[Finding] = []
+    panels = read_panels(run, KINDS)
+    for panel in panels:
+        own = [finding for basis in ROWS for finding in _answers(run, panel, basis)]
+        if own and not any(finding.primary for finding in own):
+            raise AssertionError("the first answer is the primary one")
+        findings += own
+    if panels and not findings:
+        findings.append(_not_answered(panels[0]))
+    return findings
+
+
+def _not_answered(panel: Panel) -> Finding:
+    text = (
+        "Not answered: the sweep holds no states with unembedding rows projected out; "
+        "sweep with `controls: default` and the site final_norm."
+    )
+    scope = Scope(model=panel.model, suite=panel.suite, axis=panel.axis.name)
+    return Finding(analysis="readout", question=QUESTION, scope=scope, primary=True, text=text)
+
+
+def projected(run: Run, panel: Panel, basis: str) -> list[Projected]:
+    """The panel's items that were also measured with a row projected out, one entry per position."""
+    matching = (
+        other
+        for other in read_panels(run, [panel.axis.kind], basis)
+        if (other.model, other.suites) == (panel.model, panel.suites)
+    )
+    other = next(matching, None)
+    if other is None:
+        return []
+    found: list[Projected] = []
+    for column in other.columns:
+        index = panel.find(column)
+        if column.metric != METRIC or index is None:
+            continue
+        raw = panel.of_items(other.items.index)
+        both = np.column_stack(
+            [raw.values[:, index], other.of_items(raw.items.index).values[:, other.find(column) or 0]]
+        )
+        known = np.isfinite(both).all(axis=1)
+        merged = Panel(
+            model=raw.model,
+            suites=raw.suites,
+            axis=raw.axis,
+            items=raw.items[known],
+            columns=(raw.columns[index], column),
+            values=both[known],
+            widths=np.repeat(raw.widths[index], 2),
+        )
+        found.append(Projected(merged, basis, raw.columns[index]))
+    return found
+
+
+def _answers(run: Run, panel: Panel, basis: str) -> list[Finding]:
+    findings: list[Finding] = []
+    for states in projected(run, panel, basis):
+        whole = overall(states.panel)
+        if whole is None:
+            continue
+        is_first = basis == _first_basis(run, panel) and not findings
+        findings.append(_finding(states, whole, primary=is_first))
+        if whole.is_contrast:
+            findings += [
+                _finding(states, one, primary=False) for one in comparisons(states.panel) if one.group != whole.group
+            ]
+    return findings
+
+
+def _first_basis(run: Run, panel: Panel) -> str:
+    """The answer's row where the suite has answers, else the top token's."""
+    return next((basis for basis in ROWS if projected(run, panel, basis)), "")
+
+
+def _finding(states: Projected, one: Comparison, *, primary: bool) -> Finding:
+    panel, rng = states.panel, fresh()
+    association = associate_with(panel, one, [0, 1], resamples=RESAMPLES, rng=rng)
+    both = effect(association, one)
+    (value, bounds), (left, left_bounds) = at(both, 0), at(both, 1)
+    lost, lost_bounds = at(effect_lost(association, one, before=0, after=1), 0)
+    mediated = _mediated(panel, one, states.raw.position)
+    controls = (Control(states.basis, "basis", left, left_bounds, float("nan")), *(m.control for m in mediated))
+    marks = [
+        Mark("as measured", "as measured", float("nan"), value, *bounds),
+        Mark("another basis", f"{ROWS[states.basis]} projected out", float("nan"), left, *left_bounds),
+        *(
+            Mark("accounted for by the output", m.control.name, float("nan"), m.control.estimate, *m.control.interval)
+            for m in mediated
+        ),
+    ]
+    whole_effect = judge(bounds)
+    verdict: Verdict = "undecided" if whole_effect == "undecided" else judge(lost_bounds)
+    scope = scope_of(panel, 0, one.group)
+    return Finding(
+        analysis="readout",
+        question=QUESTION,
+        scope=scope,
+        primary=primary,
+        estimate=lost,
+        unit=f"{one.unit.partition(',')[0]} lost with {ROWS[states.basis]} projected out",
+        interval=lost_bounds,
+        n=int(one.rows.sum()),
+        n_clusters=len(np.unique(panel.clusters[one.rows])),
+        controls=controls,
+        effects=(
+            Effect("as measured", value, bounds),
+            *(Effect(f"{m.control.name} itself, towards the far end", m.change, m.change_interval) for m in mediated),
+            *_row_shape(panel, one, states),
+        ),
+        verdict=verdict,
+        text=_sentence(one, states, verdict, (value, bounds), (left, left_bounds), (lost, lost_bounds), mediated),
+        plot=Plot("forest", one.unit, "", tuple(marks), 0.0),
+    )
+
+
+class _Mediated(NamedTuple):
+    """The effect given one reading of the output, and how that reading itself changes along the comparison."""
+
+    control: Control
+    change: float
+    change_interval: tuple[float, float]
+
+
+def _mediated(panel: Panel, one: Comparison, position: str) -> list[_Mediated]:
+    prefix = names.MEAN if position == "mean" else ""
+    found: list[_Mediated] = []
+    for name in ALIGNMENTS:
+        values = panel.outcome(prefix + name)
+        if values is None or np.isfinite(values[one.rows]).mean() < 0.5 or np.nanstd(values[one.rows]) == 0:
+            continue
+        rng = fresh()
+        given = associate_with(panel, one, [0], values[:, None], resamples=RESAMPLES, rng=rng)
+        rows = one.rows
+        within = one.design == "paired" and not one.is_contrast
+        own = associate_items(
+            values[rows, None], one.score[rows, None], panel.clusters[rows], within=within, resamples=RESAMPLES, rng=rng
+        )
+        control = Control(
+            prefix + name, "mediator", *at(effect_given(given, one, 1), 0), float(given.correlation(1).value[0])
+        )
+        found.append(_Mediated(control, *at(effect(own, one), 0)))
+    return found
+
+
+def _row_shape(panel: Panel, one: Comparison, states: Projected) -> list[Effect]:
+    """Mean Hoyer of the rows themselves at the near and the far end, which a state along them takes over."""
+    prefix = names.MEAN if states.raw.position == "mean" else ""
+    name = names.ANSWER_ROW_HOYER if states.basis == names.WITHOUT_ANSWER_ROW else names.ARGMAX_ROW_HOYER
+    values = panel.outcome(prefix + name)
+    if values is None:
+        return []
+    score = one.score[one.rows]
+    own = values[one.rows]
+    ends = ((one.near, score == score.min()), (one.far, score == score.max()))
+    nothing = (float("nan"), float("nan"))
+    return [
+        Effect(f"mean Hoyer of {ROWS[states.basis]}, {shown(end)}", float(np.nanmean(own[mask])), nothing)
+        for end, mask in ends
+        if np.isfinite(own[mask]).any()
+    ]
+
+
+Numbers = tuple[float, tuple[float, float]]
+
+
+def _sentence(
+    one: Comparison,
+    states: Projected,
+    verdict: Verdict,
+    whole: Numbers,
+    left: Numbers,
+    lost: Numbers,
+    mediated: list[_Mediated],
+) -> str:
+    row = ROWS[states.basis]
+    unit = "Cliff's delta" if one.is_contrast else "rank correlation"
+    axis = "" if one.is_contrast else f"{shown(states.panel.axis.name)} "
+    ends = f"{axis}{shown(one.far)} beside {axis}{shown(one.near)}"
+    claims = {
+        "supported": f"Part of the change at final_norm is alignment with {row}",
+        "contradicted": f"The change at final_norm is no alignment with {row}: it grows without it",
+        "undecided": f"Undecided whether the change at final_norm is alignment with {row}",
+        "described": "Described",
+    }
+    share = f" ({lost[0] / abs(whole[0]):.0%} of it)" if verdict == "supported" else ""
+    first = next((m for m in mediated if m.control.name.endswith("alignment")), None)
+    given = (
+        f"; with {first.control.name} held fixed it is {with_interval(first.control.estimate, first.control.interval)}"
+        if first
+        else ""
+    )
+    return (
+        f"{claims[verdict]}: {ends}, hoyer's {unit} is {with_interval(*whole)}, and {with_interval(*left)} with {row} "
+        f"projected out, {number(abs(lost[0]))} {'less' if lost[0] >= 0 else 'more'}{share}{given}."
+    )
