@@ -239,17 +239,15 @@ def lab_train(
 def _print_plan(spec: SweepSpec, directory: Path, options: Options) -> None:
     from probes.sweep.survey import survey
 
-    table = RichTable("run", "model x suite", "items", "left", "batches", "tokens to read", "failures", "left out")
+    table = RichTable("run", "model x suite", "items", "left", "batches", "tokens to read, about")
     for plan in survey(spec, directory, options).plans:
         table.add_row(
-            plan.run_id,
-            plan.label,
+            plan.run.run_id,
+            plan.run.label,
             str(len(plan.items)),
             str(plan.n_left()),
             str(len(plan.batches)),
-            str(plan.n_tokens()),
-            str(len(plan.unreadable)),
-            str(len(plan.too_short)),
+            f"{plan.n_tokens():.0f}",
         )
     out().print(table)
 

@@ -9,12 +9,17 @@ missing block is what is wanted less what is done, whatever order, batch size or
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from jaxtyping import Int64
 
 
 class Cell(NamedTuple):
-    """One number owed per item; outcomes have no site, basis or position."""
+    """One number owed per item; outcomes and familiarity have no site, basis or position."""
 
     site: str
     basis: str
@@ -24,13 +29,14 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """Every combination of sites, bases, positions and versioned metrics, and some outcomes beside them."""
+    """Every combination of sites, bases, positions and versioned metrics; outcomes and familiarity beside them."""
 
     sites: tuple[str, ...] = ()
     bases: tuple[str, ...] = ()
     positions: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
     outcomes: tuple[str, ...] = ()
+    familiarity: tuple[str, ...] = ()
 
     def cells(self) -> frozenset[Cell]:
         """The block written out."""
@@ -41,42 +47,60 @@ class Block:
             for position in self.positions
             for metric in self.metrics
         }
-        return frozenset(measured | {Cell("", "", "", outcome) for outcome in self.outcomes})
+        return frozenset(measured | {Cell("", "", "", name) for name in (*self.outcomes, *self.familiarity)})
 
 
 class Done(NamedTuple):
-    """Items of one run and the block that is settled for each of them, by numbers or by recorded failures."""
+    """Items of one run and the block that is settled for each of them, by numbers or by recorded failures.
+
+    Attributes:
+        run_id: the run.
+        example_ids: the items.
+        block: what is settled of each.
+        failed: by a row of ``failures`` rather than by numbers.
+        min_tokens: for items left out because they are shorter than this; another limit settles nothing.
+    """
 
     run_id: str
     example_ids: tuple[str, ...]
     block: Block
     failed: bool = False
+    min_tokens: int | None = None
 
 
-def missing(wanted: Block, example_ids: Sequence[str], done: Iterable[Done]) -> dict[Block, tuple[str, ...]]:
+def missing(wanted: Block, example_ids: pa.Array, done: Sequence[Done]) -> dict[Block, Int64[np.ndarray, " items"]]:
     """What is still owed: items grouped by the block each of them lacks, in the order given.
 
     Args:
         wanted: what every item should have.
         example_ids: the items.
-        done: what is recorded for the items of one run.
+        done: what is recorded for the items of one run, oldest first. An item whose last record is a failure owes
+            nothing.
 
     Returns:
-        Blocks that together hold each missing cell exactly once, and the items that lack them.
+        Blocks that together hold each missing cell exactly once, and the positions of the items that lack them.
     """
-    signatures: dict[str, list[Block]] = {}
-    for entry in done:
-        for example_id in entry.example_ids:
-            signatures.setdefault(example_id, []).append(entry.block)
-    owed: dict[tuple[Block, ...], tuple[Block, ...]] = {}
-    groups: dict[Block, list[str]] = {}
-    for example_id in example_ids:
-        signature = tuple(signatures.get(example_id, ()))
-        if signature not in owed:
-            owed[signature] = subtract(wanted, signature)
-        for block in owed[signature]:
-            groups.setdefault(block, []).append(example_id)
-    return {block: tuple(ids) for block, ids in groups.items()}
+    blocks = list(dict.fromkeys(entry.block for entry in done if not entry.failed))
+    has = np.zeros((len(example_ids), len(blocks)), dtype=bool)
+    failed = np.zeros(len(example_ids), dtype=bool)
+    if done:
+        names = pa.array((name for entry in done for name in entry.example_ids), pa.string())
+        at = pc.fill_null(pc.index_in(names, value_set=example_ids), -1).to_numpy(zero_copy_only=False)
+        lengths = [len(entry.example_ids) for entry in done]
+        number = {block: index for index, block in enumerate(blocks)}
+        of_block = np.repeat([-1 if entry.failed else number[entry.block] for entry in done], lengths)
+        known = at >= 0
+        failed[at[known]] = of_block[known] < 0  # of an item that occurs twice, the later entry stays
+        measured = known & (of_block >= 0)
+        has[at[measured], of_block[measured]] = True
+    owing = np.flatnonzero(~failed)
+    signatures, first, group = np.unique(has[owing], axis=0, return_index=True, return_inverse=True)
+    groups: dict[Block, list[np.ndarray]] = {}
+    for which in np.argsort(first):
+        settled = [block for block, there in zip(blocks, signatures[which], strict=True) if there]
+        for block in subtract(wanted, settled):
+            groups.setdefault(block, []).append(owing[group.ravel() == which])
+    return {block: np.sort(np.concatenate(parts)) for block, parts in groups.items()}
 
 
 def subtract(wanted: Block, done: Sequence[Block]) -> tuple[Block, ...]:
@@ -86,23 +110,15 @@ def subtract(wanted: Block, done: Sequence[Block]) -> tuple[Block, ...]:
         return ()
     if len(left) == len(wanted.cells()):
         return (wanted,)
-    outcomes = tuple(name for name in wanted.outcomes if Cell("", "", "", name) in left)
-    blocks = _rectangles(wanted, left)
-    if not outcomes:
-        return blocks
-    if not blocks:
-        return (Block(outcomes=outcomes),)
-    first = blocks[0]
-    return (
-        Block(
-            sites=first.sites,
-            bases=first.bases,
-            positions=first.positions,
-            metrics=first.metrics,
-            outcomes=outcomes,
-        ),
-        *blocks[1:],
+    outcomes, familiarity = (
+        tuple(name for name in names if Cell("", "", "", name) in left)
+        for names in (wanted.outcomes, wanted.familiarity)
     )
+    blocks = _rectangles(wanted, left)
+    if not outcomes and not familiarity:
+        return blocks
+    first, *others = blocks or (Block(),)
+    return (replace(first, outcomes=outcomes, familiarity=familiarity), *others)
 
 
 def _rectangles(wanted: Block, left: frozenset[Cell]) -> tuple[Block, ...]:

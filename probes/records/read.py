@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -15,9 +15,10 @@ import pyarrow.dataset as ds
 from probes.errors import InputError
 from probes.records.cells import Done, versions
 from probes.records.schema import SCHEMAS, Table
-from probes.records.store import Commit, read_commits
+from probes.records.store import Commit, committed
 
 Wanted = str | Sequence[str] | None
+ROWS_AT_ONCE: Final = 4096
 
 
 class Records:
@@ -33,9 +34,19 @@ class Records:
         self._facts: dict[str, dict[str, Any]] | None = None
 
     def runs(self) -> pd.DataFrame:
-        """One row per model x suite: the newest row written for it, so that ``status`` is current."""
-        rows = self._read("runs")
-        return rows.drop_duplicates("run_id", keep="last").reset_index(drop=True)
+        """One row per model x suite: the newest row written for it; ``done`` when every shard that has it is."""
+        folders = list(dict.fromkeys(commit.folder for commit in self._commits))
+        newest = [self._read("runs", folder).drop_duplicates("run_id", keep="last") for folder in folders]
+        rows = pd.concat(newest, ignore_index=True) if newest else self._read("runs")
+        whole = np.repeat([folder == self.directory for folder in folders], [len(found) for found in newest])
+        rows = rows.iloc[np.argsort(rows["started"].to_numpy(dtype=str), kind="stable")] if len(folders) > 1 else rows
+        last = rows.drop_duplicates("run_id", keep="last")
+        if len(folders) > 1:
+            shards = rows[~whole[rows.index]]
+            partly = set(shards.loc[shards["status"] != "done", "run_id"])
+            by_shard = last["run_id"].isin(partly) & ~whole[last.index]
+            last = last.assign(status=last["status"].where(~by_shard, "running"))
+        return last.reset_index(drop=True)
 
     def examples(self, *, suite: Wanted = None) -> pd.DataFrame:
         """One row per item."""
@@ -144,24 +155,42 @@ class Records:
                     "sweep into a new directory"
                 )
 
-    def _read(self, table: Table, **wanted: Wanted | int | Sequence[int]) -> pd.DataFrame:
-        files = [
-            str(self.directory / part.file) for commit in self._commits for part in commit.parts if part.table == table
+    def batches(self, table: Table, columns: Sequence[str], **wanted: Wanted) -> Iterator[pa.RecordBatch]:
+        """Some columns of a table, a few thousand rows at a time, so that memory does not grow with the table."""
+        files = self._files(table)
+        if files:
+            source = ds.dataset(files, schema=SCHEMAS[table])
+            yield from source.to_batches(columns=list(columns), filter=_condition(wanted), batch_size=ROWS_AT_ONCE)
+
+    def _files(self, table: Table, folder: Path | None = None) -> list[str]:
+        return [
+            str(commit.folder / part.file)
+            for commit in self._commits
+            if folder in (None, commit.folder)
+            for part in commit.parts
+            if part.table == table
         ]
+
+    def _read(self, table: Table, folder: Path | None = None, **wanted: Wanted | int | Sequence[int]) -> pd.DataFrame:
+        files = self._files(table, folder)
         schema = SCHEMAS[table]
         if not files:
             return schema.empty_table().to_pandas()
         if table == "token_measurements":
             schema = pa.unify_schemas([ds.dataset([file]).schema for file in files])
-        condition: ds.Expression | None = None
-        for column, values in wanted.items():
-            if values is None:
-                continue
-            accepted = [values] if isinstance(values, str | int) else list(values)
-            clause = ds.field(column).isin(accepted)
-            condition = clause if condition is None else condition & clause
-        rows = ds.dataset(files, schema=schema).to_table(filter=condition)
+        rows = ds.dataset(files, schema=schema).to_table(filter=_condition(wanted))
         return rows.unify_dictionaries().to_pandas()
+
+
+def _condition(wanted: Mapping[str, Wanted | int | Sequence[int]]) -> ds.Expression | None:
+    condition: ds.Expression | None = None
+    for column, values in wanted.items():
+        if values is None:
+            continue
+        accepted = [values] if isinstance(values, str | int) else list(values)
+        clause = ds.field(column).isin(accepted)
+        condition = clause if condition is None else condition & clause
+    return condition
 
 
 def open_run(directory: str | Path) -> Records:
@@ -171,7 +200,7 @@ def open_run(directory: str | Path) -> Records:
         InputError: if there is no sweep there.
     """
     path = Path(directory)
-    commits = read_commits(path)
+    commits = committed(path)
     if not commits:
         raise InputError(
             f"{path} is not a sweep directory: nothing is committed there; give the --out of `sparsity sweep`"

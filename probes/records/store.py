@@ -30,6 +30,7 @@ from probes.records.schema import SCHEMA_VERSION, Table
 
 COMMITS = "commits"
 LOCK = ".lock"
+SHARD = "shard-"
 
 
 class Part(NamedTuple):
@@ -43,8 +44,9 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Commit:
-    """What became true at once."""
+    """What became true at once, in one folder."""
 
+    folder: Path
     id: str
     parts: tuple[Part, ...]
     done: tuple[Done, ...]
@@ -77,10 +79,18 @@ class Commit:
                     "use the version that wrote it"
                 )
             done = tuple(
-                Done(entry["run_id"], tuple(entry["example_ids"]), _block(entry["block"]), entry["failed"])
+                Done(
+                    entry["run_id"],
+                    tuple(entry["example_ids"]),
+                    _block(entry["block"]),
+                    entry["failed"],
+                    entry.get("min_tokens"),
+                )
                 for entry in raw["done"]
             )
-            return Commit(id=raw["id"], parts=tuple(Part(**part) for part in raw["parts"]), done=done)
+            return Commit(
+                folder=path.parent.parent, id=raw["id"], parts=tuple(Part(**part) for part in raw["parts"]), done=done
+            )
         except (KeyError, TypeError, json.JSONDecodeError) as error:
             raise InputError(f"{path} is not a commit file of a sweep ({error})") from None
 
@@ -90,9 +100,20 @@ def _block(raw: Mapping[str, Sequence[str]]) -> Block:
 
 
 def read_commits(directory: Path) -> tuple[Commit, ...]:
-    """All commits of a sweep directory, oldest first; empty where nothing was committed."""
+    """All commits of one folder, oldest first; empty where nothing was committed."""
     paths = sorted((directory / COMMITS).glob("*.json"))
     return tuple(Commit.from_json(path.read_text(encoding="utf-8"), path) for path in paths)
+
+
+def folders_of(directory: Path) -> list[Path]:
+    """The folders that make up a sweep: the directory itself, and its shards where several processes write one sweep."""
+    shards = (path for path in directory.glob(f"{SHARD}*") if (path / COMMITS).is_dir())
+    return [directory, *sorted(shards, key=lambda path: (len(path.name), path.name))]
+
+
+def committed(directory: Path) -> tuple[Commit, ...]:
+    """All commits of a sweep directory and its shards."""
+    return tuple(commit for folder in folders_of(directory) for commit in read_commits(folder))
 
 
 class Writer:
@@ -130,7 +151,7 @@ class Writer:
         name = f"{self._next:06d}"
         try:
             parts = tuple(self._write_part(table, name, rows) for table, rows in tables.items() if rows.num_rows)
-            commit = Commit(id=name, parts=parts, done=tuple(done))
+            commit = Commit(folder=self.directory, id=name, parts=parts, done=tuple(done))
             write_atomically(self.directory / COMMITS / f"{name}.json", commit.to_json().encode())
         except OSError as error:
             raise InputError(

@@ -119,14 +119,17 @@ class Suite:
             InputError: if the suite is empty or two items share an id.
         """
         items: dict[str, Item] = {}
-        for example in self.generate(rng):
-            example_id = f"{self.name}:{example.id or example.content_hash()}"
-            if example_id in items:
-                raise InputError(f"suite {self.name!r}: two items are called {example_id!r}; ids must be unique")
-            items[example_id] = Item(example_id, example)
+        for item in map(self.named, self.generate(rng)):
+            if item.example_id in items:
+                raise InputError(f"suite {self.name!r}: two items are called {item.example_id!r}; ids must be unique")
+            items[item.example_id] = item
         if not items:
             raise InputError(f"suite {self.name!r} has no items")
         return list(items.values())
+
+    def named(self, example: Example) -> Item:
+        """An example of this suite under its global name."""
+        return Item(f"{self.name}:{example.id or example.content_hash()}", example)
 
 
 SUITES: Registry[Suite] = Registry("suite")

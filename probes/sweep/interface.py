@@ -15,13 +15,16 @@ class Options:
         device: where models are put.
         batch_size: items per batch; None for as many as a token budget allows.
         retry_failed: run items again whose failure is recorded.
-        workers: processes that each load the model and measure batches side by side.
+        workers: processes that each load the model and measure batches side by side; None: one locally, and one per
+            CPU (or GPU, on devices ``cuda``) of a Ray cluster.
+        shard: which share of the items, ``(index, count)``; written to a folder of its own.
     """
 
     device: str = "cpu"
     batch_size: int | None = None
     retry_failed: bool = False
-    workers: int = 1
+    workers: int | None = None
+    shard: tuple[int, int] | None = None
 
 
 class Progress(NamedTuple):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
+import numpy as np
 import pyarrow as pa
 
 from probes.capture.prompts import Prompt
@@ -13,6 +14,7 @@ from probes.errors import InputError
 from probes.records.read import Records
 from probes.records.schema import SCHEMAS
 from probes.suites.example import Item, Suite
+from probes.sweep.shelf import Shelf, content_hash, positions
 
 
 def example_rows(suite: Suite, items: Iterable[Item]) -> pa.Table:
@@ -63,19 +65,21 @@ def failure_rows(run_id: str, failures: Mapping[str, str], stage: str) -> pa.Tab
     return pa.Table.from_pylist(rows, schema=SCHEMAS["failures"])
 
 
-def refuse_changed(stored: Records, suites: Iterable[tuple[Suite, Sequence[Item]]]) -> None:
+def refuse_changed(stored: Records, suites: Iterable[tuple[Suite, Shelf]]) -> None:
     """Refuse a suite whose item has changed under an id that is already recorded.
 
     Raises:
         InputError: naming the item.
     """
-    examples = stored.examples()
-    targets = examples["target"].astype(object).where(examples["target"].notna(), None)
-    recorded = dict(zip(examples["example_id"], zip(examples["text"], targets, strict=True), strict=True))
-    for suite, items in suites:
-        for example_id, example in items:
-            if recorded.get(example_id, (example.text, example.target)) != (example.text, example.target):
+    for suite, shelf in suites:
+        for recorded in stored.batches("examples", ["example_id", "text", "target"], suite=suite.name):
+            names = recorded.column("example_id")
+            at = positions(names, shelf)
+            asked = zip(recorded.column("text").to_pylist(), recorded.column("target").to_pylist(), strict=True)
+            contents = np.array([content_hash(text, target) for text, target in asked], dtype=np.uint64)
+            changed = np.flatnonzero((at >= 0) & (shelf.contents[at] != contents))
+            if len(changed):
                 raise InputError(
-                    f"{example_id} is recorded with another text or target; raise the version of suite "
+                    f"{names[int(changed[0])]} is recorded with another text or target; raise the version of suite "
                     f"{suite.name!r} and sweep into a new directory"
                 )

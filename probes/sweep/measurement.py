@@ -13,15 +13,15 @@ import pyarrow as pa
 
 from probes.capture.collect import read_batch
 from probes.capture.models import LoadedModel
-from probes.capture.prompts import Prompt
+from probes.capture.prompts import Prompt, PromptError
 from probes.capture.sites import Site
 from probes.records.cells import Block, Done
 from probes.records.rows import measurement_rows, outcome_rows, token_rows
 from probes.records.schema import Table
+from probes.suites.example import Item
 from probes.sweep.items import failure_rows, input_rows
-from probes.sweep.plan import Batch
 from probes.sweep.spec import SweepSpec
-from probes.sweep.survey import RunPlan, read_prompt
+from probes.sweep.survey import Run, read_prompt
 from sparsity import MetricSpec
 
 
@@ -31,22 +31,44 @@ class Rows(NamedTuple):
     tables: dict[Table, pa.Table]
     done: tuple[Done, ...]
 
-    def n_items(self) -> int:
-        """Items that these rows settle."""
-        return sum(len(done.example_ids) for done in self.done)
+    def n_items(self, *, failed: bool = True) -> int:
+        """Items that these rows settle, by failures too unless told otherwise."""
+        return sum(len(done.example_ids) for done in self.done if failed or not done.failed)
+
+    def n_bytes(self) -> int:
+        """Memory that they take until they are committed."""
+        return sum(rows.nbytes for rows in self.tables.values())
 
 
 class Measurement:
-    """A run's plan and its model, and the batches that turn into rows."""
+    """A run and its model, and the batches that turn into rows."""
 
-    def __init__(self, spec: SweepSpec, plan: RunPlan, model: LoadedModel) -> None:
-        self.spec, self.plan, self.model = spec, plan, model
-        self._sites = {str(site): site for site in plan.sites}
+    def __init__(self, spec: SweepSpec, run: Run, model: LoadedModel) -> None:
+        self.spec, self.run, self.model = spec, run, model
+        self._sites = {str(site): site for site in run.sites}
 
-    def rows(self, batch: Batch) -> Rows:
-        """Measure a batch; an item that cannot be measured becomes a failure of its own."""
-        prompts = {name: read_prompt(self.spec, self.model, self.plan.items[name]) for name in batch.example_ids}
-        return self._halving(prompts, batch.block)
+    def rows(self, items: Sequence[Item], block: Block) -> Rows:
+        """Measure a batch; an item that cannot be read or measured becomes a failure of its own."""
+        prompts: dict[str, Prompt] = {}
+        unreadable: dict[str, str] = {}
+        too_short: dict[str, str] = {}
+        least = self.spec.min_tokens
+        for item in items:
+            try:
+                prompt = read_prompt(self.spec, self.model, item)
+            except PromptError as error:
+                unreadable[item.example_id] = str(error)
+                continue
+            if least is not None and prompt.end < least:
+                too_short[item.example_id] = f"{prompt.end} tokens, min_tokens is {least}"
+            else:
+                prompts[item.example_id] = prompt
+        parts = [self._halving(prompts, block)] if prompts else []
+        if unreadable:
+            parts.append(self._failed(unreadable, "encode", block))
+        if too_short:
+            parts.append(self._failed(too_short, "filter", block, min_tokens=least))
+        return together(parts)
 
     def _halving(self, prompts: Mapping[str, Prompt], block: Block) -> Rows:
         try:
@@ -54,12 +76,16 @@ class Measurement:
         except Exception as error:  # noqa: BLE001  whatever a model raises is a fault of its items, found by halving
             if len(prompts) == 1:
                 reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-                failure = failure_rows(self.plan.run_id, dict.fromkeys(prompts, reason), "forward")
-                return Rows({"failures": failure}, (Done(self.plan.run_id, tuple(prompts), block, failed=True),))
+                return self._failed(dict.fromkeys(prompts, reason), "forward", block)
         names = list(prompts)
         middle = len(names) // 2
         parts = (names[:middle], names[middle:])
         return together([self._halving({name: prompts[name] for name in part}, block) for part in parts])
+
+    def _failed(self, reasons: Mapping[str, str], stage: str, block: Block, min_tokens: int | None = None) -> Rows:
+        run_id = self.run.run_id
+        done = Done(run_id, tuple(reasons), block, failed=True, min_tokens=min_tokens)
+        return Rows({"failures": failure_rows(run_id, reasons, stage)}, (done,))
 
     def _measured(self, prompts: Mapping[str, Prompt], block: Block) -> Rows:
         sites: list[Site] = [self._sites[name] for name in block.sites]
@@ -74,7 +100,7 @@ class Measurement:
         )
         names = [str(metric) for metric in metrics]
         ids = list(prompts)
-        run_id = self.plan.run_id
+        run_id = self.run.run_id
         whole = [reading for reading in found.readings if reading.position != "all"]
         each = [reading for reading in found.readings if reading.position == "all"]
         tables: dict[Table, pa.Table] = {

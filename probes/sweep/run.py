@@ -60,7 +60,7 @@ def run_sweep(
     loaded = (spec.models[0], model) if model else None
     stored = Records(directory, committed(directory))
     folder = directory if options.shard is None else directory / f"{SHARD}{options.shard[0]}"
-    n_items, n_measured, interrupted = sum(plan.n_left() for plan in plans), 0, False
+    n_items, n_settled, n_measured, interrupted = sum(plan.n_left() for plan in plans), 0, 0, False
     with open_executor(spec, options, loaded) as execute, Writer.open(folder) as writer:
         _open_runs(spec, writer, stored, plans, options)
         pending = Pending(writer)
@@ -69,8 +69,9 @@ def run_sweep(
                 continue
             for rows in execute(_tasks(plan)):
                 pending.add(rows)
-                n_measured += rows.n_items()
-                on_progress(Progress(n_measured, n_items, plan.run.label))
+                n_settled += rows.n_items()
+                n_measured += rows.n_items(failed=False)
+                on_progress(Progress(n_settled, n_items, plan.run.label))
                 interrupted = should_stop()
                 if interrupted:
                     break
@@ -141,7 +142,7 @@ def _new_items(stored: Records, plan: RunPlan) -> Iterator[list[Item]]:
 
 
 def _run_row(spec: SweepSpec, plan: RunPlan, status: str) -> pa.Table:
-    origin = lineage(plan.entry.name, plan.entry.revision)
+    origin = lineage(plan.run.entry.name, plan.run.entry.revision)
     row = {
         "run_id": plan.run.run_id,
         "model": plan.run.entry.name,

@@ -1,15 +1,16 @@
 """Look at everything a sweep needs before anything is written.
 
-Every suite generates its items, every model is loaded, every site resolved and every prompt encoded once, so that a
-misspelt name in the last line of a spec stops the sweep in its first minute, and so that the plan is known in tokens.
+Every suite generates its items, every model is loaded, every site resolved and some prompts encoded, so that a misspelt
+name in the last line of a spec stops the sweep in its first minute. What a plan says about tokens is estimated from
+those prompts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -19,69 +20,77 @@ from probes.capture.positions import parse_positions
 from probes.capture.prompts import Prompt, PromptError, encode
 from probes.capture.sites import Site, resolve_sites
 from probes.errors import InputError
-from probes.records.cells import Block, Done
+from probes.records.cells import Block, Done, missing
 from probes.records.read import Records
-from probes.records.store import read_commits
+from probes.records.store import committed
 from probes.suites.example import Item, Suite
 from probes.suites.shifts import Shift
 from probes.sweep.interface import Options
 from probes.sweep.items import refuse_changed
-from probes.sweep.plan import Batch, RunIdentity, batches, limited
+from probes.sweep.plan import Batch, RunIdentity, batches
+from probes.sweep.shelf import Shelf, shelve
 from probes.sweep.spec import ModelEntry, SweepSpec
 from probes.sweep.tools import tools_of
 
-RAW = "raw"
+RAW: Final = "raw"
+PROBED: Final = 32  # prompts encoded to learn tokens per byte, half of them the longest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunPlan:
-    """One model x suite, surveyed.
+class Run:
+    """One model x suite: all that a worker must know of it.
 
     Attributes:
+        run_id: its name in every table.
         entry: the model as the spec names it.
-        suite: the suite.
+        suite: name of the suite.
         sites: where to look.
-        wanted: what every item should have.
-        items: all items by id.
-        lengths: tokens of each item that can be measured.
-        unreadable: why the others cannot be encoded.
-        too_short: items left out because of ``min_tokens``, and how long they are.
+    """
+
+    run_id: str
+    entry: ModelEntry
+    suite: str
+    sites: tuple[Site, ...]
+
+    @property
+    def label(self) -> str:
+        """How progress calls it."""
+        return f"{Path(self.entry.name).name} x {self.suite}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RunPlan:
+    """One run, surveyed.
+
+    Attributes:
+        run: which.
+        suite: its suite.
+        items: all items, on disk.
         batches: what is left to do.
+        tokens_per_byte: estimated from some prompts; NaN if nothing is left.
         facts: what the run's row remembers of model and settings.
         identity: what makes it this run.
         device: where the model was put.
     """
 
-    entry: ModelEntry
+    run: Run
     suite: Suite
-    sites: tuple[Site, ...]
-    wanted: Block
-    items: dict[str, Item]
-    lengths: dict[str, int]
-    unreadable: dict[str, str]
-    too_short: dict[str, int]
+    items: Shelf
     batches: list[Batch]
+    tokens_per_byte: float
     facts: dict[str, Any]
     identity: RunIdentity
     device: str
 
-    @property
-    def run_id(self) -> str:
-        """The run's name in every table."""
-        return self.identity.run_id()
-
-    @property
-    def label(self) -> str:
-        """How progress calls it."""
-        return f"{Path(self.entry.name).name} x {self.suite.name}"
-
     def n_left(self) -> int:
         """Items that still go through the model."""
-        return sum(len(batch.example_ids) for batch in self.batches)
+        return sum(len(batch.items) for batch in self.batches)
 
-    def n_tokens(self) -> int:
-        """Tokens that still go through the model, padding not counted."""
-        return sum(self.lengths[example_id] for batch in self.batches for example_id in batch.example_ids)
+    def n_tokens(self) -> float:
+        """Tokens that still go through the model, estimated; padding not counted."""
+        most = self.facts["max_tokens"] or np.inf
+        sizes = (self.items.sizes[batch.items] for batch in self.batches)
+        return float(sum(np.minimum(size * self.tokens_per_byte, most).sum() for size in sizes))
 
 
 class Survey(NamedTuple):
@@ -97,7 +106,7 @@ def survey(spec: SweepSpec, directory: Path, options: Options) -> Survey:
     Raises:
         InputError: if anything that the spec names cannot be used.
     """
-    stored = Records(directory, read_commits(directory))
+    stored = Records(directory, committed(directory))
     parse_positions(spec.positions)
     needy = [entry.name for entry in spec.suites if isinstance(entry, Shift) and entry.needs]
     if needy and len(spec.models) > 1:
@@ -105,13 +114,13 @@ def survey(spec: SweepSpec, directory: Path, options: Options) -> Survey:
             f"suite {needy[0]!r} is made with a model's tokenizer or answers, and this sweep has "
             f"{len(spec.models)} models; freeze the suite, or sweep one model at a time"
         )
-    asked: list[tuple[Suite, list[Item]]] = []
+    asked: list[tuple[Suite, Shelf]] = []
     plans: list[RunPlan] = []
     model: LoadedModel | None = None
     for entry in spec.models:
         model = open_model(entry, options.device)
         if not asked:
-            asked = list(_asked(spec, model))
+            asked = list(_asked(spec, model, options))
             refuse_changed(stored, asked)
         plans += [_plan(spec, entry, model, suite, items, stored, options) for suite, items in asked]
     return Survey(tuple(plans), model if len(spec.models) == 1 else None)
@@ -132,11 +141,11 @@ def read_prompt(spec: SweepSpec, model: LoadedModel, item: Item) -> Prompt:
     return encode(model, example.text, target=example.target, max_tokens=spec.max_tokens, bos=spec.bos)
 
 
-def _asked(spec: SweepSpec, model: LoadedModel) -> Iterator[tuple[Suite, list[Item]]]:
+def _asked(spec: SweepSpec, model: LoadedModel, options: Options) -> Iterator[tuple[Suite, Shelf]]:
     for number, entry in enumerate(spec.suites):
         suite = entry.suite(tools_of(spec, model)) if isinstance(entry, Shift) and entry.needs else entry.suite()
-        items = suite.items(np.random.default_rng([spec.seed, number]))
-        yield suite, limited(items, entry.limit or spec.limit)
+        items = shelve(suite, np.random.default_rng([spec.seed, number]), entry.limit or spec.limit)
+        yield suite, items if options.shard is None else items.shard(*options.shard)
 
 
 def _plan(
@@ -144,7 +153,7 @@ def _plan(
     entry: ModelEntry,
     model: LoadedModel,
     suite: Suite,
-    items: Sequence[Item],
+    items: Shelf,
     stored: Records,
     options: Options,
 ) -> RunPlan:
@@ -166,55 +175,69 @@ def _plan(
         metrics=spec.metrics,
         outcomes=spec.outcomes,
     )
-    done = stored.done(identity.run_id(), with_failures=not options.retry_failed)
-    lengths, unreadable, too_short = _encoded(spec, model, items, done)
-    batch_size = options.batch_size or _auto_batch_size(lengths.values())
+    run = Run(run_id=identity.run_id(), entry=entry, suite=suite.name, sites=sites)
+    left = missing(wanted, items.example_ids, _settled(stored, run.run_id, spec, options))
+    lengths = _probed(spec, model, items, np.concatenate(list(left.values()))) if left else _Lengths(np.nan, 1)
+    batch_size = options.batch_size or _planned_batch_size(stored, run.run_id) or _auto_batch_size(lengths.longest)
     return RunPlan(
-        entry=entry,
+        run=run,
         suite=suite,
-        sites=sites,
-        wanted=wanted,
-        items={item.example_id: item for item in items},
-        lengths=lengths,
-        unreadable=unreadable,
-        too_short=too_short,
-        batches=batches(wanted, lengths, done, batch_size),
-        facts=_facts(spec, entry, model, suite, sites, batch_size),
+        items=items,
+        batches=batches(items, left, batch_size),
+        tokens_per_byte=lengths.per_byte,
+        facts=_facts(spec, entry, model, suite, items, sites, batch_size),
         identity=identity,
         device=options.device,
     )
 
 
-def _encoded(
-    spec: SweepSpec, model: LoadedModel, items: Sequence[Item], done: Sequence[Done]
-) -> tuple[dict[str, int], dict[str, str], dict[str, int]]:
-    """Lengths of the items that can be measured, and why the others cannot."""
-    failed = {example_id for settled in done if settled.failed for example_id in settled.example_ids}
-    lengths: dict[str, int] = {}
-    unreadable: dict[str, str] = {}
-    too_short: dict[str, int] = {}
-    for item in items:
-        if item.example_id in failed:
-            continue
+def _settled(stored: Records, run_id: str, spec: SweepSpec, options: Options) -> list[Done]:
+    """What is recorded of a run, as far as it settles anything under this spec."""
+    return [
+        entry
+        for entry in stored.done(run_id, with_failures=not options.retry_failed)
+        if entry.min_tokens is None or (spec.min_tokens or 0) >= entry.min_tokens
+    ]
+
+
+class _Lengths(NamedTuple):
+    per_byte: float
+    longest: int
+
+
+def _probed(spec: SweepSpec, model: LoadedModel, items: Shelf, left: np.ndarray) -> _Lengths:
+    """Encode the longest items and some of all lengths."""
+    order = left[np.argsort(-items.sizes[left], kind="stable")]
+    spread = order[np.linspace(0, len(order) - 1, min(PROBED // 2, len(order))).astype(int)]
+    n_tokens = n_bytes = 0
+    longest = 1
+    for index in dict.fromkeys([*order[: PROBED // 2].tolist(), *spread.tolist()]):
         try:
-            prompt = read_prompt(spec, model, item)
-        except PromptError as error:
-            unreadable[item.example_id] = str(error)
-            continue
-        if spec.min_tokens is not None and prompt.end < spec.min_tokens:
-            too_short[item.example_id] = prompt.end
-        else:
-            lengths[item.example_id] = len(prompt.ids)
-    return lengths, unreadable, too_short
+            length = len(read_prompt(spec, model, items[index]).ids)
+        except PromptError:
+            continue  # a failure of that item, recorded when its batch runs
+        longest = max(longest, length)
+        n_tokens, n_bytes = n_tokens + length, n_bytes + int(items.sizes[index])
+    return _Lengths(n_tokens / n_bytes if n_bytes else np.nan, longest)
 
 
-def _auto_batch_size(lengths: Iterable[int]) -> int:
-    longest = max(lengths, default=1)
+def _planned_batch_size(stored: Records, run_id: str) -> int | None:
+    """What ``auto`` came to when the run began, so that it is resumed as it was planned."""
+    return stored.facts(run_id)["batch_size"] if run_id in set(stored.runs()["run_id"]) else None
+
+
+def _auto_batch_size(longest: int) -> int:
     return max(1, min(PROMPTS_AT_ONCE, TOKENS_AT_ONCE // longest))
 
 
 def _facts(
-    spec: SweepSpec, entry: ModelEntry, model: LoadedModel, suite: Suite, sites: Sequence[Site], batch_size: int
+    spec: SweepSpec,
+    entry: ModelEntry,
+    model: LoadedModel,
+    suite: Suite,
+    items: Shelf,
+    sites: Sequence[Site],
+    batch_size: int,
 ) -> dict[str, Any]:
     return {
         "model": entry.name,
@@ -230,5 +253,7 @@ def _facts(
         "batch_size": batch_size,
         "axis": asdict(suite.axis),
         "suite_source": suite.source,
+        "n_items": len(items),
+        "items_sha256": items.fingerprint(),
         "metrics": list(spec.metrics),
     }

@@ -1,5 +1,6 @@
 """Cells: what is missing is what is wanted less what is done, each cell exactly once."""
 
+import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -46,14 +47,35 @@ def test_a_new_version_is_a_new_cell() -> None:
     assert subtract(new, [old]) == (new,)
 
 
+def left_of(wanted: Block, names: list[str], done: list[Done]) -> dict[Block, list[int]]:
+    return {block: at.tolist() for block, at in missing(wanted, pa.array(names), done).items()}
+
+
 def test_items_are_grouped_by_what_they_lack() -> None:
     wanted = Block(sites=("s",), bases=("raw",), positions=("last",), metrics=("g", "h"))
     half = Block(sites=("s",), bases=("raw",), positions=("last",), metrics=("g",))
-    left = missing(wanted, ["a", "b", "c", "d"], [Done("r", ("b", "d"), half), Done("r", ("c",), wanted)])
-    assert left == {
-        wanted: ("a",),
-        Block(sites=("s",), bases=("raw",), positions=("last",), metrics=("h",)): ("b", "d"),
+    other = Block(sites=("s",), bases=("raw",), positions=("last",), metrics=("h",))
+    names = ["a", "b", "c", "d"]
+    assert left_of(wanted, names, []) == {wanted: [0, 1, 2, 3]}
+    assert left_of(wanted, names, [Done("r", ("b", "d", "elsewhere"), half), Done("r", ("c",), wanted)]) == {
+        wanted: [0],
+        other: [1, 3],
     }
+    assert left_of(wanted, names, [Done("r", ("a", "b", "c", "d"), half), Done("r", ("d", "a"), other)]) == {
+        other: [1, 2]
+    }
+
+
+def test_a_failed_item_owes_nothing_until_a_retry_has_measured_it() -> None:
+    wanted = Block(sites=("s",), bases=("raw",), positions=("last",), metrics=("g", "h"))
+    half = Block(sites=("s",), bases=("raw",), positions=("last",), metrics=("g",))
+    failed = Done("r", ("a",), half, failed=True)
+    assert left_of(wanted, ["a"], [failed]) == {}
+    assert list(left_of(wanted, ["a"], [failed, Done("r", ("a",), half)])) == list(subtract_once(wanted, half))
+
+
+def subtract_once(wanted: Block, done: Block) -> tuple[Block, ...]:
+    return subtract(wanted, [done])
 
 
 def test_outcomes_have_no_place() -> None:

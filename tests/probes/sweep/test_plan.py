@@ -1,27 +1,49 @@
 """Plans: every missing cell in exactly one batch, cut the same way again after an interruption."""
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probes.records.cells import Block, Done
-from probes.suites import Example, Item
-from probes.sweep.plan import RunIdentity, batches, limited
+from probes.records.cells import Block, Done, missing
+from probes.suites import Axis, Example, Suite
+from probes.sweep.plan import RunIdentity, batches
+from probes.sweep.shelf import Shelf, shelve
 
 BLOCK = Block(sites=("resid_post.0",), bases=("raw",), positions=("last",), metrics=("gini@1",))
-lengths_strategy = st.dictionaries(st.text("abc", min_size=1, max_size=4), st.integers(1, 9), max_size=20)
+lengths_strategy = st.dictionaries(st.text("abc", min_size=1, max_size=4), st.integers(1, 9), min_size=1, max_size=20)
 
 
-@given(lengths=lengths_strategy, size=st.integers(1, 6), n_done=st.integers(0, 5))
-def test_what_is_left_cuts_into_the_same_batches(lengths: dict[str, int], size: int, n_done: int) -> None:
-    whole = batches(BLOCK, lengths, [], size)
-    assert sorted(name for batch in whole for name in batch.example_ids) == sorted(lengths)
-    done = [Done("r", batch.example_ids, batch.block) for batch in whole[:n_done]]
-    assert batches(BLOCK, lengths, done, size) == whole[n_done:]
+def suite_of(*examples: Example) -> Suite:
+    axis = Axis(name="a", unit="", kind="nominal", harder=None)
+    return Suite(name="s", version="1", axis=axis, generate=lambda _: examples, description="", source="")
+
+
+def shelf_of(*examples: Example, limit: int | None = None) -> Shelf:
+    return shelve(suite_of(*examples), np.random.default_rng(0), limit)
+
+
+def cut(shelf: Shelf, size: int, done: list[Done]) -> list[list[str]]:
+    """The names in each batch that is left."""
+    plan = batches(shelf, missing(BLOCK, shelf.example_ids, done), size)
+    return [shelf.example_ids.take(batch.items).to_pylist() for batch in plan]
+
+
+@given(
+    lengths=lengths_strategy, size=st.integers(1, 6), n_done=st.integers(0, 5), order=st.randoms(use_true_random=False)
+)
+def test_what_is_left_cuts_into_the_same_batches(lengths: dict[str, int], size: int, n_done: int, order) -> None:
+    examples = [Example(id=name, text="x" * length) for name, length in lengths.items()]
+    whole = cut(shelf_of(*examples), size, [])
+    assert sorted(name for batch in whole for name in batch) == sorted(f"s:{name}" for name in lengths)
+    done = [Done("r", tuple(batch), BLOCK) for batch in whole[:n_done]]
+    order.shuffle(examples)
+    assert cut(shelf_of(*examples), size, done) == whole[n_done:]
 
 
 @given(lengths=lengths_strategy)
 def test_longest_items_come_first(lengths: dict[str, int]) -> None:
-    order = [lengths[name] for batch in batches(BLOCK, lengths, [], 3) for name in batch.example_ids]
+    shelf = shelf_of(*(Example(id=name, text="x" * length) for name, length in lengths.items()))
+    order = [lengths[name.removeprefix("s:")] for batch in cut(shelf, 3, []) for name in batch]
     assert order == sorted(order, reverse=True)
 
 
@@ -41,16 +63,16 @@ def test_identity_depends_on_what_is_measured_and_nothing_else() -> None:
     assert len(ids) == len(fields) + 1
 
 
-def item(name: str, cluster: str, level: float) -> Item:
-    return Item(name, Example(text=name, level=level, cluster=cluster))
+def item(name: str, cluster: str, level: float) -> Example:
+    return Example(id=name, text=name, level=level, cluster=cluster)
 
 
 def test_limits_keep_the_shifts_of_one_source_together() -> None:
     items = [item("a1", "a", 1.0), item("b1", "b", 1.0), item("b2", "b", 2.0), item("a2", "a", 2.0)]
-    assert [name for name, _ in limited(items, 1)] == ["a1", "a2"]
-    assert limited(items, None) == items
+    assert [name for name, _ in shelf_of(*items, limit=1)] == ["s:a1", "s:a2"]
+    assert [example for _, example in shelf_of(*items)] == items
 
 
 def test_limits_draw_from_many_clusters() -> None:
     books = [item(f"{book}{page}", book, 1.0) for book in "abc" for page in range(4)]
-    assert [name for name, _ in limited(books, 4)] == ["a0", "a1", "b0", "c0"]
+    assert [name for name, _ in shelf_of(*books, limit=4)] == ["s:a0", "s:a1", "s:b0", "s:c0"]

@@ -139,7 +139,7 @@ def test_a_bad_item_fails_alone(make_spec: MakeSpec, tmp_path: Path, monkeypatch
     with monkeypatch.context() as patch:
         patch.setattr(measurement, "read_batch", breaking)
         result = run_sweep(make_spec(), tmp_path / "run")
-        assert (result.n_measured, result.n_failed) == (7, 1)
+        assert (result.n_measured, result.n_failed) == (6, 1)
         failures = open_run(tmp_path / "run").failures()
         assert list(failures["error"]) == ["RuntimeError: a shape that does not fit"]
         assert open_run(tmp_path / "run").measurements()["example_id"].nunique() == 6
@@ -170,21 +170,21 @@ def test_short_items_are_left_out_and_counted(make_spec: MakeSpec, tmp_path: Pat
 def test_workers_give_the_same_tables_even_if_one_dies(
     make_spec: MakeSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own = executors._until_a_death
-    sets: list[int] = []
+    own = executors.ProcessPool.finished
+    deaths: list[int] = []
 
-    def dying(spec, plan, options, batches):
-        sets.append(len(batches))
-        for n_finished, finished in enumerate(own(spec, plan, options, batches)):
-            yield finished
-            if n_finished == 1 and len(sets) == 1:
-                for worker in multiprocessing.active_children():
-                    os.kill(worker.pid or 0, signal.SIGKILL)
+    def dying(pool, handles):
+        finished = own(pool, handles)
+        if not deaths:
+            (victim, *_) = multiprocessing.active_children()
+            os.kill(victim.pid or 0, signal.SIGKILL)
+            deaths.append(victim.pid)
+        return finished
 
-    monkeypatch.setattr(executors, "_until_a_death", dying)
+    monkeypatch.setattr(executors.ProcessPool, "finished", dying)
     result = run_sweep(make_spec(n=20), tmp_path / "workers", Options(batch_size=1, workers=2))
     assert result.n_measured == 20
-    assert len(sets) > 1
+    assert deaths
     run_sweep(make_spec(n=20), tmp_path / "alone", Options(batch_size=1))
     assert_same(tmp_path / "alone", tmp_path / "workers")
 
@@ -259,11 +259,11 @@ def test_a_killed_sweep_resumes_to_the_same_tables(make_spec: MakeSpec, tmp_path
     """)
     run_sweep(spec, tmp_path / "whole", Options(batch_size=2))
     died = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, "DIE_AT": "4"}, capture_output=True, check=False
+        [sys.executable, "-c", code], env={**os.environ, "DIE_AT": "5"}, capture_output=True, check=False
     )
     assert died.returncode == -signal.SIGKILL, died.stderr.decode()
     commits = list((tmp_path / "killed" / "commits").glob("*.json"))
-    assert len(commits) == 3  # the parts of the fourth were written, its commit was not
-    assert json.loads((tmp_path / "killed" / "commits" / "000002.json").read_text())["done"]
+    assert len(commits) == 4  # the parts of the fifth were written, its commit was not
+    assert json.loads((tmp_path / "killed" / "commits" / "000003.json").read_text())["done"]
     run_sweep(spec, tmp_path / "killed", Options(batch_size=2))
     assert_same(tmp_path / "whole", tmp_path / "killed")

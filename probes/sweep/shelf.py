@@ -1,0 +1,197 @@
+"""The items of a suite, kept on disk, so that a sweep of a hundred thousand prompts needs no more memory than one of a thousand.
+
+A suite is read once, item by item, into a temporary file that has no name and is gone with the process. In memory stay a
+few numbers per item: its id (as Arrow text), where it lies in the file, how long it is, and a short hash of what it asks.
+That is all that planning needs; an item itself is read when its batch is sent off.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+import weakref
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
+from typing import Final
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from jaxtyping import Int, Int64, UInt64
+
+from probes.errors import InputError
+from probes.suites.example import Example, Item, Suite
+
+AT_ONCE: Final = 4096  # items that become Arrow text together
+FIELDS: Final = tuple(field.name for field in fields(Example))
+
+
+class Lines:
+    """A temporary file of lines. It has no name, so that no kind of death leaves it behind."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile(prefix="sparsity-items-")  # noqa: SIM115  open as long as a shelf needs it
+        weakref.finalize(self, self._file.close)
+        self._end = 0
+
+    def add(self, line: str) -> int:
+        """Write a line at the end and say where it begins."""
+        start = self._end
+        self._end += self._file.write(line.encode() + b"\n")
+        return start
+
+    def read(self, start: int) -> str:
+        """The line that begins there."""
+        self._file.seek(start)
+        return self._file.readline().decode()
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Shelf:
+    """Items in a fixed order. Iterating reads them from disk one by one.
+
+    Attributes:
+        example_ids: the items' names, an Arrow array of strings.
+        sizes: bytes of prompt and target together, what planning takes for a length.
+        contents: 64-bit hash of prompt and target; tells whether an item is still what it was.
+        starts: where each item begins in the file.
+        lines: the temporary file.
+    """
+
+    example_ids: pa.Array
+    sizes: Int64[np.ndarray, " items"]
+    contents: UInt64[np.ndarray, " items"]
+    starts: Int64[np.ndarray, " items"]
+    lines: Lines
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def __getitem__(self, index: int) -> Item:
+        example_id, values = json.loads(self.lines.read(int(self.starts[index])))
+        values[-1] = tuple(tuple(pair) for pair in values[-1])
+        return Item(example_id, Example(**dict(zip(FIELDS, values, strict=True))))
+
+    def __iter__(self) -> Iterator[Item]:
+        return (self[index] for index in range(len(self)))
+
+    def select(self, indices: Int[np.ndarray, " some"]) -> Shelf:
+        """Some of the items, in the order asked for."""
+        return Shelf(
+            example_ids=self.example_ids.take(pa.array(indices)),
+            sizes=self.sizes[indices],
+            contents=self.contents[indices],
+            starts=self.starts[indices],
+            lines=self.lines,
+        )
+
+    def shard(self, index: int, count: int) -> Shelf:
+        """The items of one of ``count`` shares; whose share an item is depends on its id alone."""
+        names = self.example_ids.to_pylist()
+        mine = [number for number, name in enumerate(names) if _hash(name) % count == index]
+        return self.select(np.array(mine, dtype=np.int64))
+
+    def fingerprint(self) -> str:
+        """sha256 over the ids and contents of all items, in order."""
+        digest = hashlib.sha256(self.contents.tobytes())
+        for start in range(0, len(self), AT_ONCE):
+            digest.update("\n".join(self.example_ids[start : start + AT_ONCE].to_pylist()).encode())
+        return digest.hexdigest()
+
+
+def shelve(suite: Suite, rng: np.random.Generator, limit: int | None = None) -> Shelf:
+    """Read a suite once and keep it on disk.
+
+    Args:
+        suite: what to read.
+        rng: its only source of chance.
+        limit: at most so many items per (split, level), see :func:`limited`.
+
+    Raises:
+        InputError: if the suite is empty or two items share an id.
+    """
+    lines = Lines()
+    sizes: list[int] = []
+    contents: list[int] = []
+    starts: list[int] = []
+    names, clusters, places = _Column(), _Column(), _Column()
+    for example_id, example in map(suite.named, suite.generate(rng)):
+        starts.append(lines.add(json.dumps([example_id, [getattr(example, name) for name in FIELDS]])))
+        sizes.append(len(example.text.encode(errors="replace")) + len((example.target or "").encode(errors="replace")))
+        contents.append(content_hash(example.text, example.target))
+        names.append(example_id)
+        if limit is not None:
+            clusters.append(example.cluster or example_id)
+            places.append(f"{example.split} {example.label()}")
+    shelf = Shelf(
+        example_ids=names.whole(),
+        sizes=np.array(sizes, dtype=np.int64),
+        contents=np.array(contents, dtype=np.uint64),
+        starts=np.array(starts, dtype=np.int64),
+        lines=lines,
+    )
+    if not len(shelf):
+        raise InputError(f"suite {suite.name!r} has no items")
+    if pc.count_distinct(shelf.example_ids).as_py() < len(shelf):
+        counts = pc.value_counts(shelf.example_ids)
+        twice = next(entry["values"] for entry in counts.to_pylist() if entry["counts"] > 1)
+        raise InputError(f"suite {suite.name!r}: two items are called {twice!r}; ids must be unique")
+    return shelf if limit is None else shelf.select(limited(clusters.whole(), places.whole(), limit))
+
+
+def content_hash(text: str, target: str | None) -> int:
+    """64 bits that tell whether an item still asks what it asked."""
+    asked = json.dumps([text, target])
+    return _hash(asked)
+
+
+def limited(clusters: pa.Array, places: pa.Array, limit: int) -> Int64[np.ndarray, " kept"]:
+    """Which items to keep: at most ``limit`` per place (split and level), spread over clusters, in the order given.
+
+    Every cluster gives its first item of a place before any gives its second. So the shifts of one source item stay
+    together (they are first items of one cluster), and passages come from many books rather than from the first.
+    """
+    frame = pd.DataFrame(
+        {
+            name: pc.dictionary_encode(column).indices.to_numpy()
+            for name, column in (("cluster", clusters), ("place", places))
+        }
+    )
+    turn = frame.groupby(["cluster", "place"], sort=False).cumcount().to_numpy()
+    order = np.lexsort((np.arange(len(frame)), frame["cluster"], turn))
+    taken = frame.iloc[order].groupby("place", sort=False).cumcount().to_numpy()
+    return np.sort(order[taken < limit])
+
+
+def positions(wanted: Iterable[str] | pa.Array, shelf: Shelf) -> Int64[np.ndarray, " wanted"]:
+    """Where ids stand on a shelf; -1 for those that do not."""
+    names = wanted if isinstance(wanted, pa.Array) else pa.array(list(wanted), pa.string())
+    found = pc.index_in(names, value_set=shelf.example_ids)
+    return pc.fill_null(found, -1).to_numpy(zero_copy_only=False).astype(np.int64)
+
+
+class _Column:
+    """Text that becomes Arrow in small steps, so that Python strings never pile up."""
+
+    def __init__(self) -> None:
+        self._chunks: list[pa.Array] = []
+        self._held: list[str] = []
+
+    def append(self, text: str) -> None:
+        self._held.append(text)
+        if len(self._held) == AT_ONCE:
+            self._settle()
+
+    def whole(self) -> pa.Array:
+        self._settle()
+        return pa.concat_arrays(self._chunks)
+
+    def _settle(self) -> None:
+        self._chunks.append(pa.array(self._held, pa.string()))
+        self._held = []
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8).digest(), "little")
