@@ -338,6 +338,10 @@ def _items(
             "n_bytes": items["n_bytes"].astype(np.float64),
         }
     )
+    if "token_ids" in lengths:
+        # what a model read last says much of its state; NaN where a sweep keeps no tokens
+        last = [ids[-1] if ids is not None and len(ids) else math.nan for ids in lengths["token_ids"]]
+        table["last_token"] = pd.Series(last, index=lengths.index, dtype=np.float64).reindex(items.index)
     own = outcomes[outcomes["run_id"].isin(run_ids)]
     for name, values in own.groupby(own["name"].astype(str)):
         by_item = values.drop_duplicates("example_id").set_index("example_id")["value"]

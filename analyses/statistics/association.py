@@ -73,13 +73,35 @@ class Association:
         return self._estimate(lambda found: found.columns[..., 0] * found.ratio)
 
     def partial_slope(self, score: int) -> Estimate:
-        """The same slope given another score; NaN where the two scores are one."""
+        """The same slope given another score; NaN where the two scores are one.
+
+        Unlike the slope itself it may lie beyond 1: what is left of a score spreads less than the score.
+        """
 
         def given(found: Associations) -> np.ndarray:
             r_xz = found.scores[..., 0, score, None]
             return _beyond(found, score) / _positive_root(1 - r_xz**2) ** 2 * found.ratio
 
-        return self._estimate(given)
+        return self._estimate(given, bounded=False)
+
+    def partial_all(self, *, slope: bool) -> Estimate:
+        r"""Correlation with the first score given all others together, or its slope; NaN where nothing is left of it.
+
+        .. math:: r_{xy \cdot Z} = \frac{r_{xy} - r_{xZ} R_Z^{-1} r_{Zy}}
+                                        {\sqrt{(1 - r_{xZ} R_Z^{-1} r_{Zx})(1 - r_{yZ} R_Z^{-1} r_{Zy})}}
+        """
+
+        def given(found: Associations) -> np.ndarray:
+            among, x, y = found.scores[:, 1:, 1:], found.scores[:, 0, 1:], found.columns[:, :, 1:]
+            inverse = np.linalg.pinv(np.where(np.isfinite(among), among, 0.0), hermitian=True)
+            of_x, of_y = np.einsum("bi,bij->bj", x, inverse), np.einsum("bci,bij->bcj", y, inverse)
+            rest = found.columns[..., 0] - np.einsum("bj,bcj->bc", of_x, y)
+            left_x = _positive_root(1 - np.einsum("bj,bj->b", of_x, x))[:, None]
+            if slope:
+                return rest / left_x**2 * found.ratio
+            return rest / (left_x * _positive_root(1 - np.einsum("bcj,bcj->bc", of_y, y)))
+
+        return self._estimate(given, bounded=not slope)
 
     @property
     def n(self) -> Int[np.ndarray, " columns"]:
@@ -97,13 +119,14 @@ class Association:
             spread[block.columns] = number
         return spread
 
-    def _estimate(self, estimator: Estimator) -> Estimate:
+    def _estimate(self, estimator: Estimator, *, bounded: bool = True) -> Estimate:
         value, low, high = np.full((3, self.n_columns), np.nan)
         for block in self.blocks:
             estimate = estimator(block.estimate)[0]
-            bounds = _bounded_interval(estimate, estimator(block.replicates), block.way)
+            make = _bounded_interval if bounded else interval
+            bounds = make(estimate, estimator(block.replicates), block.way)
             value[block.columns], low[block.columns], high[block.columns] = estimate, bounds.low, bounds.high
-        return Estimate(value, np.maximum(low, -1.0), np.minimum(high, 1.0))
+        return Estimate(value, np.maximum(low, -1.0), np.minimum(high, 1.0)) if bounded else Estimate(value, low, high)
 
 
 def _bounded_interval(

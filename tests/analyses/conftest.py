@@ -3,8 +3,10 @@
 import pytest
 
 MODULES = (
+    "analyses.ledger",
     "analyses.ordered",
     "analyses.pinning",
+    "analyses.questions.covariates",
     "analyses.questions.domains",
     "analyses.questions.localization",
     "analyses.questions.readout",

@@ -1,0 +1,197 @@
+"""Covariates: what is left when what could stand behind a change is held fixed, and what the output accounts for.
+
+Every covariate declares its role (:mod:`analyses.ledger`). Primary: the effect of the pre-stated measure with all
+pre-treatment covariates held fixed together, tested by Freedman and Lane. Mediators are reported as what the output
+accounts for; colliders are named and never conditioned on. Where the axis is a set of domains, every partial also has
+the interval over domains and its range when one of them is left out: with few domains a covariate that differs
+between them and the domain itself can hardly be told apart.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from analyses.comparison import Comparison, associate_with, at, effect, fresh, judge, overall
+from analyses.evidence import Covariate, primary_column, scope_of, unanswered
+from analyses.finding import Control, Effect, Finding, Mark, Plot, Significance, Verdict, analysis, decide
+from analyses.ledger import Entry, Numbers, enter, ledger, same_last_token
+from analyses.sentences import shown, signed, with_interval
+from analyses.statistics.partial import freedman_lane_p
+from analyses.statistics.trend import RESAMPLES
+from analyses.tables import Panel, Run, read_panels
+
+QUESTION: Final = "What is left when length and the like are held fixed, and what does the output account for?"
+KINDS: Final = ("familiarity", "difficulty", "nominal", "length")
+HELD: Final = "pre-treatment, held fixed"
+OUTPUT: Final = "accounted for by the output"
+TEST: Final = "Freedman-Lane, ranks"
+PERMUTATIONS: Final = 999
+NOTHING: Final = (float("nan"), (float("nan"), float("nan")))
+
+
+@analysis(QUESTION)
+def covariates(run: Run) -> list[Finding]:
+    """Answer from every suite with a comparison."""
+    return [finding for panel in read_panels(run, KINDS) for finding in _panel_findings(panel)]
+
+
+def _panel_findings(panel: Panel) -> list[Finding]:
+    column, one = primary_column(panel), overall(panel)
+    if column is None or one is None:
+        return [unanswered(panel, "covariates", QUESTION, "there is nothing to compare")]
+    book = ledger(panel, column)
+    rng = fresh()
+    entries = [enter(panel, column, one, covariate, rng) for covariate in book if covariate.role != "collider"]
+    entries = [entry for entry in entries if np.isfinite(entry.given[0])]
+    if not entries:
+        return [unanswered(panel, "covariates", QUESTION, "no covariate varies beside what is compared")]
+    return [_summary(panel, column, one, entries, book), *(_entry_finding(panel, column, one, e) for e in entries)]
+
+
+def _summary(panel: Panel, column: int, one: Comparison, entries: list[Entry], book: list[Covariate]) -> Finding:
+    rng = fresh()
+    plain = at(effect(associate_with(panel, one, [column], resamples=RESAMPLES, rng=rng), one), 0)
+    before = [entry for entry in entries if entry.covariate.role == "pre_treatment"]
+    together, p = _together(panel, column, one, [entry.covariate for entry in before])
+    token = same_last_token(panel, column, one, rng)
+    rows = [Mark("as measured", "as measured", float("nan"), plain[0], *plain[1])]
+    rows += [Mark(HELD, e.covariate.name, float("nan"), e.given[0], *e.given[1]) for e in before]
+    if len(before) > 1:
+        rows.append(Mark(HELD, "all of them", float("nan"), together[0], *together[1]))
+    if token is not None:
+        rows.append(Mark(HELD, "same last token", float("nan"), token[0], *token[1]))
+    after = [entry for entry in entries if entry.covariate.role == "mediator"]
+    rows += [Mark(OUTPUT, e.covariate.name, float("nan"), e.given[0], *e.given[1]) for e in after]
+    value, interval = together if before else plain
+    own = one.rows & np.isfinite(panel.values[:, column])
+    return Finding(
+        analysis="covariates",
+        question=QUESTION,
+        scope=scope_of(panel, column),
+        primary=True,
+        estimate=value,
+        unit=f"{one.unit}, {'all pre-treatment covariates held fixed' if before else 'nothing to hold fixed'}",
+        interval=interval,
+        n=int(own.sum()),
+        n_clusters=len(np.unique(panel.clusters[own])),
+        test=Significance(TEST, p, p) if np.isfinite(p) else None,
+        controls=tuple(Control(e.covariate.name, e.covariate.role, *e.given, e.correlation) for e in (*before, *after)),
+        effects=(
+            Effect("as measured", *plain),
+            *([Effect("among items with the same last token", *token)] if token else []),
+        ),
+        verdict=_verdict(value, interval, p) if before else "described",
+        text=_sentence(one, plain, together if before else None, before, after, _colliders(book)),
+        plot=Plot("forest", one.unit, "", tuple(rows), 0.0),
+    )
+
+
+def _verdict(value: float, interval: tuple[float, float], p: float) -> Verdict:
+    """By interval and test; by the interval alone where the design allows no test."""
+    return decide(value, interval, p) if np.isfinite(p) else judge(interval)
+
+
+def _colliders(book: list[Covariate]) -> list[str]:
+    return [covariate.name for covariate in book if covariate.role == "collider"]
+
+
+def _together(panel: Panel, column: int, one: Comparison, held: list[Covariate]) -> tuple[Numbers, float]:
+    """The effect given all these covariates, and the p-value of Freedman and Lane's test."""
+    if not held:
+        return NOTHING, float("nan")
+    scores = np.column_stack([covariate.values for covariate in held])
+    association = associate_with(panel, one, [column], scores, resamples=RESAMPLES, rng=fresh())
+    value = at(association.partial_all(slope=one.is_contrast), 0)
+    rows = one.rows & np.isfinite(scores).all(axis=1) & np.isfinite(panel.values[:, column])
+    clusters = np.unique(panel.clusters[rows], return_inverse=True)[1].reshape(-1)
+    if one.design == "clusters" and np.ptp(np.bincount(clusters)):
+        return value, float("nan")  # clusters of different sizes cannot change places
+    p = freedman_lane_p(
+        panel.values[rows][:, [column]],
+        one.score[rows],
+        scores[rows],
+        clusters,
+        design=one.design,
+        permutations=PERMUTATIONS,
+        rng=fresh(),
+    )
+    return value, float(p[0])
+
+
+def _entry_finding(panel: Panel, column: int, one: Comparison, entry: Entry) -> Finding:
+    by_domain = entry.n_domains > 1
+    value, interval = entry.over_domains if by_domain else entry.given
+    role = "held fixed" if entry.covariate.role == "pre_treatment" else "accounted for"
+    nothing = (float("nan"), float("nan"))
+    effects = [Effect(f"rank correlation of the measure with {entry.covariate.name}", entry.correlation, nothing)]
+    if entry.within:
+        effects += [
+            Effect("the same within sets, lowest", min(entry.within), nothing),
+            Effect("the same within sets, highest", max(entry.within), nothing),
+        ]
+    if by_domain:
+        effects += [
+            Effect("over items", *entry.given),
+            Effect("one domain left out, lowest", entry.without_one[0], nothing),
+            Effect("one domain left out, highest", entry.without_one[1], nothing),
+        ]
+    spread = f" ({signed(min(entry.within))} to {signed(max(entry.within))} within sets)" if entry.within else ""
+    left = (
+        f"; one domain left out {signed(entry.without_one[0])} to {signed(entry.without_one[1])}" if by_domain else ""
+    )
+    over = f"over {entry.n_domains} domains" if by_domain else "over items"
+    own = one.rows & np.isfinite(panel.values[:, column]) & np.isfinite(entry.covariate.values)
+    measure = f"{panel.columns[column].metric} at {panel.columns[column].place}"
+    return Finding(
+        analysis="covariates",
+        question=QUESTION,
+        scope=scope_of(panel, column, entry.covariate.name),
+        estimate=value,
+        unit=f"{one.unit}, {entry.covariate.name} {role}",
+        interval=interval,
+        n=int(own.sum()),
+        n_clusters=entry.n_domains if by_domain else len(np.unique(panel.clusters[own])),
+        generalises_over="domains" if by_domain else "items",
+        controls=(Control(entry.covariate.name, entry.covariate.role, *entry.given, entry.correlation),),
+        effects=tuple(effects),
+        verdict="described",
+        text=(
+            f"{entry.covariate.name} ({entry.covariate.role.replace('_', '-')}) goes with {measure} "
+            f"by rank correlation {signed(entry.correlation)}{spread}; with it {role} "
+            f"{with_interval(value, interval)} {over} is left{left}."
+        ),
+    )
+
+
+def _sentence(
+    one: Comparison,
+    plain: Numbers,
+    together: Numbers | None,
+    before: list[Entry],
+    after: list[Entry],
+    colliders: list[str],
+) -> str:
+    unit = "Cliff's delta" if one.is_contrast else "the rank correlation"
+    said = ""
+    if together is not None:
+        names = " and ".join(shown(entry.covariate.name) for entry in before)
+        strongest = max(before, key=lambda entry: abs(entry.correlation))
+        said = (
+            f"With {names} held fixed {unit} goes from {signed(plain[0])} to {with_interval(*together)}"
+            f" (strongest: {strongest.covariate.name}, rank correlation {signed(strongest.correlation)})"
+        )
+    else:
+        said = f"Nothing that was fixed before the model ran varies, so {unit} stays {with_interval(*plain)}"
+    entropies = [e for e in after if "entropy" in e.covariate.name] or after
+    if entropies:
+        most = max(entropies, key=lambda entry: abs(entry.correlation))
+        spread = f", {signed(min(most.within))} to {signed(max(most.within))} within sets" if most.within else ""
+        said += (
+            f"; the output's {most.covariate.name} (rank correlation {signed(most.correlation)}{spread}) accounts for "
+            f"all but {with_interval(*most.given)} of it"
+        )
+    if colliders:
+        said += f"; {' and '.join(colliders)} is a collider and not conditioned on"
+    return said + "."
