@@ -12,6 +12,8 @@ name                        what                                               r
                             other token (> 0 for all iff ``correct``)
 ``next_token_entropy``      nats, of the prediction after the prompt            0 .. ln V   the last prompt token
 ``mean_next_token_entropy`` the same, mean over the positions ``mean`` uses     0 .. ln V   the prompt
+``mean_nll``                mean nats per prompt token, given those before it;  >= 0        the prompt
+                            of positions ``mean`` those with a token after them
 =========================== ================================================== =========== =============================
 
 An outcome of the target is NaN for a prompt without one.
@@ -75,6 +77,7 @@ for _outcome in (
     Outcome("margin", _target, lambda rows: float(rows.lead.min())),
     Outcome("next_token_entropy", lambda p: range(p.end - 1, p.end), lambda rows: float(rows.entropy.mean())),
     Outcome("mean_next_token_entropy", lambda p: p.content, lambda rows: float(rows.entropy.mean())),
+    Outcome("mean_nll", lambda p: p.content[:-1], lambda rows: float(rows.nll.mean())),
 ):
     OUTCOMES.add(_outcome.name, _outcome)
 

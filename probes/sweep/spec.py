@@ -32,7 +32,7 @@ from probes.suites.text_domains import TextDomains
 from sparsity import MetricSpec, parse_metrics
 from sparsity.registry import UnknownNameError
 
-OUTCOMES = ("nll", "correct", "margin", "next_token_entropy", "mean_next_token_entropy")
+OUTCOMES = ("nll", "correct", "margin", "next_token_entropy", "mean_next_token_entropy", "mean_nll")
 DEFAULT_OUTCOMES = ("nll", "next_token_entropy")
 WHOLE_PROMPT = frozenset({"mean", "all"})  # positions whose output uncertainty is that of the whole prompt
 
