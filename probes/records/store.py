@@ -106,7 +106,7 @@ def read_commits(directory: Path) -> tuple[Commit, ...]:
 
 
 def folders_of(directory: Path) -> list[Path]:
-    """The folders that make up a sweep: the directory itself, and its shards where several processes write one sweep."""
+    """The folders that make up a sweep: the directory itself, and its shards if several processes write it."""
     shards = (path for path in directory.glob(f"{SHARD}*") if (path / COMMITS).is_dir())
     return [directory, *sorted(shards, key=lambda path: (len(path.name), path.name))]
 

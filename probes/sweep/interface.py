@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +17,8 @@ class Options:
         retry_failed: run items again whose failure is recorded.
         workers: processes that each load the model and measure batches side by side; None: one locally, and one per
             CPU (or GPU, on devices ``cuda``) of a Ray cluster.
+        executor: ``local``, or ``ray`` for the workers of a Ray cluster.
+        address: of the cluster's head; None: what RAY_ADDRESS says, or a cluster on this machine.
         shard: which share of the items, ``(index, count)``; written to a folder of its own.
     """
 
@@ -24,6 +26,8 @@ class Options:
     batch_size: int | None = None
     retry_failed: bool = False
     workers: int | None = None
+    executor: Literal["local", "ray"] = "local"
+    address: str | None = None
     shard: tuple[int, int] | None = None
 
 

@@ -26,7 +26,7 @@ RUN_ID_DIGITS = 16
 
 
 class Batch(NamedTuple):
-    """Items that go through the model together, as positions on their shelf, longest first, and what to record of them."""
+    """Items that go through the model together (positions on a shelf, longest first), and what to record of them."""
 
     items: Int64[np.ndarray, " items"]
     block: Block

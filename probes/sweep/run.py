@@ -21,7 +21,7 @@ from probes.records.read import Records, open_run
 from probes.records.schema import SCHEMAS
 from probes.records.store import SHARD, Writer, committed, write_atomically
 from probes.suites.example import Item
-from probes.sweep.executors import Task, open_executor
+from probes.sweep.executors import open_executor
 from probes.sweep.interface import Options, Progress, SweepResult
 from probes.sweep.items import example_rows
 from probes.sweep.measurement import Rows, together
@@ -29,6 +29,7 @@ from probes.sweep.provenance import manifest, package_versions
 from probes.sweep.shelf import positions
 from probes.sweep.spec import SweepSpec
 from probes.sweep.survey import RunPlan, survey
+from probes.sweep.workers import Task
 
 FLUSH_SECONDS = 30.0
 MOST_PENDING_BYTES: Final = 8 << 20

@@ -1,8 +1,8 @@
-"""The items of a suite, kept on disk, so that a sweep of a hundred thousand prompts needs no more memory than one of a thousand.
+"""The items of a suite, kept on disk: a hundred thousand prompts need no more memory than a thousand.
 
-A suite is read once, item by item, into a temporary file that has no name and is gone with the process. In memory stay a
-few numbers per item: its id (as Arrow text), where it lies in the file, how long it is, and a short hash of what it asks.
-That is all that planning needs; an item itself is read when its batch is sent off.
+A suite is read once, item by item, into a temporary file that has no name and is gone with the process. In memory stay
+a few numbers per item: its id (as Arrow text), where it lies in the file, how long it is, and a short hash of what it
+asks. That is all that planning needs; an item itself is read when its batch is sent off.
 """
 
 from __future__ import annotations

@@ -1,0 +1,119 @@
+"""What every executor shares: a task, the worker that measures it, and how tasks are handed to workers that may die.
+
+A worker keeps its model loaded from one task to the next, whatever run they belong to. Work in flight is bounded, so a
+slow disk slows the workers down instead of growing memory. A worker that dies takes at most the tasks in flight with
+it: they are given to others, and only tasks that keep killing their workers stop the sweep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from typing import Final, NamedTuple, Protocol, TypeVar, runtime_checkable
+
+from probes.capture.models import LoadedModel
+from probes.errors import InputError
+from probes.records.cells import Block
+from probes.suites.example import Item
+from probes.sweep.measurement import Measurement, Rows
+from probes.sweep.spec import ModelEntry, SweepSpec
+from probes.sweep.survey import Run, open_model
+
+Loaded = tuple[ModelEntry, LoadedModel]
+IN_FLIGHT_PER_WORKER: Final = 2  # one that runs and one that waits
+MOST_DEATHS: Final = 3  # of workers without a finished task between them
+
+
+class Task(NamedTuple):
+    """One batch with all that a worker needs, wherever it is."""
+
+    run: Run
+    items: tuple[Item, ...]
+    block: Block
+
+
+class WorkerDiedError(Exception):
+    """A worker is gone and its task with it."""
+
+
+class Worker:
+    """A place that keeps one model loaded and measures tasks of any run."""
+
+    def __init__(self, spec: SweepSpec, device: str, model: Loaded | None = None) -> None:
+        self._spec, self._device, self._model = spec, device, model
+        self._measurement: Measurement | None = None
+
+    def is_up(self) -> bool:
+        """Answered as soon as there is a process to answer."""
+        return True
+
+    def rows(self, task: Task) -> Rows:
+        """Measure a task, loading its model if another was loaded."""
+        if self._measurement is None or self._measurement.run != task.run:
+            if self._model is None or self._model[0] != task.run.entry:
+                self._measurement = self._model = None  # the old weights go before the new ones come
+                self._model = (task.run.entry, open_model(task.run.entry, self._device))
+            self._measurement = Measurement(self._spec, task.run, self._model[1])
+        return self._measurement.rows(task.items, task.block)
+
+
+H = TypeVar("H", bound=Hashable)
+
+
+@runtime_checkable
+class Pool(Protocol[H]):
+    """Workers that tasks can be handed to; a handle stands for a task in flight."""
+
+    def slots(self) -> int:
+        """How many tasks may be in flight now, at least one; waits for a worker where there is none."""
+        ...
+
+    def submit(self, task: Task) -> H:
+        """Hand a task to a worker."""
+        ...
+
+    def finished(self, handles: Sequence[H]) -> Sequence[H]:
+        """Wait until some are finished; none when it is time to look for new workers."""
+        ...
+
+    def result(self, handle: H) -> Rows:
+        """What a finished task gave; raises WorkerDiedError if its worker is gone."""
+        ...
+
+    def mend(self) -> None:
+        """Replace workers that are gone."""
+        ...
+
+
+def execute_in(pool: Pool[H], tasks: Iterable[Task]) -> Iterator[Rows]:
+    """Run tasks in a pool, giving those of dead workers to others.
+
+    Raises:
+        InputError: if workers keep dying.
+    """
+    waiting = iter(tasks)
+    lost: list[Task] = []
+    running: dict[H, Task] = {}
+    deaths = 0
+    while True:
+        while len(running) < pool.slots() and (task := lost.pop() if lost else next(waiting, None)):
+            running[pool.submit(task)] = task
+        if not running:
+            return
+        n_lost = len(lost)
+        for handle in pool.finished(list(running)):
+            task = running.pop(handle)
+            try:
+                rows = pool.result(handle)
+            except WorkerDiedError:
+                lost.append(task)
+            else:
+                deaths = 0
+                yield rows
+        if len(lost) > n_lost:
+            deaths += 1
+            if deaths == MOST_DEATHS:
+                raise InputError(
+                    f"workers died {deaths} times in a row without finishing a batch (out of memory?); "
+                    "what was committed stands, try fewer --workers or a smaller --batch-size"
+                )
+            pool.mend()
