@@ -8,9 +8,8 @@ the symbol with which it ends.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -20,8 +19,7 @@ from probes.capture.models import LoadedModel
 from probes.familiarity.alphabet import Tokens
 from probes.familiarity.index import CorpusIndex
 from probes.familiarity.logits import Surprisals
-from probes.familiarity.matching import match_ahead
-from probes.familiarity.measures.corpus import CorpusEvidence
+from probes.familiarity.measures.corpus import CorpusEvidence, CorpusTexts
 from probes.familiarity.measures.states import StatesEvidence
 from probes.familiarity.measures.surprise import LogitsEvidence
 from probes.familiarity.measures.world import WorldEvidence
@@ -66,16 +64,53 @@ class IndexedText(NamedTuple):
     """Prompt and answer in the alphabet of an index.
 
     Attributes:
-        ids: the symbols.
-        n_prompt: how many of them are the prompt's.
+        texts: this text and others beside the corpus.
+        item: which of them it is.
         last: the symbol with which each token ends, -1 where that is unknown.
-        ahead: `probes.familiarity.matching.match_ahead` of the ids.
     """
 
+    texts: CorpusTexts
+    item: int
+    last: Int64[np.ndarray, " tokens"]
+
+
+def index_texts(index: CorpusIndex | None, model: LoadedModel, texts: Sequence[TokenText]) -> list[IndexedText | None]:
+    """Write texts in the alphabet of an index; None for those whose text is not known, or without an index."""
+    if index is None:
+        return [None] * len(texts)
+    tokenizer = model.tokenizer
+    same = tokenizer is None or index.identity == Tokens(tokenizer).identity
+    written = [_of_tokens(text) if same else _of_characters(index, text) for text in texts]
+    there = [one for one in written if one is not None]
+    beside = CorpusTexts(index, [one.ids for one in there], [one.n_prompt for one in there])
+    number = iter(range(len(there)))
+    return [None if one is None else IndexedText(beside, next(number), one.last) for one in written]
+
+
+class _Written(NamedTuple):
     ids: Int64[np.ndarray, " symbols"]
     n_prompt: int
     last: Int64[np.ndarray, " tokens"]
-    ahead: Int64[np.ndarray, " symbols"]
+
+
+def _of_tokens(text: TokenText) -> _Written:
+    """The model's own tokens."""
+    prompt = text.prompt
+    ids = np.array(prompt.ids[prompt.n_special :], dtype=np.int64)
+    return _Written(ids, prompt.end - prompt.n_special, np.arange(len(prompt.ids)) - prompt.n_special)
+
+
+def _of_characters(index: CorpusIndex, text: TokenText) -> _Written | None:
+    """Other symbols, tied to the tokens by their characters."""
+    before, after = text.characters("prompt"), text.characters("answer")
+    if before is None or after is None:
+        return None
+    ids, starts, ends = index.written().symbols(before + after)
+    reach = text.ends.astype(np.int64)
+    # a prompt that was cut leaves a gap in the text between it and its answer
+    reach[text.prompt.end :] -= text.answer_start - text.cut
+    last = np.where(text.ends < 0, -1, np.searchsorted(ends, reach, side="right") - 1)
+    return _Written(ids, int((starts < len(before)).sum()), last)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -90,6 +125,7 @@ class ReadText:
         surprisals: per token, None if no measure asked.
         states: of the tokens in ``state_tokens``, None if no measure asked.
         state_tokens: tokens whose states were read.
+        indexed: the text beside the corpus, None if there is no corpus or the text is not known.
     """
 
     model: LoadedModel
@@ -99,6 +135,7 @@ class ReadText:
     surprisals: Surprisals | None = None
     states: Float32[np.ndarray, "tokens width"] | None = None
     state_tokens: tuple[int, ...] = field(default=())
+    indexed: IndexedText | None = None
 
     def logits(self, part: Part) -> LogitsEvidence | None:
         """What the model made of a part."""
@@ -125,13 +162,7 @@ class ReadText:
 
     def corpus(self, part: Part) -> CorpusEvidence | None:
         """A part as the corpus sees it; None where its text is not known."""
-        found, index = self._indexed, self.sources.index
-        if index is None or found is None:
-            return None
-        if part == "answer":
-            return CorpusEvidence(index, found.ids, found.n_prompt, found.ahead)
-        n = found.n_prompt
-        return CorpusEvidence(index, found.ids[:n], 0, np.minimum(found.ahead[:n], n - np.arange(n)))
+        return None if self.indexed is None else CorpusEvidence(*self.indexed[:2], answer=part == "answer")
 
     def world(self) -> WorldEvidence | None:
         """The prompt as the laboratory knows it."""
@@ -148,32 +179,12 @@ class ReadText:
         self, needs: Needs, part: Part, values: Float64[np.ndarray, " symbols"]
     ) -> Float64[np.ndarray, " tokens"]:
         """Values of a part's symbols, as values of its tokens."""
-        if needs != "corpus" or self._indexed is None:
+        if needs != "corpus" or self.indexed is None:
             return values
         own = self.text.tokens(part)
-        at = self._indexed.last[own.start : own.stop] - (self._indexed.n_prompt if part == "answer" else 0)
+        before = int(self.indexed.texts.prompts[self.indexed.item]) if part == "answer" else 0
+        at = self.indexed.last[own.start : own.stop] - before
         there = (at >= 0) & (at < len(values))
         found = np.full(len(own), np.nan)
         found[there] = values[at[there]]
         return found
-
-    @cached_property
-    def _indexed(self) -> IndexedText | None:
-        """The whole text in the alphabet of the index; None where the text is not known."""
-        index, prompt = self.sources.index, self.text.prompt
-        if index is None:
-            return None
-        tokenizer = self.model.tokenizer
-        if tokenizer is None or index.identity == Tokens(tokenizer).identity:
-            ids = np.array(prompt.ids[prompt.n_special :], dtype=np.int64)
-            last = np.arange(len(prompt.ids)) - prompt.n_special
-            return IndexedText(ids, prompt.end - prompt.n_special, last, match_ahead(index, ids))
-        before, after = self.text.characters("prompt"), self.text.characters("answer")
-        if before is None or after is None:
-            return None
-        ids, starts, ends = index.written().symbols(before + after)
-        reach = self.text.ends.astype(np.int64)
-        # a prompt that was cut leaves a gap in the text between it and its answer
-        reach[prompt.end :] -= self.text.answer_start - self.text.cut
-        last = np.where(self.text.ends < 0, -1, np.searchsorted(ends, reach, side="right") - 1)
-        return IndexedText(ids, int((starts < len(before)).sum()), last, match_ahead(index, ids))

@@ -18,7 +18,7 @@ from jaxtyping import Int64, Integer
 
 from probes.errors import InputError
 from probes.familiarity.alphabet import Alphabet
-from probes.familiarity.suffixes import PADDING, Patterns, SuffixArray, padded
+from probes.familiarity.suffixes import PADDING, Intervals, Patterns, SuffixArray, padded
 
 OCCURRENCES_AT_A_TIME: Final = 1 << 22
 
@@ -144,9 +144,15 @@ class CorpusIndex:
         """In how many documents each pattern occurs."""
         found = np.zeros(len(patterns.starts), dtype=np.int64)
         for shard in self.shards:
-            for owner, symbol in _occurrences(shard.suffixes, patterns):
-                pairs = np.unique(owner * len(shard.documents) + shard.document_of(symbol))
-                found += np.bincount(pairs // len(shard.documents), minlength=len(found))
+            # patterns that a text repeats, or that only occur inside one another, have one interval
+            first, last = shard.suffixes.find(patterns)
+            _, kept, which = np.unique(first * (1 << 31) + last, return_index=True, return_inverse=True)
+            counts = np.zeros(len(kept), dtype=np.int64)
+            for owner, symbol in _occurrences(shard.suffixes, Intervals(first[kept], last[kept])):
+                pairs = np.sort(owner * len(shard.documents) + shard.document_of(symbol))
+                pairs = pairs[np.append(True, pairs[1:] != pairs[:-1])[: len(pairs)]]
+                counts += np.bincount(pairs // len(shard.documents), minlength=len(counts))
+            found += counts[which]
         return found
 
     def documents_with(self, patterns: Patterns) -> list[Int64[np.ndarray, " documents"]]:
@@ -154,7 +160,7 @@ class CorpusIndex:
         found: list[list[Int64[np.ndarray, " _"]]] = [[] for _ in patterns.starts]
         before = 0
         for shard in self.shards:
-            for owner, symbol in _occurrences(shard.suffixes, patterns):
+            for owner, symbol in _occurrences(shard.suffixes, shard.suffixes.find(patterns)):
                 document = shard.document_of(symbol)
                 for pattern in np.unique(owner):
                     found[pattern].append(before + np.unique(document[owner == pattern]))
@@ -166,7 +172,7 @@ class CorpusIndex:
         pattern = self.patterns(context, np.zeros(1, dtype=np.int64), np.array([len(context)]))
         found: dict[int, int] = {}
         for shard in self.shards:
-            for _, at in _occurrences(shard.suffixes, pattern):
+            for _, at in _occurrences(shard.suffixes, shard.suffixes.find(pattern)):
                 following = shard.symbols[at + len(context)]
                 for symbol, n in zip(*np.unique(following, return_counts=True), strict=True):
                     found[int(symbol)] = found.get(int(symbol), 0) + int(n)
@@ -197,10 +203,10 @@ class CorpusIndex:
 
 
 def _occurrences(
-    array: SuffixArray, patterns: Patterns
+    array: SuffixArray, intervals: Intervals
 ) -> Iterator[tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]]]:
     """Pattern and symbol of every occurrence, whole patterns at a time."""
-    first, last = array.find(patterns)
+    first, last = intervals
     total = np.cumsum(last - first)
     start = 0
     while start < len(total):

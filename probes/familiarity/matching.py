@@ -1,8 +1,12 @@
 """What a text and a corpus have in common, symbol by symbol.
 
-All questions here are about one text, and most follow from one answer: how long the longest stretch is that begins at
-each symbol and occurs in the corpus. Where such a stretch ends never moves back as one reads on, so the longest stretch
-that *ends* at a symbol, and with it the longest context that the corpus knows (the ∞-gram), is a look-up.
+Most questions here follow from one answer: how long the longest stretch is that begins at each symbol and occurs in the
+corpus. Where such a stretch ends never moves back as one reads on, so the longest stretch that *ends* at a symbol, and
+with it the longest context that the corpus knows (the ∞-gram), is a look-up.
+
+A search has a cost of its own besides that of its patterns, so many texts are asked together: they are handed in end to
+end with ``bounds``, where one ends and the next begins (text i is ``ids[bounds[i]:bounds[i + 1]]``; None means one
+text), and no pattern reaches from one into the next.
 
 Matches longer than :data:`LONGEST` symbols are reported as that long.
 """
@@ -20,24 +24,25 @@ from probes.familiarity.index import CorpusIndex
 LONGEST: Final = 4096
 
 Ids = Integer[np.ndarray, " symbols"]
+Bounds = Int64[np.ndarray, " bounds"]
 
 
-def match_ahead(index: CorpusIndex, ids: Ids) -> Int64[np.ndarray, " symbols"]:
+def match_ahead(index: CorpusIndex, ids: Ids, bounds: Bounds | None = None) -> Int64[np.ndarray, " symbols"]:
     """Length of the longest stretch that begins at each symbol and occurs in the corpus.
 
-    From one symbol to the next it falls by at most one.
+    From one symbol of a text to the next it falls by at most one.
 
     Returns:
         Symbols, from 0 (never seen) to what is left of the text.
     """
     starts = np.arange(len(ids))
-    return index.longest(index.patterns(ids, starts, np.minimum(len(ids) - starts, LONGEST)))
+    return index.longest(index.patterns(ids, starts, np.minimum(_left(ids, bounds), LONGEST)))
 
 
 def match_behind(ahead: Int64[np.ndarray, " symbols"]) -> Int64[np.ndarray, " symbols"]:
     """Length of the longest stretch that ends with each symbol and occurs in the corpus, from :func:`match_ahead`.
 
-    From one symbol to the next it grows by at most one.
+    From one symbol of a text to the next it grows by at most one. Texts that were handed in end to end stay apart.
 
     >>> match_behind(np.array([3, 2, 1, 0, 2, 1])).tolist()
     [1, 2, 3, 0, 1, 2]
@@ -48,26 +53,34 @@ def match_behind(ahead: Int64[np.ndarray, " symbols"]) -> Int64[np.ndarray, " sy
     return stop - np.minimum(np.searchsorted(ends, stop, side="left"), stop)
 
 
-def count_ngrams(index: CorpusIndex, ids: Ids, n: int) -> Int64[np.ndarray, " ngrams"]:
-    """How often each of the text's n-grams occurs in the corpus, in the order of the text.
+def count_ngrams(index: CorpusIndex, ids: Ids, n: int, bounds: Bounds | None = None) -> Int64[np.ndarray, " ngrams"]:
+    """How often each n-gram of the texts occurs in the corpus, in the order of the texts.
 
     Raises:
         InputError: if ``n`` is not positive.
     """
-    return index.count(index.patterns(ids, *_ngrams(ids, n)))
+    return index.count(index.patterns(ids, *_ngrams(ids, n, bounds)))
 
 
-def count_ngram_documents(index: CorpusIndex, ids: Ids, n: int) -> Int64[np.ndarray, " ngrams"]:
-    """In how many documents of the corpus each of the text's n-grams occurs, in the order of the text."""
-    return index.count_documents(index.patterns(ids, *_ngrams(ids, n)))
+def count_ngram_documents(
+    index: CorpusIndex, ids: Ids, n: int, bounds: Bounds | None = None
+) -> Int64[np.ndarray, " ngrams"]:
+    """In how many documents of the corpus each n-gram of the texts occurs, in the order of the texts."""
+    return index.count_documents(index.patterns(ids, *_ngrams(ids, n, bounds)))
 
 
-def covered(index: CorpusIndex, ids: Ids, n: int) -> Bool[np.ndarray, " symbols"]:
-    """Whether each symbol stands in some n-gram of the text that occurs in the corpus; none does in a shorter text."""
-    seen = count_ngrams(index, ids, n) > 0
-    reach = np.zeros(len(ids) + 1, dtype=np.int64)
-    np.add.at(reach, np.flatnonzero(seen), 1)
-    np.add.at(reach, np.flatnonzero(seen) + n, -1)
+def covered(counts: Int64[np.ndarray, " ngrams"], n: int, n_symbols: int) -> Bool[np.ndarray, " symbols"]:
+    """Whether each symbol of a text stands in an n-gram that occurs in the corpus; none does in a text shorter than n.
+
+    Args:
+        counts: of the n-grams of one text, from :func:`count_ngrams`.
+        n: their length.
+        n_symbols: the text's.
+    """
+    at = np.flatnonzero(counts)
+    reach = np.zeros(n_symbols + 1, dtype=np.int64)
+    reach[at] += 1
+    reach[at + n] -= 1
     return np.cumsum(reach)[:-1] > 0
 
 
@@ -85,7 +98,12 @@ class InfinityGram(NamedTuple):
     seen: Int64[np.ndarray, " symbols"]
 
 
-def infinity_gram(index: CorpusIndex, ids: Ids, ahead: Int64[np.ndarray, " symbols"] | None = None) -> InfinityGram:
+def infinity_gram(
+    index: CorpusIndex,
+    ids: Ids,
+    ahead: Int64[np.ndarray, " symbols"] | None = None,
+    bounds: Bounds | None = None,
+) -> InfinityGram:
     """Probability of each symbol under the ∞-gram model: continuation counts of the longest context seen.
 
     The end of a document counts as a continuation, so the probabilities of all symbols and of an end add up to 1.
@@ -94,9 +112,12 @@ def infinity_gram(index: CorpusIndex, ids: Ids, ahead: Int64[np.ndarray, " symbo
         index: the corpus.
         ids: the text.
         ahead: its :func:`match_ahead`, if that is known.
+        bounds: of several texts end to end.
     """
-    behind = match_behind(match_ahead(index, ids) if ahead is None else ahead)
+    behind = match_behind(match_ahead(index, ids, bounds) if ahead is None else ahead)
     context = np.concatenate([[0], behind[:-1]])[: len(ids)].astype(np.int64)
+    if bounds is not None:
+        context[bounds[:-1][np.diff(bounds) > 0]] = 0
     starts = np.arange(len(ids)) - context
     both = index.patterns(ids, np.tile(starts, 2), np.concatenate([context, context + 1]))
     of_context, with_symbol = np.split(index.count(both), 2)
@@ -118,7 +139,7 @@ class Nearest(NamedTuple):
 
 
 def nearest_document(index: CorpusIndex, ids: Ids) -> Nearest:
-    """Find the document that shares the longest stretch with a text."""
+    """Find the document that shares the longest stretch with one text."""
     ahead = match_ahead(index, ids)
     if not ahead.any():
         return Nearest(-1, 0, 0)
@@ -185,8 +206,16 @@ def highlight(index: CorpusIndex, text: str, *, shortest: int) -> list[Span]:
     return spans if done == len(text) else [*spans, Span(done, len(text), len(ids) - read, 0, 0)]
 
 
-def _ngrams(ids: Ids, n: int) -> tuple[Int64[np.ndarray, " ngrams"], Int64[np.ndarray, " ngrams"]]:
+def _ngrams(
+    ids: Ids, n: int, bounds: Bounds | None
+) -> tuple[Int64[np.ndarray, " ngrams"], Int64[np.ndarray, " ngrams"]]:
     if n < 1:
         raise InputError(f"an n-gram has at least 1 symbol, got n = {n}")
-    starts = np.arange(max(len(ids) - n + 1, 0), dtype=np.int64)
+    starts = np.flatnonzero(_left(ids, bounds) >= n)
     return starts, np.full_like(starts, n)
+
+
+def _left(ids: Ids, bounds: Bounds | None) -> Int64[np.ndarray, " symbols"]:
+    """Symbols from each one to the end of its text."""
+    ends = len(ids) if bounds is None else np.repeat(bounds[1:], np.diff(bounds))
+    return ends - np.arange(len(ids))

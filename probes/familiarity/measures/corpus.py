@@ -8,11 +8,13 @@ rest. Per token, a value is about the stretch that *ends* with that token, so it
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Float64, Int64, Shaped
 
 from probes.familiarity import matching
 from probes.familiarity.index import CorpusIndex
@@ -22,21 +24,95 @@ EXACT: Final = "blind to paraphrase and white space, and to training data outsid
 ORDER: Final = WholeNumber()
 
 
+class CorpusTexts:
+    """Some texts beside a corpus; whatever is asked of one is looked up for all of them at once, and once."""
+
+    def __init__(self, index: CorpusIndex, texts: Sequence[Int64[np.ndarray, " _"]], prompts: Sequence[int]) -> None:
+        """Lay the texts end to end.
+
+        Args:
+            index: the corpus.
+            texts: prompt and answer of each, in the alphabet of the index.
+            prompts: how many of its symbols are the prompt's.
+        """
+        self.index = index
+        self.bounds = np.cumsum([0, *map(len, texts)], dtype=np.int64)
+        self.ids = np.concatenate([np.empty(0, dtype=np.int64), *texts])
+        self.prompts = np.array(prompts, dtype=np.int64)
+        self._ngrams: dict[tuple[int, bool], list[Int64[np.ndarray, " ngrams"]]] = {}
+
+    def slice(self, item: int) -> slice:
+        """Where a text lies among the symbols."""
+        return slice(int(self.bounds[item]), int(self.bounds[item + 1]))
+
+    @cached_property
+    def behind(self) -> Int64[np.ndarray, " symbols"]:
+        """Longest stretch that ends with each symbol and occurs."""
+        return matching.match_behind(self._ahead)
+
+    @cached_property
+    def infinity(self) -> Float64[np.ndarray, " symbols"]:
+        """∞-gram probability of each symbol."""
+        return matching.infinity_gram(self.index, self.ids, self._ahead, self.bounds).probability
+
+    @cached_property
+    def whole(self) -> Int64[np.ndarray, "2 texts"]:
+        """How often each prompt occurs, and each prompt with its answer."""
+        starts, lengths = np.tile(self.bounds[:-1], 2), np.concatenate([self.prompts, np.diff(self.bounds)])
+        return self.index.count(self.index.patterns(self.ids, starts, lengths)).reshape(2, -1)
+
+    def ngrams(self, item: int, n: int, *, documents: bool) -> Int64[np.ndarray, " ngrams"]:
+        """How often each n-gram of a text occurs, or in how many documents."""
+        if (n, documents) not in self._ngrams:
+            count = matching.count_ngram_documents if documents else matching.count_ngrams
+            counts = count(self.index, self.ids, n, self.bounds)
+            lengths = np.maximum(np.diff(self.bounds) - n + 1, 0)
+            self._ngrams[n, documents] = np.split(counts, np.cumsum(lengths)[:-1])
+        return self._ngrams[n, documents][item]
+
+    @cached_property
+    def _ahead(self) -> Int64[np.ndarray, " symbols"]:
+        return matching.match_ahead(self.index, self.ids, self.bounds)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class CorpusEvidence:
-    """A text as a corpus index sees it.
+    """One part of one text, beside a corpus.
 
     Attributes:
-        index: the corpus.
-        ids: the text up to the end of the part, in the alphabet of the index.
-        first: index of the part's first symbol.
-        ahead: `probes.familiarity.matching.match_ahead` of the ids.
+        texts: it and others.
+        item: which of them it is.
+        answer: whether the part is the answer, given the prompt; else it is the prompt.
     """
 
-    index: CorpusIndex
-    ids: Int64[np.ndarray, " symbols"]
-    first: int
-    ahead: Int64[np.ndarray, " symbols"]
+    texts: CorpusTexts
+    item: int
+    answer: bool = False
+
+    @property
+    def n_symbols(self) -> int:
+        """Symbols up to the end of the part."""
+        own = self.texts.slice(self.item)
+        return own.stop - own.start if self.answer else int(self.texts.prompts[self.item])
+
+    @property
+    def first(self) -> int:
+        """Index of the part's first symbol."""
+        return int(self.texts.prompts[self.item]) if self.answer else 0
+
+    @property
+    def count(self) -> int:
+        """How often the text up to the end of the part occurs."""
+        return int(self.texts.whole[int(self.answer), self.item])
+
+    def own(self, values: Shaped[np.ndarray, " symbols"]) -> Shaped[np.ndarray, " own"]:
+        """Values of all symbols, cut to those of the part."""
+        start = self.texts.slice(self.item).start
+        return values[start + self.first : start + self.n_symbols]
+
+    def ngrams(self, n: int, *, documents: bool = False) -> Int64[np.ndarray, " ngrams"]:
+        """Counts of the n-grams up to the end of the part."""
+        return self.texts.ngrams(self.item, n, documents=documents)[: max(self.n_symbols - n + 1, 0)]
 
 
 @familiarity(
@@ -50,10 +126,9 @@ class CorpusEvidence:
 )
 def text_count(evidence: CorpusEvidence) -> Values:
     """How often the text, up to the end of the part, occurs in the corpus: 0 for never, overlapping ones counted."""
-    if not len(evidence.ids):
+    if not evidence.n_symbols:
         return Values(math.nan, None, "the text has no symbols")
-    whole = evidence.index.patterns(evidence.ids, np.zeros(1, dtype=np.int64), np.array([len(evidence.ids)]))
-    return Values(float(evidence.index.count(whole)[0]))
+    return Values(float(evidence.count))
 
 
 @familiarity(
@@ -71,7 +146,7 @@ def ngram_log_count(evidence: CorpusEvidence, *, n: int) -> Values:
 
     NaN for a part in which no n-gram ends.
     """
-    return _of_ngrams(evidence, matching.count_ngrams(evidence.index, evidence.ids, n), n)
+    return _of_ngrams(evidence, evidence.ngrams(n), n)
 
 
 @familiarity(
@@ -89,7 +164,7 @@ def document_log_count(evidence: CorpusEvidence, *, n: int) -> Values:
 
     NaN for a part in which no n-gram ends.
     """
-    return _of_ngrams(evidence, matching.count_ngram_documents(evidence.index, evidence.ids, n), n)
+    return _of_ngrams(evidence, evidence.ngrams(n, documents=True), n)
 
 
 @familiarity(
@@ -106,8 +181,7 @@ def longest_match(evidence: CorpusEvidence) -> Values:
 
     At most ``(length + 1) / 2`` for a text that occurs as a whole. Grows by at most one from symbol to symbol.
     """
-    behind = matching.match_behind(evidence.ahead)[evidence.first :].astype(np.float64)
-    return _mean(behind)
+    return _mean(evidence.own(evidence.texts.behind).astype(np.float64))
 
 
 @familiarity(
@@ -121,10 +195,10 @@ def longest_match(evidence: CorpusEvidence) -> Values:
 )
 def nearest_document_share(evidence: CorpusEvidence) -> Values:
     """Longest stretch that ends in the part and occurs, as a share of the text: 0 if nothing occurs, 1 if all does."""
-    behind = matching.match_behind(evidence.ahead)[evidence.first :]
+    behind = evidence.own(evidence.texts.behind)
     if not len(behind):
         return Values(math.nan, None, "the text has no symbols")
-    return Values(float(behind.max() / len(evidence.ids)))
+    return Values(float(behind.max() / evidence.n_symbols))
 
 
 @familiarity(
@@ -138,8 +212,7 @@ def nearest_document_share(evidence: CorpusEvidence) -> Values:
 )
 def infinity_gram(evidence: CorpusEvidence) -> Values:
     """Mean ∞-gram probability of the symbols: 0 if none ever followed its longest known context, 1 if always."""
-    found = matching.infinity_gram(evidence.index, evidence.ids, evidence.ahead)
-    return _mean(found.probability[evidence.first :])
+    return _mean(evidence.own(evidence.texts.infinity))
 
 
 @familiarity(
@@ -157,13 +230,14 @@ def ngram_coverage(evidence: CorpusEvidence, *, n: int) -> Values:
 
     NaN for a text shorter than n.
     """
-    if len(evidence.ids) < n:
+    if evidence.n_symbols < n:
         return Values(math.nan, None, _shorter(evidence, n))
-    return _mean(matching.covered(evidence.index, evidence.ids, n)[evidence.first :].astype(np.float64))
+    inside = matching.covered(evidence.ngrams(n), n, evidence.n_symbols)
+    return _mean(inside[evidence.first :].astype(np.float64))
 
 
 def _of_ngrams(evidence: CorpusEvidence, counts: Int64[np.ndarray, " ngrams"], n: int) -> Values:
-    values = np.full(len(evidence.ids), np.nan)
+    values = np.full(evidence.n_symbols, np.nan)
     values[n - 1 :] = np.log2(1 + counts)
     own = values[evidence.first :]
     defined = own[~np.isnan(own)]
@@ -177,4 +251,4 @@ def _mean(values: Float64[np.ndarray, " symbols"]) -> Values:
 
 
 def _shorter(evidence: CorpusEvidence, n: int) -> str:
-    return f"the text has {len(evidence.ids)} symbols, fewer than n = {n}"
+    return f"the text has {evidence.n_symbols} symbols, fewer than n = {n}"

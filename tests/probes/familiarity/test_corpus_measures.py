@@ -9,19 +9,20 @@ pytest.importorskip("pydivsufsort", reason="needs the extra `familiarity`")
 
 from probes.familiarity import FamiliaritySpec
 from probes.familiarity.corpora import build_index
-from probes.familiarity.matching import match_ahead
-from probes.familiarity.measures.corpus import CorpusEvidence
+from probes.familiarity.measures.corpus import CorpusEvidence, CorpusTexts
 
 DOCUMENTS = ["abcabc", "abd", "xab"]
 
 
 def value(spec: str, text: str, first: int = 0) -> float:
+    """The value of a text whose answer begins at ``first``; others are looked up beside it and change nothing."""
     index = build_index(DOCUMENTS)
-    ids = index.ids(text)
-    found = FamiliaritySpec.parse(spec).measure(CorpusEvidence(index, ids, first, match_ahead(index, ids)))
+    texts = [index.ids(own) for own in ("abdab", text, "", text, "xxabc")]
+    beside = CorpusTexts(index, texts, [2, first or len(text), 0, len(text), 5])
+    found = FamiliaritySpec.parse(spec).measure(CorpusEvidence(beside, 1, answer=first > 0))
     assert bool(found.reason) == math.isnan(found.item)
     if found.tokens is not None:
-        assert len(found.tokens) == len(ids) - first
+        assert len(found.tokens) == len(text) - first
     return found.item
 
 

@@ -135,7 +135,34 @@ def test_ngrams_and_coverage(documents, text, n):
     inside = [
         any(i <= t < i + n and occurrences(documents, gram) for i, gram in enumerate(grams)) for t in range(len(text))
     ]
-    assert covered(index, ids, n).tolist() == inside
+    assert covered(count_ngrams(index, ids, n), n, len(ids)).tolist() == inside
+
+
+@given(documents=CORPUS, texts=st.lists(st.text(alphabet="abc", max_size=9), max_size=4), n=st.integers(1, 4))
+def test_texts_that_are_asked_together_are_answered_as_if_alone(documents, texts, n):
+    index = build_index(documents, shard_symbols=25)
+    alone = [index.ids(text) for text in texts]
+    ids, bounds = np.concatenate([np.empty(0, dtype=np.int64), *alone]), np.cumsum([0, *map(len, texts)])
+    ahead = match_ahead(index, ids, bounds)
+    found = [
+        ahead,
+        match_behind(ahead),
+        *infinity_gram(index, ids, ahead, bounds),
+        count_ngrams(index, ids, n, bounds),
+        count_ngram_documents(index, ids, n, bounds),
+    ]
+    expected = [
+        (
+            match_ahead(index, own),
+            match_behind(match_ahead(index, own)),
+            *infinity_gram(index, own),
+            count_ngrams(index, own, n),
+            count_ngram_documents(index, own, n),
+        )
+        for own in alone
+    ]
+    for together, parts in zip(found, zip(*expected, strict=True), strict=False):
+        assert together.tolist() == np.concatenate(parts).tolist()
 
 
 def test_the_nearest_document_shares_the_longest_stretch():
