@@ -9,6 +9,7 @@ MODULES = (
     "analyses.questions.covariates",
     "analyses.questions.domains",
     "analyses.questions.localization",
+    "analyses.questions.mechanism",
     "analyses.questions.readout",
 )
 

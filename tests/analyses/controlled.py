@@ -38,7 +38,7 @@ def with_controls(sweep: Sweep, mechanism: Mechanism, rng: np.random.Generator, 
         for part in (at_end, at_norm)
         for basis, keep in (("pca", 1.5), ("without_top(1)", 0.0 if mechanism == "temperature" else 1.0))
     ]
-    added.append(_reread(at_norm, names.WITHOUT_ANSWER_ROW, 0.05 if mechanism == "alignment" else 1.0, rng))
+    added.append(_reread(at_norm, names.WITHOUT_ANSWER_ROW, 0.0 if mechanism == "alignment" else 1.0, rng))
     position = str(own["position"].iloc[0])
     return with_table(
         sweep,

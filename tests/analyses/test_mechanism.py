@@ -1,0 +1,65 @@
+"""One report, two verdicts: each planted mechanism is told by its own evidence, and neither where there is none."""
+
+import numpy as np
+import pytest
+
+from analyses import analyse
+from analyses.questions.mechanism import ALIGNMENT, TEMPERATURE
+from tests.analyses.controlled import with_controls
+from tests.analyses.sweeps import exposure, merge, text_domains, with_table
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(9)
+
+
+def by_suite(findings):
+    return {f.scope.suite: f for f in findings if f.primary}
+
+
+def test_one_report_two_verdicts(rng):
+    stories = with_controls(text_domains(rng), "temperature", rng)
+    world = with_controls(exposure(rng), "alignment", rng)
+    found = by_suite(analyse(merge(stories, world), "mechanism"))
+    assert found["text_domains"].verdict == "supported"
+    assert TEMPERATURE in found["text_domains"].text
+    assert "the other way round with the norm frozen" in found["text_domains"].text
+    assert found["text_domains"].estimate == pytest.approx(0.81)
+    assert found["lab_exposure"].verdict == "supported"
+    assert ALIGNMENT in found["lab_exposure"].text
+    assert found["lab_exposure"].estimate > 0.5
+
+
+def test_the_other_claim_is_not_supported(rng):
+    findings = analyse(with_controls(exposure(rng), "alignment", rng), "mechanism")
+    claims = {f.scope.group: f.verdict for f in findings if not f.primary}
+    assert claims == {TEMPERATURE: "contradicted", ALIGNMENT: "supported"}
+
+
+def test_a_change_that_nothing_known_explains_is_undecided(rng):
+    (found,) = by_suite(analyse(with_controls(text_domains(rng), "nothing", rng), "mechanism")).values()
+    assert found.verdict == "undecided"
+    assert "mechanism undecided" in found.text
+
+
+def test_a_share_without_pinning_is_not_enough(rng):
+    sweep = with_controls(text_domains(rng), "temperature", rng)
+    outcomes = sweep.outcomes()
+    kept = with_table(sweep, outcomes=outcomes[~outcomes["name"].str.contains("|", regex=False)])
+    (found,) = by_suite(analyse(kept, "mechanism")).values()
+    assert found.verdict == "undecided"
+
+
+def test_pinning_without_shares_is_undecided_and_has_a_number(rng):
+    sweep = with_controls(text_domains(rng), "temperature", rng)
+    kept = with_table(sweep, populations=sweep.populations().iloc[:0])
+    (found,) = by_suite(analyse(kept, "mechanism")).values()
+    assert found.verdict == "undecided"
+    assert found.answered
+
+
+def test_without_controls_it_says_what_to_do(rng):
+    (found,) = analyse(exposure(rng), "mechanism")
+    assert not found.answered
+    assert "controls: default" in found.text
