@@ -1,0 +1,85 @@
+import numpy as np
+import pytest
+
+import sparsity
+from probes.controls.substitution import exchanged, first_half, hoyer, leading, substitute
+from sparsity.locate import substitution_shares
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def test_the_closed_form_is_the_measure(rng):
+    x = rng.standard_normal((50, 12))
+    np.testing.assert_allclose(hoyer(x), sparsity.hoyer(x), rtol=1e-9)
+    assert np.isnan(hoyer(np.zeros((1, 4)))).all()
+
+
+def test_shares_and_curve_of_one_pair_are_those_of_the_general_method(rng):
+    one, other = rng.standard_normal((1, 9)), rng.standard_normal((1, 9)) * np.linspace(0.1, 4, 9)
+    general = substitution_shares(one, other, "hoyer", permutations=0, rng=rng)
+    gained, lost = exchanged(one, other)
+    np.testing.assert_allclose(gained[0] / general.change, general.forward, rtol=1e-9)
+    np.testing.assert_allclose(lost[0] / general.change, general.backward, rtol=1e-9)
+    curve = leading(one, other, general.order) / general.change
+    assert first_half(curve)[0] == general.k50
+    assert curve[0, -1] == pytest.approx(1.0)
+
+
+def planted(rng, carriers, n=60, d=24, tokens=3, size=6.0):
+    reference, group = rng.standard_normal((2, n * tokens, d))
+    group[:, carriers] *= size
+    items = np.repeat(np.arange(n), tokens)
+    return substitute(reference, group, items, items + n, rng)
+
+
+def test_one_planted_coordinate_carries_the_change(rng):
+    found = planted(rng, [7])
+    assert found.order[0] == 7
+    assert found.k50 == (1, 1, 1)
+    assert found.change.low > 0
+    assert found.forward.value[7] > 0.8
+    assert np.abs(np.delete(found.forward.value, 7)).max() < 0.2
+    assert found.forward.low[7] < found.forward.value[7] < found.forward.high[7]
+
+
+def test_many_planted_coordinates_need_many(rng):
+    found = planted(rng, list(range(0, 24, 4)), size=4.0)
+    assert found.k50.value > 2
+    assert set(found.order[:6]) == set(range(0, 24, 4))
+    assert found.curve.value[-1] == pytest.approx(1.0)
+
+
+def test_ranking_and_measuring_on_other_items_does_not_make_a_curve_of_noise(rng):
+    # nothing is planted: coordinates that lead on one half carry nothing in particular on the other
+    reference, group = rng.standard_normal((2, 400, 64))
+    group *= 1 + 0.5 * rng.standard_normal((400, 64))  # every coordinate alike makes the group sparser
+    items = np.arange(400)
+    found = substitute(reference, group, items, items, rng)
+    assert found.change.low > 0
+    assert found.k50.value == pytest.approx(32, abs=8)
+    assert found.curve.value[5] < 0.25
+
+
+def test_the_interval_knows_that_tokens_of_one_text_are_not_independent(rng):
+    base = rng.standard_normal((20, 16))
+    repeated = np.repeat(base, 16, axis=0)
+    reference = rng.standard_normal((320, 16))
+    items = np.arange(320)
+    wide = substitute(reference, repeated, items, np.repeat(np.arange(20), 16), np.random.default_rng(1)).change
+    narrow = substitute(reference, repeated, items, items, np.random.default_rng(1)).change
+    assert wide.high - wide.low > 1.5 * (narrow.high - narrow.low)
+
+
+def test_a_group_of_one_item_has_no_halves_and_no_numbers(rng):
+    x = rng.standard_normal((4, 8))
+    found = substitute(x, x, np.arange(4), np.zeros(4, dtype=np.int64), rng)
+    assert np.isnan(found.k50.value)
+    assert np.isnan(found.forward.value).all()
+
+
+def test_the_same_seed_gives_the_same_bytes():
+    first, second = (planted(np.random.default_rng(5), [1]) for _ in range(2))
+    assert first.curve.low.tobytes() == second.curve.low.tobytes()
