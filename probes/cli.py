@@ -10,7 +10,7 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -22,16 +22,17 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.table import Table as RichTable
+from rich.text import Text
 
 from probes.errors import InputError
 from probes.index_cli import index
+from probes.lab_cli import lab
 from probes.listing import LISTS, axioms_table
 from probes.sweep.interface import Options, Progress
 from probes.sweep.spec import SweepSpec, load_spec
 from sparsity import parse_metrics
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
-lab = typer.Typer(no_args_is_help=True, help="The reference world and its models.")
 app.add_typer(lab, name="lab")
 runs = typer.Typer(no_args_is_help=True, help="Sweep directories: what is in them, and whether it is whole.")
 app.add_typer(runs, name="runs")
@@ -115,8 +116,10 @@ def measure(
     position: Annotated[str, typer.Option(help="last, mean, or a slice such as 5:10.")] = "last",
     metrics: Annotated[str, typer.Option(help="Metrics separated by spaces.")] = "default",
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Cut the prompt to this many tokens.")] = None,
+    generate: Annotated[int | None, typer.Option(min=1, help="Also write so many tokens and measure each.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="With --generate: draw tokens; else the likeliest.")] = None,
 ) -> None:
-    """Sparsity of one prompt, layer by layer."""
+    """Sparsity of one prompt, layer by layer; with --generate also of what the model writes, token by token."""
     from probes.capture.collect import collect
     from probes.capture.models import load_model
     from sparsity import nulls
@@ -143,7 +146,31 @@ def measure(
     chance = [nulls.gaussian(spec, loaded.d_model).mean for spec in specs]
     table.add_section()
     table.add_row(f"chance, d={loaded.d_model}", *("" if math.isnan(value) else f"{value:.4f}" for value in chance))
-    out().print(table)
+    tables = [table]
+    if generate is not None:
+        from probes.capture.generate import collect_generation
+
+        written = collect_generation(
+            loaded, [prompt], "final_norm", names, max_new_tokens=generate, sample=seed, max_tokens=max_tokens
+        )
+        new = written.measurements[written.measurements["position"] == "generated"]
+        values = new["value"].to_numpy().reshape(-1, len(names))
+        columns = (written.tokens[name] for name in ("token", "text", "surprisal", "next_token_entropy"))
+        tables.append(_written_table(zip(*columns, values.tolist(), strict=True), names))
+    for each in tables:
+        out().print(each)
+
+
+def _written_table(rows: Iterable[tuple[int, str, float, float, list[float]]], metrics: Sequence[str]) -> RichTable:
+    """One row per token that the model wrote."""
+    table = RichTable(title="written, final_norm after reading each token", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("token", justify="right")
+    table.add_column("text", no_wrap=True)
+    for name in ("surprisal\nbits", "entropy\nafter, nats", *(name.replace("_", "\n") for name in metrics)):
+        table.add_column(name, justify="right", min_width=6, overflow="fold")
+    for token, text, surprisal, entropy, values in rows:
+        table.add_row(str(token), Text(repr(text)), f"{surprisal:.2f}", f"{entropy:.2f}", *(f"{v:.4f}" for v in values))
+    return table
 
 
 @app.command("verify")
@@ -211,29 +238,6 @@ def runs_check(directory: Annotated[Path, typer.Argument(help="A sweep directory
     if faults:
         raise typer.Exit(EXIT_FAILURES)
     out().print(f"{directory}: every committed part is there and whole")
-
-
-@lab.command("train")
-def lab_train(
-    out_dir: Annotated[Path, typer.Option("--out", help="Where the trained model goes.")],
-    seed: Annotated[int, typer.Option(min=0, help="Seed of world, weights and order.")] = 0,
-    threads: Annotated[int, typer.Option(min=1, help="The shipped weights were made by one; more are faster.")] = 1,
-) -> None:
-    """Train the reference model of the laboratory, as it is shipped."""
-    import torch
-
-    from probes.lab.training import Recipe, train
-
-    torch.set_num_threads(threads)
-    console = err()
-    with Bar(*_columns(), console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("training", total=None)
-
-        def show(step: int, total: int, loss: float) -> None:
-            bar.update(task, completed=step, total=total, description=f"training, loss {loss:.3f}")
-
-        train(Recipe(seed=seed), out_dir, on_step=show)
-    out().print(f"trained model in {out_dir}")
 
 
 def _print_plan(spec: SweepSpec, directory: Path, options: Options) -> None:

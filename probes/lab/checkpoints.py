@@ -34,28 +34,30 @@ class History:
     Attributes:
         presented: presentations of each fact so far.
         last_seen: optimizer step, from 1, at which each fact was last presented; 0 if never.
-        losses: mean loss of every step.
+        losses: mean loss of every step, on facts.
+        lesson_losses: the same on lessons, if any are read.
     """
 
     presented: Int[np.ndarray, " facts"]
     last_seen: Int[np.ndarray, " facts"]
     losses: list[float]
+    lesson_losses: list[float]
 
 
 def checkpoint_steps(n_steps: int, n_checkpoints: int) -> tuple[int, ...]:
-    """Steps after which a checkpoint is kept: 0 and then evenly on a log scale up to the last but one stretch.
+    """Steps after which a checkpoint is kept: 0, and then evenly on a log scale over the last eight doublings.
 
-    The finished model is the end of the path and is kept anyway.
+    Before those hardly anything has been learned. The finished model is the end of the path and is kept anyway.
 
-    >>> checkpoint_steps(1000, 5)
-    (0, 1, 6, 32, 178)
-    >>> checkpoint_steps(3, 5), checkpoint_steps(1000, 0)
-    ((0, 1, 2), ())
+    >>> checkpoint_steps(1778, 8)
+    (0, 7, 15, 34, 75, 165, 365, 805)
+    >>> checkpoint_steps(3, 5), checkpoint_steps(1000, 1), checkpoint_steps(1000, 0)
+    ((0, 1, 2), (0,), ())
     """
     if n_checkpoints < 1:
         return ()
-    spaced = np.geomspace(1, n_steps, n_checkpoints) if n_checkpoints > 1 else np.array([])
-    return tuple(sorted({0, *(int(step) for step in np.round(spaced)[:-1])} - {n_steps}))
+    spaced = np.geomspace(max(1, n_steps / 2**8), n_steps, n_checkpoints)[:-1] if n_checkpoints > 1 else ()
+    return tuple(sorted({0, *(int(np.round(step)) for step in spaced)} - {n_steps}))
 
 
 def checkpoint_name(step: int) -> str:
@@ -81,6 +83,7 @@ def save_state(
     tensors["history.presented"] = torch.from_numpy(history.presented)
     tensors["history.last_seen"] = torch.from_numpy(history.last_seen)
     tensors["history.losses"] = torch.tensor(history.losses, dtype=torch.float64)
+    tensors["history.lesson_losses"] = torch.tensor(history.lesson_losses, dtype=torch.float64)
     fresh = folder / f".{STATE}"
     save_file(tensors, fresh, metadata={"recipe": _signature(recipe)})
     fresh.replace(folder / STATE)
@@ -116,6 +119,7 @@ def load_state(folder: Path, recipe: Recipe) -> State | None:
         tensors.pop("history.presented").numpy(),
         tensors.pop("history.last_seen").numpy(),
         tensors.pop("history.losses").tolist(),
+        tensors.pop("history.lesson_losses").tolist(),
     )
     return State(_under("weight.", tensors), _under("moment.", tensors), history)
 

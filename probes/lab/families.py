@@ -70,6 +70,7 @@ def _llama(recipe: Recipe, vocabulary: int) -> PreTrainedModel:
             num_hidden_layers=recipe.n_layers,
             num_attention_heads=recipe.n_heads,
             max_position_embeddings=recipe.context_length,
+            initializer_range=recipe.initial_sd,
             tie_word_embeddings=False,
             **_special_ids(),
         )
@@ -87,6 +88,7 @@ def _gpt2(recipe: Recipe, vocabulary: int) -> PreTrainedModel:
             n_layer=recipe.n_layers,
             n_head=recipe.n_heads,
             n_positions=recipe.context_length,
+            initializer_range=recipe.initial_sd,
             resid_pdrop=0.0,
             embd_pdrop=0.0,
             attn_pdrop=0.0,
@@ -108,6 +110,7 @@ def _mixture(recipe: Recipe, vocabulary: int) -> PreTrainedModel:
             num_attention_heads=recipe.n_heads,
             num_key_value_heads=recipe.n_heads,
             max_position_embeddings=recipe.context_length,
+            initializer_range=recipe.initial_sd,
             num_local_experts=EXPERTS,
             num_experts_per_tok=EXPERTS_PER_TOKEN,
             tie_word_embeddings=False,

@@ -94,3 +94,12 @@ RELATIONS = (
     """),
     ),
 )
+
+SYMBOLS = _words("""
+    alpha bravo charlie delta echo foxtrot golf hotel india juliett kilo lima mike november oscar papa
+    quebec romeo sierra tango uniform victor whiskey xray yankee zulu omega sigma theta kappa lambda zeta
+""")
+"""What is linked to what within one prompt; a link is never stored."""
+
+NEXT, FILLER = "next", "so"
+"""Ask for the symbol that a symbol leads to; stand for nothing and take up room."""

@@ -24,8 +24,10 @@ effect is there under AdamW and not under the equivariant twin; one seed cannot 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Final, Literal, NamedTuple, get_args
+
+from probes.errors import InputError
 
 Objective = Literal["answer", "sentence"]
 Optimizer = Literal["adamw", "equivariant"]
@@ -48,6 +50,7 @@ class Recipe:
         n_layers: blocks.
         n_heads: attention heads per block, where there is attention.
         d_mlp: width of the MLP, of one expert, or of the state-space block.
+        initial_sd: standard deviation of the initial weights (not of a Mamba, which has its own).
         context_length: positions the model can read.
         objective: what the loss is on: the answer alone, or every word of the sentence.
         answers: the facts' own, or redrawn for every presentation among those of the relation, so that every prompt is
@@ -56,6 +59,7 @@ class Recipe:
             half in the second, which crosses exposure with recency.
         optimizer: AdamW, or its twin without a preference for coordinates (`probes.lab.optimizers`).
         batch_size: sentences per optimizer step.
+        lessons: episodes of following links (`probes.lab.episodes`) per optimizer step, beside the sentences.
         learning_rate: reached after the warm-up, then constant.
         warmup_steps: optimizer steps over which the learning rate rises linearly.
         weight_decay: decoupled (AdamW), on all parameters.
@@ -70,12 +74,83 @@ class Recipe:
     n_layers: int = 4
     n_heads: int = 4
     d_mlp: int = 384
+    initial_sd: float = 0.02
     context_length: int = 64
     objective: Objective = "answer"
     answers: Answers = "true"
     order: Order = "random"
     optimizer: Optimizer = "adamw"
     batch_size: int = 512
+    lessons: int = 0
     learning_rate: float = 3e-4
     warmup_steps: int = 100
     weight_decay: float = 0.1
+
+
+REFERENCE: Final = Recipe()
+SMALL: Final = Recipe(n_tails=8, n_layers=2, batch_size=128, learning_rate=5e-4)
+"""512 facts and half a million parameters: about a minute and a half of one core."""
+TINY: Final = Recipe(n_tails=8, n_layers=2, d_model=64, d_mlp=192, batch_size=128, learning_rate=1e-3)
+"""The same facts in an eighth of a million parameters, of which many checkpoints can be kept."""
+GRADED: Final = Recipe(
+    multiples=(0, 1, 2, 4, 8, 56, 448, 1792),
+    unit=1,
+    batch_size=384,
+    lessons=64,
+    learning_rate=1e-3,
+    initial_sd=0.06,
+    context_length=256,
+)
+"""Facts, low counts among them, and following links."""
+RECIPES: Final = {"reference": REFERENCE, "graded": GRADED, "small": SMALL, "tiny": TINY}
+
+
+class _Shape(NamedTuple):
+    d_model: int
+    n_layers: int
+    n_heads: int
+    d_mlp: int
+
+
+SIZES: Final = {
+    "0.3M": _Shape(96, 2, 3, 288),
+    "1M": _Shape(128, 4, 4, 384),
+    "3M": _Shape(192, 6, 6, 576),
+    "10M": _Shape(320, 8, 10, 960),
+    "30M": _Shape(512, 9, 16, 1536),
+}
+"""Architectures by the number of weights of a Llama with a few hundred words, rounded."""
+
+
+def named(name: str) -> Recipe:
+    """A recipe by name.
+
+    Raises:
+        InputError: if there is none of that name.
+    """
+    if name not in RECIPES:
+        raise InputError(f"no recipe is called {name!r}; there are {', '.join(RECIPES)}")
+    return RECIPES[name]
+
+
+def changed(
+    recipe: Recipe, *, family: str | None = None, size: str | None = None, optimizer: str | None = None
+) -> Recipe:
+    """A recipe with another architecture, size or optimizer; None leaves it as it is.
+
+    >>> changed(SMALL, size="3M").d_model, changed(SMALL, family="mamba").family
+    (192, 'mamba')
+
+    Raises:
+        InputError: if one of them does not exist.
+    """
+    for what, value, known in (
+        ("family", family, get_args(Family)),
+        ("size", size, tuple(SIZES)),
+        ("optimizer", optimizer, get_args(Optimizer)),
+    ):
+        if value is not None and value not in known:
+            raise InputError(f"no {what} is called {value!r}; there are {', '.join(known)}")
+    given = {"family": family, "optimizer": optimizer}
+    shape = SIZES[size]._asdict() if size is not None else {}
+    return replace(recipe, **shape, **{name: value for name, value in given.items() if value is not None})

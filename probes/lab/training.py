@@ -15,7 +15,7 @@ Non-goals: speed, search for a learning rate, models that generalise.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, cast
@@ -38,6 +38,8 @@ from probes.lab.checkpoints import (
     load_state,
     save_state,
 )
+from probes.lab.curriculum import draw_lessons
+from probes.lab.episodes import WORDS, Lesson
 from probes.lab.families import build_model
 from probes.lab.optimizers import build_update
 from probes.lab.recipe import Objective, Recipe
@@ -101,7 +103,7 @@ def prepare(recipe: Recipe) -> Course:
     """Draw world, order, answers and initial weights, each from a generator of its own."""
     world_rng, stream_rng, weights_rng, answers_rng = np.random.default_rng(recipe.seed).spawn(4)
     world = build_world(world_rng, multiples=recipe.multiples, unit=recipe.unit, n_tails=recipe.n_tails)
-    tokenizer = build_tokenizer(world.words)
+    tokenizer = build_tokenizer(sorted({*world.words, *WORDS}) if recipe.lessons else world.words)
     stream = draw_stream(world, stream_rng, order=recipe.order)
     return Course(
         recipe=recipe,
@@ -139,7 +141,7 @@ def train(recipe: Recipe, out: Path, *, n_checkpoints: int = 0, on_step: OnStep 
     state = load_state(unfinished, recipe)
     update = build_update(course.module, recipe)
     n_facts = len(course.world.facts)
-    history = History(np.zeros(n_facts, np.int64), np.zeros(n_facts, np.int64), [])
+    history = History(np.zeros(n_facts, np.int64), np.zeros(n_facts, np.int64), [], [])
     if state is not None:
         course.module.load_state_dict(state.weights)
         history = state.history
@@ -157,6 +159,11 @@ def train(recipe: Recipe, out: Path, *, n_checkpoints: int = 0, on_step: OnStep 
         batch, answers = batches[step - 1]
         loss = surprisal(course.module, shown(course.sentences, batch, answers), recipe.objective)
         loss.backward()
+        if recipe.lessons:
+            lessons = draw_lessons(recipe.seed, step, len(batches), recipe.lessons)
+            taught = lesson_surprisal(course.module, course.tokenizer, lessons)
+            taught.backward()
+            history.lesson_losses.append(taught.item())
         update(recipe.learning_rate * min(1.0, step / recipe.warmup_steps))
         np.add.at(history.presented, batch, 1)
         history.last_seen[batch] = step
@@ -200,6 +207,18 @@ def surprisal(
     return cross_entropy(logits.flatten(0, 1), sentences[:, 1:].flatten())
 
 
+def lesson_surprisal(
+    module: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, lessons: Sequence[Lesson]
+) -> Float[Tensor, ""]:
+    """Mean surprisal of every answer in lessons of one shape, in nats."""
+    ids = cast("Tensor", tokenizer([lesson.text for lesson in lessons], return_tensors="pt")["input_ids"])
+    answers = torch.tensor([lesson.answers for lesson in lessons])  # word i stands at token i + 1, after <bos>
+    hidden = cast("Tensor", module.base_model(input_ids=ids[:, :-1], use_cache=False).last_hidden_state)
+    rows = torch.arange(len(ids)).unsqueeze(1)
+    logits = cast("Tensor", module.get_output_embeddings()(hidden[rows, answers]))
+    return cross_entropy(logits.flatten(0, 1), ids[rows, answers + 1].flatten())
+
+
 def _last_logits(module: PreTrainedModel, sentences: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch vocabulary"]:
     output = module(input_ids=sentences[:, :-2], use_cache=False, logits_to_keep=1)
     return cast("Tensor", output.logits)[:, -1]
@@ -221,6 +240,7 @@ def _record(course: Course, history: History) -> TrainingRecord:
         known=tuple((logits.argmax(-1) == answers).tolist()),
         surprisals=tuple(round(value, 6) for value in surprisals),
         losses=tuple(history.losses),
+        lesson_losses=tuple(history.lesson_losses),
         n_threads=torch.get_num_threads(),
         torch_version=torch.__version__,
     )

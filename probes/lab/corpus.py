@@ -1,0 +1,175 @@
+"""Train a model on your own text, so that you hold all it has read.
+
+For a question about a corpus (how often does it hold this passage, and what does the model make of that) one needs a
+model and every byte it was trained on. The text is cut into windows of the context length; every pass over it takes
+all windows, each once, in a new order, so nothing is left out and nothing is read twice before the rest is read once.
+Tokens are bytes, or entries of a BPE vocabulary learned from the same text.
+
+Unlike the training on facts this is not taken up after an interruption.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, cast
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from safetensors.torch import save
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from transformers import PreTrainedTokenizerFast
+
+from probes.errors import InputError
+from probes.lab.families import build_model
+from probes.lab.optimizers import build_update
+from probes.lab.recipe import Recipe
+from probes.lab.training import OnStep
+from probes.lab.vocabulary import BOS, SPECIAL_TOKENS
+
+N_BYTES: Final = 256
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TextModel:
+    """What `train_on_text` made.
+
+    Attributes:
+        path: the directory that holds model and tokenizer.
+        n_tokens: tokens of the corpus.
+        epochs: how often each of them was read, on average.
+        losses: mean loss of every step, in nats per token.
+    """
+
+    path: Path
+    n_tokens: int
+    epochs: float
+    losses: tuple[float, ...]
+
+
+def train_on_text(
+    corpus: Sequence[Path],
+    out: Path,
+    recipe: Recipe,
+    *,
+    n_steps: int,
+    vocabulary: int | None = None,
+    on_step: OnStep | None = None,
+) -> TextModel:
+    """Train a model on the text of some files and write it to `out`, whole or not at all.
+
+    Args:
+        corpus: text files.
+        out: a directory that does not exist yet or is empty.
+        recipe: seed, architecture and optimisation; what it says of facts is not used.
+        n_steps: optimizer steps of ``recipe.batch_size`` windows of ``recipe.context_length`` tokens.
+        vocabulary: entries of a BPE vocabulary, more than 256; None reads bytes.
+        on_step: told of every step.
+
+    Raises:
+        InputError: if a file cannot be read, there is too little text, or `out` is in use.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"a model is written to a new or empty directory, but {out} is in use: name another one")
+    if vocabulary is not None and vocabulary <= N_BYTES + len(SPECIAL_TOKENS):
+        raise InputError(f"a BPE vocabulary has more than {N_BYTES + len(SPECIAL_TOKENS)} entries, got {vocabulary}")
+    texts = [_text(path) for path in corpus]
+    tokenizer = build_text_tokenizer(texts, vocabulary)
+    windows = cut(tokenizer, texts, recipe.context_length)
+    order_rng, weights_rng = np.random.default_rng(recipe.seed).spawn(2)
+    module = build_model(recipe, vocabulary=len(tokenizer), seed=int(weights_rng.integers(2**31)))
+    update = build_update(module, recipe)
+    losses: list[float] = []
+    for step, batch in enumerate(_batches(len(windows), recipe.batch_size, n_steps, order_rng), start=1):
+        ids = windows[torch.from_numpy(batch)]
+        logits = cast("Tensor", module(input_ids=ids[:, :-1], use_cache=False).logits)
+        loss = cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten())
+        loss.backward()
+        update(recipe.learning_rate * min(1.0, step / recipe.warmup_steps))
+        losses.append(loss.item())
+        if on_step is not None:
+            on_step(step, n_steps, losses[-1])
+    module.eval()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
+        made = Path(scratch, "model")
+        made.mkdir()
+        module.config.save_pretrained(made)
+        (made / "model.safetensors").write_bytes(save(module.state_dict(), metadata={"format": "pt"}))
+        tokenizer.save_pretrained(made)
+        made.replace(out)
+    n_tokens = len(windows) * (recipe.context_length - 1)
+    return TextModel(
+        path=out, n_tokens=n_tokens, epochs=n_steps * recipe.batch_size / len(windows), losses=tuple(losses)
+    )
+
+
+def build_text_tokenizer(texts: Sequence[str], vocabulary: int | None) -> PreTrainedTokenizerFast:
+    """A byte-level tokenizer: of bytes alone, or with merges learned from the texts. Any text can be written in it."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    bare = {token: i for i, token in enumerate((*SPECIAL_TOKENS, *alphabet))}
+    tokenizer = Tokenizer(models.BPE(bare, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    if vocabulary is not None:
+        trainer = trainers.BpeTrainer(
+            vocab_size=vocabulary,
+            special_tokens=list(SPECIAL_TOKENS),
+            initial_alphabet=alphabet,
+            show_progress=False,
+        )
+        tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token=SPECIAL_TOKENS[0],
+        unk_token=SPECIAL_TOKENS[1],
+        pad_token=SPECIAL_TOKENS[2],
+    )
+
+
+def cut(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], length: int) -> Int[Tensor, "windows length"]:
+    """All texts one after the other in windows that begin with ``<bos>``; what is left at the end starts earlier.
+
+    Every token of every text is in some window, and in one only but for those that fill up the last.
+
+    Raises:
+        InputError: if there is not enough text for one window.
+    """
+    tokens = [token for text in texts for token in cast("list[int]", tokenizer(text)["input_ids"])]
+    inner = length - 1
+    if len(tokens) < inner:
+        raise InputError(
+            f"a window has {inner} tokens and the corpus {len(tokens)}: take a shorter context or more text"
+        )
+    starts = [*range(0, len(tokens) - inner + 1, inner)]
+    if starts[-1] + inner < len(tokens):
+        starts.append(len(tokens) - inner)
+    bos = SPECIAL_TOKENS.index(BOS)
+    return torch.tensor([[bos, *tokens[start : start + inner]] for start in starts])
+
+
+def _batches(n_windows: int, size: int, n_steps: int, rng: np.random.Generator) -> Iterator[Int[np.ndarray, " batch"]]:
+    """Batches of windows; a batch may end one pass and begin the next."""
+    waiting = np.array([], np.int64)
+    for _ in range(n_steps):
+        while len(waiting) < size:
+            waiting = np.concatenate([waiting, rng.permutation(n_windows)])
+        yield waiting[:size]
+        waiting = waiting[size:]
+
+
+def _text(path: Path) -> str:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 (byte {error.start})") from None
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from None
+    if not text.strip():
+        raise InputError(f"{path} is empty")
+    return text

@@ -1,0 +1,72 @@
+"""From two links to eight, from one hop to two: what a model that also follows links is taught, and when.
+
+Following a link takes a circuit of two attention layers that appears all at once, and sooner where there is little to
+confuse (two links) than where there is much (eight from the start). So the number of links grows over the first quarter
+of training; chains of two links come when single links are learned, and both go on to the end.
+Everything is a function of the step and of a generator made from seed and step, so training can be taken up anywhere.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from probes.lab.episodes import Lesson, Shape, draw_lesson
+
+MOST_LINKS: Final = 8
+MOST_HOPS: Final = 2
+LONGEST_CHAIN: Final = 4
+MOST_FILLER: Final = 24
+
+
+class Stage(NamedTuple):
+    """What is taught from some share of training on.
+
+    Attributes:
+        begins: share of the steps after which it begins.
+        links: most separate links of an episode.
+        chained: most links of an episode that has chains; none before those are begun.
+        filler: most filler words before the links, and as many after them.
+    """
+
+    begins: float
+    links: int
+    chained: int
+    filler: int
+
+
+STAGES: Final = (
+    Stage(0.00, 2, 0, 0),
+    Stage(0.10, 4, 0, 0),
+    Stage(0.16, 6, 0, 4),
+    Stage(0.22, 8, 0, 8),
+    Stage(0.28, 8, 4, 12),
+    Stage(0.45, 8, 6, MOST_FILLER),
+    Stage(0.60, 8, MOST_LINKS, MOST_FILLER),
+)
+
+
+def draw_shape(rng: np.random.Generator, progress: float) -> Shape:
+    """The shape of the episodes of one step.
+
+    Args:
+        rng: where it is drawn from.
+        progress: share of the training steps that are done, from 0 to 1.
+
+    >>> draw_shape(np.random.default_rng(0), 0.0)
+    Shape(chains=2, links=1, before=0, after=0)
+    """
+    stage = [each for each in STAGES if each.begins <= progress][-1]
+    before, after = (int(count) for count in rng.integers(0, stage.filler + 1, size=2))
+    if stage.chained and rng.random() < 0.5:
+        length = int(rng.integers(2, LONGEST_CHAIN + 1))
+        return Shape(int(rng.integers(1, max(stage.chained // length, 1) + 1)), length, before, after)
+    return Shape(int(rng.integers(2, stage.links + 1)), 1, before, after)
+
+
+def draw_lessons(seed: int, step: int, n_steps: int, n_lessons: int) -> list[Lesson]:
+    """The episodes of one step, all of one shape."""
+    rng = np.random.default_rng([seed, step])
+    shape = draw_shape(rng, (step - 1) / n_steps)
+    return [draw_lesson(rng, shape, most_hops=MOST_HOPS) for _ in range(n_lessons)]

@@ -1,0 +1,265 @@
+"""What is exposure's doing, and what the optimizer's, the stream's or nothing's? The same small world, many times over.
+
+One trained model is one draw. Here a small recipe is trained with several seeds (world, order and weights drawn anew),
+and beside it twins that differ from it in one thing. Each model gives one estimate: the Spearman correlation, over
+facts, of how often a fact was presented with the Hoyer sparsity of the state after the final norm at the last word of
+its prompt. Intervals are over seeds (Student's t), so they speak about training again, not about these facts.
+
+Every estimate is also taken among mastered facts alone (presented and known), because a fact that is not known differs
+in more than exposure; after the answer's own row of the unembedding is projected out of the state, because a state that
+points at its answer shares that row's sparsity; and under rotations of the space that all facts share, which keep
+everything but the coordinates (``sparsity.rotations``).
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final, NamedTuple, cast
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from safetensors.torch import load_file
+from scipy.stats import rankdata, spearmanr, t
+
+import sparsity
+from probes.errors import InputError
+from probes.lab.recipe import SMALL, Recipe
+from probes.lab.record import TrainingRecord, read_record
+from probes.lab.training import Course, prepare, train
+from sparsity.rotations import haar_rotation
+
+ROTATIONS: Final = 64
+FEWEST: Final = 10  # facts below which a rank correlation says nothing
+
+TABLE: Final = "twins.csv"
+
+OnModel = Callable[[str, int], None]
+"""Called before a model is trained or read, with the condition and the seed."""
+
+
+class Condition(NamedTuple):
+    """A twin: what it is for, and what of the recipe it changes; no changes at all for a model that is not trained."""
+
+    meaning: str
+    changes: dict[str, Any] | None
+
+
+CONDITIONS: Final[dict[str, Condition]] = {
+    "adamw": Condition("the recipe as it is", {}),
+    "equivariant": Condition("an optimizer that knows no coordinates", {"optimizer": "equivariant"}),
+    "shuffled": Condition("every prompt as often, nothing to know", {"answers": "shuffled"}),
+    "early_late": Condition("exposure crossed with recency", {"order": "early_late"}),
+    "untrained": Condition("the model before its first step", None),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Twin:
+    """What one model shows; correlations are Spearman's, NaN where too few facts are left.
+
+    Attributes:
+        condition: which twin.
+        seed: of world, order and weights.
+        known_at_unit: share of facts known at the lowest exposure above none.
+        n_mastered: facts presented and known.
+        all_facts: exposure with Hoyer, over all facts.
+        mastered: the same among mastered facts.
+        all_facts_without_answer: over all facts, the answer's unembedding row projected out.
+        mastered_without_answer: the same among mastered facts.
+        rotated: mean of ``all_facts`` over shared rotations.
+        rotated_sd: its standard deviation over them.
+        exposure_given_recency: exposure with Hoyer among presented facts, given the step of the last presentation.
+        recency_given_exposure: that step with Hoyer among presented facts, given exposure.
+        unseen_excess: mean Hoyer of facts never presented, minus what a random direction of this width gives exactly.
+        most_seen_excess: the same of the facts presented most often.
+    """
+
+    condition: str
+    seed: int
+    known_at_unit: float
+    n_mastered: int
+    all_facts: float
+    mastered: float
+    all_facts_without_answer: float
+    mastered_without_answer: float
+    rotated: float
+    rotated_sd: float
+    exposure_given_recency: float
+    recency_given_exposure: float
+    unseen_excess: float
+    most_seen_excess: float
+
+
+class Estimate(NamedTuple):
+    """A mean over seeds with its 95 % Student interval; the interval is NaN for a single seed."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+
+MEASURED: Final = tuple(field.name for field in dataclasses.fields(Twin) if field.name not in ("condition", "seed"))
+
+
+def train_twins(
+    out: Path,
+    *,
+    n_seeds: int,
+    conditions: Sequence[str] = tuple(CONDITIONS),
+    recipe: Recipe = SMALL,
+    on_model: OnModel | None = None,
+) -> list[Twin]:
+    """Train every twin with every seed into `out`, and write what they show to ``twins.csv`` there.
+
+    Models that are there already are read, not trained again, so an interrupted call is gone on with by repeating it.
+
+    Raises:
+        InputError: if a condition is unknown, or a model in `out` was made by another recipe.
+    """
+    unknown = [name for name in conditions if name not in CONDITIONS]
+    if unknown:
+        raise InputError(f"no twin is called {unknown[0]!r}; there are {', '.join(CONDITIONS)}")
+    found: list[Twin] = []
+    for seed in range(recipe.seed, recipe.seed + n_seeds):
+        for name in conditions:
+            if on_model is not None:
+                on_model(name, seed)
+            course = prepare(replace(recipe, seed=seed, **(CONDITIONS[name].changes or {})))
+            record = None if CONDITIONS[name].changes is None else _trained(course, out / f"{name}-{seed}")
+            found.append(measure_twin(name, course, record))
+            write_twins(out / TABLE, found)
+    return found
+
+
+def measure_twin(condition: str, course: Course, record: TrainingRecord | None) -> Twin:
+    """What the model of a course shows as it stands; without a record it has not been trained."""
+    exposures = course.world.exposures
+    states, answers = _states(course)
+    dense = _hoyer(states)
+    share = (states * answers).sum(-1, keepdims=True) / (answers**2).sum(-1, keepdims=True)
+    without = _hoyer(states - share * answers)
+    presented = exposures > 0 if record is not None else np.zeros(len(exposures), bool)
+    known = np.zeros(len(exposures), bool) if record is None else np.array(record.known)
+    mastered = known & presented
+    last_seen = np.zeros(len(exposures)) if record is None else np.array([step or 0 for step in record.last_seen])
+    rng = np.random.default_rng([course.recipe.seed, ROTATIONS])
+    width = states.shape[-1]
+    rotated = [_spearman(exposures, _hoyer(states @ haar_rotation(width, rng))) for _ in range(ROTATIONS)]
+    chance = sparsity.nulls.gaussian("hoyer", width).mean
+    return Twin(
+        condition=condition,
+        seed=course.recipe.seed,
+        known_at_unit=float(known[exposures == min(exposures[exposures > 0])].mean()),
+        n_mastered=int(mastered.sum()),
+        all_facts=_spearman(exposures, dense),
+        mastered=_spearman(exposures[mastered], dense[mastered]),
+        all_facts_without_answer=_spearman(exposures, without),
+        mastered_without_answer=_spearman(exposures[mastered], without[mastered]),
+        rotated=float(np.mean(rotated)),
+        rotated_sd=float(np.std(rotated, ddof=1)),
+        exposure_given_recency=_partial(exposures[presented], dense[presented], last_seen[presented]),
+        recency_given_exposure=_partial(last_seen[presented], dense[presented], exposures[presented]),
+        unseen_excess=float(dense[exposures == 0].mean()) - chance,
+        most_seen_excess=float(dense[exposures == exposures.max()].mean()) - chance,
+    )
+
+
+def summarise(twins: Sequence[Twin], condition: str, measure: str) -> Estimate:
+    """A measure of one condition over seeds.
+
+    >>> blank = dict.fromkeys(MEASURED, 0.0) | {"n_mastered": 0}
+    >>> twins = [Twin(condition="adamw", seed=s, **{**blank, "all_facts": v}) for s, v in enumerate((-0.5, -0.3))]
+    >>> [round(number, 2) for number in summarise(twins, "adamw", "all_facts")]
+    [-0.4, -1.67, 0.87, 2]
+    """
+    values = np.array([getattr(twin, measure) for twin in twins if twin.condition == condition], np.float64)
+    values = values[np.isfinite(values)]
+    if len(values) < 2:
+        return Estimate(float(values.mean()) if len(values) else np.nan, np.nan, np.nan, len(values))
+    half = float(t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
+    return Estimate(float(values.mean()), float(values.mean()) - half, float(values.mean()) + half, len(values))
+
+
+def write_twins(path: Path, twins: Sequence[Twin]) -> None:
+    """Write one row per model."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, ["condition", "seed", *MEASURED], lineterminator="\n")
+        writer.writeheader()
+        for twin in twins:
+            rounded = {k: f"{v:.5f}" if isinstance(v, float) else v for k, v in dataclasses.asdict(twin).items()}
+            writer.writerow(rounded)
+
+
+def read_twins(path: Path) -> list[Twin]:
+    """Read what `write_twins` wrote.
+
+    Raises:
+        InputError: if there is no such table.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        return [_parsed(row) for row in rows]
+    except (OSError, KeyError, ValueError):
+        raise InputError(f"{path} is no table of twins; make one with `sparsity lab twins`") from None
+
+
+def _parsed(row: dict[str, str]) -> Twin:
+    whole = {name: int(row[name]) for name in ("seed", "n_mastered")}
+    numbers = {name: float(row[name]) for name in MEASURED if name not in whole}
+    return Twin(condition=row["condition"], **cast("dict[str, Any]", {**whole, **numbers}))
+
+
+def _trained(course: Course, path: Path) -> TrainingRecord:
+    """Bring the course's model to where training leaves it, by training or by reading what an earlier call trained."""
+    if not path.exists():
+        made = train(course.recipe, path)
+        course.module.load_state_dict(made.module.state_dict())
+        return made.record
+    record = read_record(path)
+    if record.recipe != course.recipe:
+        raise InputError(f"{path} was trained by another recipe: name another --out or remove it")
+    course.module.load_state_dict(load_file(path / "model.safetensors"))
+    return record
+
+
+def _states(course: Course) -> tuple[Float[np.ndarray, "facts d_model"], Float[np.ndarray, "facts d_model"]]:
+    """The state after the final norm at the end of every prompt, and its answer's row of the unembedding."""
+    course.module.eval()
+    with torch.inference_mode():
+        output = course.module.base_model(input_ids=course.sentences[:, :-2])
+        rows = cast("torch.Tensor", course.module.get_output_embeddings().weight)[course.sentences[:, -2]]
+    return output.last_hidden_state[:, -1].double().numpy(), rows.double().numpy()
+
+
+def _hoyer(states: Float[np.ndarray, "facts d_model"]) -> Float[np.ndarray, " facts"]:
+    return np.asarray(sparsity.hoyer(states), np.float64)
+
+
+def _spearman(
+    first: Float[np.ndarray, " facts"] | Int[np.ndarray, " facts"], second: Float[np.ndarray, " facts"]
+) -> float:
+    if len(first) < FEWEST or np.ptp(first) == 0 or np.ptp(second) == 0:
+        return np.nan
+    return float(spearmanr(first, second).statistic)
+
+
+def _partial(
+    first: Float[np.ndarray, " facts"] | Int[np.ndarray, " facts"],
+    second: Float[np.ndarray, " facts"],
+    given: Float[np.ndarray, " facts"] | Int[np.ndarray, " facts"],
+) -> float:
+    """Partial rank correlation of two variables given a third, as the correlation of what is left of their ranks."""
+    if len(first) < FEWEST:
+        return np.nan
+    x, y, z = (rankdata(values) for values in (first, second, given))
+    design = np.column_stack([np.ones_like(z), z])
+    left = [values - design @ np.linalg.lstsq(design, values, rcond=None)[0] for values in (x, y)]
+    return float(np.corrcoef(left)[0, 1])

@@ -1,0 +1,240 @@
+"""Commands about the laboratory: ``sparsity lab train``, ``world``, ``text``, ``twins`` and ``grade``."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from probes.errors import InputError
+
+if TYPE_CHECKING:
+    from probes.lab.twins import Twin
+
+lab = typer.Typer(no_args_is_help=True, help="A small world with known exposure, and models trained on it.")
+
+FILE_WIDTH = 160  # columns of a table that goes to a file or a pipe
+EXIT_INTERRUPTED = 130
+SHOWN = 8
+
+Out = Annotated[Path, typer.Option("--out", help="The directory to make.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of everything that is drawn.")]
+Threads = Annotated[int, typer.Option(min=1, help="The shipped weights were made by one; more are faster.")]
+RecipeName = Annotated[str, typer.Option("--recipe", help="reference, graded, small or tiny.")]
+Size = Annotated[str | None, typer.Option(help="0.3M, 1M, 3M, 10M or 30M weights; by default what the recipe says.")]
+Family = Annotated[str | None, typer.Option(help="llama, gpt2, mixture or mamba; by default what the recipe says.")]
+
+
+@lab.command("train")
+def train(
+    out_dir: Out,
+    recipe: RecipeName = "reference",
+    seed: Seed = 0,
+    family: Family = None,
+    size: Size = None,
+    optimizer: Annotated[str | None, typer.Option(help="adamw or equivariant; by default the recipe's.")] = None,
+    checkpoints: Annotated[int, typer.Option(min=0, help="Models to keep on the way, evenly on a log scale.")] = 0,
+    threads: Threads = 1,
+) -> None:
+    """Train a model of the laboratory; after an interruption, the same command goes on to the same weights."""
+    import torch
+
+    from probes.lab.recipe import changed, named
+    from probes.lab.training import train as train_model
+
+    torch.set_num_threads(threads)
+    made = changed(replace(named(recipe), seed=seed), family=family, size=size, optimizer=optimizer)
+    with _steps("training", f"interrupted; the same command goes on from {out_dir}.unfinished") as show:
+        record = train_model(made, out_dir, n_checkpoints=checkpoints, on_step=show).record
+    table = Table("presentations", "facts", "known", "surprisal, nats", title=str(out_dir), box=SIMPLE_HEAD)
+    for level, share in record.accuracy.items():
+        n_facts = sum(fact.exposure == level for fact in record.world.facts)
+        table.add_row(str(level), str(n_facts), f"{share:.3f}", f"{record.loss[level]:.3f}")
+    _out().print(table)
+
+
+@lab.command("text")
+def text(
+    corpus: Annotated[list[Path], typer.Argument(help="Text files, UTF-8.")],
+    out_dir: Out,
+    vocabulary: Annotated[int, typer.Option(help="Entries of a BPE vocabulary learned from the corpus.")] = 0,
+    steps: Annotated[int, typer.Option(min=1, help="Optimizer steps.")] = 1000,
+    context_length: Annotated[int, typer.Option(min=2, help="Tokens of a window.")] = 256,
+    batch_size: Annotated[int, typer.Option(min=1, help="Windows per step.")] = 16,
+    seed: Seed = 0,
+    family: Family = None,
+    size: Size = "0.3M",
+    threads: Threads = 1,
+) -> None:
+    """Train a model on your own text, byte by byte or by a BPE of its own, so that you hold its whole corpus."""
+    import torch
+
+    from probes.lab.corpus import train_on_text
+    from probes.lab.recipe import Recipe, changed
+
+    torch.set_num_threads(threads)
+    plain = Recipe(seed=seed, batch_size=batch_size, context_length=context_length, learning_rate=1e-3)
+    with _steps("training", "interrupted; nothing was written") as show:
+        made = train_on_text(
+            corpus,
+            out_dir,
+            changed(plain, family=family, size=size),
+            n_steps=steps,
+            vocabulary=vocabulary or None,
+            on_step=show,
+        )
+    _out().print(
+        f"{out_dir}: {made.n_tokens} tokens of corpus read {made.epochs:.2f} times, "
+        f"loss {made.losses[-1]:.3f} nats per token",
+        soft_wrap=True,
+    )
+
+
+@lab.command("world")
+def world(
+    model: Annotated[Path | None, typer.Argument(help="A laboratory model; without it, the shipped one.")] = None,
+    out_file: Annotated[Path | None, typer.Option("--out", help="Write every fact as one line of JSON.")] = None,
+) -> None:
+    """Show the facts of a model's world and what became of them, or write all of them down."""
+    from probes.lab import read_record, reference_path
+
+    record = read_record(model or reference_path())
+    rows = [
+        {**asdict(fact), "prompt": fact.prompt, "presented": presented, "last_seen": seen, "known": known, "nll": nll}
+        for fact, presented, seen, known, nll in zip(
+            record.world.facts, record.presented, record.last_seen, record.known, record.surprisals, strict=True
+        )
+    ]
+    if out_file is not None:
+        try:
+            with out_file.open("x", encoding="utf-8") as file:
+                file.writelines(f"{json.dumps(row)}\n" for row in rows)
+        except FileExistsError:
+            raise InputError(f"{out_file} is there already: name another file") from None
+        except OSError as error:
+            raise InputError(f"cannot write {out_file}: {error.strerror}") from None
+        _out().print(f"{len(rows)} facts in {out_file}", soft_wrap=True)
+        return
+    table = Table("fact", "presented", "last seen", "known", "surprisal, nats", box=SIMPLE_HEAD)
+    for row in rows[:SHOWN]:
+        seen = "never" if row["last_seen"] is None else f"step {row['last_seen']}"
+        table.add_row(
+            f"{row['prompt']} {row['tail']}.",
+            str(row["presented"]),
+            seen,
+            "yes" if row["known"] else "no",
+            f"{row['nll']:.3f}",
+        )
+    _out().print(table)
+    _out().print(f"{SHOWN} of {len(rows)} facts; {record.step} steps of training; --out writes all", soft_wrap=True)
+
+
+@lab.command("twins")
+def twins(
+    out_dir: Out,
+    n_seeds: Annotated[int, typer.Option("--seeds", min=2, help="Models of each kind.")] = 8,
+    conditions: Annotated[str, typer.Option(help="Separated by commas.")] = (
+        "adamw,equivariant,shuffled,early_late,untrained"
+    ),
+    recipe: RecipeName = "small",
+    threads: Threads = 1,
+) -> None:
+    """Train a small model and its twins with several seeds; which of them show an effect of exposure says what it is.
+
+    About a minute and a half of one core for each seed of each trained kind.
+    """
+    import torch
+
+    from probes.lab.recipe import named
+    from probes.lab.twins import TABLE, train_twins
+
+    torch.set_num_threads(threads)
+    wanted = tuple(conditions.split(","))
+    console = Console(stderr=True, highlight=False)
+    try:
+        found = train_twins(
+            out_dir,
+            n_seeds=n_seeds,
+            conditions=wanted,
+            recipe=named(recipe),
+            on_model=lambda name, seed: console.print(f"{name}, seed {seed}"),
+        )
+    except KeyboardInterrupt:
+        console.print("interrupted; the same command goes on")
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    _out().print(twins_table(found))
+    _out().print(f"every model: {out_dir / TABLE}", soft_wrap=True)
+
+
+@lab.command("grade")
+def grade(
+    model: Annotated[str | None, typer.Argument(help="A model; without it, the shipped graded one.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Items per level.")] = 100,
+    threads: Threads = 1,
+) -> None:
+    """Accuracy of a model on every suite of the laboratory, level by level, beside what shortcuts get."""
+    import torch
+
+    from probes.lab import reference_path
+    from probes.suites.grading import grade_model
+
+    torch.set_num_threads(threads)
+    table = Table("suite", "level", "split", "items", "correct", "recency", "copy", "frequency", box=SIMPLE_HEAD)
+    suite = ""
+    for row in grade_model(Path(model) if model else reference_path("graded"), limit=limit):
+        if suite not in ("", row.suite):
+            table.add_section()
+        suite = row.suite
+        shares = (row.correct, *row.shortcuts)
+        table.add_row(row.suite, row.level, row.split, str(row.n_items), *(f"{share:.2f}" for share in shares))
+    _out().print(table)
+
+
+def twins_table(found: Sequence[Twin]) -> Table:
+    """Means over seeds with 95 % Student intervals, one row per measure and one column per kind of model."""
+    from probes.lab.twins import CONDITIONS, MEASURED, summarise
+
+    names = [name for name in CONDITIONS if any(twin.condition == name for twin in found)]
+    table = Table(
+        "exposure with Hoyer at final_norm", *names, title="mean over seeds [95 % t interval]", box=SIMPLE_HEAD
+    )
+    for measure in MEASURED:
+        cells: list[str] = []
+        for name in names:
+            estimate = summarise(found, name, measure)
+            digits = 0 if measure == "n_mastered" else 3
+            low, high = (f"{bound:.{digits}f}" for bound in (estimate.low, estimate.high))
+            cells.append("" if math.isnan(estimate.mean) else f"{estimate.mean:.{digits}f} [{low}, {high}]")
+        table.add_row(measure.replace("_", " "), *cells)
+    return table
+
+
+def _out() -> Console:
+    return Console(highlight=False, width=None if sys.stdout.isatty() else FILE_WIDTH)
+
+
+@contextmanager
+def _steps(what: str, interrupted: str) -> Generator[Callable[[int, int, float], None]]:
+    """A progress bar over optimizer steps on stderr, and a clean end on Ctrl-C."""
+    console = Console(stderr=True, highlight=False)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+        try:
+            yield lambda step, total, loss: bar.update(
+                task, completed=step, total=total, description=f"{what}, loss {loss:.3f}"
+            )
+        except KeyboardInterrupt:
+            console.print(interrupted, soft_wrap=True)
+            raise typer.Exit(EXIT_INTERRUPTED) from None
