@@ -7,20 +7,12 @@ input, one line and no traceback; 130 interrupted.
 from __future__ import annotations
 
 import math
-import signal
-import sys
-import time
 from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
-import yaml
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -28,84 +20,16 @@ from probes.errors import InputError
 from probes.index_cli import index
 from probes.lab_cli import lab
 from probes.listing import LISTS, axioms_table
-from probes.sweep.interface import Options, Progress
-from probes.sweep.spec import SweepSpec, load_spec
+from probes.sweep_cli import EXIT_FAILURES, out, runs, sweep
+from probes.sweep_cli import conduct as conduct
+from probes.sweep_cli import err as err
 from sparsity import parse_metrics
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
-app.add_typer(lab, name="lab")
-runs = typer.Typer(no_args_is_help=True, help="Sweep directories: what is in them, and whether it is whole.")
+app.command()(sweep)
 app.add_typer(runs, name="runs")
+app.add_typer(lab, name="lab")
 app.add_typer(index, name="index")
-
-PLAIN_PROGRESS_SECONDS = 5.0
-FILE_WIDTH = 140  # columns of a table that goes to a file or a pipe
-EXIT_FAILURES = 1
-EXIT_INTERRUPTED = 130
-
-
-def out() -> Console:
-    """Where results go."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else FILE_WIDTH)
-
-
-def err() -> Console:
-    """Where progress and faults go."""
-    return Console(stderr=True, highlight=False)
-
-
-@app.command()
-def sweep(
-    spec: Annotated[Path, typer.Argument(help="The sweep, as YAML.")],
-    out_dir: Annotated[Path, typer.Option("--out", help="The sweep directory; an existing one is continued.")],
-    limit: Annotated[int | None, typer.Option(min=1, help="Items per (split, level) of every suite.")] = None,
-    device: Annotated[str, typer.Option(help="Where models are put: cpu, cuda, cuda:1 ...")] = "cpu",
-    dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16; as stored by default.")] = None,
-    batch_size: Annotated[str, typer.Option(help="Items per batch, or auto.")] = "auto",
-    workers: Annotated[int, typer.Option(min=1, help="Processes that each load the model (one per GPU).")] = 1,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything that suites draw.")] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="A spec key instead: sites=[resid_post].")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run recorded failures again.")] = False,
-) -> None:
-    """Run probing sweeps over models x suites x sites x metrics; run it again to go on where it stopped."""
-    options = Options(device=device, batch_size=_batch_size(batch_size), retry_failed=retry_failed, workers=workers)
-    changed = load_spec(spec, changes(settings or (), limit=limit, dtype=dtype, seed=seed))
-    if dry_run:
-        _print_plan(changed, out_dir, options)
-        return
-    conduct(changed, out_dir, options, command=f"sparsity sweep {spec} --out {out_dir}")
-
-
-def changes(settings: Sequence[str], **named: object) -> dict[str, object]:
-    """What the command line says instead of the spec: ``key=value`` settings (YAML values) and named options."""
-    found: dict[str, object] = {name: value for name, value in named.items() if value is not None}
-    for setting in settings:
-        key, equals, value = setting.partition("=")
-        if not equals:
-            raise InputError(f"--set should be key=value and is {setting!r}")
-        try:
-            found[key] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise InputError(f"--set {key}: {value!r} is not a YAML value") from None
-    return found
-
-
-def conduct(spec: SweepSpec, directory: Path, options: Options, *, command: str) -> None:
-    """Run a sweep with a progress bar and a clean Ctrl-C, and exit as the module docstring says."""
-    from probes.sweep.run import run_sweep
-
-    with _progress() as on_progress, _stop_on_interrupt() as should_stop:
-        result = run_sweep(spec, directory, options, on_progress=on_progress, should_stop=should_stop)
-    console = err()
-    filtered = f", {result.n_filtered} left out as shorter than min_tokens" if result.n_filtered else ""
-    summary = f"{directory}: {result.n_measured} items measured, {result.n_failed} failed{filtered}"
-    console.print(summary, soft_wrap=True)
-    if result.interrupted:
-        console.print(f"interrupted; to go on: {command}", soft_wrap=True)
-        raise typer.Exit(EXIT_INTERRUPTED)
-    if result.n_failed:
-        raise typer.Exit(EXIT_FAILURES)
 
 
 @app.command()
@@ -212,50 +136,6 @@ def list_(
     out().print(axioms_table() if with_axioms and what == "metrics" else LISTS[what]())
 
 
-@runs.command("list")
-def runs_list(directory: Annotated[Path, typer.Argument(help="A sweep directory.")]) -> None:
-    """The runs of a sweep: one per model and suite."""
-    from probes.records import open_run
-
-    table = RichTable("run", "model", "suite", "dtype", "started", "status")
-    rows = open_run(directory).runs()
-    columns = (rows["run_id"], rows["model"], rows["suite"], rows["dtype"], rows["started"], rows["status"])
-    for row in zip(*columns, strict=True):
-        table.add_row(*map(str, row))
-    out().print(table)
-
-
-@runs.command("check")
-def runs_check(directory: Annotated[Path, typer.Argument(help="A sweep directory.")]) -> None:
-    """Find truncated, missing, foreign or doubled parts, and say what to do about each."""
-    from probes.records import open_run
-    from probes.records.check import check
-
-    open_run(directory)
-    faults = check(directory)
-    for fault in faults:
-        out().print(f"{fault.path}: {fault.what}; {fault.remedy}", soft_wrap=True)
-    if faults:
-        raise typer.Exit(EXIT_FAILURES)
-    out().print(f"{directory}: every committed part is there and whole")
-
-
-def _print_plan(spec: SweepSpec, directory: Path, options: Options) -> None:
-    from probes.sweep.survey import survey
-
-    table = RichTable("run", "model x suite", "items", "left", "batches", "tokens to read, about")
-    for plan in survey(spec, directory, options).plans:
-        table.add_row(
-            plan.run.run_id,
-            plan.run.label,
-            str(len(plan.items)),
-            str(plan.n_left()),
-            str(len(plan.batches)),
-            f"{plan.n_tokens():.0f}",
-        )
-    out().print(table)
-
-
 def _prompt(text: str | None, file: Path | None) -> str:
     if (text is None) == (file is None):
         raise InputError("give the prompt with either --text or --file")
@@ -270,55 +150,3 @@ def _prompt(text: str | None, file: Path | None) -> str:
     if not content.strip():
         raise InputError(f"{file} is empty")
     return content
-
-
-def _batch_size(text: str) -> int | None:
-    if text == "auto":
-        return None
-    if not text.isdecimal() or int(text) < 1:
-        raise InputError(f"--batch-size should be auto or a positive number and is {text!r}")
-    return int(text)
-
-
-def _columns() -> tuple[TextColumn, BarColumn, MofNCompleteColumn, TimeRemainingColumn]:
-    return TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-
-
-@contextmanager
-def _progress() -> Generator[Callable[[Progress], None]]:
-    console = err()
-    if not console.is_terminal:
-        spoken = time.monotonic()
-
-        def say(progress: Progress) -> None:
-            nonlocal spoken
-            if progress.n_done == progress.n_items or time.monotonic() - spoken >= PLAIN_PROGRESS_SECONDS:
-                spoken = time.monotonic()
-                console.print(f"{progress.run}: {progress.n_done} of {progress.n_items} items")
-
-        yield say
-        return
-    with Bar(*_columns(), console=console) as bar:
-        task = bar.add_task("sweep", total=None)
-
-        def show(progress: Progress) -> None:
-            bar.update(task, description=progress.run, completed=progress.n_done, total=progress.n_items)
-
-        yield show
-
-
-@contextmanager
-def _stop_on_interrupt() -> Generator[Callable[[], bool]]:
-    """The first Ctrl-C ends the sweep after its batch; the second ends it at once."""
-    asked = False
-
-    def ask(*_: object) -> None:
-        nonlocal asked
-        asked = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    before = signal.signal(signal.SIGINT, ask)
-    try:
-        yield lambda: asked
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -83,6 +83,7 @@ def test_failed_items_give_status_1(
         (["measure", "MODEL", "--text", ""], "empty prompt"),
         (["measure", "MODEL", "--text", "the cat", "--metrics", "hoyr"], "did you mean 'hoyer'"),
         (["measure", "MODEL", "--text", "the cat", "--position", "fist"], "unknown position 'fist'"),
+        (["measure", "MODEL", "--text", "the cat", "--generate", "30"], "3 tokens and 30 new ones"),
         (["report", "nowhere"], "not a sweep directory"),
     ],
 )
@@ -115,6 +116,21 @@ def test_measure_prints_a_row_per_layer_and_chance(
     rows = [line.split() for line in printed.splitlines()]
     assert [row[0] for row in rows if len(row) == 3 and "." in row[1]] == ["resid_post.0", "resid_post.1", "final_norm"]
     assert "chance, d=16" in printed
+
+
+def test_measure_prints_a_row_per_token_that_the_model_writes(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("measure", tiny_model, "--text", "the cat sat", "--metrics", "hoyer", "--generate", "5")
+    assert command(monkeypatch, *arguments, "--seed", "1") == 0
+    drawn = capsys.readouterr().out
+    rows = [line.split() for line in drawn.splitlines() if "'" in line]
+    assert [row[0] for row in rows] == ["4", "5", "6", "7", "8"]
+    assert all(0 <= float(row[-1]) <= 1 for row in rows)
+    assert command(monkeypatch, *arguments, "--seed", "1") == 0
+    assert capsys.readouterr().out == drawn
+    assert command(monkeypatch, *arguments, "--seed", "2") == 0
+    assert capsys.readouterr().out != drawn
 
 
 @pytest.mark.parametrize("what", ["metrics", "suites", "sites", "familiarity", "analyses"])
