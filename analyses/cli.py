@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,13 +11,21 @@ import typer
 from rich.table import Table
 
 from analyses.finding import ANALYSES, QUESTIONS
-from probes.cli import app, conduct, err, out
+from probes.cli import app
 from probes.errors import InputError
 from probes.listing import LISTS
 from probes.sweep.spec import parse_spec
+from probes.sweep_cli import conduct, err, out
 from sparsity.registry import UnknownNameError
 
 EXIT_UNUSABLE = 2
+
+
+class FigureFormat(StrEnum):
+    """In what figures are written beside SVG."""
+
+    pdf = "pdf"
+    png = "png"
 
 
 def analyses_table() -> Table:
@@ -43,21 +52,24 @@ def demo(
         {"models": [str(reference_path())], "suites": ["lab_exposure"]}, folder=Path.cwd(), origin="the demo's spec"
     )
     conduct(spec, out_dir, Options(), command=f"sparsity demo --out {out_dir}")
-    report(out_dir)
+    report([out_dir])
 
 
 @app.command()
 def report(
-    directory: Annotated[Path, typer.Argument(help="A sweep directory.")],
+    directories: Annotated[list[Path], typer.Argument(help="A sweep directory, or several to put side by side.")],
     out_file: Annotated[
-        Path | None, typer.Option("--out", help="The HTML file; DIR/report/report.html by default.")
+        Path | None, typer.Option("--out", help="The HTML file; report/report.html in the first directory by default.")
+    ] = None,
+    figures: Annotated[
+        list[FigureFormat] | None, typer.Option("--figures", help="Write the figures in this format too.")
     ] = None,
 ) -> None:
-    """Write report.html (self-contained), report.md, findings.json and the figures; print the headline."""
+    """Write report.html (self-contained), report.md, findings as JSON, CSV and LaTeX, figures; print the headline."""
     from analyses.reporting import headline
     from analyses.reporting import report as write_report
 
-    written = write_report(directory, out_file)
+    written = write_report(directories, out_file, figures=[chosen.value for chosen in figures or []])
     console = out()
     console.print(headline(written.findings))
     console.print(f"report: {written.html}")

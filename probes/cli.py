@@ -7,7 +7,7 @@ input, one line and no traceback; 130 interrupted.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -21,8 +21,6 @@ from probes.index_cli import index
 from probes.lab_cli import lab
 from probes.listing import LISTS, axioms_table
 from probes.sweep_cli import EXIT_FAILURES, out, runs, sweep
-from probes.sweep_cli import conduct as conduct
-from probes.sweep_cli import err as err
 from sparsity import parse_metrics
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)

@@ -16,6 +16,7 @@ import io
 import json
 import os
 import socket
+import time
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -122,6 +123,7 @@ class Writer:
     def __init__(self, directory: Path, commits: Sequence[Commit]) -> None:
         self.directory = directory
         self._next = 1 + max((int(commit.id) for commit in commits), default=0)
+        self.seconds = 0.0  # spent writing
 
     @classmethod
     @contextlib.contextmanager
@@ -149,6 +151,7 @@ class Writer:
             InputError: if the disk is full or fails; what was committed before stands.
         """
         name = f"{self._next:06d}"
+        began = time.perf_counter()
         try:
             parts = tuple(self._write_part(table, name, rows) for table, rows in tables.items() if rows.num_rows)
             commit = Commit(folder=self.directory, id=name, parts=parts, done=tuple(done))
@@ -159,6 +162,7 @@ class Writer:
                 "run the same command again once this is mended"
             ) from error
         self._next += 1
+        self.seconds += time.perf_counter() - began
         return commit
 
     def _write_part(self, table: str, name: str, rows: pa.Table) -> Part:

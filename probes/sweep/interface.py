@@ -39,6 +39,24 @@ class Progress(NamedTuple):
     run: str
 
 
+class Seconds(NamedTuple):
+    """Where the time of a sweep went.
+
+    Attributes:
+        survey: loading models, reading suites, planning.
+        encode: tokenising, summed over workers.
+        model: forward passes with metrics, summed over workers.
+        store: writing and syncing.
+        total: by the clock.
+    """
+
+    survey: float
+    encode: float
+    model: float
+    store: float
+    total: float
+
+
 class SweepResult(NamedTuple):
     """What a sweep came to.
 
@@ -48,6 +66,7 @@ class SweepResult(NamedTuple):
         n_failed: items that are failures now, whichever call recorded them.
         n_filtered: items left out because they are shorter than ``min_tokens``.
         interrupted: whether it was told to stop before all was done.
+        seconds: where the time went.
     """
 
     directory: Path
@@ -55,3 +74,4 @@ class SweepResult(NamedTuple):
     n_failed: int
     n_filtered: int
     interrupted: bool
+    seconds: Seconds

@@ -6,6 +6,7 @@ ends the same way.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -30,6 +31,8 @@ class Rows(NamedTuple):
 
     tables: dict[Table, pa.Table]
     done: tuple[Done, ...]
+    encode_seconds: float = 0.0
+    model_seconds: float = 0.0
 
     def n_items(self, *, failed: bool = True) -> int:
         """Items that these rows settle, by failures too unless told otherwise."""
@@ -53,6 +56,7 @@ class Measurement:
         unreadable: dict[str, str] = {}
         too_short: dict[str, str] = {}
         least = self.spec.min_tokens
+        began = time.perf_counter()
         for item in items:
             try:
                 prompt = read_prompt(self.spec, self.model, item)
@@ -63,12 +67,14 @@ class Measurement:
                 too_short[item.example_id] = f"{prompt.end} tokens, min_tokens is {least}"
             else:
                 prompts[item.example_id] = prompt
+        encoded = time.perf_counter()
         parts = [self._halving(prompts, block)] if prompts else []
+        measured = time.perf_counter()
         if unreadable:
             parts.append(self._failed(unreadable, "encode", block))
         if too_short:
             parts.append(self._failed(too_short, "filter", block, min_tokens=least))
-        return together(parts)
+        return together(parts)._replace(encode_seconds=encoded - began, model_seconds=measured - encoded)
 
     def _halving(self, prompts: Mapping[str, Prompt], block: Block) -> Rows:
         try:
@@ -121,4 +127,9 @@ def together(parts: Sequence[Rows]) -> Rows:
     joined: dict[Table, pa.Table] = {}
     for table, rows in tables.items():
         joined[table] = pa.concat_tables(rows, promote_options="default").unify_dictionaries()
-    return Rows(joined, tuple(done for part in parts for done in part.done))
+    return Rows(
+        joined,
+        tuple(done for part in parts for done in part.done),
+        sum(part.encode_seconds for part in parts),
+        sum(part.model_seconds for part in parts),
+    )

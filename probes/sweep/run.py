@@ -22,7 +22,7 @@ from probes.records.schema import SCHEMAS
 from probes.records.store import SHARD, Writer, committed, write_atomically
 from probes.suites.example import Item
 from probes.sweep.executors import open_executor
-from probes.sweep.interface import Options, Progress, SweepResult
+from probes.sweep.interface import Options, Progress, Seconds, SweepResult
 from probes.sweep.items import example_rows
 from probes.sweep.measurement import Rows, together
 from probes.sweep.provenance import manifest, package_versions
@@ -57,11 +57,14 @@ def run_sweep(
         InputError: if the spec, the directory or the disk cannot be used.
     """
     options = options or Options()
+    began = time.perf_counter()
     plans, model = survey(spec, directory, options)
+    surveyed = time.perf_counter()
     loaded = (spec.models[0], model) if model else None
     stored = Records(directory, committed(directory))
     folder = directory if options.shard is None else directory / f"{SHARD}{options.shard[0]}"
     n_items, n_settled, n_measured, interrupted = sum(plan.n_left() for plan in plans), 0, 0, False
+    encode_seconds = model_seconds = 0.0
     with open_executor(spec, options, loaded) as execute, Writer.open(folder) as writer:
         _open_runs(spec, writer, stored, plans, options)
         pending = Pending(writer)
@@ -71,6 +74,8 @@ def run_sweep(
             for rows in execute(_tasks(plan)):
                 pending.add(rows)
                 n_settled += rows.n_items()
+                encode_seconds += rows.encode_seconds
+                model_seconds += rows.model_seconds
                 n_measured += rows.n_items(failed=False)
                 on_progress(Progress(n_settled, n_items, plan.run.label))
                 interrupted = should_stop()
@@ -82,7 +87,14 @@ def run_sweep(
             writer.commit({"runs": _run_row(spec, plan, "done")})
     failures = open_run(directory).failures()
     n_filtered = int((failures["stage"] == "filter").sum())
-    return SweepResult(directory, n_measured, len(failures) - n_filtered, n_filtered, interrupted)
+    seconds = Seconds(
+        survey=surveyed - began,
+        encode=encode_seconds,
+        model=model_seconds,
+        store=writer.seconds,
+        total=time.perf_counter() - began,
+    )
+    return SweepResult(directory, n_measured, len(failures) - n_filtered, n_filtered, interrupted, seconds)
 
 
 class Pending:

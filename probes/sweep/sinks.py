@@ -1,0 +1,168 @@
+"""Where the progress of a sweep can be sent besides the terminal: a log file, Weights & Biases, MLflow, TensorBoard.
+
+A sink is told the spec, how far the sweep is (at most once a second), and what it came to. The services are imported
+when asked for by name and are not dependencies; what they need (keys, addresses) they read from their own environment
+variables. Nothing that a sink does reaches a number.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import importlib
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, Protocol, runtime_checkable
+
+import yaml
+
+from probes.errors import InputError
+from probes.sweep.interface import Progress, SweepResult
+from probes.sweep.spec import SweepSpec
+from sparsity.registry import Registry, UnknownNameError
+
+PROJECT: Final = "sparsity"
+BETWEEN_SECONDS: Final = 1.0
+
+
+@runtime_checkable
+class Sink(Protocol):
+    """Takes the numbers of a sweep's progress."""
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        """Take numbers; ``step`` is how many items are done."""
+        ...
+
+    def close(self) -> None:
+        """There is no more."""
+        ...
+
+
+SINKS: Registry[Callable[[Path, Mapping[str, Any]], Sink]] = Registry("sink")
+
+
+class WandbSink:
+    """A Weights & Biases run (``WANDB_MODE=offline`` keeps it on this machine)."""
+
+    def __init__(self, directory: Path, config: Mapping[str, Any]) -> None:
+        wandb = _imported("wandb", "wandb")
+        self._run = wandb.init(project=PROJECT, name=directory.name, config=dict(config))
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        """Take numbers."""
+        self._run.log(dict(values), step=step)
+
+    def close(self) -> None:
+        """End the run."""
+        self._run.finish()
+
+
+class MlflowSink:
+    """An MLflow run (``MLFLOW_TRACKING_URI`` says where)."""
+
+    def __init__(self, directory: Path, config: Mapping[str, Any]) -> None:
+        self._mlflow = _imported("mlflow", "mlflow")
+        self._mlflow.set_experiment(PROJECT)
+        self._mlflow.start_run(run_name=directory.name)
+        self._mlflow.log_dict(dict(config), "sweep.yaml")
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        """Take numbers."""
+        self._mlflow.log_metrics(dict(values), step=step)
+
+    def close(self) -> None:
+        """End the run."""
+        self._mlflow.end_run()
+
+
+class TensorboardSink:
+    """TensorBoard event files in the sweep directory's folder ``tensorboard``."""
+
+    def __init__(self, directory: Path, config: Mapping[str, Any]) -> None:
+        board = _imported("torch.utils.tensorboard", "tensorboard")
+        self._writer = board.SummaryWriter(log_dir=str(directory / "tensorboard"))
+        self._writer.add_text("spec", yaml.safe_dump(dict(config)))
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        """Take numbers."""
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Write what is left."""
+        self._writer.close()
+
+
+SINKS.add("wandb", WandbSink)
+SINKS.add("mlflow", MlflowSink)
+SINKS.add("tensorboard", TensorboardSink)
+
+
+class LogFile:
+    """Lines with the time, at the end of a text file."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._file = path.open("a", encoding="utf-8", buffering=1)
+        except OSError as error:
+            raise InputError(f"cannot write the log {path}: {error.strerror}") from None
+
+    def say(self, line: str) -> None:
+        """Write a line."""
+        self._file.write(f"{dt.datetime.now(dt.UTC).isoformat(timespec='seconds')} {line}\n")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class Audience:
+    """Everyone who is told about one sweep."""
+
+    def __init__(self, spec: SweepSpec, directory: Path, names: tuple[str, ...], log: Path | None) -> None:
+        config = spec.model_dump(mode="json", by_alias=True, exclude_none=True)
+        try:
+            makers = [SINKS[name] for name in names]
+        except UnknownNameError as error:
+            raise InputError(str(error)) from None
+        self._log = LogFile(log) if log else None
+        self._sinks = [make(directory, config) for make in makers]
+        self._began = self._told = time.monotonic()
+        self._say(f"sweep into {directory}")
+
+    def hear(self, progress: Progress) -> None:
+        """Pass progress on, unless that was done a moment ago."""
+        now = time.monotonic()
+        if progress.n_done < progress.n_items and now - self._told < BETWEEN_SECONDS:
+            return
+        self._told = now
+        rate = progress.n_done / max(now - self._began, 1e-9)
+        self._say(f"{progress.run}: {progress.n_done} of {progress.n_items} items, {rate:.1f} per second")
+        values = {"items_done": progress.n_done, "items": progress.n_items, "items_per_second": rate}
+        for sink in self._sinks:
+            sink.log(values, progress.n_done)
+
+    def dismiss(self, result: SweepResult | None) -> None:
+        """Say what it came to (None: it broke off) and let everyone go."""
+        if result is not None:
+            values = {"items_measured": result.n_measured, "items_failed": result.n_failed, **result.seconds._asdict()}
+            for sink in self._sinks:
+                sink.log({name: float(value) for name, value in values.items()}, result.n_measured)
+            self._say(", ".join(f"{name} {value:g}" for name, value in values.items()))
+        else:
+            self._say("broke off; what was committed stands")
+        for sink in self._sinks:
+            sink.close()
+        if self._log:
+            self._log.close()
+
+    def _say(self, line: str) -> None:
+        if self._log:
+            self._log.say(line)
+
+
+def _imported(module: str, package: str) -> Any:  # noqa: ANN401  a module that need not be installed
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise InputError(f"this sink needs {package}: pip install {package}") from None

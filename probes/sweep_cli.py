@@ -1,0 +1,302 @@
+"""Commands about sweeps: ``sparsity sweep``, and ``sparsity runs`` for what lies in a sweep directory."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+import yaml
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+
+from probes.errors import InputError
+from probes.sweep.interface import Options, Progress
+from probes.sweep.spec import SweepSpec, load_spec
+
+runs = typer.Typer(no_args_is_help=True, help="Sweep directories: what is in them, and whether it is whole.")
+
+PLAIN_PROGRESS_SECONDS = 5.0
+FILE_WIDTH = 140  # columns of a table that goes to a file or a pipe
+EXIT_FAILURES = 1
+EXIT_INTERRUPTED = 130
+
+
+def out() -> Console:
+    """Where results go."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else FILE_WIDTH)
+
+
+def err() -> Console:
+    """Where progress and faults go."""
+    return Console(stderr=True, highlight=False)
+
+
+def sweep(
+    spec: Annotated[Path, typer.Argument(help="The sweep, as YAML.")],
+    out_dir: Annotated[Path, typer.Option("--out", help="The sweep directory; an existing one is continued.")],
+    limit: Annotated[int | None, typer.Option(min=1, help="Items per (split, level) of every suite.")] = None,
+    device: Annotated[str, typer.Option(help="Where models are put: cpu, cuda, cuda:1 ...")] = "cpu",
+    dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16; as stored by default.")] = None,
+    batch_size: Annotated[str, typer.Option(help="Items per batch, or auto.")] = "auto",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that each load the model (one per GPU); 1, or all of Ray's.")
+    ] = None,
+    executor: Annotated[str, typer.Option(help="local, or ray: workers on a Ray cluster.")] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="Of the head of the Ray cluster; else RAY_ADDRESS.")
+    ] = None,
+    shard: Annotated[
+        str | None, typer.Option(help="i/N: this share of the items, into DIR/shard-i; under srun by default.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything that suites draw.")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="A spec key instead, as key=value (YAML).")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost, and stop.")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run recorded failures again.")] = False,
+    log: Annotated[Path | None, typer.Option(help="A file that progress is added to.")] = None,
+    sinks: Annotated[list[str] | None, typer.Option("--sink", help="wandb, mlflow or tensorboard.")] = None,
+) -> None:
+    """Run probing sweeps over models x suites x sites x metrics; run it again to go on where it stopped."""
+    options = Options(
+        device=device,
+        batch_size=_batch_size(batch_size),
+        retry_failed=retry_failed,
+        workers=workers,
+        executor=_executor(executor),
+        address=address,
+        shard=shard_of(shard, os.environ),
+    )
+    changed = load_spec(spec, changes(settings or (), limit=limit, dtype=dtype, seed=seed))
+    if dry_run:
+        _print_plan(changed, out_dir, options)
+        return
+    command = shlex.join(["sparsity", *sys.argv[1:]])
+    conduct(changed, out_dir, options, command=command, log=log, sinks=tuple(sinks or ()))
+
+
+def changes(settings: Sequence[str], **named: object) -> dict[str, object]:
+    """What the command line says instead of the spec: ``key=value`` settings (YAML values) and named options."""
+    found: dict[str, object] = {name: value for name, value in named.items() if value is not None}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise InputError(f"--set should be key=value and is {setting!r}")
+        try:
+            found[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise InputError(f"--set {key}: {value!r} is not a YAML value") from None
+    return found
+
+
+def shard_of(text: str | None, environment: Mapping[str, str]) -> tuple[int, int] | None:
+    """Which share of the items this process takes: as asked, or as srun numbers its tasks; None takes all.
+
+    >>> shard_of("0/4", {}), shard_of(None, {"SLURM_PROCID": "2", "SLURM_NTASKS": "3"}), shard_of(None, {})
+    ((0, 4), (2, 3), None)
+    """
+    if text is None:
+        tasks = environment.get("SLURM_NTASKS", "1")
+        if tasks == "1" or "SLURM_PROCID" not in environment:
+            return None
+        text = f"{environment['SLURM_PROCID']}/{tasks}"
+    index, _, count = text.partition("/")
+    if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
+        raise InputError(f"--shard should be i/N with i from 0 to N-1 and is {text!r}")
+    return int(index), int(count)
+
+
+def conduct(
+    spec: SweepSpec,
+    directory: Path,
+    options: Options,
+    *,
+    command: str,
+    log: Path | None = None,
+    sinks: tuple[str, ...] = (),
+) -> None:
+    """Run a sweep with a progress bar and a clean Ctrl-C, and exit with the status that ``probes.cli`` documents.
+
+    Args:
+        spec: what to measure.
+        directory: the sweep directory.
+        options: how to run it.
+        command: what to run again after an interruption.
+        log: a file for progress.
+        sinks: services for progress, by name.
+    """
+    from probes.sweep.run import run_sweep
+    from probes.sweep.sinks import Audience
+
+    audience = Audience(spec, directory, sinks, log)
+    result = None
+    try:
+        with _progress() as on_progress, _stop_on_interrupt() as should_stop:
+
+            def tell(progress: Progress) -> None:
+                on_progress(progress)
+                audience.hear(progress)
+
+            result = run_sweep(spec, directory, options, on_progress=tell, should_stop=should_stop)
+    finally:
+        audience.dismiss(result)
+    console = err()
+    filtered = f", {result.n_filtered} left out as shorter than min_tokens" if result.n_filtered else ""
+    if result.n_measured:
+        stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in result.seconds._asdict().items())
+        console.print(stages, soft_wrap=True)
+    summary = f"{directory}: {result.n_measured} items measured, {result.n_failed} failed{filtered}"
+    console.print(summary, soft_wrap=True)
+    if result.interrupted:
+        console.print(f"interrupted; to go on: {command}", soft_wrap=True)
+        raise typer.Exit(EXIT_INTERRUPTED)
+    if result.n_failed:
+        raise typer.Exit(EXIT_FAILURES)
+
+
+@runs.command("list")
+def runs_list(directory: Annotated[Path, typer.Argument(help="A sweep directory.")]) -> None:
+    """The runs of a sweep: one per model and suite."""
+    from probes.records import open_run
+
+    table = Table("run", "model", "suite", "dtype", "started", "status")
+    rows = open_run(directory).runs()
+    columns = (rows["run_id"], rows["model"], rows["suite"], rows["dtype"], rows["started"], rows["status"])
+    for row in zip(*columns, strict=True):
+        table.add_row(*map(str, row))
+    out().print(table)
+
+
+@runs.command("check")
+def runs_check(directory: Annotated[Path, typer.Argument(help="A sweep directory.")]) -> None:
+    """Find truncated, missing, foreign or doubled parts, and say what to do about each."""
+    from probes.records import open_run
+    from probes.records.check import check
+
+    open_run(directory)
+    faults = check(directory)
+    for fault in faults:
+        out().print(f"{fault.path}: {fault.what}; {fault.remedy}", soft_wrap=True)
+    if faults:
+        raise typer.Exit(EXIT_FAILURES)
+    out().print(f"{directory}: every committed part is there and whole")
+
+
+@runs.command("compact")
+def runs_compact(directory: Annotated[Path, typer.Argument(help="A sweep directory that nobody writes.")]) -> None:
+    """Join the parts of every table into few sorted ones, and shards into the directory itself; no row changes."""
+    from probes.records import open_run
+    from probes.records.compaction import compact
+
+    open_run(directory)
+    before, after = compact(directory)
+    out().print(f"{directory}: {before} parts are now {after}")
+
+
+def _print_plan(spec: SweepSpec, directory: Path, options: Options) -> None:
+    from probes.sweep.calibration import calibrate
+    from probes.sweep.survey import survey
+
+    plans, model = survey(spec, directory, options)
+    loaded = (spec.models[0], model) if model else None
+    table = Table("run", "model x suite", "items", "left", "batches", "tokens to read", "time", "disk")
+    seconds = n_bytes = 0.0
+    for plan in plans:
+        cost = calibrate(spec, plan, loaded)
+        seconds, n_bytes = seconds + cost.seconds, n_bytes + cost.n_bytes
+        table.add_row(
+            plan.run.run_id,
+            plan.run.label,
+            str(len(plan.items)),
+            str(plan.n_left()),
+            str(len(plan.batches)),
+            f"{plan.n_tokens():.0f}" if plan.batches else "0",
+            _duration(cost.seconds),
+            f"{cost.n_bytes / 1e6:.1f} MB",
+        )
+    out().print(table)
+    n_workers = options.workers or 1
+    shared = f", {_duration(seconds / n_workers)} in {n_workers} workers" if n_workers > 1 else ""
+    out().print(
+        f"about {_duration(seconds)} in one process{shared}, {n_bytes / 1e6:.1f} MB on disk; tokens, time and disk are "
+        "extrapolated from a few batches",
+        soft_wrap=True,
+    )
+
+
+def _duration(seconds: float) -> str:
+    """Seconds as people say them.
+
+    >>> _duration(3.21), _duration(3700)
+    ('3.2 s', '1:01:40')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+
+
+def _batch_size(text: str) -> int | None:
+    if text == "auto":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise InputError(f"--batch-size should be auto or a positive number and is {text!r}")
+    return int(text)
+
+
+def _executor(text: str) -> Literal["local", "ray"]:
+    for known in ("local", "ray"):
+        if text == known:
+            return known
+    raise InputError(f"--executor should be local or ray and is {text!r}")
+
+
+@contextmanager
+def _progress() -> Generator[Callable[[Progress], None]]:
+    console = err()
+    if not console.is_terminal:
+        spoken = time.monotonic()
+
+        def say(progress: Progress) -> None:
+            nonlocal spoken
+            if progress.n_done == progress.n_items or time.monotonic() - spoken >= PLAIN_PROGRESS_SECONDS:
+                spoken = time.monotonic()
+                console.print(f"{progress.run}: {progress.n_done} of {progress.n_items} items")
+
+        yield say
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bar(*columns, TextColumn("{task.fields[rate]}"), console=console) as bar:
+        task = bar.add_task("sweep", total=None, rate="")
+        began = time.monotonic()
+
+        def show(progress: Progress) -> None:
+            rate = f"{progress.n_done / max(time.monotonic() - began, 1e-9):.1f}/s"
+            bar.update(task, description=progress.run, completed=progress.n_done, total=progress.n_items, rate=rate)
+
+        yield show
+
+
+@contextmanager
+def _stop_on_interrupt() -> Generator[Callable[[], bool]]:
+    """The first Ctrl-C ends the sweep after its batch; the second ends it at once."""
+    asked = False
+
+    def ask(*_: object) -> None:
+        nonlocal asked
+        asked = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, before)
