@@ -13,12 +13,13 @@ from collections.abc import Iterator
 import numpy as np
 
 from probes.lab import read_record, reference_path
-from probes.suites.example import Axis, Example, suite
+from probes.suites.example import Example, suite
+from probes.suites.lab_facts import EXPOSURE, with_last_seen
 
 
 @suite(
     version=1,
-    axis=Axis(name="exposure", unit="presentations in training", kind="familiarity", harder="lower"),
+    axis=EXPOSURE,
     source="made here: the world of the shipped reference model (probes/lab/reference/world.json)",
 )
 def lab_exposure(rng: np.random.Generator) -> Iterator[Example]:
@@ -28,18 +29,4 @@ def lab_exposure(rng: np.random.Generator) -> Iterator[Example]:
     the one word that completes the sentence.
     """
     del rng  # the world was drawn when the model was trained
-    record = read_record(reference_path())
-    for index, (fact, last_seen) in enumerate(zip(record.world.facts, record.last_seen, strict=True)):
-        yield Example(
-            id=f"fact-{index:04d}",
-            text=fact.prompt,
-            target=fact.tail,
-            split="in" if fact.exposure else "shifted",
-            level=float(fact.exposure),
-            level_name=str(fact.exposure),
-            attrs=(
-                ("entity", fact.entity),
-                ("relation", fact.relation),
-                ("last_seen", "never" if last_seen is None else str(last_seen)),
-            ),
-        )
+    return with_last_seen(read_record(reference_path()))

@@ -26,6 +26,7 @@ from probes.suites.files import FileSuite, Source
 from probes.suites.frozen import FrozenSuite
 from probes.suites.hub import HubSuite
 from probes.suites.instructions import WordingShift
+from probes.suites.lab_facts import LabSuite
 from probes.suites.noise import NoiseShift
 from probes.suites.shifts import SHIFTS, Shift
 from probes.suites.text_domains import TextDomains
@@ -87,7 +88,9 @@ PairedShift = Annotated[
     NoiseShift | ChoiceCount | ContextLength | ContextDepth | Demonstrations | WordingShift | KnowledgeConflict,
     Field(discriminator="shift"),
 ]
-SuiteEntry = RegisteredSuite | TextDomains | FileSuite | HubSuite | BenchmarkSuite | FrozenSuite | PairedShift
+SuiteEntry = (
+    RegisteredSuite | TextDomains | FileSuite | HubSuite | BenchmarkSuite | FrozenSuite | LabSuite | PairedShift
+)
 
 
 class SweepSpec(BaseModel):
@@ -210,7 +213,7 @@ def _suite(entry: object, folder: Path, origin: str) -> SuiteEntry | Shift:
     place = f"{origin}: suite {fields.get('name', '')!r}"
     if "shift" in fields:
         return _shift(fields, folder, place)
-    if "hub" in fields or "frozen" in fields:
+    if {"hub", "frozen", "lab"}.intersection(fields):
         return _data(fields, folder, place)
     if fields.get("name") in list(load_benchmarks()):
         benchmark = _checked(BenchmarkSuite, fields, f"{origin}: benchmark {fields['name']!r}")
@@ -228,8 +231,11 @@ def _suite(entry: object, folder: Path, origin: str) -> SuiteEntry | Shift:
     return _checked(RegisteredSuite, fields, place)
 
 
-def _data(fields: Mapping[str, Any], folder: Path, place: str) -> FileSuite | HubSuite | FrozenSuite:
-    """Items of the user's own: files, a data set, or a suite written down."""
+def _data(fields: Mapping[str, Any], folder: Path, place: str) -> FileSuite | HubSuite | FrozenSuite | LabSuite:
+    """Items of the user's own: files, a data set, a suite written down, or the world of a model trained here."""
+    if "lab" in fields:
+        world = _checked(LabSuite, fields, place)
+        return world.model_copy(update={"lab": str((folder / world.lab).resolve())})
     if "hub" in fields:
         local = folder / str(fields["hub"])
         return _checked(HubSuite, {**fields, "hub": str(local)} if local.is_dir() else fields, place)

@@ -24,6 +24,7 @@ from probes.records.cells import Block, Done, missing
 from probes.records.read import Records
 from probes.records.store import committed
 from probes.suites.example import Item, Suite
+from probes.suites.lab_facts import LabSuite
 from probes.suites.shifts import Shift
 from probes.sweep.interface import Options
 from probes.sweep.items import refuse_changed
@@ -122,7 +123,11 @@ def survey(spec: SweepSpec, directory: Path, options: Options) -> Survey:
         if not asked:
             asked = list(_asked(spec, model, options))
             refuse_changed(stored, asked)
-        plans += [_plan(spec, entry, model, suite, items, stored, options) for suite, items in asked]
+        plans += [
+            _plan(spec, entry, model, suite, items, stored, options)
+            for question, (suite, items) in zip(spec.suites, asked, strict=True)
+            if not isinstance(question, LabSuite) or question.concerns(entry.name)
+        ]
     return Survey(tuple(plans), model if len(spec.models) == 1 else None)
 
 
