@@ -188,5 +188,6 @@ def _estimate(values: np.ndarray) -> Estimate:
     defined = np.where(np.isfinite(values), values, np.nan)
     known = (~np.isnan(defined[1:])).any(axis=0)
     filled = np.where(known, defined[1:], 0.0)
-    low, high = np.nanpercentile(filled, LEVELS, axis=0)
+    percentile = np.nanpercentile if np.isnan(filled).any() else np.percentile  # the first is a hundred times slower
+    low, high = percentile(filled, LEVELS, axis=0)
     return Estimate(np.asarray(defined[0]), np.where(known, low, np.nan), np.where(known, high, np.nan))

@@ -1,0 +1,121 @@
+"""The states of the reservoir in other coordinates, and their metrics there.
+
+================== ===================================================================================================
+centred            less the mean of the reference
+pca                along the principal axes of the reference, centred; cross-fitted: axes of one half of the items are
+                   used for the other, because vectors are sparser along axes that were fitted to them
+unembed            along the right singular vectors of the unembedding, after the linear part of the final norm (gain
+                   and, for a LayerNorm, centring; neither scale nor bias), which at ``final_norm`` has already acted
+without_top(m)     without the m coordinates of largest mean square in the reference
+================== ===================================================================================================
+
+All are estimated on the reference and applied to every group alike. Where a run has no reference they are estimated on
+its ``in`` items, and on all it has where there are none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool
+
+from probes.capture.editing import FinalNorm
+from probes.capture.reading import Reading
+from probes.capture.sites import SiteKind
+from probes.controls import names
+from probes.controls.readout import Unembedding, Unread
+from probes.controls.reservoir import Sample, per_item
+from sparsity import MetricSpec, profile
+from sparsity.locate import outlier_dimensions, without
+
+RESIDUAL = frozenset(
+    {
+        SiteKind.EMBED,
+        SiteKind.RESID_PRE,
+        SiteKind.RESID_MID,
+        SiteKind.RESID_POST,
+        SiteKind.ATTN_OUT,
+        SiteKind.MLP_OUT,
+        SiteKind.FINAL_NORM,
+    }
+)
+
+
+class Views(NamedTuple):
+    """A sample in every basis it can have, and why some are missing."""
+
+    vectors: Mapping[str, np.ndarray]
+    skipped: Mapping[str, str]
+
+
+def views(
+    sample: Sample, reference: Bool[np.ndarray, " rows"], head: Unembedding | Unread, norm: FinalNorm | Unread
+) -> Views:
+    """Give the vectors of one site and position in every other basis.
+
+    Args:
+        sample: finite vectors.
+        reference: which of them are of the reference group.
+        head: the unembedding.
+        norm: the final norm, needed before it.
+    """
+    d = sample.vectors.shape[1]
+    inside = sample.vectors[reference]
+    found: dict[str, np.ndarray] = {names.CENTRED: sample.vectors - inside.mean(axis=0, dtype=np.float64)}
+    skipped: dict[str, str] = {}
+    for name, there in ((names.PCA, _pca(sample, reference)), (names.UNEMBED, _unembed(sample, head, norm))):
+        if isinstance(there, Unread):
+            skipped[name] = there.reason
+        else:
+            found[name] = there
+    for m, name in enumerate(names.WITHOUT_TOP, start=1):
+        if d - m < 2:
+            skipped[name] = f"the site has {d} coordinates"
+        else:
+            found[name] = without(sample.vectors, outlier_dimensions(inside, m=m).dimensions)
+    return Views(found, skipped)
+
+
+def _pca(sample: Sample, reference: Bool[np.ndarray, " rows"]) -> np.ndarray | Unread:
+    d = sample.vectors.shape[1]
+    half = sample.item % 2 == 0
+    found = np.empty(sample.vectors.shape)
+    for mine in (half, ~half):
+        seen = sample.vectors[reference & ~mine].astype(np.float64)
+        if len(seen) <= d:
+            return Unread(f"half of the reference has {len(seen)} vectors of {d} coordinates; it needs more than those")
+        mean = seen.mean(axis=0)
+        covariance = torch.from_numpy(np.cov(seen, rowvar=False))  # torch keeps to the threads it was given
+        axes = torch.linalg.eigh(covariance).eigenvectors.flip(1).numpy()
+        found[mine] = (sample.vectors[mine] - mean) @ axes
+    return found
+
+
+def _unembed(sample: Sample, head: Unembedding | Unread, norm: FinalNorm | Unread) -> np.ndarray | Unread:
+    if isinstance(head, Unread):
+        return head
+    if sample.site.kind not in RESIDUAL or sample.site.stack:
+        return Unread("vectors of this site are not in the coordinates that the unembedding reads")
+    if sample.site.kind is SiteKind.FINAL_NORM:
+        return sample.vectors @ head.axes
+    return norm if isinstance(norm, Unread) else norm.linear(torch.from_numpy(sample.vectors)).numpy() @ head.axes
+
+
+def reading(sample: Sample, basis: str, vectors: np.ndarray, metrics: Sequence[MetricSpec]) -> Reading:
+    """Metrics of a sample in one basis: token by token for ``last``, their mean per item for ``mean``."""
+    columns = profile(np.ascontiguousarray(vectors, dtype=np.float32), metrics=metrics)
+    values = np.stack([np.asarray(columns[str(spec)], dtype=np.float32) for spec in metrics], axis=-1)
+    undefined = np.isnan(values)
+    if sample.position == "last":
+        return Reading(
+            sample.site, sample.position, -1, basis, sample.item, sample.token, values, undefined.astype("i4")
+        )
+    items, means = per_item(values, sample.item)
+    counts = np.stack([np.bincount(sample.item, undefined[:, k])[items] for k in range(values.shape[1])], axis=-1)
+    token = np.full(len(items), -1, dtype=np.int32)
+    return Reading(
+        sample.site, sample.position, -1, basis, items, token, means.astype(np.float32), counts.astype(np.int32)
+    )

@@ -1,0 +1,146 @@
+"""How a state stands to what reads it: the rows of the unembedding, and the directions that the softmax cannot see.
+
+A state that points along the row of one token is sparse where that row is. So every change of sparsity may be a change
+of what the model is about to say. Here is what splits the two: cosines with the rows of the answer and of the most
+likely tokens, the share of energy along the direction that changes the output least, the sparsity of the rows
+themselves, and the state with a row projected out.
+
+Everything is about ``final_norm``: the state after the learned gain (and the bias, where the norm has one), which is
+what the unembedding multiplies. The gain is therefore in the state and not in the rows.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformers.modeling_outputs import BaseModelOutputWithPast
+
+from probes.capture.logits import LOGITS_AT_A_TIME
+from probes.capture.models import LoadedModel
+from probes.capture.sites import Site, SiteKind
+from probes.controls import names
+
+TOP: Final = 10
+GRAM_ROWS: Final = 4096
+
+
+class Unembedding(NamedTuple):
+    """What turns a final state into logits.
+
+    Attributes:
+        rows: (vocabulary, d), one per token, as the model has them.
+        axes: (d, d) right singular vectors of the rows, largest first.
+        null: (d,) unit vector that changes the softmax least: the last right singular vector of the rows less their
+            mean (a change common to all logits is not seen).
+    """
+
+    rows: Tensor
+    axes: Float[np.ndarray, "d d"]
+    null: Tensor
+
+
+class Unread(NamedTuple):
+    """Why a model's final states cannot be compared with the rows that read them."""
+
+    reason: str
+
+
+def unembedding_of(model: LoadedModel) -> Unembedding | Unread:
+    """Find the rows that read the final state, or say why there are none."""
+    if not model.is_causal:
+        return Unread("the model has no next-token head")
+    if model.module.config.is_encoder_decoder:
+        return Unread("the head of an encoder-decoder model is not read yet")
+    head = model.module.get_output_embeddings()
+    site = Site(SiteKind.FINAL_NORM, model.n_layers)
+    if head is None or not isinstance(getattr(head, "weight", None), Tensor):
+        return Unread("the head has no rows")
+    if site not in model.sites:
+        return Unread("the model has no final norm")
+    rows = head.weight.detach().float()
+    if rows.shape[1] != model.width(site):
+        return Unread(f"the head reads {rows.shape[1]} coordinates and the final norm gives {model.width(site)}")
+    gram = torch.zeros(rows.shape[1], rows.shape[1], dtype=torch.float64, device=rows.device)
+    for start in range(0, len(rows), GRAM_ROWS):
+        part = rows[start : start + GRAM_ROWS]
+        gram += (part.T @ part).double()
+    mean = rows.double().mean(dim=0)
+    axes = torch.linalg.eigh(gram).eigenvectors.flip(1)
+    null = torch.linalg.eigh(gram - len(rows) * torch.outer(mean, mean)).eigenvectors[:, 0]
+    return Unembedding(rows, axes.cpu().numpy(), null.float())
+
+
+def logits_of(model: LoadedModel, states: Tensor, tokens_at_once: int | None = None) -> list[Tensor]:
+    """Logits of final states by the model's own head, a few rows at a time."""
+    step = tokens_at_once or max(1, LOGITS_AT_A_TIME // model.vocabulary)
+    chunks: list[Tensor] = []
+    for start in range(0, len(states), step):
+        part = states[start : start + step].to(model.device, model.dtype)[None]
+        chunks.append(model.logits(BaseModelOutputWithPast(last_hidden_state=part), torch.arange(part.shape[1])))
+    return chunks
+
+
+class Readout(NamedTuple):
+    """What the head made of some states.
+
+    Attributes:
+        answer: the token that should follow (or really did), -1 where there is none.
+        top: (rows, 10) tokens of largest logit, the largest first.
+    """
+
+    answer: Tensor
+    top: Tensor
+
+
+def read_out(model: LoadedModel, states: Tensor, answer: Tensor) -> Readout:
+    """Ask the head about some final states."""
+    top = [chunk.topk(min(TOP, chunk.shape[-1]), dim=-1).indices.cpu() for chunk in logits_of(model, states)]
+    return Readout(answer, torch.cat(top))
+
+
+def alignments(head: Unembedding, states: Tensor, found: Readout, row_hoyer: Tensor) -> dict[str, Tensor]:
+    """The readout outcomes of each state; NaN where there is no answer.
+
+    Args:
+        head: the rows.
+        states: (rows, d) at ``final_norm``, float32.
+        found: what the head made of them.
+        row_hoyer: (vocabulary,) Hoyer sparsity of the rows.
+    """
+    answered = found.answer >= 0
+    answer, argmax = found.answer.clamp(min=0), found.top[:, 0]
+
+    def cosine(tokens: Tensor) -> Tensor:
+        return torch.cosine_similarity(states, head.rows[tokens], dim=-1, eps=0.0)
+
+    nan = torch.tensor(torch.nan)
+    return {
+        names.ANSWER_ALIGNMENT: torch.where(answered, cosine(answer), nan),
+        names.ARGMAX_ALIGNMENT: cosine(argmax),
+        names.TOP10_ALIGNMENT: _span_cosine(states, head.rows[found.top]),
+        names.NULL_SHARE: (states @ head.null).square() / states.square().sum(-1),
+        names.ANSWER_ROW_HOYER: torch.where(answered, row_hoyer[answer], nan),
+        names.ARGMAX_ROW_HOYER: row_hoyer[argmax],
+    }
+
+
+def without_row(states: Tensor, rows: Tensor) -> Tensor:
+    """Each state with the direction of its own row projected out.
+
+    >>> without_row(torch.tensor([[3.0, 4.0]]), torch.tensor([[0.0, 2.0]]))
+    tensor([[3., 0.]])
+    """
+    share = (states * rows).sum(-1, keepdim=True) / rows.square().sum(-1, keepdim=True)
+    return states - share * rows
+
+
+def _span_cosine(states: Tensor, rows: Tensor) -> Tensor:
+    """Cosine between each state and the span of its own rows ``(n, k, d)``: 0 orthogonal to all, 1 inside."""
+    dots = torch.einsum("nd,nkd->nk", states, rows).double()
+    gram = torch.einsum("nkd,njd->nkj", rows, rows).double()
+    inside = torch.einsum("nk,nkj,nj->n", dots, torch.linalg.pinv(gram, hermitian=True), dots)
+    return (inside.clamp(min=0).sqrt() / states.double().norm(dim=-1)).float()
