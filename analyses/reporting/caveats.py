@@ -17,6 +17,41 @@ def caveats(findings: Sequence[Finding], inventory: Inventory) -> list[str]:
     return said
 
 
+def caveats_of(findings: Sequence[Finding], lead: Finding | None) -> list[str]:
+    """What a skeptic must know of one answer; what holds for all of them is said once, at the end of the page."""
+    about = [lead] if lead is not None else list(findings)
+    said: list[str] = []
+    if any(finding.generalises_over == "domains" and finding.verdict == "described" for finding in about):
+        n = about[0].n_clusters
+        said.append(
+            f"{n} independent domains; below {FEWEST_TO_GENERALISE} of them a claim about farther texts in general is "
+            "described and not decided."
+        )
+    if any(0 < finding.n_clusters < FEW_CLUSTERS and finding.generalises_over == "items" for finding in about):
+        said.append(f"Fewer than {FEW_CLUSTERS} independent items: intervals leave one out at a time and are wide.")
+    moved = [
+        control.name
+        for finding in about
+        for control in finding.controls
+        if control.role == "pre_treatment" and _crosses(control.interval) and not _crosses(finding.interval)
+    ]
+    if moved:
+        said.append(f"With {_joined(moved)} held fixed the interval reaches zero.")
+    accounted = [
+        control.name
+        for finding in about
+        for control in finding.controls
+        if control.role == "mediator" and _crosses(control.interval) and not _crosses(finding.interval)
+    ]
+    if accounted:
+        said.append(f"Nothing is left by its interval beyond what {_joined(accounted)} accounts for.")
+    return said
+
+
+def _crosses(interval: tuple[float, float]) -> bool:
+    return interval[0] <= 0 <= interval[1]
+
+
 def _generality(findings: Sequence[Finding], inventory: Inventory) -> list[str]:
     models = {row.model for row in inventory.runs}
     said: list[str] = []

@@ -1,4 +1,8 @@
-"""The answer in up to three sentences: first screen of the page and last line of the terminal."""
+"""The answer in up to three sentences: first screen of the page and last line of the terminal.
+
+The first says what happens, the second what the output accounts for, the third by which mechanism or, where none was
+asked for, what tests over items or length say. Several questions get a sentence each, several models one together.
+"""
 
 from __future__ import annotations
 
@@ -6,30 +10,113 @@ from collections.abc import Sequence
 from typing import Final
 
 from analyses.finding import Control, Finding
+from analyses.reporting.inventory import short_model
 from analyses.sentences import shown, signed, with_interval
 
 MOST_SENTENCES: Final = 3
+MOST_MODELS: Final = 4
+# What the page is about; all other analyses say more about one of these.
+QUESTIONS: Final = ("difficulty", "familiarity", "domains")
+OUTPUT: Final = "covariates"
+MECHANISM: Final = "mechanism"
 ENTROPIES: Final = ("next_token_entropy", "mean_next_token_entropy")
 LAST: Final = ("last", "answer")
+COUNTED: Final = (
+    ("supported", "sparser"),
+    ("contradicted", "denser"),
+    ("undecided", "undecided"),
+    ("described", "described"),
+)
 
 
 def headline(findings: Sequence[Finding]) -> str:
-    """Up to three sentences with the numbers of the pre-stated findings; what could not be answered if there is none.
+    """The sentences as one line."""
+    return " ".join(sentences(findings))
 
-    With one question answered, the other sentences say what tests over items or length and what the output's entropy
-    account for; with several, each question gets one.
-    """
+
+def sentences(findings: Sequence[Finding]) -> list[str]:
+    """Up to three sentences with the numbers of the pre-stated findings; without any, what could not be answered."""
     if not findings:
-        return "Nothing was asked that these tables could answer: the sweep holds no suite with items."
+        return ["Nothing was asked that these tables could answer: the sweep holds no suite with items."]
+    asked = leads(findings)
+    if not asked:
+        return _reasons(findings)
+    by_question: dict[tuple[str, str], list[Finding]] = {}
+    for finding in asked:
+        by_question.setdefault((finding.analysis, finding.scope.suite), []).append(finding)
+    opening = [_opening(own) for own in by_question.values()]
+    mechanism = _mechanism(asked, findings)
+    if len(opening) > 1:
+        said = [*opening[: MOST_SENTENCES - bool(mechanism)], mechanism]
+    else:
+        said = [opening[0], _output(asked, findings), mechanism or _items(asked, findings)]
+    return [sentence for sentence in said if sentence]
+
+
+def leads(findings: Sequence[Finding]) -> list[Finding]:
+    """The pre-stated findings that the first screen is about: those of the main questions."""
     primary = [finding for finding in findings if finding.primary and finding.answered]
-    if not primary:
-        reasons = list(dict.fromkeys(finding.text for finding in findings if not finding.answered))
-        return " ".join(reasons[:MOST_SENTENCES])
-    sentences = [finding.text for finding in primary[:MOST_SENTENCES]]
-    if len(sentences) == 1:
-        single = _contrasts(primary[0], findings)
-        sentences += [_verdicts(single), _beyond(single)] if single else [_twin(primary[0]), _beyond(primary)]
-    return " ".join(sentence for sentence in sentences if sentence)
+    return [finding for question in QUESTIONS for finding in primary if finding.analysis == question]
+
+
+def _reasons(findings: Sequence[Finding]) -> list[str]:
+    """Why the main questions have no answer, then what else was answered, then why the rest was not."""
+    silent = [finding for finding in findings if not finding.answered]
+    said = [finding.text for finding in silent if finding.analysis in QUESTIONS]
+    said += [finding.text for finding in findings if finding.primary and finding.answered]
+    said += [finding.text for finding in silent]
+    return list(dict.fromkeys(said))[:MOST_SENTENCES]
+
+
+def _opening(findings: Sequence[Finding]) -> str:
+    """One model's own sentence, or one sentence for several models."""
+    if len(findings) == 1:
+        return findings[0].text
+    first = findings[0]
+    counts = [(word, sum(finding.verdict == verdict for finding in findings)) for verdict, word in COUNTED]
+    said = ", ".join(f"{word} in {n}" for word, n in counts if n)
+    listed = "; ".join(
+        f"{shown(short_model(finding.scope.model))} {with_interval(finding.estimate, finding.interval)}"
+        for finding in findings[:MOST_MODELS]
+    )
+    more = "" if len(findings) <= MOST_MODELS else f"; {len(findings) - MOST_MODELS} more below"
+    return f"{first.question.rstrip('?')}, in {len(findings)} models: {said} ({first.unit}: {listed}{more})."
+
+
+def _output(asked: Sequence[Finding], findings: Sequence[Finding]) -> str:
+    """What the output accounts for: the ledger's own sentence, else what is left beyond the output's entropy."""
+    if len(asked) > 1:
+        return ""
+    ledger = _about(asked[0], findings, OUTPUT)
+    if ledger:
+        return ledger[0].text
+    return _beyond(_contrasts(asked[0], findings) or [asked[0]])
+
+
+def _mechanism(asked: Sequence[Finding], findings: Sequence[Finding]) -> str:
+    """The mechanism of each lead; two suites may have two."""
+    texts = [found.text.rstrip(".") for lead in asked for found in _about(lead, findings, MECHANISM)]
+    return "; ".join(list(dict.fromkeys(texts))[:2]) + "." if texts else ""
+
+
+def _about(lead: Finding, findings: Sequence[Finding], analysis: str) -> list[Finding]:
+    scope = lead.scope
+    return [
+        found
+        for found in findings
+        if found.analysis == analysis
+        and found.primary
+        and found.answered
+        and (found.scope.model, found.scope.suite) == (scope.model, scope.suite)
+    ]
+
+
+def _items(asked: Sequence[Finding], findings: Sequence[Finding]) -> str:
+    """What tests over items say of each shifted corpus, else the estimate with length held fixed."""
+    if len(asked) > 1:
+        return ""
+    single = _contrasts(asked[0], findings)
+    return _verdicts(single) if single else _twin(asked[0])
 
 
 def _contrasts(primary: Finding, findings: Sequence[Finding]) -> list[Finding]:
@@ -39,16 +126,16 @@ def _contrasts(primary: Finding, findings: Sequence[Finding]) -> list[Finding]:
         finding
         for finding in findings
         if finding.scope.group
+        and finding.analysis == primary.analysis
         and (finding.scope.model, finding.scope.suite, finding.scope.place) == (scope.model, scope.suite, scope.place)
         and (finding.scope.metric, finding.scope.position) == (scope.metric, scope.position)
     ]
 
 
 def _verdicts(single: Sequence[Finding]) -> str:
-    """What tests over items say of each shifted corpus."""
     sparser = sum(finding.verdict == "supported" for finding in single)
     denser = sum(finding.verdict == "contradicted" for finding in single)
-    reference = shown(single[0].levels[0].name)
+    reference = shown(single[0].levels[0].name) if single[0].levels else "in-distribution text"
     return (
         f"Over items, {sparser} of {len(single)} shifted corpora are sparser than {reference}, {denser} denser, "
         f"{len(single) - sparser - denser} undecided."
@@ -56,7 +143,6 @@ def _verdicts(single: Sequence[Finding]) -> str:
 
 
 def _twin(finding: Finding) -> str:
-    """The estimate with length held fixed, where length varies."""
     twin = next((control for control in finding.controls if control.name == "n_tokens"), None)
     return f"With n_tokens held fixed it is {with_interval(twin.estimate, twin.interval)}." if twin else ""
 
@@ -73,7 +159,9 @@ def _beyond(findings: Sequence[Finding]) -> str:
 
 def _listed(controls: Sequence[Control]) -> str:
     if len(controls) == 1:
-        return f"it is {with_interval(controls[0].estimate, controls[0].interval)}"
+        (control,) = controls
+        correlation = f" (its own correlation with it is {signed(control.correlation)})"
+        return f"it is {with_interval(control.estimate, control.interval)}{correlation}"
     estimates = [control.estimate for control in controls]
     above = sum(control.interval[0] > 0 for control in controls)
     below = sum(control.interval[1] < 0 for control in controls)

@@ -1,32 +1,30 @@
-"""The report of a sweep: ask every question that its suites pose, arrange the findings, write the files."""
+"""The report of one or several sweeps: ask every question that their suites pose, arrange, write the files."""
 
 from __future__ import annotations
 
 import json
-import math
-import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
-import jinja2
-from markupsafe import Markup
-
-from analyses.finding import ANALYSES, QUESTIONS, Finding, analyse
+from analyses.finding import ANALYSES, QUESTIONS, Finding, Scope, analyse
 from analyses.reporting.caveats import caveats
-from analyses.reporting.headline import headline
-from analyses.reporting.inventory import Inventory, short_model, take_inventory
-from analyses.reporting.sections import Section, answer_picture, arrange
-from analyses.sentences import excess, p_value, signed, with_interval
+from analyses.reporting.exports import to_csv, to_latex
+from analyses.reporting.headline import leads, sentences
+from analyses.reporting.inventory import Inventory, take_inventory
+from analyses.reporting.models import compare
+from analyses.reporting.opening import open_sweeps
+from analyses.reporting.page import INVISIBLE, page_environment
+from analyses.reporting.pictures import Format, Studio
+from analyses.reporting.sections import answer_picture, arrange
+from analyses.reporting.tokens import token_views
 from analyses.statistics.trend import RESAMPLES
-from analyses.tables import Run
-from probes.records import open_run
+from analyses.tables import Run, once
+from probes.errors import InputError
 from sparsity import METRICS, MetricSpec, UnknownNameError
 
-# Control characters and marks that turn the direction of text: in a name they hide what it says.
-INVISIBLE: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-TEMPLATES: Final = Path(__file__).parent / "templates"
+Directories = str | Path | Sequence[str | Path]
 
 
 class Report(NamedTuple):
@@ -36,55 +34,106 @@ class Report(NamedTuple):
     findings: tuple[Finding, ...]
 
 
-def report(path: str | Path, out: str | Path | None = None) -> Report:
-    """Write the report of a sweep directory.
+def report(path: Directories, out: str | Path | None = None, *, figures: Sequence[Format] = ()) -> Report:
+    """Write the report of a sweep directory, or of several side by side.
 
-    Beside the page lie ``report.md``, ``findings.json`` and ``figures/``. A sweep that cannot answer a question (one
-    level, a measure undefined throughout) still gets its report, which says what is missing and why.
+    Beside the page lie ``report.md``, ``findings.json``, ``findings.csv``, ``findings.tex`` and ``figures/``. A sweep
+    that cannot answer a question (one level, a measure undefined throughout, tables of another version) still gets its
+    report, which says what is missing and why.
 
     Args:
-        path: the sweep directory.
-        out: the HTML file; by default ``report/report.html`` in the sweep directory.
+        path: the sweep directory, or several; a model that two of them measured is named by its sweep too.
+        out: the HTML file; by default ``report/report.html`` in the (first) sweep directory.
+        figures: formats of figure files beside SVG: ``pdf`` (text as text, fonttype 42), ``png`` (200 dpi).
 
     Returns:
         Path of the HTML file and the findings.
 
     Raises:
-        InputError: if ``path`` is no sweep directory.
+        InputError: if a path is no sweep directory, or two sweeps know different items by one name.
     """
-    page = Path(out) if out is not None else Path(path) / "report" / "report.html"
-    return write_report(open_run(path), page, directory=str(path), command=_command(path, out))
+    paths = [Path(path)] if isinstance(path, str | Path) else [Path(one) for one in path]
+    if not paths:
+        raise InputError("no sweep directory to report on; give at least one")
+    page = Path(out) if out is not None else paths[0] / "report" / "report.html"
+    opened = open_sweeps(paths)
+    words = ["sparsity", "report", *map(str, paths), *(["--out", str(out)] if out is not None else [])]
+    return write_report(
+        opened.run, page, directories=[str(one) for one in paths], command=shlex.join(words), notes=opened.notes,
+        figures=figures,
+    )  # fmt: skip
 
 
-def write_report(run: Run, page: Path, *, directory: str, command: str) -> Report:
-    """Write the report of tables that are already open."""
-    figures = page.parent / "figures"
-    figures.mkdir(parents=True, exist_ok=True)
-    ANALYSES.load(QUESTIONS)
-    findings = [finding for question in ANALYSES for finding in analyse(run, question, reproduce=command)]
+def write_report(
+    run: Run,
+    page: Path,
+    *,
+    directories: Sequence[str],
+    command: str,
+    notes: Sequence[str] = (),
+    figures: Sequence[Format] = (),
+) -> Report:
+    """Write the report of tables that are already open.
+
+    Args:
+        run: the tables.
+        page: the HTML file; everything else goes beside it.
+        directories: where the tables lie, for the page's title and its commands.
+        command: what gives this report again.
+        notes: what had to be left out while opening.
+        figures: formats of figure files beside SVG.
+    """
+    studio = Studio(page.parent / "figures", figures)
+    studio.folder.mkdir(parents=True, exist_ok=True)
+    run = once(run)
+    findings = ask(run, command)
     inventory = take_inventory(run)
-    sections = arrange(findings, figures)
+    sections = arrange(findings, run, studio)
+    asked = leads(findings)
     content = {
-        "name": Path(directory).resolve().name,
+        "name": ", ".join(Path(directory).resolve().name for directory in directories),
         "command": command,
-        "headline": headline(findings),
-        "answer_picture": answer_picture(sections),
+        "headline": sentences(findings),
+        "answer_picture": answer_picture(sections, asked[0] if asked else None),
+        "comparisons": compare(findings, studio),
         "sections": sections,
+        "items": token_views(run, studio),
         "inventory": inventory,
+        "notes": notes,
         "caveats": caveats(findings, inventory),
         "metrics": metric_records(inventory),
         "n_findings": len(findings),
-        "sweep_spec": shlex.quote(f"{directory}/sweep.yaml"),
-        "sweep_out": shlex.quote(directory),
+        "sweeps": [(shlex.quote(f"{directory}/sweep.yaml"), shlex.quote(directory)) for directory in directories],
+        "opened": repr(directories[0] if directories else ""),
         "resamples": RESAMPLES,
     }
-    environment = _environment()
+    environment = page_environment()
     for template, file in (("report.html.j2", page), ("report.md.j2", page.parent / "report.md")):
         text = environment.get_template(template).render(content)
         file.write_text(INVISIBLE.sub("\N{REPLACEMENT CHARACTER}", text), encoding="utf-8")
-    listed = [finding.to_json() for finding in findings]
-    (page.parent / "findings.json").write_text(json.dumps(listed, indent=1, allow_nan=False), encoding="utf-8")
+    write_tables(findings, page.parent)
     return Report(page, tuple(findings))
+
+
+def ask(run: Run, command: str) -> list[Finding]:
+    """Every registered question; one that the tables cannot be read for is answered by the reason."""
+    ANALYSES.load(QUESTIONS)
+    findings: list[Finding] = []
+    for name in list(ANALYSES):
+        try:
+            findings += analyse(run, name, reproduce=command)
+        except InputError as error:
+            question = ANALYSES[name].question
+            findings.append(Finding(analysis=name, question=question, scope=Scope(), text=f"Not answered: {error}."))
+    return findings
+
+
+def write_tables(findings: Sequence[Finding], folder: Path) -> None:
+    """``findings.json``, ``findings.csv`` and ``findings.tex``."""
+    listed = json.dumps([finding.to_json() for finding in findings], indent=1, allow_nan=False)
+    (folder / "findings.json").write_text(listed, encoding="utf-8")
+    (folder / "findings.csv").write_text(to_csv(findings), encoding="utf-8", newline="")
+    (folder / "findings.tex").write_text(to_latex(findings), encoding="utf-8")
 
 
 def metric_records(inventory: Inventory) -> list[tuple[str, Any]]:
@@ -96,69 +145,3 @@ def metric_records(inventory: Inventory) -> list[tuple[str, Any]]:
         except (UnknownNameError, ValueError):
             continue
     return found
-
-
-def _command(path: str | Path, out: str | Path | None) -> str:
-    words = ["sparsity", "report", str(path)] + (["--out", str(out)] if out is not None else [])
-    return shlex.join(words)
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=jinja2.select_autoescape(["html.j2"]),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    filters: dict[str, Any] = environment.filters
-    filters |= {
-        "excess": excess,
-        "with_interval": with_interval,
-        "p_value": p_value,
-        "short_model": short_model,
-        "drawing": Markup,
-        "cell": _cell,
-        "covariates": _covariates,
-        "control": _control,
-        "effects": _effects,
-        "grouped": _grouped,
-    }
-    names: dict[str, Any] = environment.globals
-    names["css"] = Markup((TEMPLATES / "report.css").read_text(encoding="utf-8"))  # noqa: S704  a file of this package
-    return environment
-
-
-def _cell(text: object) -> str:
-    """Text that cannot break out of a Markdown table."""
-    return " ".join(str(text).replace("|", "\\|").replace("<", "&lt;").replace("`", "'").split())
-
-
-def _covariates(findings: Sequence[Finding]) -> list[tuple[str, str]]:
-    """Names and roles of the covariates that any of these findings holds fixed, pre-treatment ones first."""
-    found = dict.fromkeys((control.name, control.role) for finding in findings for control in finding.controls)
-    return sorted(found, key=lambda entry: (entry[1] != "pre_treatment", entry[0] != "n_tokens"))
-
-
-def _control(finding: Finding, name: str) -> str:
-    found = next((control for control in finding.controls if control.name == name), None)
-    return "\N{EN DASH}" if found is None else with_interval(found.estimate, found.interval)
-
-
-def _effects(finding: Finding) -> list[str]:
-    """Other effect sizes, with intervals where they have one."""
-    return [
-        with_interval(effect.estimate, effect.interval)
-        if math.isfinite(effect.interval[0])
-        else signed(effect.estimate)
-        for effect in finding.effects
-    ]
-
-
-def _grouped(findings: Sequence[Finding], section: Section) -> list[tuple[str, list[Finding]]]:
-    """Contrasts by place, the place of the section's lead first."""
-    places: dict[str, list[Finding]] = {}
-    for finding in findings:
-        places.setdefault(finding.scope.place, []).append(finding)
-    first = section.lead.scope.place if section.lead else ""
-    return sorted(places.items(), key=lambda entry: entry[0] != first)

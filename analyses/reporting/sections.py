@@ -3,35 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from matplotlib.figure import Figure
 
 from analyses import figures
-from analyses.drawing import standalone, to_svg
 from analyses.evidence import PRIMARY_METRIC
-from analyses.finding import Finding
+from analyses.finding import Finding, Plot
+from analyses.reporting.caveats import caveats_of
 from analyses.reporting.inventory import short_model
-from analyses.tables import UNLAYERED
+from analyses.reporting.items import item_values
+from analyses.reporting.pictures import Picture, Studio
+from analyses.tables import UNLAYERED, Run
 
-RESIDUAL = "resid_post"
-
-
-class Picture(NamedTuple):
-    """One figure of the page.
-
-    Attributes:
-        key: unique name, also that of its file.
-        svg: the drawing.
-        caption: what it shows, in words.
-    """
-
-    key: str
-    svg: str
-    caption: str
+RESIDUAL: Final = "resid_post"
+# Questions as a reader would ask them: what happens, by which mechanism, where, and what else could be behind it.
+ORDER: Final = (
+    "difficulty",
+    "familiarity",
+    "domains",
+    "length",
+    "mechanism",
+    "localization",
+    "readout",
+    "intervention",
+    "covariates",
+    "outcome",
+    "dynamics",
+    "architecture",
+    "probes",
+    "measures",
+    "replication",
+)
+MOST_PLOTS: Final = 8  # of single findings in one part; the rest stay in findings.json
+CHANCE_BAND: Final = (
+    "Dashed: what i.i.d. Gaussian vectors of this width give; grey: where 95 of 100 means of as many of them would lie"
+)
+DRAWINGS: Final[dict[str, Callable[[Plot], Figure]]] = {
+    "curve": figures.curve,
+    "forest": figures.forest,
+    "matrix": figures.matrix,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +53,9 @@ class Part:
     """One measure in a section.
 
     Attributes:
-        metric: the measure.
+        metric: the measure; empty where the findings are about no single one.
         pictures: its figures.
+        single: figures of single comparisons, folded away with them.
         trends: findings about all levels or domains, one per place.
         contrasts: findings about single groups, at all places.
         open: whether the part is unfolded on the page.
@@ -48,101 +63,171 @@ class Part:
 
     metric: str
     pictures: list[Picture]
+    single: list[Picture]
     trends: list[Finding]
     contrasts: list[Finding]
     open: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """One question asked of one model and suite at one position."""
+    """One question asked of one model and suite at one position.
 
+    Attributes:
+        analysis: which analysis answered.
+        title: heading on the page.
+        question: what was asked.
+        model: of which model.
+        position: which tokens.
+        lead: the pre-stated finding, where there is one.
+        parts: by measure.
+        caveats: what a skeptic must know of this answer.
+        unanswered: what could not be answered, and why.
+    """
+
+    analysis: str
     title: str
     question: str
     model: str
     position: str
     lead: Finding | None
     parts: list[Part]
+    caveats: list[str]
     unanswered: list[str]
 
 
-def arrange(findings: Sequence[Finding], folder: Path) -> list[Section]:
-    """Sections in the order of the findings, their figures written to ``folder`` as SVG."""
+class Layout(NamedTuple):
+    """What the drawing of a part needs beside its findings."""
+
+    run: Run
+    studio: Studio
+
+
+def arrange(findings: Sequence[Finding], run: Run, studio: Studio) -> list[Section]:
+    """Sections in the order of :data:`ORDER`, their figures written as files."""
+    layout = Layout(run, studio)
     groups: dict[tuple[str, ...], list[Finding]] = {}
-    for finding in findings:
-        scope = finding.scope
-        if finding.answered:
-            groups.setdefault((finding.analysis, scope.model, scope.suite, scope.position), []).append(finding)
     silent: dict[tuple[str, ...], list[Finding]] = {}
     for finding in findings:
-        if not finding.answered:
-            silent.setdefault((finding.analysis, finding.scope.model, finding.scope.suite), []).append(finding)
+        scope = finding.scope
+        if finding.answered or finding.plot is not None:
+            groups.setdefault((finding.analysis, scope.model, scope.suite, scope.position), []).append(finding)
+        else:
+            silent.setdefault((finding.analysis, scope.model, scope.suite), []).append(finding)
     sections = [
-        _section(number, own, silent.pop(key[:3], []), folder) for number, (key, own) in enumerate(groups.items(), 1)
+        _section(number, own, silent.pop(key[:3], []), layout) for number, (key, own) in enumerate(groups.items(), 1)
     ]
-    for own in silent.values():
-        first = own[0]
-        texts = [finding.text for finding in own]
-        sections.append(Section(_title(first), first.question, short_model(first.scope.model), "", None, [], texts))
-    return sections
+    sections += [_silent_section(own) for own in silent.values()]
+    return sorted(sections, key=_place)
 
 
-def answer_picture(sections: Sequence[Section]) -> Picture | None:
-    """The one figure that carries the answer, shown there only: the profile of the first pre-stated finding."""
+def answer_picture(sections: Sequence[Section], lead: Finding | None) -> Picture | None:
+    """The one figure that carries the answer, shown there only: the first of what the headline opens with."""
     for section in sections:
-        if section.lead is not None and section.parts:
+        if section.lead is not None and section.lead is lead and section.parts and section.parts[0].pictures:
             return section.parts[0].pictures[0]
     return None
 
 
-def _section(number: int, findings: list[Finding], unanswered: list[Finding], folder: Path) -> Section:
+def _place(section: Section) -> int:
+    return ORDER.index(section.analysis) if section.analysis in ORDER else len(ORDER)
+
+
+def _silent_section(findings: Sequence[Finding]) -> Section:
     first = findings[0]
-    lead = next((finding for finding in findings if finding.primary), None)
+    return Section(
+        analysis=first.analysis,
+        title=_title(first),
+        question=first.question,
+        model=short_model(first.scope.model),
+        position="",
+        lead=None,
+        parts=[],
+        caveats=[],
+        unanswered=list(dict.fromkeys(finding.text for finding in findings)),
+    )
+
+
+def _section(number: int, findings: list[Finding], unanswered: list[Finding], layout: Layout) -> Section:
+    first = findings[0]
+    lead = next((finding for finding in findings if finding.primary and finding.answered), None)
     by_metric: dict[str, list[Finding]] = {}
     for finding in findings:
         by_metric.setdefault(finding.scope.metric, []).append(finding)
     main = lead.scope.metric if lead else (PRIMARY_METRIC if PRIMARY_METRIC in by_metric else next(iter(by_metric)))
     ordered = [main, *(metric for metric in by_metric if metric != main)]
     parts = [
-        _part(f"s{number}-{place}", metric, by_metric[metric], folder, is_main=metric == main, lead=lead)
+        _part(f"s{number}-{place}", metric, by_metric[metric], layout, lead=lead if metric == main else None)
         for place, metric in enumerate(ordered)
     ]
-    texts = [finding.text for finding in unanswered]
+    parts[0] = replace(parts[0], open=True)
     return Section(
-        _title(first), first.question, short_model(first.scope.model), first.scope.position, lead, parts, texts
+        analysis=first.analysis,
+        title=_title(first),
+        question=first.question,
+        model=short_model(first.scope.model),
+        position=first.scope.position,
+        lead=lead,
+        parts=parts,
+        caveats=caveats_of(findings, lead),
+        unanswered=list(dict.fromkeys(finding.text for finding in unanswered)),
     )
 
 
 def _title(finding: Finding) -> str:
-    return f"{finding.analysis.capitalize()}: {finding.scope.suite}"
+    suite = finding.scope.suite
+    return f"{finding.analysis.capitalize()}: {suite}" if suite else finding.analysis.capitalize()
 
 
-def _part(key: str, metric: str, findings: list[Finding], folder: Path, *, is_main: bool, lead: Finding | None) -> Part:
+def _part(key: str, metric: str, findings: list[Finding], layout: Layout, *, lead: Finding | None) -> Part:
     trends = [finding for finding in findings if not finding.scope.group]
     contrasts = [finding for finding in findings if finding.scope.group]
-    drawings: list[tuple[str, Callable[[], Figure], Finding, str]] = []
-    for name, own in _families(trends).items():
-        heat = "Means by layer and level."
-        if any(finding.null is not None for finding in own):
-            heat += " A dot marks a mean that is denser than chance by its interval."
-        if is_main:
-            through = "Mean per level through the layers; bands are 95 % intervals over items"
-            drawings.append((f"{name}-profile", partial(figures.profile, own), own[-1], f"{through}."))
-            shown = lead if lead is not None and lead in own else own[-1]
-            drawings.append(
-                (
-                    f"{name}-levels",
-                    partial(figures.levels, shown),
-                    shown,
-                    f"The same at {shown.scope.place}.",
-                )
-            )
-        drawings.append((f"{name}-heatmap", partial(figures.heatmap, own), own[-1], heat))
-        if is_main and not contrasts:
-            caption = f"{own[0].unit.capitalize()}, per layer."
-            drawings.append((f"{name}-effects", partial(figures.effects, own), own[-1], caption))
-    pictures = [_draw(f"{key}-{name}", draw, finding, caption, folder) for name, draw, finding, caption in drawings]
-    return Part(metric, pictures, trends, contrasts, is_main)
+    pictures: list[Picture] = []
+    for name, own in _families([finding for finding in trends if finding.levels]).items():
+        pictures += _levels_pictures(f"{key}-{name}", own, layout, lead=lead, alone=not contrasts)
+    pictures += _plots(f"{key}-plot", sorted(trends, key=lambda finding: finding is not lead), layout)
+    single = _plots(f"{key}-single", contrasts, layout)
+    return Part(metric, pictures, single, trends, contrasts, open=lead is not None)
+
+
+def _plots(key: str, findings: Sequence[Finding], layout: Layout) -> list[Picture]:
+    plotted = [finding for finding in findings if finding.plot is not None][:MOST_PLOTS]
+    return [_plot_picture(f"{key}{number}", finding, layout) for number, finding in enumerate(plotted, 1)]
+
+
+def _levels_pictures(
+    key: str, own: list[Finding], layout: Layout, *, lead: Finding | None, alone: bool
+) -> list[Picture]:
+    """Profile, levels and heatmap of one family; what is folded away gets the heatmap alone."""
+    shown = lead if lead is not None and lead in own else own[-1]
+    with_chance = any(finding.null is not None for finding in own)
+    chance = f" {CHANCE_BAND}." if with_chance else ""
+    drawings: list[tuple[str, Callable[[], Figure], str]] = []
+    if lead is not None:
+        through = f"Mean per level through the layers, with 95 % intervals over items.{chance}"
+        drawings.append(("profile", partial(figures.profile, own), through))
+        items = f"Items, means and 95 % intervals at {shown.scope.place}.{chance}"
+        drawings.append(("levels", partial(figures.levels, shown, item_values(layout.run, shown)), items))
+    heat = "Means by layer and level."
+    if with_chance:
+        heat += " A dot marks a mean that is denser than chance by its interval."
+    drawings.append(("heatmap", partial(figures.heatmap, own), heat))
+    if lead is not None and alone:
+        drawings.append(("effects", partial(figures.effects, own), f"{own[0].unit.capitalize()}, per layer."))
+    return [
+        layout.studio.draw(f"{key}-{name}", drawing, label=shown.text, caption=caption)
+        for name, drawing, caption in drawings
+    ]
+
+
+def _plot_picture(key: str, finding: Finding, layout: Layout) -> Picture:
+    plot = finding.plot
+    if plot is None:
+        raise ValueError(f"{finding.text!r} has no plot")
+    kind = {"curve": "Bands are 95 % intervals.", "forest": "Bars are 95 % intervals.", "matrix": ""}[plot.kind]
+    of = " at ".join(part for part in (finding.scope.group, finding.scope.place) if part)
+    caption = " ".join(part for part in (f"{(of or finding.analysis).capitalize()}: {plot.y or plot.x}.", kind) if part)
+    return layout.studio.draw(key, partial(DRAWINGS[plot.kind], plot), label=finding.text, caption=caption)
 
 
 def _families(trends: Sequence[Finding]) -> dict[str, list[Finding]]:
@@ -154,9 +239,3 @@ def _families(trends: Sequence[Finding]) -> dict[str, list[Finding]]:
         name = f"{stack}.{RESIDUAL}" if stack else RESIDUAL
         families.setdefault(name if kind in UNLAYERED else site, []).append(finding)
     return families
-
-
-def _draw(key: str, draw: Callable[[], Figure], finding: Finding, caption: str, folder: Path) -> Picture:
-    svg = to_svg(draw(), label=finding.text, key=key)
-    (folder / f"{key}.svg").write_text(standalone(svg), encoding="utf-8")
-    return Picture(key, svg, caption)

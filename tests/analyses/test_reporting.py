@@ -1,8 +1,14 @@
 """The report: self-contained, escaped, honest, and produced whatever the tables hold."""
 
+import base64
+import csv
+import hashlib
+import io
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pandas as pd
@@ -10,6 +16,8 @@ import pytest
 
 from analyses import analyse
 from analyses.reporting import headline
+from analyses.reporting.exports import LATEX
+from analyses.reporting.headline import leads, sentences
 from analyses.reporting.report import write_report
 from tests.analyses.sweeps import EXPOSURE, Sweep, exposure, make_sweep, merge, text_domains, with_table
 
@@ -52,7 +60,7 @@ def written(tmp_path_factory):
     rng = np.random.default_rng(0)
     sweep = merge(exposure(rng), text_domains(rng))
     folder = tmp_path_factory.mktemp("report")
-    return write_report(sweep, folder / "report.html", directory="runs/a b", command="sparsity report 'runs/a b'")
+    return write_report(sweep, folder / "report.html", directories=["runs/a b"], command="sparsity report 'runs/a b'")
 
 
 def test_the_page_is_whole_and_reaches_nowhere(written):
@@ -100,14 +108,14 @@ def test_no_verdict_where_the_interval_crosses_zero(written):
         if finding.verdict in {"supported", "contradicted"}:
             low, high = finding.interval
             assert low > 0 or high < 0
-            assert finding.test.p_adjusted < 0.05
+            assert finding.test is None or finding.test.p_adjusted < 0.05
 
 
 def test_numbers_of_the_first_screen_are_those_of_the_primary_findings(written):
     text = headline(written.findings)
-    primary = [finding for finding in written.findings if finding.primary]
-    assert all(finding.text in text for finding in primary)
-    assert text.count(". ") <= 2
+    assert leads(written.findings)
+    assert all(finding.text in text for finding in leads(written.findings))
+    assert len(sentences(written.findings)) <= 3
     page = written.html.read_text(encoding="utf-8")
     assert page.index('class="says"') < page.index("<svg") < page.index("<section")
 
@@ -124,24 +132,98 @@ def test_one_question_gets_its_twins_in_the_headline():
     assert "mean_next_token_entropy" in text
 
 
-@pytest.mark.parametrize(
-    "hostile",
-    ["<script>alert(1)</script>", "</style><b>", "</title></svg>", "\x00\x1b[31m", "\u202eabc", "🙂" * 50, "x" * 5000],
-)
-def test_names_from_strangers_stay_text(hostile, tmp_path):
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "</style><b>",
+    "</title></svg><img src=x onerror=alert(1)>",
+    "\x00\x1b[31m red",
+    "\u202eabc\u2066",
+    "\u0645\u0631\u062d\u0628\u0627",
+    "\U0001f642" * 50,
+    "x" * 100_000,
+    "=HYPERLINK(1)",
+    "[click](javascript:x) ![i](http://x)|`",
+    "\\input{/etc/passwd} $x$ & %",
+]
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory):
+    """A report of a sweep whose model, suite, axis, levels, errors and texts all come from strangers."""
     rng = np.random.default_rng(0)
-    levels = [("1", 1.0, "in"), (hostile, 0.0, "shifted")]
-    sweep = make_sweep(EXPOSURE, levels, effect=lambda *_: 0.5, rng=rng, n_layers=1, metrics=("hoyer",), model=hostile)
-    failures = pd.DataFrame(
-        {"run_id": ["run-planted"], "example_id": ["planted:1"], "stage": ["encode"], "error": [hostile]}
-    )
-    sweep = with_table(sweep, failures=failures)
-    found = write_report(sweep, tmp_path / "r.html", directory="d", command="sparsity report d")
-    text, page = read(found.html)
+    levels = [(name, float(place), "in") for place, name in enumerate(HOSTILE)]
+    axis = replace(EXPOSURE, name=HOSTILE[0], unit=HOSTILE[1])
+    sweep = make_sweep(
+        axis, levels, effect=lambda *_: 0.3, rng=rng, n_layers=1, metrics=("hoyer",), model=HOSTILE[2],
+        suite=HOSTILE[1], n_per_level=12,
+    )  # fmt: skip
+    failures = pd.DataFrame({"run_id": sweep.runs()["run_id"][0], "example_id": HOSTILE, "stage": "encode"})
+    sweep = with_table(sweep, failures=failures.assign(error=HOSTILE))
+    folder = tmp_path_factory.mktemp("hostile")
+    return write_report(sweep, folder / "r.html", directories=[HOSTILE[0]], command=HOSTILE[0], notes=HOSTILE)
+
+
+def test_names_from_strangers_stay_text(hostile):
+    text, page = read(hostile.html)
     assert not page.unbalanced
-    assert "script" not in page.tags
-    assert page.tags.count("b") == 0
+    assert page.tags.count("script") == 1
+    assert not {"b", "img"} & set(page.tags)
     assert text.count("</style>") == 1 + text.count('<style type="text/css">')
+    assert not re.search("[\x00-\x08\x0b\x0c\x0e-\x1f\u202a-\u202e\u2066-\u2069]", text)
+    assert "\u0645\u0631\u062d\u0628\u0627" in text
+    assert "&lt;script&gt;" in text
+
+
+def test_only_our_script_may_run_and_nothing_may_load(hostile):
+    text, _ = read(hostile.html)
+    (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', text)
+    assert "default-src &#39;none&#39;" in policy
+    assert f"script-src &#39;sha256-{digest}&#39;" in policy
+
+
+def test_figures_of_strangers_names_are_whole_svg(hostile):
+    paths = list((hostile.html.parent / "figures").glob("*.svg"))
+    assert paths
+    for path in paths:
+        tags = {element.tag.rpartition("}")[2] for element in ET.parse(path).iter()}  # noqa: S314  our own files
+        assert not {"script", "b", "img", "image", "foreignObject"} & tags
+
+
+def test_markdown_of_strangers_names_draws_no_image_and_makes_no_link(hostile):
+    text = (hostile.html.parent / "report.md").read_text(encoding="utf-8")
+    assert re.findall(r"(?<!\\)!\[[^\]]*\]\((?!figures/)", text) == []
+    assert "](javascript" not in text.replace("\\](", "")
+    assert not [line for line in text.splitlines() if "<script" in line and not line.startswith("    ")]  # but code
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in rows if "encode" in line}) <= 1
+
+
+def test_csv_of_strangers_names_holds_no_formula_and_one_row_per_finding(hostile):
+    rows = list(csv.reader(io.StringIO((hostile.html.parent / "findings.csv").read_text(encoding="utf-8"))))
+    assert len(rows) == 1 + len(hostile.findings)
+    assert {len(row) for row in rows} == {len(rows[0])}
+    cells = [cell for row in rows[1:] for cell in row]
+    assert not [cell for cell in cells if cell[:1] in "=@" and cell]
+    assert not [cell for cell in cells if cell[:1] in ("+", "-") and not _is_number(cell)]
+
+
+def _is_number(cell):
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def test_latex_of_strangers_names_runs_no_command(hostile):
+    text = (hostile.html.parent / "findings.tex").read_text(encoding="utf-8")
+    commands = set(re.findall(r"\\([a-zA-Z]+)", text))
+    assert commands <= {"usepackage", "begin", "end", "toprule", "midrule", "bottomrule"} | {
+        name.strip("\\{}") for name in LATEX.values() if name.startswith("\\text")
+    }
+    assert text.count("{") - text.count(r"\{") == text.count("}") - text.count(r"\}")
 
 
 def empty(table: pd.DataFrame) -> pd.DataFrame:
@@ -152,7 +234,7 @@ def empty(table: pd.DataFrame) -> pd.DataFrame:
 def test_a_missing_table_leaves_a_report(missing, tmp_path):
     sweep = exposure(np.random.default_rng(0), n_layers=1, metrics=("hoyer",))
     sweep = with_table(sweep, **{missing: empty(sweep.tables[missing])})
-    found = write_report(sweep, tmp_path / "r.html", directory="d", command="sparsity report d")
+    found = write_report(sweep, tmp_path / "r.html", directories=["d"], command="sparsity report d")
     _, page = read(found.html)
     assert not page.unbalanced
 
@@ -162,7 +244,7 @@ def test_nothing_at_all_leaves_a_report_that_says_so(tmp_path):
     found = write_report(
         Sweep({name: empty(table) for name, table in sweep.tables.items()}),
         tmp_path / "r.html",
-        directory="d",
+        directories=["d"],
         command="sparsity report d",
     )
     assert "Nothing was asked" in found.html.read_text(encoding="utf-8")
@@ -170,7 +252,7 @@ def test_nothing_at_all_leaves_a_report_that_says_so(tmp_path):
 
 def test_one_level_leaves_a_report_that_says_why(tmp_path):
     sweep = make_sweep(EXPOSURE, [("28", 28.0, "in")], effect=lambda *_: 0.0, rng=np.random.default_rng(0))
-    found = write_report(sweep, tmp_path / "r.html", directory="d", command="sparsity report d")
+    found = write_report(sweep, tmp_path / "r.html", directories=["d"], command="sparsity report d")
     assert "one level of exposure" in headline(found.findings)
     assert "one level of exposure" in found.html.read_text(encoding="utf-8")
 
@@ -184,7 +266,7 @@ def test_undefined_values_and_failures_are_counted_on_the_page(tmp_path):
         {"run_id": "run-lab_exposure", "example_id": ["lab_exposure:1"] * 3, "stage": "encode", "error": "too long"}
     )
     found = write_report(
-        with_table(sweep, measurements=rows, failures=failures), tmp_path / "r.html", directory="d", command="c"
+        with_table(sweep, measurements=rows, failures=failures), tmp_path / "r.html", directories=["d"], command="c"
     )
     text = found.html.read_text(encoding="utf-8")
     assert "7 values are undefined" in text
@@ -192,8 +274,9 @@ def test_undefined_values_and_failures_are_counted_on_the_page(tmp_path):
     assert f"{2 * len(rows):,}" in text
 
 
-def test_chance_is_on_every_figure_of_a_measure_of_sparsity(written):
+def test_chance_is_on_every_figure_of_values(written):
+    sizes = {"measure of size", "Size, which"}
     for path in (written.html.parent / "figures").iterdir():
         text = path.read_text(encoding="utf-8")
-        if "effects" not in path.name and "measure of size" not in text and "Size, which" not in text:
+        if re.search("profile|levels|heatmap", path.name) and not any(word in text for word in sizes):
             assert "chance" in text, path.name

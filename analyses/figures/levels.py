@@ -1,0 +1,128 @@
+"""One place along the axis: the items of each level as a violin, their mean, its interval, and chance.
+
+A mean with a narrow interval looks decided whatever the items do; the violin shows how far the levels overlap, which
+is what the rank statistics of the tables speak of.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analyses.drawing import level_colours, new_figure, styled, width_of
+from analyses.figures.marks import BAND, CHANCE, DASHES, SIZE, chance_band, draw_chance, grid, measure, named, spans
+from analyses.finding import Finding, Level, Null
+from analyses.sentences import number, shown
+
+FEWEST_FOR_A_VIOLIN: Final = 5
+CROWDED: Final = 42  # characters that names may have together before they are turned
+VIOLIN: Final = 0.38  # half its width, in steps of the axis
+BINS: Final = 40
+
+Items = Sequence[np.ndarray] | None
+
+
+@styled
+def levels(finding: Finding, items: Items = None) -> Figure:
+    """One measure at one place along the axis.
+
+    Args:
+        finding: whose levels are drawn.
+        items: the values of the items of each level, in the order of ``finding.levels``; None draws means only.
+    """
+    if math.isnan(finding.levels[0].value):
+        return _domains(finding, items)
+    return _ordered(finding, items)
+
+
+def _ordered(finding: Finding, items: Items) -> Figure:
+    rows = finding.levels
+    names = [named(row) for row in rows]
+    crowded = sum(map(len, names)) > CROWDED
+    figure, axes = new_figure(SIZE, bottom=0.5 + (0.6 * width_of(names) if crowded else 0.1))
+    colours = level_colours(rows)
+    x = np.arange(len(rows), dtype=np.float64)
+    axes.plot(x, [row.mean for row in rows], color="#bbbbbb", linewidth=1, zorder=1)
+    for at, row, colour in zip(x, rows, colours, strict=True):
+        axes.errorbar([at], [row.mean], _arms(row), color=colour, fmt="o", elinewidth=1.6, markersize=5.5, zorder=4)
+    _violins(axes, items, x, colours, upright=True)
+    draw_chance(axes, finding.null, rows)
+    axes.set_xticks(x, names, rotation=35 if crowded else 0, ha="right" if crowded else "center")
+    axes.set_xlabel(f"{shown(finding.scope.axis)}, near to far \N{RIGHTWARDS ARROW}")
+    axes.set_ylabel(f"{measure(finding)} at {finding.scope.place}")
+    return figure
+
+
+def _domains(finding: Finding, items: Items) -> Figure:
+    rows = finding.levels
+    names = [named(row) for row in rows]
+    figure, axes = new_figure((SIZE[0], max(1.2 + 0.34 * len(rows), 2.0)), left=width_of(names))
+    colours = level_colours(rows)
+    y = -np.arange(len(rows), dtype=np.float64)
+    for at, row, colour in zip(y, rows, colours, strict=True):
+        axes.errorbar([row.mean], [at], xerr=_arms(row), color=colour, fmt="o", elinewidth=1.6, markersize=5, zorder=4)
+    _violins(axes, items, y, colours, upright=False)
+    axes.set_yticks(y, names)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.set_xlabel(f"{measure(finding)} at {finding.scope.place}")
+    _chance_above(axes, finding.null, rows)
+    axes.margins(y=0.06)
+    grid(axes, "x")
+    axes.locator_params(axis="x", nbins=7)
+    return figure
+
+
+def _violins(axes: Axes, items: Items, at: np.ndarray, colours: Sequence[str], *, upright: bool) -> None:
+    """Smoothed histograms; a level with fewer than five items shows the items themselves."""
+    for place, all_values, colour in zip(at, items or (), colours, strict=bool(items)):
+        values = all_values[np.isfinite(all_values)]
+        if not len(values):
+            continue
+        fill, line = (axes.fill_betweenx, axes.plot) if upright else (axes.fill_between, axes.plot)
+        if len(values) < FEWEST_FOR_A_VIOLIN or np.ptp(values) == 0:
+            across = np.full(len(values), place)
+            pair = (across, values) if upright else (values, across)
+            line(*pair, marker=".", linestyle="none", color=colour, alpha=0.5, markersize=4)
+            continue
+        grid_of, density = _density(values)
+        half: Any = VIOLIN * density / density.max()
+        fill(grid_of, place - half, place + half, color=colour, alpha=0.2, linewidth=0, zorder=1)
+
+
+def _density(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A histogram between the extremes, smoothed by Silverman's width; it never reaches past the data."""
+    edges = np.linspace(values.min(), values.max(), BINS + 1)
+    counts = np.histogram(values, edges)[0].astype(np.float64)
+    width = (
+        0.9 * min(values.std(), np.subtract(*np.percentile(values, (75, 25))) / 1.34 or np.inf) * len(values) ** -0.2
+    )
+    steps = np.arange(-BINS, BINS + 1) * (edges[1] - edges[0])
+    kernel = np.exp(-0.5 * (steps / max(width, edges[1] - edges[0])) ** 2)
+    return (edges[1:] + edges[:-1]) / 2, np.convolve(counts, kernel, mode="full")[BINS : 2 * BINS]
+
+
+def _chance_above(axes: Axes, null: Null | None, rows: Sequence[Level]) -> None:
+    if null is None:
+        return
+    axes.axvspan(*chance_band(null, rows), color=BAND, alpha=0.22, linewidth=0, zorder=0)
+    axes.axvline(null.value, color=CHANCE, linestyle=DASHES, linewidth=1)
+    axes.annotate(
+        f"chance {number(null.value)}",
+        (null.value, 1.0),
+        xycoords=("data", "axes fraction"),
+        xytext=(0, 3),
+        textcoords="offset points",
+        ha="center",
+        fontsize=7.5,
+        color=CHANCE,
+    )
+
+
+def _arms(row: Level) -> np.ndarray:
+    return spans(*(np.array([value]) for value in (row.mean, row.low, row.high)))

@@ -1,0 +1,68 @@
+"""One item: tokens along, layers up, each cell the measure of one token's vector, against chance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.colors import TwoSlopeNorm
+from matplotlib.figure import Figure
+
+from analyses.drawing import new_figure, styled, width_of
+from analyses.figures.marks import CHANCE
+from analyses.sentences import number, shown
+
+MOST_TOKENS: Final = 40
+STEPS: Final = 48
+
+
+class Strip(NamedTuple):
+    """One item as its tokens show it.
+
+    Attributes:
+        tokens: text of each token.
+        places: names of the rows, from the first layer on.
+        values: shape ``(places, tokens)``; NaN where undefined.
+        metric: the measure.
+        chance: what it is for an i.i.d. Gaussian vector; None where it has no null.
+    """
+
+    tokens: Sequence[str]
+    places: Sequence[str]
+    values: np.ndarray
+    metric: str
+    chance: float | None
+
+
+@styled
+def strip(item: Strip) -> Figure:
+    """Layers x the first tokens of one item; white is chance, orange above it, purple below."""
+    n = min(len(item.tokens), MOST_TOKENS)
+    names = [shown(place, 18) for place in item.places]
+    size = (max(4.7, 0.8 + width_of(names) + 0.17 * n), 1.6 + 0.24 * len(names))
+    figure, axes = new_figure(size, left=width_of(names), right=0.75, bottom=0.85)
+    values = item.values[:, :n]
+    finite = values[np.isfinite(values)]
+    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
+    middle = item.chance if item.chance is not None else (low + high) / 2
+    reach = max(abs(high - middle), abs(middle - low), 1e-12)
+    norm = TwoSlopeNorm(middle, middle - reach, middle + reach)
+    edges = (np.arange(n + 1) - 0.5, np.arange(len(names) + 1) - 0.5)
+    mesh = axes.pcolormesh(*edges, values, cmap=colormaps["PuOr_r"].resampled(STEPS), norm=norm)
+    mesh.set_edgecolor("face")
+    axes.set_yticks(np.arange(len(names)), names)
+    axes.set_xticks(np.arange(n), [shown(token, 9).strip() or "\N{OPEN BOX}" for token in item.tokens[:n]], rotation=90)
+    axes.tick_params(length=0, axis="both", labelsize=7)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    frame = axes.get_position()
+    scale = figure.add_axes((frame.x1 + 0.1 / size[0], frame.y0, 0.14 / size[0], frame.height))
+    bar = figure.colorbar(mesh, cax=scale)
+    if bar.solids is not None:
+        bar.solids.set_edgecolor("face")
+    bar.outline.set_visible(False)
+    said = f"{item.metric.replace('_', ' ')}" + (f"; white: chance {number(middle)}" if item.chance is not None else "")
+    axes.set_title(said, fontsize=8, color=CHANCE, loc="left")
+    return figure

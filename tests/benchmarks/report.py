@@ -1,0 +1,84 @@
+"""What a report costs: a run of 1,000,000 rows from its files to the page, in its own process; and the bootstrap."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from analyses.statistics.means import cluster_means
+from probes.records.schema import SCHEMAS
+from probes.records.store import Writer
+from tests.analyses.sweeps import Sweep, exposure
+
+ITEMS_PER_LEVEL = 1202  # x 8 levels x 13 places x 8 metrics = 1,000,064 rows
+N_LAYERS = 12
+METRICS = (
+    "gini",
+    "hoyer",
+    "top_k_energy(0.05)",
+    "top_k_energy(0.1)",
+    "effective_dimension_l1",
+    "effective_dimension_l2",
+    "participation_ratio",
+    "l2_norm",
+)
+RESAMPLES = 2_000
+MEGABYTE = 1 << 20
+
+
+def main() -> None:
+    """Print a table."""
+    with tempfile.TemporaryDirectory() as folder:
+        directory = Path(folder) / "run"
+        sweep = exposure(np.random.default_rng(0), n_per_level=ITEMS_PER_LEVEL, n_layers=N_LAYERS, metrics=METRICS)
+        write(sweep, directory)
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.benchmarks.report", str(directory)],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        print(f"report of {len(sweep.measurements()):,} rows: {done.stdout.strip()}; budget 10 s, 2048 MB, 5 MB")
+    values = np.random.default_rng(0).normal(size=(10_000, 12 * 8))
+    began = time.perf_counter()
+    cluster_means(values, np.arange(len(values)), resamples=RESAMPLES, rng=np.random.default_rng(0))
+    took = time.perf_counter() - began
+    print(f"bootstrap of {RESAMPLES:,} resamples x 10,000 items x 96 columns: {took:.1f} s; budget 20 s")
+
+
+def write(sweep: Sweep, directory: Path) -> None:
+    """A sweep in memory as a sweep directory."""
+    tables = {name: rows for name, rows in sweep.tables.items() if len(rows)}
+    tables["inputs"] = tables["inputs"].assign(token_ids=[[0]] * len(tables["inputs"]), char_starts=None)
+    with Writer.open(directory) as writer:
+        writer.commit(
+            {
+                name: pa.Table.from_pandas(rows, schema=SCHEMAS[name], preserve_index=False)
+                for name, rows in tables.items()
+            }
+        )
+
+
+def once(directory: str) -> None:
+    """One report; seconds of CPU and of the clock from after the imports, peak memory, size of the page."""
+    from analyses import report
+
+    began, cpu = time.perf_counter(), time.process_time()
+    written = report(directory)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    size = written.html.stat().st_size / MEGABYTE
+    print(
+        f"{time.process_time() - cpu:.1f} s CPU, {time.perf_counter() - began:.1f} s clock, {peak:.0f} MB peak, "
+        f"{size:.1f} MB of HTML"
+    )
+
+
+if __name__ == "__main__":
+    once(sys.argv[1])
