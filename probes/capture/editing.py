@@ -140,9 +140,15 @@ class FinalNorm:
 
     def with_scale(self, x: Tensor, scale: Tensor) -> Tensor:
         """The norm of ``x``, had its scale been another one; in float32."""
+        return self.linear(x) / scale + self.bias
+
+    def linear(self, x: Tensor) -> Tensor:
+        """The gain, and for a LayerNorm the centring, without scale and bias; in float32."""
+        weight = next(iter(self.module.parameters()), x)
+        own = x.to(weight.device, weight.dtype)
         with torch.inference_mode():
-            shown = self.module(x).float() - self.bias
-        return shown * (self.scale(x) / scale) + self.bias
+            shown = self.module(own).float() - self.bias
+        return (shown * self.scale(own)).to(x.device)
 
 
 def final_norm_of(model: LoadedModel) -> FinalNorm:
