@@ -116,7 +116,7 @@ def associate_with(
     """Rank associations of some columns with the comparison's score and with covariates, larger meaning sparser."""
     rows = compared.rows
     chosen = list(columns)
-    values = panel.values[np.ix_(rows, chosen)] * signs(panel)[chosen]
+    values = panel.values[rows][:, chosen] * signs(panel)[chosen]
     scores = compared.score[rows, None]
     if covariates is not None:
         scores = np.column_stack([scores, covariates[rows]])

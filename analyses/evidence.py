@@ -7,6 +7,7 @@ at the same width, the same rule for what may be adjusted for.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -14,12 +15,15 @@ from typing import Final, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from scipy import stats
 
 from analyses.chance import chance, sparser
-from analyses.finding import Control, Finding, Level, Null, Role, Scope, decide
+from analyses.finding import DETECTABLE, Control, Effect, Finding, Level, Null, Role, Scope, decide
 from analyses.statistics.association import Association, Estimate
+from analyses.statistics.equivalence import NORMAL_QUANTILE, Equivalence, equivalence, minimum_detectable
 from analyses.statistics.means import Means, cluster_means
-from analyses.statistics.multiplicity import benjamini_hochberg
+from analyses.statistics.multiplicity import weighted_benjamini_hochberg
+from analyses.statistics.resampling import FEW_CLUSTERS, LEVEL
 from analyses.tables import ALL_TOKENS, Panel
 
 PRIMARY_METRIC: Final = "hoyer"
@@ -144,6 +148,22 @@ def covariates_of(panel: Panel) -> list[Covariate]:
     ]
 
 
+def bounded(estimate: float, interval: tuple[float, float], floor: float, n_clusters: int) -> Equivalence | None:
+    """Whether an estimate is negligible beside the noise floor; None where either is not known."""
+    low, high = interval
+    if not (math.isfinite(floor) and floor > 0 and math.isfinite(low) and high > low):
+        return None
+    freedom = math.inf if n_clusters >= FEW_CLUSTERS else max(n_clusters - 1, 1)
+    quantile = float(stats.t.ppf((1 + LEVEL) / 2, freedom))
+    return equivalence(estimate, (high - low) / (2 * quantile), floor, freedom=freedom)
+
+
+def detectable(interval: tuple[float, float]) -> Effect:
+    """The effect that a comparison with an interval of this width finds four times in five."""
+    low, high = interval
+    return Effect(DETECTABLE, minimum_detectable((high - low) / (2 * NORMAL_QUANTILE)), (math.nan, math.nan))
+
+
 class Controlled(NamedTuple):
     """The estimate of every column with one covariate held fixed, and the columns' correlation with it."""
 
@@ -223,11 +243,17 @@ def scope_of(panel: Panel, column: int, group: str = "") -> Scope:
 def settle(findings: Sequence[Finding]) -> list[Finding]:
     """Adjust the p-values of secondary findings and give every tested finding its verdict.
 
-    Primary findings were stated in advance and stand as they are. Measures of size are tested for nothing and stay
+    All measures of sparsity at one place, in one group, are one construct and count as one test together. Primary
+    findings were stated in advance and stand as they are. Measures of size are tested for nothing and stay
     described, and so do findings whose verdict the analysis has settled itself.
     """
     open_ones = [f for f in findings if f.test is not None and not f.primary]
-    adjusted = benjamini_hochberg(np.array([f.test.p for f in open_ones if f.test is not None], dtype=np.float64))
+    constructs = [(replace(f.scope, metric=""), sparser(f.scope.metric) is None) for f in open_ones]
+    members = Counter(constructs)
+    adjusted = weighted_benjamini_hochberg(
+        np.array([f.test.p for f in open_ones if f.test is not None], dtype=np.float64),
+        np.array([1 / members[construct] for construct in constructs], dtype=np.float64),
+    )
     value_of = {id(finding): float(p) for finding, p in zip(open_ones, adjusted, strict=True)}
     settled: list[Finding] = []
     for finding in findings:

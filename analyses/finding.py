@@ -25,6 +25,7 @@ Role = Literal["pre_treatment", "mediator", "collider", "basis", "intervention"]
 
 ALPHA: Final = 0.05
 FEWEST_TO_GENERALISE: Final = 6
+DETECTABLE: Final = "detectable with 80 % power"  # name of an effect: the least that would have been found
 
 
 class Level(NamedTuple):
@@ -218,6 +219,11 @@ class Finding:
     levels: tuple[Level, ...] = ()
     plot: Plot | None = None
     reproduce: str = ""
+
+    @property
+    def detectable(self) -> float:
+        """The effect that would have been found four times in five; NaN where nobody worked it out."""
+        return next((effect.estimate for effect in self.effects if effect.name == DETECTABLE), math.nan)
 
     @property
     def answered(self) -> bool:

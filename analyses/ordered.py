@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 from analyses.chance import sparser
 from analyses.evidence import (
@@ -21,8 +22,10 @@ from analyses.evidence import (
     SEED,
     Controlled,
     LevelMeans,
+    bounded,
     controlled,
     covariates_of,
+    detectable,
     level_means,
     null_of,
     primary_column,
@@ -33,9 +36,11 @@ from analyses.evidence import (
     undefined_columns,
 )
 from analyses.finding import FEWEST_TO_GENERALISE, Effect, Finding, Generality, Significance, Verdict
+from analyses.pooled import pooled
 from analyses.sentences import trend_sentence
 from analyses.statistics.association import associate_items
-from analyses.statistics.equivalence import NORMAL_QUANTILE, minimum_detectable
+from analyses.statistics.equivalence import noise_floor
+from analyses.statistics.mixed import slopes
 from analyses.statistics.permutation import TEST_NAMES
 from analyses.statistics.trend import RESAMPLES, Trend, trend
 from analyses.tables import Panel
@@ -64,10 +69,11 @@ def ordered_findings(panels: Sequence[Panel], wording: Wording) -> list[Finding]
             findings.append(unanswered(panel, wording.analysis, wording.question, reason))
         else:
             findings += _panel_findings(panel, wording, rng)
-    return [
+    settled = [
         replace(finding, text=trend_sentence(finding, wording.far)) if finding.levels else finding
         for finding in settle(findings)
     ]
+    return settled + pooled(settled, wording.far)
 
 
 def _why_not(panel: Panel) -> str:
@@ -99,8 +105,19 @@ def _panel_findings(panel: Panel, wording: Wording, rng: np.random.Generator) ->
 
 
 class _Trends(NamedTuple):
+    """Everything computed for a panel at once.
+
+    Attributes:
+        trend: of every column.
+        controls: the same with covariates held fixed.
+        floor: noise floor of every column.
+        slopes: for the pre-stated column of a design with sources, the mixed and the within-source slope.
+    """
+
     trend: Trend
     controls: list[Controlled]
+    floor: Float[np.ndarray, " columns"]
+    slopes: dict[int, tuple[Effect, ...]]
 
 
 def _trends(panel: Panel, rng: np.random.Generator) -> _Trends:
@@ -117,7 +134,26 @@ def _trends(panel: Panel, rng: np.random.Generator) -> _Trends:
         within = found.design == "paired"
         own = associate_items(values, scores, panel.clusters, within=within, resamples=RESAMPLES, rng=rng)
         controls += controlled(own, [covariate], slope=False)
-    return _Trends(found, controls)
+    floor = noise_floor(values[usable], panel.clusters[usable], currency="correlation", rng=rng)
+    return _Trends(found, controls, floor, _slopes(panel, found, values, levels))
+
+
+def _slopes(
+    panel: Panel, found: Trend, values: Float[np.ndarray, "items columns"], levels: Float[np.ndarray, " items"]
+) -> dict[int, tuple[Effect, ...]]:
+    """What a mixed model says of the pre-stated column, and the slope within sources, which is another estimand."""
+    column = primary_column(panel)
+    if column is None or found.design == "items":
+        return {}
+    usable = np.isfinite(levels) & np.isfinite(values[:, column])
+    fitted = slopes(values[usable, column], levels[usable], panel.clusters[usable])
+    mixed = "mixed-effects slope, standardised" + ("" if fitted.status == "converged" else f" ({fitted.status})")
+    return {
+        column: (
+            Effect(mixed, fitted.mixed.value, (fitted.mixed.low, fitted.mixed.high)),
+            Effect("slope within sources, standardised", fitted.within.value, (fitted.within.low, fitted.within.high)),
+        )
+    }
 
 
 def _sign(metric: str) -> float:
@@ -154,18 +190,14 @@ def _column_finding(
         controls=tuple(control.of_column(column) for control in found.controls),
         effects=(
             Effect("Kendall's tau-b", float(found.trend.tau_b[column]), NO_INTERVAL),
-            Effect("detectable with 80 % power", detectable(interval), NO_INTERVAL),
+            detectable(interval),
+            *found.slopes.get(column, ()),
         ),
+        bound=None if is_size else bounded(estimate, interval, float(found.floor[column]), n_clusters),
         verdict="described" if is_size else settled,
         text="",  # said once the verdict is known
         levels=levels if panel.axis.harder == "higher" else levels[::-1],
     )
-
-
-def detectable(interval: tuple[float, float]) -> float:
-    """The effect that a comparison with an interval of this width finds four times in five."""
-    low, high = interval
-    return minimum_detectable((high - low) / (2 * NORMAL_QUANTILE))
 
 
 def _generality(panel: Panel) -> tuple[Generality, Verdict]:

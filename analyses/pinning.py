@@ -21,7 +21,7 @@ from probes.controls.names import Arm, Intervened, Norm
 
 ENTROPY: Final = "next_token_entropy"
 LOSS: Final = "nll"
-NORMS: Final[tuple[Norm, ...]] = ("recomputed", "frozen")
+NORMS: Final[tuple[Norm, Norm]] = ("recomputed", "frozen")
 
 
 class Change(NamedTuple):
@@ -87,7 +87,7 @@ class Pinned(NamedTuple):
         better (or both the other way round), each interval without zero and beyond an equal push. ``something``:
         pinning changes an outcome beyond an equal push, in another pattern. ``nothing told``: no interval says so.
         """
-        wanted = [(outcome, norm) for outcome in (ENTROPY, LOSS) for norm in NORMS]
+        wanted: list[tuple[str, Norm]] = [(outcome, norm) for outcome in (ENTROPY, LOSS) for norm in NORMS]
         if all(key in self.cells for key in wanted):
             signs = [self.cells[key].pin.sign for key in wanted]
             told = all(self.cells[key].beyond.sign == sign != 0 for key, sign in zip(wanted, signs, strict=True))

@@ -8,6 +8,7 @@ from typing import Final
 from analyses.chance import sparser
 from analyses.finding import Finding, Level, Null
 
+PLUS_MINUS: Final = "\N{PLUS-MINUS SIGN}"
 TREND_CLAIMS: Final = {
     "supported": "Sparser where {far}",
     "contradicted": "Denser where {far}",
@@ -102,7 +103,7 @@ def trend_sentence(finding: Finding, far: str) -> str:
     return (
         f"{claim}: {scope.metric} at {scope.place} goes from {number(near_end.mean)} ({axis} {shown(near_end.name)}) "
         f"to {number(far_end.mean)} ({axis} {shown(far_end.name)}), rank correlation "
-        f"{with_interval(finding.estimate, finding.interval)} over {_items(finding)}"
+        f"{with_interval(finding.estimate, finding.interval)} over {_items(finding)}{_power(finding)}"
         f"{_chance(finding.null, near_end, far_end)}."
     )
 
@@ -116,7 +117,7 @@ def contrast_sentence(finding: Finding) -> str:
     return (
         f"{claim}: {scope.metric} at {scope.place} is {number(inside.mean)} on {reference} and "
         f"{number(shifted.mean)} on {group}, Cliff's delta {with_interval(finding.estimate, finding.interval)} "
-        f"over {_items(finding)}{_chance(finding.null, inside, shifted)}."
+        f"over {_items(finding)}{_power(finding)}{_chance(finding.null, inside, shifted)}."
     )
 
 
@@ -148,6 +149,17 @@ def _mean(level: Level) -> float:
 def _items(finding: Finding) -> str:
     sources = "" if finding.n_clusters == finding.n else f" from {finding.n_clusters:,} sources"
     return f"{finding.n:,} items{sources}"
+
+
+def _power(finding: Finding) -> str:
+    """What an undecided finding excludes, or could have found; "no effect" only inside a declared bound."""
+    if finding.verdict != "undecided":
+        return ""
+    if finding.bound is not None and finding.bound.verdict == "negligible":
+        return f", no effect beyond {signed(finding.bound.bound).replace('+', PLUS_MINUS)} (noise floor)"
+    if math.isfinite(finding.detectable):
+        return f", where {signed(finding.detectable).replace('+', PLUS_MINUS)} would be found four times in five"
+    return ""
 
 
 def _chance(null: Null | None, *ends: Level) -> str:

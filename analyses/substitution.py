@@ -7,7 +7,7 @@ with them. Here are only the records; what may be said of them is for the questi
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import pandas as pd
@@ -84,7 +84,8 @@ def read_substitutions(run: Run) -> list[Substitution]:
     suites = dict(zip(runs["run_id"].astype(str), runs["suite"].astype(str), strict=True))
     found: list[Substitution] = []
     keys = ["run_id", "group", "site", "layer", "position"]
-    for (run_id, group, site, layer, position), own in rows.groupby(keys, observed=True, sort=False):
+    for key, own in rows.groupby(keys, observed=True, sort=False):
+        run_id, group, site, layer, position = cast("tuple[str, str, str, int, str]", key)
         by_metric = {str(metric): _shares(part) for metric, part in own.groupby("metric", observed=True)}
         suite = suites.get(str(run_id), "")
         found.append(

@@ -21,8 +21,10 @@ from analyses.evidence import (
     SEED,
     Controlled,
     LevelMeans,
+    bounded,
     controlled,
     covariates_of,
+    detectable,
     level_means,
     levels_of,
     null_of,
@@ -37,6 +39,7 @@ from analyses.finding import FEWEST_TO_GENERALISE, Effect, Finding, Level, Signi
 from analyses.sentences import contrast_sentence, farther_sentence
 from analyses.statistics.association import associate_items
 from analyses.statistics.contrasts import Contrast, contrast
+from analyses.statistics.equivalence import noise_floor
 from analyses.statistics.permutation import CONTRAST_NAMES
 from analyses.statistics.trend import RESAMPLES
 from analyses.tables import Panel, Run, read_panels
@@ -55,12 +58,14 @@ class Domain(NamedTuple):
         made: whether its items are made from the in-distribution ones (they share clusters).
         contrast: the comparison, per column.
         controls: the same with covariates held fixed.
+        floor: noise floor of every column, from halves of the in-distribution items.
     """
 
     name: str
     made: bool
     contrast: Contrast
     controls: list[Controlled]
+    floor: Float[np.ndarray, " columns"]
 
     def difference(self, column: int) -> Effect:
         """Cohen's d of one column."""
@@ -99,9 +104,11 @@ def _why_not(panel: Panel) -> str:
 def _panel_findings(panel: Panel, rng: np.random.Generator) -> list[Finding]:
     codes, names, _, shifted = levels_of(panel)
     means = level_means(panel, resamples=RESAMPLES, rng=rng)
-    signs = np.array([-1.0 if sparser(column.metric) == "lower" else 1.0 for column in panel.columns])
+    values = panel.values * np.array([-1.0 if sparser(column.metric) == "lower" else 1.0 for column in panel.columns])
+    inside = ~panel.shifted
+    floor = noise_floor(panel.values[inside], panel.clusters[inside], rng=rng)
     found = [
-        _domain(panel, name, (codes == code) | ~panel.shifted, panel.values * signs, rng)
+        _domain(panel, name, (codes == code) | inside, values, floor, rng)
         for code, name in enumerate(names)
         if shifted[code] and (codes == code).sum() >= FEWEST_ITEMS
     ]
@@ -122,6 +129,7 @@ def _domain(
     name: str,
     rows: Bool[np.ndarray, " items"],
     values: Float[np.ndarray, "items c"],
+    floor: Float[np.ndarray, " c"],
     rng: np.random.Generator,
 ) -> Domain:
     shifted, clusters, own = panel.shifted[rows], panel.clusters[rows], values[rows]
@@ -134,28 +142,31 @@ def _domain(
         alone = associate_items(own, pair, clusters, within=False, resamples=RESAMPLES, rng=rng)
         controls += controlled(alone, [covariate], slope=True)
     made = bool(np.isin(clusters[shifted], clusters[~shifted]).mean() > MOSTLY)
-    return Domain(name, made, found, controls)
+    return Domain(name, made, found, controls, floor)
 
 
 def _contrast_finding(panel: Panel, domain: Domain, means: LevelMeans, column: int) -> Finding:
     is_size = sparser(panel.columns[column].metric) is None
     delta = domain.contrast.delta
+    estimate, interval = float(delta.value[column]), (float(delta.low[column]), float(delta.high[column]))
+    n_clusters = int(domain.contrast.association.n_clusters[column])
     inside = _inside(means, column)
     row = next(i for i, name in enumerate(means.names) if means.shifted[i] and name == domain.name)
     return Finding(
         analysis="domains",
         question=QUESTION,
         scope=scope_of(panel, column, domain.name),
-        estimate=float(delta.value[column]),
+        estimate=estimate,
         unit=DELTA_SIZE if is_size else DELTA,
-        interval=(float(delta.low[column]), float(delta.high[column])),
+        interval=interval,
         n=int(domain.contrast.association.n[column]),
-        n_clusters=int(domain.contrast.association.n_clusters[column]),
+        n_clusters=n_clusters,
         null=null_of(panel, means.means[row], column),
         test=Significance(CONTRAST_NAMES[domain.contrast.design], float(domain.contrast.p[column]), float("nan")),
         generalises_over="items",
         controls=tuple(control.of_column(column) for control in domain.controls),
-        effects=(domain.difference(column),),
+        effects=(domain.difference(column), detectable(interval)),
+        bound=None if is_size else bounded(estimate, interval, float(domain.floor[column]), n_clusters),
         verdict="described" if is_size else "undecided",
         text="",
         levels=(inside, means.of_column(column)[row]),

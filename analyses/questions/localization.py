@@ -131,7 +131,7 @@ def _unit(found: list[Comparison]) -> str:
 
 
 def _onset(panel: Panel, found: list[Comparison], columns: list[int], rows: np.ndarray) -> Onset:
-    values = (panel.values * signs(panel))[np.ix_(rows, columns)]
+    values = (panel.values * signs(panel))[rows][:, columns]
     clusters = np.unique(panel.clusters[rows], return_inverse=True)[1].reshape(-1)
     first = np.unique(clusters, return_index=True)[1]
     strata = np.zeros(len(first), dtype=np.int64)

@@ -91,12 +91,12 @@ def projected(run: Run, panel: Panel, basis: str) -> list[Projected]:
         both = np.column_stack(
             [raw.values[:, index], other.of_items(raw.items.index).values[:, other.find(column) or 0]]
         )
-        known = np.isfinite(both).all(axis=1)
+        known = np.flatnonzero(np.isfinite(both).all(axis=1))
         merged = Panel(
             model=raw.model,
             suites=raw.suites,
             axis=raw.axis,
-            items=raw.items[known],
+            items=raw.items.iloc[known],
             columns=(raw.columns[index], column),
             values=both[known],
             widths=np.repeat(raw.widths[index], 2),

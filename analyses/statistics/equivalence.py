@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy import stats
 
+from analyses.statistics.association import cluster_sums
 from analyses.statistics.design import recode
 
 POWER: Final = 0.8
@@ -63,25 +64,45 @@ def equivalence(estimate: float, error: float, bound: float, *, freedom: float =
 
 
 def noise_floor(
-    values: Float[np.ndarray, " n"],
+    values: Float[np.ndarray, "n columns"],
     clusters: Int[np.ndarray, " n"],
     *,
+    currency: Literal["delta", "correlation"] = "delta",
     splits: int = 200,
     rng: np.random.Generator,
-) -> float:
-    """The 95th percentile of |Cliff's delta| between random halves of the same items, whole clusters on one side.
+) -> Float[np.ndarray, " columns"]:
+    """95th percentile of the effect between random halves of the same items, whole clusters on one side, per column.
 
-    What a comparison of this size shows when there is nothing to show; smaller effects are not worth a name.
+    What a comparison of this size shows when there is nothing to show; smaller effects are not worth a name. An
+    undefined value counts as a middling one. NaN for fewer than two clusters.
+
+    Args:
+        values: the measures.
+        clusters: which items belong together.
+        currency: absolute Cliff's delta of the halves, or absolute rank correlation with membership.
+        splits: how many random halves.
+        rng: the source of chance.
     """
     codes = recode(clusters)
-    ranks = np.asarray(stats.rankdata(values), dtype=np.float64)
-    n_clusters = int(codes.max()) + 1
+    n_clusters = int(codes.max(initial=-1)) + 1
+    if n_clusters < 2:
+        return np.full(values.shape[1], np.nan)
+    ranks = np.asarray(stats.rankdata(values, axis=0, nan_policy="omit"), dtype=np.float64)
+    with np.errstate(invalid="ignore"):
+        centred = np.where(np.isfinite(ranks), ranks - (np.isfinite(ranks).sum(axis=0) + 1) / 2, 0.0)
+    sums = cluster_sums(centred, codes)
     half = np.arange(n_clusters) < n_clusters // 2
-    deltas = np.empty(splits)
-    for split in range(splits):
-        first = rng.permutation(half)[codes]
-        deltas[split] = 2 * (ranks[first].mean() - ranks[~first].mean()) / len(ranks)
-    return float(np.quantile(np.abs(deltas), 0.95))
+    side = rng.permuted(np.broadcast_to(half, (splits, n_clusters)), axis=1)
+    sizes = np.bincount(codes)
+    n, n_first = len(codes), side @ sizes
+    first = side @ sums  # ranks are centred, so the other half holds the rest of zero
+    if currency == "delta":
+        effects = 2 * first * (1 / n_first + 1 / (n - n_first))[:, None] / n
+    else:
+        spread = np.sqrt((n_first * (n - n_first) / n)[:, None] * (centred**2).sum(axis=0))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            effects = first / spread
+    return np.quantile(np.abs(effects), 0.95, axis=0)
 
 
 def minimum_detectable(error: float, *, freedom: float = math.inf, power: float = POWER) -> float:

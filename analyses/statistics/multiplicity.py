@@ -1,6 +1,7 @@
 """Many questions at once: what a p-value is worth when it is one of hundreds.
 
-Two guarantees. Benjamini and Hochberg bound the share of false ones among the discoveries. Westfall and Young's max-T
+Two guarantees. Benjamini and Hochberg bound the share of false ones among the discoveries; weights make the measures of
+one construct count once. Westfall and Young's max-T
 bounds the chance of a single false one; because it permutes all columns together it knows that neighbouring layers
 and measures of one construct move together, and costs far less power than Bonferroni's correction.
 """
@@ -27,6 +28,32 @@ def benjamini_hochberg(p: Float[np.ndarray, " tests"]) -> Float[np.ndarray, " te
     defined = np.isfinite(p)
     if defined.any():
         adjusted[defined] = stats.false_discovery_control(p[defined])
+    return adjusted
+
+
+def weighted_benjamini_hochberg(
+    p: Float[np.ndarray, " tests"], weights: Float[np.ndarray, " tests"]
+) -> Float[np.ndarray, " tests"]:
+    r"""The same where tests count for more or less: measures of one construct share the weight of one test.
+
+    Benjamini and Hochberg (1997): with tests in ascending order of p and :math:`W_k` the sum of the first k weights,
+
+    .. math:: \tilde p_i = \min_{k \ge i} p_k W / W_k
+
+    so that the expected *weighted* share of false discoveries is bounded. Equal weights give the plain procedure.
+
+    >>> p = np.array([0.01, np.nan, 0.04])
+    >>> weighted_benjamini_hochberg(p, np.ones(3)).round(3).tolist()
+    [0.02, nan, 0.04]
+    >>> weighted_benjamini_hochberg(np.array([0.01, 0.01, 0.5]), np.array([0.5, 0.5, 1.0])).round(3).tolist()
+    [0.02, 0.02, 0.5]
+    """
+    adjusted = np.full_like(p, np.nan)
+    defined = np.flatnonzero(np.isfinite(p))
+    if len(defined):
+        order = defined[np.argsort(p[defined], kind="stable")]
+        raised = p[order] * weights[order].sum() / np.cumsum(weights[order])
+        adjusted[order] = np.minimum(np.minimum.accumulate(raised[::-1])[::-1], 1.0)
     return adjusted
 
 

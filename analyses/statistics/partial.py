@@ -49,17 +49,21 @@ def freedman_lane_p(
     if (level**2).sum() < 1e-9 * len(level) ** 3:
         return np.full_like(ranks[0], np.nan)
 
-    def statistic(of: Float[np.ndarray, "n columns"]) -> Float[np.ndarray, " columns"]:
-        rest = of - basis @ (basis.T @ of)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.asarray(np.abs(level @ rest) / np.sqrt((rest**2).sum(axis=0)), dtype=np.float64)
-
-    observed = statistic(ranks)
+    observed = _partial_size(ranks, basis, level)
     exceeded = np.zeros(values.shape[1], dtype=np.int64)
     for order in exchanged(len(values), clusters, design, permutations, rng):
-        exceeded += statistic(fitted + residual[order]) >= observed * (1 - 1e-12)
+        exceeded += _partial_size(fitted + residual[order], basis, level) >= observed * (1 - 1e-12)
     explained = (residual**2).sum(axis=0) < 1e-9 * len(level) ** 3
     return np.where(explained, np.nan, (1 + exceeded) / (1 + permutations))
+
+
+def _partial_size(
+    values: Float[np.ndarray, "n columns"], basis: Float[np.ndarray, "n covariates"], level: Float[np.ndarray, " n"]
+) -> Float[np.ndarray, " columns"]:
+    """Absolute correlation, up to a constant, of the levels with what the covariates leave of the values."""
+    rest = values - basis @ (basis.T @ values)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.abs(level @ rest) / np.sqrt((rest**2).sum(axis=0)), dtype=np.float64)
 
 
 def _centred(values: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:

@@ -79,7 +79,9 @@ def test_without_an_effect_few_runs_say_anything():
     said = 0
     for seed in range(20):
         rng = np.random.default_rng(seed)
-        sweep = make_sweep(STEPS, STEP_LEVELS, effect=lambda *_: 0.0, rng=rng, n_per_level=20, metrics=("hoyer",))
+        sweep = make_sweep(
+            STEPS, STEP_LEVELS, effect=lambda *_: 0.0, rng=rng, n_per_level=20, metrics=("hoyer",), n_layers=1
+        )
         (primary,) = [f for f in analyse(sweep, "difficulty") if f.primary]
         said += primary.verdict != "undecided"
     assert said <= 4  # of 20 at .05; more than 4 has probability .003
@@ -268,3 +270,42 @@ def test_two_dtypes_of_a_model_are_two_panels(rng):
     models = {f.scope.model for f in findings}
     assert len(models) == 2
     assert all(at([f for f in findings if f.scope.model == model], "final_norm").n == 480 for model in models)
+
+
+def test_no_effect_is_said_only_inside_the_bound_and_power_otherwise(rng):
+    sweep = make_sweep(STEPS, STEP_LEVELS, effect=lambda *_: 0.0, rng=rng, n_per_level=40, metrics=("hoyer",))
+    for found in analyse(sweep, "difficulty"):
+        negligible = found.bound.verdict == "negligible"
+        assert ("no effect beyond" in found.text) == (found.verdict == "undecided" and negligible)
+        assert ("four times in five" in found.text) == (found.verdict == "undecided" and not negligible)
+        if negligible:
+            assert max(abs(bound) for bound in found.interval) < 1.5 * found.bound.bound
+    strong = at(analyse(exposure(rng), "familiarity"), "final_norm")
+    assert strong.bound.verdict == "relevant"
+    assert "no effect" not in strong.text
+
+
+def test_several_suites_of_one_kind_are_pooled_with_a_suite_as_one_draw(rng):
+    def suites(n):
+        own = [
+            make_sweep(STEPS, STEP_LEVELS, effect=lambda *_: 0.4, rng=rng, n_per_level=15, suite=f"s{i}")
+            for i in range(n)
+        ]
+        findings = analyse(merge(*own), "difficulty")
+        return next(f for f in findings if f.scope.suite == f"{n} suites")
+
+    few, many = suites(3), suites(6)
+    assert (few.verdict, few.test, few.n_clusters) == ("described", None, 3)
+    assert (many.verdict, many.generalises_over) == ("supported", "domains")
+    assert many.estimate == pytest.approx(np.mean([m.value for m in many.plot.marks[:-1]]))
+
+
+def test_paired_items_have_a_mixed_and_a_within_source_slope_with_status(rng):
+    sweep = make_sweep(STEPS, STEP_LEVELS, effect=lambda *_: 0.3, rng=rng, paired=True)
+    found = at(analyse(sweep, "difficulty"), "final_norm")
+    by_name = {effect.name: effect for effect in found.effects}
+    mixed = by_name["mixed-effects slope, standardised"]
+    within = by_name["slope within sources, standardised"]
+    assert mixed.interval[0] > 0
+    assert within.interval[0] > 0
+    assert not any("slope" in e.name for e in at(analyse(sweep, "difficulty"), "resid_post.0").effects)

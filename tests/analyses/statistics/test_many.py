@@ -14,7 +14,8 @@ from analyses.statistics.concordance import concordance
 from analyses.statistics.equivalence import equivalence, minimum_detectable, noise_floor
 from analyses.statistics.exchange import exchanged
 from analyses.statistics.intervals import bca
-from analyses.statistics.multiplicity import benjamini_hochberg, max_t_p
+from analyses.statistics.mixed import slopes, within_slope
+from analyses.statistics.multiplicity import benjamini_hochberg, max_t_p, weighted_benjamini_hochberg
 from analyses.statistics.partial import freedman_lane_p
 
 FULL = pytest.param(2000, marks=pytest.mark.long)
@@ -133,10 +134,63 @@ def test_the_smallest_detectable_effect_is_detected_four_times_of_five(rng):
 
 def test_the_noise_floor_is_what_halves_of_the_same_items_show(rng):
     values = rng.normal(size=200)
-    floor = noise_floor(values, np.arange(200), rng=rng)
+    (floor,) = noise_floor(values[:, None], np.arange(200), rng=rng)
     assert 0.1 < floor < 0.25  # 1.96 * sqrt(201 / (3 * 100 * 100)) = .16
     clustered = rng.normal(size=20)[np.repeat(np.arange(20), 10)] + 0.1 * rng.normal(size=200)
-    assert noise_floor(clustered, np.repeat(np.arange(20), 10), rng=rng) > 2 * floor
+    assert noise_floor(clustered[:, None], np.repeat(np.arange(20), 10), rng=rng)[0] > 2 * floor
+    (in_ranks,) = noise_floor(values[:, None], np.arange(200), currency="correlation", rng=rng)
+    assert in_ranks == pytest.approx(1.96 / math.sqrt(199), rel=0.2)
+    assert np.isnan(noise_floor(values[:, None], np.zeros(200, dtype=np.int64), rng=rng)).all()
+
+
+def test_measures_of_one_construct_count_as_one_test(rng):
+    p = rng.random(40)
+    np.testing.assert_allclose(weighted_benjamini_hochberg(p, np.ones(40)), benjamini_hochberg(p))
+    # eight copies of each of five tests say what the five say
+    single = np.array([0.004, 0.03, 0.2, 0.5, 0.9])
+    copies = weighted_benjamini_hochberg(np.repeat(single, 8), np.full(40, 1 / 8))
+    np.testing.assert_allclose(copies[::8], benjamini_hochberg(single))
+
+
+@pytest.mark.parametrize("runs", [300, FULL])
+def test_weights_bound_the_weighted_share_of_false_discoveries(runs, rng):
+    weights = np.repeat([1.0, 1 / 8], [10, 80])
+    shares = []
+    for _ in range(runs):
+        construct = np.repeat(rng.normal(size=10), 8)  # eight measures that move together
+        z = np.concatenate([rng.normal(size=10) + np.repeat([3.0, 0.0], 5), construct + 0.2 * rng.normal(size=80)])
+        found = weighted_benjamini_hochberg(2 * stats.norm.sf(np.abs(z)), weights) < 0.05
+        shares.append(weights[found][~(np.flatnonzero(found) < 5)].sum() / max(weights[found].sum(), 1e-9))
+    assert within(float(np.mean(shares)), 0.05, runs)
+
+
+def test_a_mixed_model_finds_the_slope_and_within_sources_needs_no_assumption(rng):
+    source = np.repeat(np.arange(30), 6)
+    x = rng.normal(size=180) + rng.normal(size=30)[source]
+    y = 0.5 * x + 2 * rng.normal(size=30)[source] + rng.normal(size=180)
+    found = slopes(y, x, source)
+    truth = 0.5 * x.std() / y.std()
+    assert found.status == "converged"
+    assert found.mixed.low < truth < found.mixed.high
+    assert found.within.low < truth < found.within.high
+    # a source that comes with the axis spoils the one and not the other
+    pair = np.repeat(np.arange(80), 2)
+    x = rng.normal(size=160) + rng.normal(size=80)[pair]
+    y = 0.5 * x + 2 * (np.bincount(pair, x) / 2)[pair] + 2 * rng.normal(size=160)
+    other = slopes(y, x, pair)
+    assert other.mixed.value > 1.5 * other.within.value
+    assert other.within.low < 0.5 * x.std() / y.std() < other.within.high
+    assert slopes(y, np.ones(160), pair).status == "nothing varies"
+
+
+@pytest.mark.parametrize("runs", [300, FULL])
+def test_the_slope_within_sources_is_covered(runs, rng):
+    source, hits = np.repeat(np.arange(12), 5), 0
+    for _ in range(runs):
+        x, y = rng.normal(size=(2, 60)) + rng.normal(size=(2, 12))[:, source]
+        found = within_slope(y + 0.3 * x, x, source)
+        hits += found.low <= 0.3 <= found.high
+    assert hits / runs >= 0.95 - 3 * math.sqrt(0.95 * 0.05 / runs) - 0.015
 
 
 def test_concordance_equals_scipy_with_ties(rng):

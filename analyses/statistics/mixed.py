@@ -1,0 +1,96 @@
+r"""A slope along an axis where items share sources: by a mixed model, and by comparing within sources only.
+
+The two answer different questions. The mixed model
+
+.. math:: y_{ij} = \beta_0 + \beta x_{ij} + u_j + e_{ij}
+
+mixes what differs within sources with what differs between them, and is right only if sources do not come with the
+axis. Demeaning within sources uses the first alone and needs no such thing. Reported side by side; a fit that did not
+converge has a status and no number.
+"""
+
+from __future__ import annotations
+
+import warnings
+from importlib import import_module
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy import stats
+
+from analyses.statistics.association import cluster_sums
+from analyses.statistics.design import recode
+from analyses.statistics.resampling import LEVEL
+
+MOST_ITEMS: Final = 5000  # a mixed fit beyond that takes longer than the rest of a report
+NOTHING: Final = float("nan")
+
+
+class Slope(NamedTuple):
+    """A standardised slope with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Slopes(NamedTuple):
+    """Both slopes, and how the mixed fit ended: ``converged``, ``did not converge`` or why it was not tried."""
+
+    mixed: Slope
+    within: Slope
+    status: str
+
+
+MISSING: Final = Slope(NOTHING, NOTHING, NOTHING)
+
+
+def slopes(values: Float[np.ndarray, " n"], score: Float[np.ndarray, " n"], clusters: Int[np.ndarray, " n"]) -> Slopes:
+    """Slopes of a measure on an axis, both in units of their standard deviation.
+
+    Args:
+        values: the measure, without missing values.
+        score: place on the axis.
+        clusters: the source of each item.
+    """
+    codes = recode(clusters)
+    if len(values) < 3 or np.ptp(values) == 0 or np.ptp(score) == 0:
+        return Slopes(MISSING, MISSING, "nothing varies")
+    y, x = (values - values.mean()) / values.std(), (score - score.mean()) / score.std()
+    within = within_slope(y, x, codes)
+    if len(values) > MOST_ITEMS:
+        return Slopes(MISSING, within, f"not fitted to more than {MOST_ITEMS:,} items")
+    return Slopes(*_mixed(y, x, codes, within))
+
+
+def _mixed(
+    y: Float[np.ndarray, " n"], x: Float[np.ndarray, " n"], codes: Int[np.ndarray, " n"], within: Slope
+) -> tuple[Slope, Slope, str]:
+    model: Any = import_module("statsmodels.regression.mixed_linear_model")
+    with warnings.catch_warnings():
+        # a fit at the edge of its range warns; whether it may be used is read off its own flag
+        warnings.simplefilter("ignore")
+        try:
+            fitted: Any = model.MixedLM(y, np.column_stack([np.ones(len(x)), x]), groups=codes).fit(reml=True)
+        except (np.linalg.LinAlgError, ValueError):
+            return MISSING, within, "did not converge"
+    slope, error = float(fitted.fe_params[1]), float(fitted.bse_fe[1])
+    if not (fitted.converged and np.isfinite(error) and error > 0):
+        return MISSING, within, "did not converge"
+    half = float(stats.norm.ppf((1 + LEVEL) / 2)) * error
+    return Slope(slope, slope - half, slope + half), within, "converged"
+
+
+def within_slope(y: Float[np.ndarray, " n"], x: Float[np.ndarray, " n"], codes: Int[np.ndarray, " n"]) -> Slope:
+    """Least squares after taking each cluster's mean from both sides; Student's interval with robust errors (CR1)."""
+    sizes = np.bincount(codes)
+    y, x = (side - (np.bincount(codes, side) / sizes)[codes] for side in (y, x))
+    square, n_clusters = float(x @ x), int((sizes > 1).sum())
+    if n_clusters < 2 or square < 1e-12 * len(x):
+        return MISSING
+    slope = float(x @ y) / square
+    scores = cluster_sums(x * (y - slope * x), codes)
+    error = float(np.sqrt(n_clusters / (n_clusters - 1) * (scores**2).sum())) / square
+    half = float(stats.t.ppf((1 + LEVEL) / 2, n_clusters - 1)) * error
+    return Slope(slope, slope - half, slope + half)
