@@ -8,6 +8,9 @@ correlation is computed anew. Under the null this exchanges nothing that is know
 
 from __future__ import annotations
 
+from itertools import islice
+from typing import Final
+
 import numpy as np
 from jaxtyping import Float, Int
 from scipy import stats
@@ -15,6 +18,8 @@ from scipy import stats
 from analyses.statistics.design import DesignKind
 from analyses.statistics.exchange import exchanged
 from analyses.statistics.permutation import PERMUTATIONS
+
+NUMBERS_AT_ONCE: Final = 1_000_000  # permuted values held at a time
 
 
 def freedman_lane_p(
@@ -51,19 +56,23 @@ def freedman_lane_p(
 
     observed = _partial_size(ranks, basis, level)
     exceeded = np.zeros(values.shape[1], dtype=np.int64)
-    for order in exchanged(len(values), clusters, design, permutations, rng):
-        exceeded += _partial_size(fitted + residual[order], basis, level) >= observed * (1 - 1e-12)
+    orders = exchanged(len(values), clusters, design, permutations, rng)
+    at_once = max(1, NUMBERS_AT_ONCE // values.size)
+    while some := list(islice(orders, at_once)):
+        exceeded += (_partial_size(fitted + residual[np.stack(some)], basis, level) >= observed * (1 - 1e-12)).sum(
+            axis=0
+        )
     explained = (residual**2).sum(axis=0) < 1e-9 * len(level) ** 3
     return np.where(explained, np.nan, (1 + exceeded) / (1 + permutations))
 
 
 def _partial_size(
-    values: Float[np.ndarray, "n columns"], basis: Float[np.ndarray, "n covariates"], level: Float[np.ndarray, " n"]
-) -> Float[np.ndarray, " columns"]:
+    values: Float[np.ndarray, "... n columns"], basis: Float[np.ndarray, "n covariates"], level: Float[np.ndarray, " n"]
+) -> Float[np.ndarray, "... columns"]:
     """Absolute correlation, up to a constant, of the levels with what the covariates leave of the values."""
     rest = values - basis @ (basis.T @ values)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(np.abs(level @ rest) / np.sqrt((rest**2).sum(axis=0)), dtype=np.float64)
+        return np.asarray(np.abs(level @ rest) / np.sqrt((rest**2).sum(axis=-2)), dtype=np.float64)
 
 
 def _centred(values: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
