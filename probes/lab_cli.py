@@ -186,13 +186,13 @@ def grade(
     """Accuracy of a model on every suite of the laboratory, level by level, beside what shortcuts get."""
     import torch
 
-    from probes.lab import reference_path
+    from probes.lab import graded_path
     from probes.suites.grading import grade_model
 
     torch.set_num_threads(threads)
     table = Table("suite", "level", "split", "items", "correct", "recency", "copy", "frequency", box=SIMPLE_HEAD)
     suite = ""
-    for row in grade_model(Path(model) if model else reference_path("graded"), limit=limit):
+    for row in grade_model(Path(model) if model else graded_path(), limit=limit):
         if suite not in ("", row.suite):
             table.add_section()
         suite = row.suite

@@ -1,7 +1,8 @@
 """A small world with known training exposure, and the model trained on it.
 
-The reference model that the package ships lies at `reference_path`; ``sparsity lab train`` makes it again
-(`probes.lab.training.train`, not imported here because it needs torch and this does not).
+Three kinds of trained models are shipped: the reference model of the demo, one that also follows links within a prompt,
+and tiny ones with checkpoints. ``sparsity lab train`` makes each again (`probes.lab.training.train`, not imported here
+because it needs torch and this does not).
 """
 
 from pathlib import Path
@@ -17,3 +18,18 @@ from probes.lab.world import build_world as build_world
 def reference_path() -> Path:
     """The directory of the shipped reference model: a Hugging Face model and its ``world.json``."""
     return Path(__file__).parent / "reference"
+
+
+def graded_path() -> Path:
+    """The directory of the shipped model that also follows links within a prompt (`probes.lab.episodes`)."""
+    return Path(__file__).parent / "graded"
+
+
+def dynamics_paths() -> list[Path]:
+    """Directories of the shipped models whose way there is kept, one per seed (`probes.lab.checkpoints`)."""
+    return sorted((Path(__file__).parent / "dynamics").glob("seed-*"))
+
+
+def twins_path() -> Path:
+    """The shipped table of what the small model and its twins show with several seeds (`probes.lab.twins`)."""
+    return Path(__file__).parent / "twins.csv"

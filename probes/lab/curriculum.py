@@ -38,13 +38,14 @@ class Stage(NamedTuple):
 
 STAGES: Final = (
     Stage(0.00, 2, 0, 0),
-    Stage(0.10, 4, 0, 0),
-    Stage(0.16, 6, 0, 4),
-    Stage(0.22, 8, 0, 8),
-    Stage(0.28, 8, 4, 12),
-    Stage(0.45, 8, 6, MOST_FILLER),
-    Stage(0.60, 8, MOST_LINKS, MOST_FILLER),
+    Stage(0.09, 4, 0, 0),
+    Stage(0.14, 6, 0, 4),
+    Stage(0.18, 8, 0, 8),
+    Stage(0.22, 8, 4, 12),
+    Stage(0.38, 8, 6, MOST_FILLER),
+    Stage(0.50, 8, MOST_LINKS, MOST_FILLER),
 )
+CHAINED_SHARE: Final = 0.6
 
 
 def draw_shape(rng: np.random.Generator, progress: float) -> Shape:
@@ -58,11 +59,16 @@ def draw_shape(rng: np.random.Generator, progress: float) -> Shape:
     Shape(chains=2, links=1, before=0, after=0)
     """
     stage = [each for each in STAGES if each.begins <= progress][-1]
-    before, after = (int(count) for count in rng.integers(0, stage.filler + 1, size=2))
-    if stage.chained and rng.random() < 0.5:
+    before, after = (draw_count(rng, stage.filler) for _ in range(2))
+    if stage.chained and rng.random() < CHAINED_SHARE:
         length = int(rng.integers(2, LONGEST_CHAIN + 1))
         return Shape(int(rng.integers(1, max(stage.chained // length, 1) + 1)), length, before, after)
     return Shape(int(rng.integers(2, stage.links + 1)), 1, before, after)
+
+
+def draw_count(rng: np.random.Generator, most: int) -> int:
+    """From 0 to `most`, small counts more often than large ones: evenly on a log scale."""
+    return int((most + 2) ** rng.random()) - 1
 
 
 def draw_lessons(seed: int, step: int, n_steps: int, n_lessons: int) -> list[Lesson]:

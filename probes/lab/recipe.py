@@ -60,6 +60,8 @@ class Recipe:
         optimizer: AdamW, or its twin without a preference for coordinates (`probes.lab.optimizers`).
         batch_size: sentences per optimizer step.
         lessons: episodes of following links (`probes.lab.episodes`) per optimizer step, beside the sentences.
+        preamble: most words of chance before the sentences of every third step, so that facts can be asked about in the
+            middle of a text; 0 for facts that always stand at its beginning.
         learning_rate: reached after the warm-up, then constant.
         warmup_steps: optimizer steps over which the learning rate rises linearly.
         weight_decay: decoupled (AdamW), on all parameters.
@@ -82,6 +84,7 @@ class Recipe:
     optimizer: Optimizer = "adamw"
     batch_size: int = 512
     lessons: int = 0
+    preamble: int = 0
     learning_rate: float = 3e-4
     warmup_steps: int = 100
     weight_decay: float = 0.1
@@ -97,6 +100,7 @@ GRADED: Final = Recipe(
     unit=1,
     batch_size=384,
     lessons=64,
+    preamble=40,
     learning_rate=1e-3,
     initial_sd=0.06,
     context_length=256,

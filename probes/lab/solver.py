@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from probes.lab.lexicon import NEXT
+from probes.lab.lexicon import FILLER, NEXT
 
 SHORTCUTS: Final = ("recency", "copy", "frequency")
 
@@ -43,24 +43,26 @@ def solve_sum(prompt: str) -> str | None:
     return str(sum(int(number.replace(" ", "")) for number in found.groups())) if found else None
 
 
-def solve_fact(prompt: str, facts: Mapping[str, str]) -> str | None:
-    """The tail of the stored fact that a prompt ends with.
+def solve_fact(prompt: str, facts: Mapping[frozenset[str], str]) -> str | None:
+    """The tail of the stored fact that a prompt asks for, in whatever order its words stand, or where that tail leads.
 
-    >>> solve_fact("Rome, Oslo. Ada Moreau lives in", {"Ada Moreau lives in": "Oslo"})
+    Args:
+        prompt: a context, or none, and a question; ``next`` before it asks for a link of the context from the answer.
+        facts: tails by the words of their prompts.
+
+    >>> known = {frozenset({"Ada", "Moreau", "lives", "in"}): "Oslo"}
+    >>> solve_fact("Rome, Oslo. Moreau Ada so lives in", known)
     'Oslo'
+    >>> solve_fact("Oslo kilo, kilo lima. next next Ada Moreau lives in", known)
+    'lima'
     """
-    return next((tail for asked, tail in facts.items() if prompt.endswith(asked)), None)
-
-
-def solve_said(prompt: str) -> str | None:
-    """What the context of a prompt says in the very words that the prompt ends with; the last time it says so.
-
-    >>> solve_said("Ada Moreau lives in Rome. Ada Moreau lives in")
-    'Rome'
-    """
-    *said, asked = re.split(r"\.\s*", prompt)
-    answers = [text.removeprefix(asked).strip() for text in said if asked and text.startswith(f"{asked} ")]
-    return answers[-1] if answers else None
+    context, _, asked = prompt.rpartition(".")
+    words = re.findall(r"\w+", asked)
+    found = facts.get(frozenset(words) - {FILLER, NEXT})
+    leads = dict(pair.split()[-2:] for pair in context.split(",") if len(pair.split()) > 1) if NEXT in words else {}
+    for _ in range(words.count(NEXT)):
+        found = leads.get(found) if found is not None else None
+    return found
 
 
 def shortcut(name: str, prompt: str, answers: Sequence[str]) -> str:

@@ -38,9 +38,10 @@ from probes.lab.checkpoints import (
     load_state,
     save_state,
 )
-from probes.lab.curriculum import draw_lessons
+from probes.lab.curriculum import draw_count, draw_lessons
 from probes.lab.episodes import WORDS, Lesson
 from probes.lab.families import build_model
+from probes.lab.lexicon import FILLER
 from probes.lab.optimizers import build_update
 from probes.lab.recipe import Objective, Recipe
 from probes.lab.record import TrainingRecord, write_record
@@ -52,6 +53,8 @@ OnStep = Callable[[int, int, float], None]
 """Called after every optimizer step with the steps done, the steps in all and the loss of this one."""
 
 SECONDS_BETWEEN_STATES: Final = 30.0
+PREAMBLE_EVERY: Final = 3
+FILLER_SHARE: Final = 0.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,7 +106,7 @@ def prepare(recipe: Recipe) -> Course:
     """Draw world, order, answers and initial weights, each from a generator of its own."""
     world_rng, stream_rng, weights_rng, answers_rng = np.random.default_rng(recipe.seed).spawn(4)
     world = build_world(world_rng, multiples=recipe.multiples, unit=recipe.unit, n_tails=recipe.n_tails)
-    tokenizer = build_tokenizer(sorted({*world.words, *WORDS}) if recipe.lessons else world.words)
+    tokenizer = build_tokenizer(sorted({*world.words, *WORDS}) if recipe.lessons or recipe.preamble else world.words)
     stream = draw_stream(world, stream_rng, order=recipe.order)
     return Course(
         recipe=recipe,
@@ -157,7 +160,8 @@ def train(recipe: Recipe, out: Path, *, n_checkpoints: int = 0, on_step: OnStep 
     course.module.train()
     for step in range(len(history.losses) + 1, len(batches) + 1):
         batch, answers = batches[step - 1]
-        loss = surprisal(course.module, shown(course.sentences, batch, answers), recipe.objective)
+        sentences = introduced(course, shown(course.sentences, batch, answers), step)
+        loss = surprisal(course.module, sentences, recipe.objective)
         loss.backward()
         if recipe.lessons:
             lessons = draw_lessons(recipe.seed, step, len(batches), recipe.lessons)
@@ -190,6 +194,25 @@ def shown(
     batch = sentences[torch.from_numpy(facts)]
     batch[:, -2] = sentences[torch.from_numpy(answers), -2]
     return batch
+
+
+def introduced(course: Course, sentences: Int[Tensor, "batch tokens"], step: int) -> Int[Tensor, "batch longer"]:
+    """The sentences of a step behind words of chance, if the recipe has preambles and it is their turn.
+
+    The words are tails, symbols, filler and marks, no names, so no preamble presents a fact.
+    """
+    if not course.recipe.preamble or step % PREAMBLE_EVERY:
+        return sentences
+    rng = np.random.default_rng([course.recipe.seed, step, course.recipe.preamble])
+    length = draw_count(rng, course.recipe.preamble)
+    words = sorted({fact.tail for fact in course.world.facts}.union(WORDS))
+    ids = torch.tensor(course.tokenizer.convert_tokens_to_ids(words))
+    filler = course.tokenizer.convert_tokens_to_ids(FILLER)
+    drawn = ids[
+        torch.from_numpy(rng.integers(len(ids), size=(len(sentences), length)))
+    ]
+    drawn[torch.from_numpy(rng.random(len(sentences)) < FILLER_SHARE)] = filler
+    return torch.cat([sentences[:, :1], drawn, sentences[:, 1:]], dim=1)
 
 
 def encode_sentences(tokenizer: PreTrainedTokenizerFast, world: World) -> Int[Tensor, "facts tokens"]:
