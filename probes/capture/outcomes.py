@@ -16,7 +16,7 @@ name                        what                                               r
                             of positions ``mean`` those with a token after them
 =========================== ================================================== =========== =============================
 
-An outcome of the target is NaN for a prompt without one.
+An outcome of the target is NaN for a prompt without one. Outcomes of choices are in :mod:`probes.capture.choices`.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float64, Int64
 
+from probes.capture.choices import CHOICE_OUTCOMES, read_choices
 from probes.capture.logits import Reducer, reduce_logits
 from probes.capture.models import LoadedModel, Output
 from probes.capture.prompts import Prompt
@@ -80,6 +81,8 @@ for _outcome in (
     Outcome("mean_nll", lambda p: p.content[:-1], lambda rows: float(rows.nll.mean())),
 ):
     OUTCOMES.add(_outcome.name, _outcome)
+for _name in CHOICE_OUTCOMES:  # what they need of the measured pass, and more, read_choices sees to
+    OUTCOMES.add(_name, Outcome(_name, lambda _: range(0), lambda _: np.nan))
 
 DEFAULT_OUTCOMES: Final = ("nll", "next_token_entropy")
 
@@ -106,7 +109,8 @@ def read_outcomes(
         sparsity.registry.UnknownNameError: for an unknown outcome.
     """
     reducer = outcome_reducer(model, prompts, outcomes)
-    return outcomes_of(prompts, outcomes, reducer.rows, *reduce_logits(model, output, [reducer]))
+    found = outcomes_of(prompts, outcomes, reducer.rows, *reduce_logits(model, output, [reducer]))
+    return found | read_choices(model, output, prompts, outcomes)
 
 
 def outcome_reducer(model: LoadedModel, prompts: Sequence[Prompt], outcomes: Sequence[str]) -> Reducer:
@@ -131,7 +135,7 @@ def outcomes_of(
     flat: Int64[np.ndarray, " rows"],
     table: Float64[np.ndarray, "3 rows"],
 ) -> dict[str, Float64[np.ndarray, " prompts"]]:
-    """Outcomes from the statistics of the rows that they needed."""
+    """Outcomes from the statistics of the rows that they needed; those of choices are left NaN."""
     asked = [OUTCOMES[name] for name in outcomes]
     longest = max(len(prompt.ids) for prompt in prompts)
     needed = [[outcome.rows(prompt) for prompt in prompts] for outcome in asked]

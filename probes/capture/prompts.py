@@ -66,6 +66,7 @@ class Prompt:
             tokenizer
             cannot say.
         target_start: index of the first target token, None without a target.
+        choices: what else could follow, or stand in its place, and which is right.
     """
 
     ids: tuple[int, ...]
@@ -73,6 +74,7 @@ class Prompt:
     truncated: bool
     char_starts: tuple[int, ...]
     target_start: int | None
+    choices: Choices | None = None
 
     @property
     def end(self) -> int:
@@ -83,6 +85,23 @@ class Prompt:
     def content(self) -> range:
         """Prompt positions without a leading special token: what ``mean`` and ``all`` are about."""
         return range(min(self.n_special, 1), self.end)
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """Answers that are compared by how likely the model finds them. Made by :mod:`probes.capture.choices`.
+
+    Attributes:
+        right: index of the right one.
+        texts: each answer as the target of the prompt (or from its second token on, where it stands in its place).
+        n_bytes: UTF-8 bytes of each answer.
+        letters: the letter of each answer as the target; empty where the prompt lists no letters.
+    """
+
+    right: int
+    texts: tuple[Prompt, ...]
+    n_bytes: tuple[int, ...]
+    letters: tuple[Prompt, ...]
 
 
 class _Pieces(NamedTuple):

@@ -55,6 +55,10 @@ class Example:
         id: unique within the suite; ``""`` means the hash of the item itself.
         text: the prompt, exactly as the model is to read it.
         target: what should follow, or None where nothing is asked.
+        choices: answers of which one is right: continuations of the text, or (``whole``) texts in its place, as the two
+            sentences of a minimal pair. Outcomes ask which the model finds likeliest.
+        right: index of the right choice; None without choices.
+        whole: whether choices stand in the text's place.
         split: ``in`` for what training made familiar, ``shifted`` for the rest.
         level: place on the axis; NaN where the axis has no number for this item.
         level_name: label of that place; ``""`` means the level itself written out.
@@ -66,16 +70,26 @@ class Example:
     id: str = ""
     text: str
     target: str | None = None
+    choices: tuple[str, ...] = ()
+    right: int | None = None
+    whole: bool = False
     split: Split = "in"
     level: float = math.nan
     level_name: str = ""
     cluster: str = ""
     attrs: tuple[tuple[str, str], ...] = ()
 
+    def __post_init__(self) -> None:
+        wrong = self.right is not None if not self.choices else self.right not in range(len(self.choices))
+        if wrong or len(self.choices) == 1:
+            raise InputError(f"an item has two choices or more and one is right, not {self.right} of {self.choices!r}")
+
     def content_hash(self) -> str:
         """Hash of the fields that make the item what it is."""
         level = None if math.isnan(self.level) else self.level
         fields = [self.text, self.target, self.split, level, self.level_name, self.cluster, self.attrs]
+        if self.choices:
+            fields += [self.choices, self.right, self.whole]
         return hashlib.sha256(json.dumps(fields, ensure_ascii=False).encode()).hexdigest()[:ID_DIGITS]
 
     def label(self) -> str:

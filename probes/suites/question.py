@@ -33,6 +33,7 @@ class Question:
         target: what should follow, where there are no choices.
         choices: possible answers.
         right: index of the right one.
+        pair: the minimal pair of texts that the item belongs to, the right one first.
         id: see :class:`probes.suites.example.Example`, as for what follows.
         split: see there.
         level: see there.
@@ -47,6 +48,7 @@ class Question:
     target: str | None = None
     choices: tuple[str, ...] = ()
     right: int | None = None
+    pair: tuple[str, str] | None = None
     id: str = ""
     split: Split = "in"
     level: float = math.nan
@@ -100,6 +102,9 @@ class Question:
             id=self.id,
             text=self.text(),
             target=self.expected(),
+            choices=self.pair or (self.choices if len(self.choices) > 1 else ()),
+            right=0 if self.pair else self.right if len(self.choices) > 1 else None,
+            whole=self.pair is not None,
             split=self.split,
             level=self.level,
             level_name=self.level_name,

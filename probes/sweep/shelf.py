@@ -71,8 +71,9 @@ class Shelf:
 
     def __getitem__(self, index: int) -> Item:
         example_id, values = json.loads(self.lines.read(int(self.starts[index])))
-        values[-1] = tuple(tuple(pair) for pair in values[-1])
-        return Item(example_id, Example(**dict(zip(FIELDS, values, strict=True))))
+        fields = dict(zip(FIELDS, values, strict=True))
+        fields |= {"choices": tuple(fields["choices"]), "attrs": tuple(tuple(pair) for pair in fields["attrs"])}
+        return Item(example_id, Example(**fields))
 
     def __iter__(self) -> Iterator[Item]:
         return (self[index] for index in range(len(self)))

@@ -34,10 +34,12 @@ def blimp(records: Iterable[Record]) -> Iterator[Question]:
     for record in records:
         paradigm = record.text("UID")
         pair = f"{paradigm}-{record.text('pair_id' if 'pair_id' in record.fields else 'pairID')}"
+        sentences = (record.text("sentence_good"), record.text("sentence_bad"))
         for split, side, name in (("in", "good", "grammatical"), ("shifted", "bad", "ungrammatical")):
             yield Question(
                 place=record.place,
                 slots={"sentence": record.text(f"sentence_{side}")},
+                pair=sentences,
                 id=f"{pair}-{side}",
                 split="in" if split == "in" else "shifted",
                 level_name=name,

@@ -1,0 +1,190 @@
+"""Which of several answers the model finds likeliest: multiple choice and minimal pairs.
+
+An answer is scored by the log-probability of its tokens after the prompt (of a whole sentence: of its tokens after the
+first one, which is the beginning-of-sequence token where there is one). The outcomes compare the right answer with the
+best other one:
+
+============================ ======================================================= ======== =========================
+name                         what                                                    range    of
+============================ ======================================================= ======== =========================
+``choice_margin``            nats by which the right answer is likelier in sum; on a real     items with choices
+                             minimal pair: the difference of log-probabilities
+``choice_margin_per_byte``   the same of log-probabilities per UTF-8 byte of answer  real     items with choices
+``choice_margin_by_letter``  nats by which the right letter is likelier              real     prompts that list letters
+``choice_correct``           1 if ``choice_margin`` > 0 (a tie is wrong), else 0     0 or 1   as above, and likewise
+                                                                                              for the two others
+============================ ======================================================= ======== =========================
+
+Sums favour short answers and per-byte means long ones; letters ask whether the model can name its answer.
+
+The states that a sweep measures are those of the prompt with its own target. Answers need further sequences, which run
+without hooks after it: one for each distinct sequence of tokens up to an answer's last. What the measured pass has read
+already (the right answer where it is the target, one-token letters, the pair's own sentence) is not run again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float64
+
+from probes.capture.batches import plan_batches
+from probes.capture.logits import Reducer, reduce_logits
+from probes.capture.models import LoadedModel, Output
+from probes.capture.prompts import BosPolicy, Choices, Prompt, PromptError, Reader, encode, pad
+
+IN_SUM, PER_BYTE, BY_LETTER = "", "_per_byte", "_by_letter"
+CHOICE_OUTCOMES: Final = tuple(
+    f"choice_{what}{how}" for how in (IN_SUM, PER_BYTE, BY_LETTER) for what in ("correct", "margin")
+)
+LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+class Scored(NamedTuple):
+    """A token whose log-probability is asked: the row of logits that predicts it, and whose sum it goes into."""
+
+    row: int
+    token: int
+    owner: int
+
+
+def with_choices(
+    model: Reader,
+    prompt: Prompt,
+    text: str,
+    choices: Sequence[str],
+    right: int,
+    *,
+    whole: bool = False,
+    lettered: bool = False,
+    max_tokens: int | None = None,
+    bos: BosPolicy = "auto",
+) -> Prompt:
+    """A prompt that knows the answers it is to be compared on.
+
+    Args:
+        model: the model that is to read them.
+        prompt: the encoded text.
+        text: the same, not encoded.
+        choices: the answers.
+        right: index of the right one.
+        whole: whether they stand in the text's place instead of after it; ``max_tokens`` does not cut them then.
+        lettered: whether the text lists them as A, B, C, ...
+        max_tokens: as the prompt was cut.
+        bos: as the prompt was encoded.
+
+    Raises:
+        PromptError: if an answer has no token that could be scored, or is too long with its prompt.
+    """
+    if whole:
+        texts = tuple(replace(encode(model, choice, bos=bos), target_start=1) for choice in choices)
+        if any(len(own.ids) < 2 for own in texts):
+            raise PromptError("a choice of one token has none that something predicts")
+    else:
+        texts = tuple(encode(model, text, target=choice, max_tokens=max_tokens, bos=bos) for choice in choices)
+    letters = LETTERS[: len(choices)] if lettered else ""
+    return replace(
+        prompt,
+        choices=Choices(
+            right=right,
+            texts=texts,
+            n_bytes=tuple(len(choice.encode("utf-8", errors="surrogatepass")) for choice in choices),
+            letters=tuple(encode(model, text, target=one, max_tokens=max_tokens, bos=bos) for one in letters),
+        ),
+    )
+
+
+def read_choices(
+    model: LoadedModel, output: Output, prompts: Sequence[Prompt], outcomes: Sequence[str]
+) -> dict[str, Float64[np.ndarray, " prompts"]]:
+    """Compare the answers of some prompts.
+
+    Args:
+        model: the model that ran.
+        output: what :meth:`LoadedModel.run` returned for the padded prompts.
+        prompts: the batch.
+        outcomes: names of outcomes; those that are not of choices are left to others.
+
+    Returns:
+        One value per prompt and outcome of choices, NaN where a prompt has nothing to compare.
+    """
+    asked = [name for name in outcomes if name in CHOICE_OUTCOMES]
+    margins: dict[str, Float64[np.ndarray, " prompts"]] = {}
+    for how in dict.fromkeys(name.removeprefix("choice_correct").removeprefix("choice_margin") for name in asked):
+        margins[how] = _margins(model, output, prompts, how)
+    found: dict[str, Float64[np.ndarray, " prompts"]] = {}
+    for name in asked:
+        margin = margins[name.removeprefix("choice_correct").removeprefix("choice_margin")]
+        correct = np.where(np.isnan(margin), np.nan, margin > 0)
+        found[name] = margin if name.startswith("choice_margin") else correct
+    return found
+
+
+def _margins(
+    model: LoadedModel, output: Output, prompts: Sequence[Prompt], how: str
+) -> Float64[np.ndarray, " prompts"]:
+    """Score of the right answer less that of the best other one."""
+    answers = [_answers(prompt, how) for prompt in prompts]
+    owners = [(item, answer) for item, own in enumerate(answers) for answer in own]
+    log_p = _log_probabilities(model, output, prompts, owners)
+    margins = np.full(len(prompts), np.nan)
+    first = 0
+    for item, own in enumerate(answers):
+        choices, scores = prompts[item].choices, log_p[first : first + len(own)]
+        first += len(own)
+        if choices is not None and own:
+            scores = scores / np.array(choices.n_bytes) if how == PER_BYTE else scores
+            margins[item] = scores[choices.right] - np.delete(scores, choices.right).max()
+    return margins
+
+
+def _answers(prompt: Prompt, how: str) -> tuple[Prompt, ...]:
+    if prompt.choices is None:
+        return ()
+    return prompt.choices.letters if how == BY_LETTER else prompt.choices.texts
+
+
+def _log_probabilities(
+    model: LoadedModel, output: Output, prompts: Sequence[Prompt], owners: Sequence[tuple[int, Prompt]]
+) -> Float64[np.ndarray, " answers"]:
+    """Log-probability of every answer, in nats; each distinct context is run once, or not where it has been already."""
+    longest = max(len(prompt.ids) for prompt in prompts)
+    total = np.zeros(len(owners))
+    there: list[Scored] = []
+    contexts: dict[tuple[int, ...], list[Scored]] = {}
+    for owner, (item, answer) in enumerate(owners):
+        context, start = answer.ids[:-1], answer.end - 1
+        scored = [Scored(row, answer.ids[row + 1], owner) for row in range(start, len(context))]
+        if prompts[item].ids[: len(context)] == context:
+            there += [one._replace(row=item * longest + one.row) for one in scored]
+        else:
+            contexts.setdefault(context, []).extend(scored)
+    _add(model, output, there, total)
+    inputs = list(contexts)
+    for batch in plan_batches([len(ids) for ids in inputs]) if inputs else ():
+        padded = pad([Prompt(inputs[index], 0, False, (), None) for index in batch], model.pad_id)
+        width = padded.ids.shape[1]
+        rows = [
+            one._replace(row=place * width + one.row)
+            for place, index in enumerate(batch)
+            for one in contexts[inputs[index]]
+        ]
+        _add(model, model.run(padded), rows, total)
+    return total
+
+
+def _add(model: LoadedModel, output: Output, scored: Sequence[Scored], total: Float64[np.ndarray, " answers"]) -> None:
+    """Add log-probabilities of single tokens to the sums that they belong to."""
+    if scored:
+        rows, tokens, owners = (np.array(column, dtype=np.int64) for column in zip(*sorted(scored), strict=True))
+        (table,) = reduce_logits(model, output, [Reducer(rows, tokens, 1, _log_p)])
+        np.add.at(total, owners, table[0])
+
+
+def _log_p(logits: torch.Tensor, following: torch.Tensor) -> torch.Tensor:
+    """Log-probability of the token that followed each row, ``(1, rows)``."""
+    return logits.log_softmax(-1).gather(-1, following.unsqueeze(-1)).T
