@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Literal, NamedTuple, cast
 
 from analyses.statistics.equivalence import Equivalence
-from analyses.tables import Run, place
+from analyses.tables import Run, place, remember
 from sparsity.registry import Registry
 
 Verdict = Literal["supported", "contradicted", "undecided", "described"]
@@ -297,7 +297,13 @@ def analyse(run: Run, name: str, *, reproduce: str = "") -> list[Finding]:
     """
     ANALYSES.load(QUESTIONS)
     command = reproduce or f"analyse(run, {name!r})"
-    return [replace(finding, reproduce=command) for finding in ANALYSES[name].answer(run)]
+    return [replace(finding, reproduce=command) for finding in answers(run, name)]
+
+
+def answers(run: Run, name: str) -> list[Finding]:
+    """What an analysis says of a run, asked once where the run remembers; for questions about other answers."""
+    ANALYSES.load(QUESTIONS)
+    return remember(run, f"answers {name}", lambda: ANALYSES[name].answer(run))
 
 
 def _plain(value: object) -> Any:  # noqa: ANN401  JSON

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import PurePath
 from typing import Final
 
 from analyses.chance import sparser
@@ -38,6 +39,15 @@ def shown(name: str, most: int = 40) -> str:
     line = "".join(character if character.isprintable() else " " for character in name)
     half = (most - 1) // 2
     return line if len(line) <= most else f"{line[:half]}\N{HORIZONTAL ELLIPSIS}{line[-(most - 1 - half) :]}"
+
+
+def short_model(name: str) -> str:
+    """A model's name without the folders it lies in.
+
+    >>> short_model("/data/models/stories260K"), short_model("EleutherAI/pythia-70m")
+    ('stories260K', 'EleutherAI/pythia-70m')
+    """
+    return PurePath(name).name if name.startswith(("/", ".", "~")) else name
 
 
 def number(value: float) -> str:

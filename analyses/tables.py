@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -27,6 +28,7 @@ UNLAYERED: Final = ("embed", "final_norm")
 WHOLE: Final = -1  # `unit` of a row that is about the whole vector
 RAW: Final = "raw"
 ALL_TOKENS: Final = "all"
+CHECKPOINT: Final = re.compile(r"(/checkpoints)?/step-?\d+/?$")
 T = TypeVar("T")
 
 
@@ -83,6 +85,7 @@ class Panel:
         columns: what was measured.
         values: shape ``(items, columns)``, NaN where undefined or not measured.
         widths: number of coordinates behind each column; NaN where it is not recorded.
+        run_ids: the runs that the rows come from.
     """
 
     model: str
@@ -92,6 +95,7 @@ class Panel:
     columns: tuple[Column, ...]
     values: Float[np.ndarray, "items columns"]
     widths: Float[np.ndarray, " columns"]
+    run_ids: tuple[str, ...] = ()
 
     @property
     def suite(self) -> str:
@@ -208,9 +212,9 @@ class _Once:
     def width(self, run_id: str, site: str) -> int:
         return self._keep(f"width {run_id} {site}", lambda: self._run.width(run_id, site))
 
-    def panels(self, kinds: Sequence[str], basis: str) -> list[Panel]:
-        read = [self._keep(f"panels {kind} {basis}", partial(_panels, self, [kind], basis)) for kind in kinds]
-        return [panel for panels in read for panel in panels]
+    def keep(self, name: str, make: Callable[[], T]) -> T:
+        """What was made before under this name, else what is made now."""
+        return self._keep(f"made {name}", make)
 
     def _of(self, rows: pd.DataFrame, suites: Sequence[str] | None) -> pd.DataFrame:
         if suites is None:
@@ -226,17 +230,48 @@ def read_panels(run: Run, kinds: Sequence[str], basis: str = RAW) -> list[Panel]
     Only the measurements of matching suites are read. Rows about single heads or experts are left to analyses of their
     own; rows in other bases than the raw one are read by asking for them, and hold the items that were drawn for it.
     """
-    if isinstance(run, _Once):
-        return run.panels(kinds, basis)
-    return [panel for kind in kinds for panel in _panels(run, [kind], basis)]
+    found = (
+        remember(run, f"panels {kind} {basis}", partial(_panels, run, kind, basis, every_step=False)) for kind in kinds
+    )
+    return [panel for panels in found for panel in panels]
 
 
-def _panels(run: Run, kinds: Sequence[str], basis: str) -> list[Panel]:
+def read_checkpoints(run: Run, kinds: Sequence[str]) -> list[Panel]:
+    """The same in the raw basis with every checkpoint of a training as a panel of its own."""
+    return [panel for kind in kinds for panel in _panels(run, kind, RAW, every_step=True)]
+
+
+def remember(run: Run, name: str, make: Callable[[], T]) -> T:
+    """What was made of this run before under this name, where the run remembers (:func:`once`); else make it."""
+    return run.keep(name, make) if isinstance(run, _Once) else make()
+
+
+def lineage(model: str) -> str:
+    """A model's name without the checkpoint: all checkpoints of one training are one model.
+
+    >>> lineage("lab/seed-0/checkpoints/step-000034"), lineage("lab/seed-0"), lineage("EleutherAI/pythia-70m")
+    ('lab/seed-0', 'lab/seed-0', 'EleutherAI/pythia-70m')
+    """
+    return CHECKPOINT.sub("", model)
+
+
+def _last_steps(runs: pd.DataFrame) -> pd.DataFrame:
+    """Of the checkpoints of one training on one suite only the last; runs without a step stand alone."""
+    steps = runs["step"].astype("Float64").astype(np.float64)
+    own = runs.assign(step=steps, lineage=runs["model"].astype(str).map(lineage)).sort_values("step", kind="stable")
+    seeds = runs["model_seed"].astype("Float64").astype(np.float64).fillna(-1.0)
+    keys = [own["lineage"], own["suite"].astype(str), own["dtype"].astype(str), seeds[own.index]]
+    is_last = ~pd.concat(keys, axis=1).duplicated(keep="last")
+    return runs[(is_last | own["step"].isna()).reindex(runs.index)]
+
+
+def _panels(run: Run, kind: str, basis: str, *, every_step: bool) -> list[Panel]:
     runs = run.runs()
+    runs = runs if every_step else _last_steps(runs)
     examples = run.examples()
     examples = examples.drop(columns=[name for name in ("text", "target", "attrs") if name in examples])
     axes = _axes(runs, examples)
-    wanted = [suite for suite, axis in axes.items() if axis.kind in kinds]
+    wanted = [suite for suite, axis in axes.items() if axis.kind == kind]
     if not wanted:
         return []
     labels = model_labels(runs)
@@ -262,6 +297,7 @@ def _panels(run: Run, kinds: Sequence[str], basis: str) -> list[Panel]:
                         columns=columns,
                         values=values,
                         widths=widths,
+                        run_ids=tuple(run_ids),
                     )
                 )
     return panels
