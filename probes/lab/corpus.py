@@ -80,7 +80,8 @@ def train_on_text(
         raise InputError(f"a BPE vocabulary has more than {N_BYTES + len(SPECIAL_TOKENS)} entries, got {vocabulary}")
     texts = [_text(path) for path in corpus]
     tokenizer = build_text_tokenizer(texts, vocabulary)
-    windows = cut(tokenizer, texts, recipe.context_length)
+    tokens = [token for text in texts for token in cast("list[int]", tokenizer(text)["input_ids"])]
+    windows = cut(tokens, recipe.context_length)
     order_rng, weights_rng = np.random.default_rng(recipe.seed).spawn(2)
     module = build_model(recipe, vocabulary=len(tokenizer), seed=int(weights_rng.integers(2**31)))
     update = build_update(module, recipe)
@@ -103,9 +104,8 @@ def train_on_text(
         (made / "model.safetensors").write_bytes(save(module.state_dict(), metadata={"format": "pt"}))
         tokenizer.save_pretrained(made)
         made.replace(out)
-    n_tokens = len(windows) * (recipe.context_length - 1)
     return TextModel(
-        path=out, n_tokens=n_tokens, epochs=n_steps * recipe.batch_size / len(windows), losses=tuple(losses)
+        path=out, n_tokens=len(tokens), epochs=n_steps * recipe.batch_size / len(windows), losses=tuple(losses)
     )
 
 
@@ -132,15 +132,14 @@ def build_text_tokenizer(texts: Sequence[str], vocabulary: int | None) -> PreTra
     )
 
 
-def cut(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], length: int) -> Int[Tensor, "windows length"]:
-    """All texts one after the other in windows that begin with ``<bos>``; what is left at the end starts earlier.
+def cut(tokens: Sequence[int], length: int) -> Int[Tensor, "windows length"]:
+    """A text in windows that begin with ``<bos>``; what is left at the end gets a window that starts earlier.
 
-    Every token of every text is in some window, and in one only but for those that fill up the last.
+    Every token is in some window, and in one only but for those that fill up the last.
 
     Raises:
         InputError: if there is not enough text for one window.
     """
-    tokens = [token for text in texts for token in cast("list[int]", tokenizer(text)["input_ids"])]
     inner = length - 1
     if len(tokens) < inner:
         raise InputError(

@@ -25,7 +25,7 @@ EPS = 1e-8
 WRITES_TO_RESIDUAL = ("o_proj.weight", "down_proj.weight")
 
 
-def build_update(module: nn.Module, recipe: Recipe) -> AdamW | Equivariant:
+def build_update(module: nn.Module, recipe: Recipe) -> Update:
     """The recipe's optimizer over the weights of a model: called with a learning rate, it takes a step.
 
     Raises:
@@ -135,3 +135,7 @@ class Equivariant:
         for each in self._moments:
             each.first.copy_(state[f"first.{each.name}"])
             each.second.copy_(state[f"second.{each.name}"])
+
+
+Update = AdamW | Equivariant
+"""Changes the weights by their gradients at a learning rate, then forgets the gradients."""

@@ -42,7 +42,7 @@ from probes.lab.curriculum import draw_count, draw_lessons
 from probes.lab.episodes import WORDS, Lesson
 from probes.lab.families import build_model
 from probes.lab.lexicon import FILLER
-from probes.lab.optimizers import build_update
+from probes.lab.optimizers import Update, build_update
 from probes.lab.recipe import Objective, Recipe
 from probes.lab.record import TrainingRecord, write_record
 from probes.lab.stream import draw_answers, draw_stream, split_batches
@@ -141,37 +141,44 @@ def train(recipe: Recipe, out: Path, *, n_checkpoints: int = 0, on_step: OnStep 
         raise InputError(f"a model is written to a new or empty directory, but {out} is in use: name another one")
     course = prepare(recipe)
     unfinished = out.with_name(f"{out.name}.unfinished")
-    state = load_state(unfinished, recipe)
     update = build_update(course.module, recipe)
-    n_facts = len(course.world.facts)
-    history = History(np.zeros(n_facts, np.int64), np.zeros(n_facts, np.int64), [], [])
-    if state is not None:
-        course.module.load_state_dict(state.weights)
-        history = state.history
-        update.restore(state.moments, len(history.losses))
+    history = _take_up(course, update, unfinished)
+    _present(course, update, history, unfinished, checkpoint_steps(course.n_steps, n_checkpoints), on_step)
+    record = _write(unfinished, course, history)
+    (unfinished / STATE).unlink(missing_ok=True)
+    unfinished.replace(out)
+    return TrainedModel(module=course.module, tokenizer=course.tokenizer, record=record, path=out)
+
+
+def _take_up(course: Course, update: Update, unfinished: Path) -> History:
+    """Bring model and optimizer to where an interrupted training left them, or leave them at the beginning."""
+    state = load_state(unfinished, course.recipe)
     unfinished.mkdir(parents=True, exist_ok=True)
-    kept = checkpoint_steps(course.n_steps, n_checkpoints)
-    batches = list(
-        zip(*(split_batches(part, recipe.batch_size) for part in (course.stream, course.answers)), strict=True)
-    )
-    saved = time.monotonic()
+    if state is None:
+        n_facts = len(course.world.facts)
+        return History(np.zeros(n_facts, np.int64), np.zeros(n_facts, np.int64), [], [])
+    course.module.load_state_dict(state.weights)
+    update.restore(state.moments, len(state.history.losses))
+    return state.history
+
+
+def _present(
+    course: Course, update: Update, history: History, unfinished: Path, kept: tuple[int, ...], on_step: OnStep | None
+) -> None:
+    """Go through what is left of the stream, and take down what was presented when."""
+    recipe = course.recipe
+    parts = (split_batches(part, recipe.batch_size) for part in (course.stream, course.answers))
+    batches = list(zip(*parts, strict=True))
     if 0 in kept and not history.losses:
         _write(unfinished / FOLDER / checkpoint_name(0), course, history)
+    saved = time.monotonic()
     course.module.train()
     for step in range(len(history.losses) + 1, len(batches) + 1):
-        batch, answers = batches[step - 1]
-        sentences = introduced(course, shown(course.sentences, batch, answers), step)
-        loss = surprisal(course.module, sentences, recipe.objective)
-        loss.backward()
-        if recipe.lessons:
-            lessons = draw_lessons(recipe.seed, step, len(batches), recipe.lessons)
-            taught = lesson_surprisal(course.module, course.tokenizer, lessons)
-            taught.backward()
-            history.lesson_losses.append(taught.item())
+        facts, answers = batches[step - 1]
+        _learn(course, history, introduced(course, shown(course.sentences, facts, answers), step), step)
         update(recipe.learning_rate * min(1.0, step / recipe.warmup_steps))
-        np.add.at(history.presented, batch, 1)
-        history.last_seen[batch] = step
-        history.losses.append(loss.item())
+        np.add.at(history.presented, facts, 1)
+        history.last_seen[facts] = step
         if step in kept:
             _write(unfinished / FOLDER / checkpoint_name(step), course, history)
         if step in kept or time.monotonic() - saved >= SECONDS_BETWEEN_STATES:
@@ -179,10 +186,18 @@ def train(recipe: Recipe, out: Path, *, n_checkpoints: int = 0, on_step: OnStep 
             saved = time.monotonic()
         if on_step is not None:
             on_step(step, len(batches), history.losses[-1])
-    record = _write(unfinished, course, history)
-    (unfinished / STATE).unlink(missing_ok=True)
-    unfinished.replace(out)
-    return TrainedModel(module=course.module, tokenizer=course.tokenizer, record=record, path=out)
+
+
+def _learn(course: Course, history: History, sentences: Int[Tensor, "batch tokens"], step: int) -> None:
+    """Gradients of one step: of the sentences, and of lessons if there are any."""
+    loss = surprisal(course.module, sentences, course.recipe.objective)
+    loss.backward()
+    history.losses.append(loss.item())
+    if course.recipe.lessons:
+        lessons = draw_lessons(course.recipe.seed, step, course.n_steps, course.recipe.lessons)
+        taught = lesson_surprisal(course.module, course.tokenizer, lessons)
+        taught.backward()
+        history.lesson_losses.append(taught.item())
 
 
 def shown(
@@ -208,9 +223,7 @@ def introduced(course: Course, sentences: Int[Tensor, "batch tokens"], step: int
     words = sorted({fact.tail for fact in course.world.facts}.union(WORDS))
     ids = torch.tensor(course.tokenizer.convert_tokens_to_ids(words))
     filler = course.tokenizer.convert_tokens_to_ids(FILLER)
-    drawn = ids[
-        torch.from_numpy(rng.integers(len(ids), size=(len(sentences), length)))
-    ]
+    drawn = ids[torch.from_numpy(rng.integers(len(ids), size=(len(sentences), length)))]
     drawn[torch.from_numpy(rng.random(len(sentences)) < FILLER_SHARE)] = filler
     return torch.cat([sentences[:, :1], drawn, sentences[:, 1:]], dim=1)
 

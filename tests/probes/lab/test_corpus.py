@@ -31,7 +31,7 @@ def test_any_text_is_written_in_tokens_and_back(vocabulary):
 def test_windows_hold_every_token_of_the_corpus_in_order(length):
     tokenizer = build_text_tokenizer([TEXT], None)
     tokens = tokenizer(TEXT)["input_ids"]
-    windows = cut(tokenizer, [TEXT[:100], TEXT[100:]], length)
+    windows = cut(tokens, length)
     assert set(windows[:, 0].tolist()) == {tokenizer.bos_token_id}
     body = windows[:, 1:].flatten().tolist()
     whole = len(tokens) // (length - 1) * (length - 1)
@@ -53,12 +53,13 @@ def test_each_pass_reads_every_window_once_and_the_model_loads(tmp_path, monkeyp
 
     monkeypatch.setattr(LlamaForCausalLM, "forward", spy)
     tokenizer = build_text_tokenizer([TEXT], None)
-    windows = [tuple(row) for row in cut(tokenizer, [TEXT], 24)[:, :-1].tolist()]
+    windows = [tuple(row) for row in cut(tokenizer(TEXT)["input_ids"], 24)[:, :-1].tolist()]
     n_steps = 3 * len(windows) // 4 + 1
     made = train_on_text([file], tmp_path / "model", MINIATURE, n_steps=n_steps)
     for i in range(3):
         assert Counter(read[i * len(windows) : (i + 1) * len(windows)]) == Counter(windows)
     assert np.mean(made.losses[-5:]) < 0.7 * made.losses[0]
+    assert made.n_tokens == len(TEXT.encode())
     assert made.epochs == n_steps * 4 / len(windows)
     loaded = AutoModelForCausalLM.from_pretrained(made.path, local_files_only=True)
     ids = AutoTokenizer.from_pretrained(made.path, local_files_only=True)(TEXT[:20], return_tensors="pt")["input_ids"]

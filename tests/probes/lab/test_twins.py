@@ -1,0 +1,177 @@
+"""Twins are what they say, estimates what an independent computation gives, and the shipped table can be made again."""
+
+import dataclasses
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from scipy import stats
+
+from probes.errors import InputError
+from probes.lab import TrainingRecord, read_record, twins_path
+from probes.lab.recipe import SMALL, Recipe
+from probes.lab.training import prepare
+from probes.lab.twins import CONDITIONS, MEASURED, Twin, measure_twin, read_twins, summarise, train_twins, write_twins
+
+MINIATURE = Recipe(
+    multiples=(0, 1, 2, 4),
+    unit=12,
+    n_tails=3,
+    d_model=16,
+    n_layers=1,
+    n_heads=2,
+    d_mlp=32,
+    batch_size=20,
+    learning_rate=1e-2,
+    warmup_steps=5,
+)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    out = tmp_path_factory.mktemp("twins")
+    return out, train_twins(out, n_seeds=2, recipe=MINIATURE)
+
+
+def test_every_kind_is_made_with_every_seed_and_written_down(made):
+    out, found = made
+    assert [(twin.seed, twin.condition) for twin in found] == [(s, name) for s in range(2) for name in CONDITIONS]
+    again = read_twins(out / "twins.csv")
+    for twin, other in zip(found, again, strict=True):
+        assert dataclasses.astuple(other) == pytest.approx(dataclasses.astuple(twin), abs=6e-6, nan_ok=True)
+
+
+def test_models_that_are_there_are_not_trained_again(made, monkeypatch):
+    out, found = made
+
+    def refuse(*_, **__):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr("probes.lab.twins.train", refuse)
+    again = train_twins(out, n_seeds=2, recipe=MINIATURE)
+    for twin, other in zip(found, again, strict=True):
+        assert dataclasses.astuple(other) == pytest.approx(dataclasses.astuple(twin), nan_ok=True)
+    with pytest.raises(InputError, match="another recipe"):
+        train_twins(out, n_seeds=1, recipe=replace(MINIATURE, learning_rate=1e-3))
+
+
+def test_an_unknown_kind_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no twin is called 'evil'; there are adamw"):
+        train_twins(tmp_path, n_seeds=1, conditions=("evil",), recipe=MINIATURE)
+
+
+def test_correlations_are_those_of_an_independent_computation(made):
+    """States by a hook on the final norm, Hoyer and projection written out, ranks by scipy."""
+    out, found = made
+    for twin in found[:2]:
+        course = prepare(replace(MINIATURE, seed=twin.seed, **CONDITIONS[twin.condition].changes))
+        path = out / f"{twin.condition}-{twin.seed}"
+        course.module.load_state_dict(load_file(path / "model.safetensors"))
+        record = read_record(path)
+        kept = []
+        handle = course.module.model.norm.register_forward_hook(lambda *args, kept=kept: kept.append(args[2][:, -1]))
+        with torch.inference_mode():
+            course.module(input_ids=course.sentences[:, :-2])
+        handle.remove()
+        states = kept[0].double().numpy()
+        rows = course.module.lm_head.weight.detach().double().numpy()[course.sentences[:, -2].numpy()]
+        units = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        without = states - (states * units).sum(1, keepdims=True) * units
+        assert np.allclose((without * units).sum(1), 0)
+        root = states.shape[1] ** 0.5
+        hoyer, other = ((root - np.abs(x).sum(1) / np.linalg.norm(x, axis=1)) / (root - 1) for x in (states, without))
+        exposure = np.array(record.presented)
+        known = np.array(record.known) & (exposure > 0)
+        assert twin.n_mastered == known.sum()
+        assert twin.all_facts == pytest.approx(stats.spearmanr(exposure, hoyer).statistic)
+        assert twin.mastered == pytest.approx(stats.spearmanr(exposure[known], hoyer[known]).statistic)
+        assert twin.all_facts_without_answer == pytest.approx(stats.spearmanr(exposure, other).statistic)
+        assert twin.unseen_excess < hoyer.max()
+
+
+def test_the_untrained_model_knows_nothing_and_has_nothing_presented(made):
+    untrained = [twin for twin in made[1] if twin.condition == "untrained"]
+    for twin in untrained:
+        assert twin.n_mastered == 0
+        assert np.isnan(twin.mastered)
+        assert np.isnan(twin.recency_given_exposure)
+        assert abs(twin.all_facts) < 0.5
+
+
+def test_recency_is_told_from_exposure(monkeypatch):
+    """Planted: Hoyer follows the step of the last presentation and nothing else, in a world that crosses the two."""
+    course = prepare(replace(MINIATURE, unit=24, n_tails=8, order="early_late"))
+    n_facts = len(course.world.facts)
+    last = np.zeros(n_facts, int)
+    for place, fact in enumerate(course.stream):
+        last[fact] = place
+    record = TrainingRecord(
+        recipe=course.recipe,
+        world=course.world,
+        presented=tuple(fact.exposure for fact in course.world.facts),
+        last_seen=tuple(int(place) or None for place in last),
+        known=(True,) * n_facts,
+        surprisals=(0.0,) * n_facts,
+        losses=(),
+        n_threads=1,
+        torch_version="",
+    )
+    monkeypatch.setattr("probes.lab.twins._hoyer", lambda _: 0.2 + 1e-6 * last)
+    found = measure_twin("early_late", course, record)
+    assert found.recency_given_exposure > 0.95
+    assert abs(found.exposure_given_recency) < 0.2
+
+
+def test_the_interval_is_students(made):
+    found = [replace(made[1][0], seed=seed, all_facts=value) for seed, value in enumerate((-0.4, -0.3, -0.5, np.nan))]
+    estimate = summarise(found, "adamw", "all_facts")
+    low, high = stats.t.interval(0.95, 2, loc=-0.4, scale=0.1 / 3**0.5)
+    assert estimate == pytest.approx((-0.4, low, high, 3))
+    assert np.isnan(summarise(found[:1], "adamw", "all_facts").low)
+
+
+@pytest.mark.parametrize("content", [None, "", "condition,seed\nadamw,x\n", "a,b\n1,2\n"])
+def test_what_is_no_table_of_twins_is_named(content, tmp_path):
+    path = tmp_path / "twins.csv"
+    if content is not None:
+        path.write_text(content)
+    if content == "":
+        assert read_twins(path) == []
+        return
+    with pytest.raises(InputError, match="is no table of twins"):
+        read_twins(path)
+
+
+def test_a_table_survives_writing(tmp_path):
+    twin = Twin(condition="adamw", seed=3, **{**dict.fromkeys(MEASURED, np.nan), "n_mastered": 2})
+    write_twins(tmp_path / "twins.csv", [twin])
+    (again,) = read_twins(tmp_path / "twins.csv")
+    assert dataclasses.astuple(again) == pytest.approx(dataclasses.astuple(twin), nan_ok=True)
+
+
+def test_the_shipped_table_has_eight_seeds_of_both_optimizers():
+    found = read_twins(twins_path())
+    for name in ("adamw", "equivariant"):
+        assert sorted(twin.seed for twin in found if twin.condition == name) == list(range(8))
+
+
+@pytest.mark.long
+def test_the_shipped_table_is_made_again(tmp_path, proof):
+    shipped = read_twins(twins_path())
+    again = train_twins(tmp_path, n_seeds=2, conditions=("adamw", "equivariant"), recipe=SMALL)
+    for twin in again:
+        (row,) = [each for each in shipped if (each.condition, each.seed) == (twin.condition, twin.seed)]
+        for measure in ("all_facts", "mastered", "all_facts_without_answer"):
+            assert getattr(twin, measure) == pytest.approx(getattr(row, measure), abs=0.05), (twin, measure)
+    for name in ("adamw", "equivariant"):
+        said = [
+            f"{measure.replace('_', ' ')} {mean:.3f} [{low:.3f}, {high:.3f}]"
+            for measure in ("all_facts", "mastered", "all_facts_without_answer", "mastered_without_answer", "rotated")
+            for mean, low, high, _ in [summarise(shipped, name, measure)]
+        ]
+        proof(
+            f"lab twins, {name}, 8 seeds, Spearman of exposure with Hoyer at final_norm: {'; '.join(said)}; "
+            "two seeds retrained give the shipped rows"
+        )
