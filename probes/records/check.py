@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import NamedTuple
 
-from probes.records.cells import Cell
+import pandas as pd
+
+from probes.records.cells import Block
 from probes.records.schema import TABLES
-from probes.records.store import COMMITS, Commit, Part, read_commits
+from probes.records.store import Commit, Part, committed, folders_of
 
 
 class Fault(NamedTuple):
@@ -31,40 +34,47 @@ def check(directory: Path) -> list[Fault]:
     Raises:
         InputError: if a commit file cannot be read at all.
     """
-    commits = read_commits(directory)
+    commits = committed(directory)
     faults = [fault for commit in commits for part in commit.parts for fault in _part_faults(directory, commit, part)]
-    listed = {part.file for commit in commits for part in commit.parts}
-    for table in TABLES:
-        for path in sorted((directory / table).glob("*")):
-            name = f"{table}/{path.name}"
-            if name not in listed:
+    listed = {commit.folder / part.file for commit in commits for part in commit.parts}
+    for folder in folders_of(directory):
+        for path in (path for table in TABLES for path in sorted((folder / table).glob("*"))):
+            if path not in listed:
+                name = str(path.relative_to(directory))
                 faults.append(Fault(name, "no commit lists it", "readers ignore it; delete it, or leave it"))
-    return faults + _doubled(commits)
+    return faults + _doubled(directory, commits)
 
 
 def _part_faults(directory: Path, commit: Commit, part: Part) -> list[Fault]:
-    remedy = f"delete {COMMITS}/{commit.id}.json and run the sweep again: it computes what that commit held"
-    path = directory / part.file
+    file = commit.path.relative_to(directory)
+    remedy = f"delete {file} and run the sweep again: it computes what that commit held"
+    path = commit.folder / part.file
+    name = str(path.relative_to(directory))
     if not path.is_file():
-        return [Fault(part.file, f"missing, {part.rows} rows lost", remedy)]
-    if hashlib.sha256(path.read_bytes()).hexdigest() != part.sha256:
-        return [Fault(part.file, "truncated or changed: its checksum is not the committed one", remedy)]
+        return [Fault(name, f"missing, {part.rows} rows lost", remedy)]
+    with path.open("rb") as opened:
+        if hashlib.file_digest(opened, "sha256").hexdigest() != part.sha256:
+            return [Fault(name, "truncated or changed: its checksum is not the committed one", remedy)]
     return []
 
 
-def _doubled(commits: tuple[Commit, ...]) -> list[Fault]:
-    owner: dict[tuple[str, str, Cell], str] = {}
-    faults: dict[str, Fault] = {}
-    for commit in commits:
+def _doubled(directory: Path, commits: tuple[Commit, ...]) -> list[Fault]:
+    """Items whose cells two commits hold, found per pair of blocks that share cells rather than cell by cell."""
+    entries: dict[str, dict[Block, list[pd.DataFrame]]] = {}
+    for number, commit in enumerate(commits):
         for done in commit.done:
-            if done.failed:
+            if not done.failed:
+                frame = pd.DataFrame({"item": done.example_ids, "commit": number})
+                entries.setdefault(done.run_id, {}).setdefault(done.block, []).append(frame)
+    faults: dict[str, Fault] = {}
+    for blocks in entries.values():
+        tables = {block: pd.concat(frames) for block, frames in blocks.items()}
+        for one, other in combinations_with_replacement(tables, 2):
+            if one.cells().isdisjoint(other.cells()):
                 continue
-            cells = done.block.cells()
-            for example_id in done.example_ids:
-                for cell in cells:
-                    first = owner.setdefault((done.run_id, example_id, cell), commit.id)
-                    if first != commit.id:
-                        path = f"{COMMITS}/{commit.id}.json"
-                        what = f"measures cells again that commit {first} holds, {example_id} first"
-                        faults.setdefault(path, Fault(path, what, "delete it: the rows are in the tables twice"))
+            pairs = tables[one].merge(tables[other], on="item")
+            for item, first, second in pairs[pairs["commit_x"] != pairs["commit_y"]].itertuples(index=False):
+                early, late = (str(commits[index].path.relative_to(directory)) for index in sorted((first, second)))
+                what = f"measures cells again that {early} holds, {item} first"
+                faults.setdefault(late, Fault(late, what, "delete it: the rows are in the tables twice"))
     return list(faults.values())

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.dataset as ds
 
 from probes.errors import InputError
 from probes.records.cells import Done, versions
-from probes.records.schema import SCHEMAS, Table
+from probes.records.layout import read_rows, scan
+from probes.records.schema import FAMILIARITY_STAGE, Table
 from probes.records.store import Commit, committed
 
 Wanted = str | Sequence[str] | None
@@ -91,17 +91,65 @@ class Records:
         """One row per item and outcome."""
         return self._read("outcomes", run_id=self._runs_of(suite))
 
-    def familiarity(self, *, suite: Wanted = None) -> pd.DataFrame:
-        """One row per item and familiarity measure."""
-        return self._read("familiarity", run_id=self._runs_of(suite))
+    def familiarity(self, *, suite: Wanted = None, measure: Wanted = None, corpus: Wanted = None) -> pd.DataFrame:
+        """One row per item and familiarity measure; NaN has its reason in :meth:`undefined`."""
+        return self._read("familiarity", run_id=self._runs_of(suite), measure=measure, corpus=corpus)
+
+    def familiarity_tokens(
+        self, *, suite: Wanted = None, measure: Wanted = None, corpus: Wanted = None
+    ) -> pd.DataFrame:
+        """One row per token and familiarity measure, with the characters that the token stands for."""
+        return self._read("familiarity_tokens", run_id=self._runs_of(suite), measure=measure, corpus=corpus)
+
+    def tokens(
+        self,
+        *,
+        site: Wanted = None,
+        layer: int | Sequence[int] | None = None,
+        suite: Wanted = None,
+        measure: Wanted = None,
+        corpus: Wanted = None,
+    ) -> pd.DataFrame:
+        """Which tokens are sparse, beside which were seen.
+
+        Row ``token = t`` has the sparsity of the state after reading token t, and familiarity of token t: a surprisal
+        is what the state before it made of it, a count is of the stretch that ends with it.
+
+        Returns:
+            The columns of :meth:`token_measurements`, ``char_start`` and ``char_end``, and one column per familiarity
+            measure, called ``measure`` or ``measure|corpus``; NaN where a token has none. Tokens that no measure is
+            about (a BOS) have no characters.
+        """
+        told = self.familiarity_tokens(suite=suite, measure=measure, corpus=corpus)
+        sparse = self.token_measurements(site=site, layer=layer, suite=suite)
+        keys = ["run_id", "example_id", "token"]
+        for frame in (told, sparse):
+            frame[keys[:2]] = frame[keys[:2]].astype(str)
+        against = told["corpus"].astype(str)
+        of_name, names = pd.factorize(told["measure"].astype(str) + ("|" + against).where(against != "", ""))
+        place = told.groupby(keys, sort=False).ngroup().to_numpy()
+        values = np.full((place.max(initial=-1) + 1, len(names)), np.nan)
+        values[place, of_name] = told["value"]
+        tokens = told.drop_duplicates(keys)[[*keys, "char_start", "char_end"]].reset_index(drop=True)
+        both = sparse.merge(tokens.join(pd.DataFrame(values, columns=names)), on=keys, how="left")
+        return both.astype(dict.fromkeys(keys[:2], "category"))
+
+    def undefined(self) -> pd.DataFrame:
+        """Why values of familiarity are NaN: columns of ``failures``, one row per item and measure."""
+        rows = self._read("failures")
+        return rows[rows["stage"] == FAMILIARITY_STAGE].reset_index(drop=True)
 
     def populations(self, *, suite: Wanted = None) -> pd.DataFrame:
         """One row per group of items, place and measure of a set of vectors."""
         return self._read("populations", run_id=self._runs_of(suite))
 
     def failures(self) -> pd.DataFrame:
-        """One row per item that could not be measured, and why; items that a retry has measured since are left out."""
-        rows = self._read("failures").drop_duplicates(["run_id", "example_id"], keep="last")
+        """One row per item that could not be measured, and why; items that a retry has measured since are left out.
+
+        Values of familiarity that an item does not have are no failure of the item: see :meth:`undefined`.
+        """
+        rows = self._read("failures")
+        rows = rows[rows["stage"] != FAMILIARITY_STAGE].drop_duplicates(["run_id", "example_id"], keep="last")
         settled: dict[tuple[str, str], bool] = {}
         for entry in (entry for commit in self._commits for entry in commit.done):
             settled.update(
@@ -157,10 +205,10 @@ class Records:
 
     def batches(self, table: Table, columns: Sequence[str], **wanted: Wanted) -> Iterator[pa.RecordBatch]:
         """Some columns of a table, a few thousand rows at a time, so that memory does not grow with the table."""
-        files = self._files(table)
-        if files:
-            source = ds.dataset(files, schema=SCHEMAS[table])
-            yield from source.to_batches(columns=list(columns), filter=_condition(wanted), batch_size=ROWS_AT_ONCE)
+        accepted = {name: _listed(values) for name, values in wanted.items() if values is not None}
+        for file in self._files(table):
+            for rows in scan(table, file, accepted, columns):
+                yield from rows.to_batches(max_chunksize=ROWS_AT_ONCE)
 
     def _files(self, table: Table, folder: Path | None = None) -> list[str]:
         return [
@@ -172,25 +220,12 @@ class Records:
         ]
 
     def _read(self, table: Table, folder: Path | None = None, **wanted: Wanted | int | Sequence[int]) -> pd.DataFrame:
-        files = self._files(table, folder)
-        schema = SCHEMAS[table]
-        if not files:
-            return schema.empty_table().to_pandas()
-        if table == "token_measurements":
-            schema = pa.unify_schemas([ds.dataset([file]).schema for file in files])
-        rows = ds.dataset(files, schema=schema).to_table(filter=_condition(wanted))
-        return rows.unify_dictionaries().to_pandas()
+        accepted = {name: _listed(values) for name, values in wanted.items() if values is not None}
+        return read_rows(table, self._files(table, folder), accepted).to_pandas()
 
 
-def _condition(wanted: Mapping[str, Wanted | int | Sequence[int]]) -> ds.Expression | None:
-    condition: ds.Expression | None = None
-    for column, values in wanted.items():
-        if values is None:
-            continue
-        accepted = [values] if isinstance(values, str | int) else list(values)
-        clause = ds.field(column).isin(accepted)
-        condition = clause if condition is None else condition & clause
-    return condition
+def _listed(values: str | int | Sequence[str] | Sequence[int]) -> Sequence[str] | Sequence[int]:
+    return [values] if isinstance(values, str | int) else values  # pyright narrows a list of either
 
 
 def open_run(directory: str | Path) -> Records:

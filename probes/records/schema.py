@@ -15,7 +15,8 @@ from typing import Final, Literal
 
 import pyarrow as pa
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
+READABLE: Final = (1, 2)  # 2 added compactions; what 1 says means the same in 2
 
 Table = Literal[
     "runs",
@@ -126,6 +127,8 @@ SCHEMAS: Final[dict[Table, pa.Schema]] = {
     ),
     "failures": pa.schema([*ITEM, ("stage", NAME), ("error", pa.string())]),
 }
+
+FAMILIARITY_STAGE: Final = "familiarity"  # of rows of ``failures`` that say why one value is NaN
 
 TABLES: Final[tuple[Table, ...]] = tuple(SCHEMAS)
 

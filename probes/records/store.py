@@ -17,7 +17,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,7 +27,8 @@ import pyarrow.parquet as pq
 
 from probes.errors import InputError
 from probes.records.cells import Block, Done
-from probes.records.schema import SCHEMA_VERSION, Table
+from probes.records.layout import ROW_GROUP, in_order
+from probes.records.schema import READABLE, SCHEMA_VERSION, Table
 
 COMMITS = "commits"
 LOCK = ".lock"
@@ -45,12 +46,26 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Commit:
-    """What became true at once, in one folder."""
+    """What became true at once, in one folder.
+
+    Attributes:
+        folder: where it was written.
+        id: its number there.
+        parts: the files whose rows it made true.
+        done: the cells they settle.
+        replaces: commits that it stands for since a compaction, ``<id>`` or ``<shard>/<id>``.
+    """
 
     folder: Path
     id: str
     parts: tuple[Part, ...]
     done: tuple[Done, ...]
+    replaces: tuple[str, ...] = ()
+
+    @property
+    def path(self) -> Path:
+        """The commit file."""
+        return self.folder / COMMITS / f"{self.id}.json"
 
     def to_json(self) -> str:
         """The commit file's text."""
@@ -59,6 +74,7 @@ class Commit:
                 "schema": SCHEMA_VERSION,
                 "id": self.id,
                 "parts": [part._asdict() for part in self.parts],
+                "replaces": self.replaces,
                 "done": [{**entry._asdict(), "block": asdict(entry.block)} for entry in self.done],
             },
             ensure_ascii=False,
@@ -74,10 +90,10 @@ class Commit:
         try:
             raw: dict[str, Any] = json.loads(text)
             schema = raw["schema"]
-            if schema != SCHEMA_VERSION:
+            if schema not in READABLE:
+                known = " and ".join(map(str, READABLE))
                 raise InputError(
-                    f"{path} has table schema {schema} and this version reads {SCHEMA_VERSION}; "
-                    "use the version that wrote it"
+                    f"{path} has table schema {schema} and this version reads {known}; use the version that wrote it"
                 )
             done = tuple(
                 Done(
@@ -90,7 +106,11 @@ class Commit:
                 for entry in raw["done"]
             )
             return Commit(
-                folder=path.parent.parent, id=raw["id"], parts=tuple(Part(**part) for part in raw["parts"]), done=done
+                folder=path.parent.parent,
+                id=raw["id"],
+                parts=tuple(Part(**part) for part in raw["parts"]),
+                done=done,
+                replaces=tuple(raw.get("replaces", ())),
             )
         except (KeyError, TypeError, json.JSONDecodeError) as error:
             raise InputError(f"{path} is not a commit file of a sweep ({error})") from None
@@ -101,7 +121,7 @@ def _block(raw: Mapping[str, Sequence[str]]) -> Block:
 
 
 def read_commits(directory: Path) -> tuple[Commit, ...]:
-    """All commits of one folder, oldest first; empty where nothing was committed."""
+    """All commit files of one folder, oldest first; empty where nothing was committed."""
     paths = sorted((directory / COMMITS).glob("*.json"))
     return tuple(Commit.from_json(path.read_text(encoding="utf-8"), path) for path in paths)
 
@@ -113,8 +133,14 @@ def folders_of(directory: Path) -> list[Path]:
 
 
 def committed(directory: Path) -> tuple[Commit, ...]:
-    """All commits of a sweep directory and its shards."""
-    return tuple(commit for folder in folders_of(directory) for commit in read_commits(folder))
+    """The commits of a sweep directory and its shards that hold: all but those that a compaction stands for."""
+    commits = [commit for folder in folders_of(directory) for commit in read_commits(folder)]
+    replaced = {
+        commit.folder / Path(name).parent / COMMITS / f"{Path(name).name}.json"
+        for commit in commits
+        for name in commit.replaces
+    }
+    return tuple(commit for commit in commits if commit.path not in replaced)
 
 
 class Writer:
@@ -150,12 +176,24 @@ class Writer:
         Raises:
             InputError: if the disk is full or fails; what was committed before stands.
         """
+        return self.replace((), tables.items(), done)
+
+    def replace(
+        self, commits: Sequence[Commit], tables: Iterable[tuple[Table, pa.Table]], done: Sequence[Done]
+    ) -> Commit:
+        """Like :meth:`commit`, in place of other commits; a table may come in several parts."""
         name = f"{self._next:06d}"
         began = time.perf_counter()
         try:
-            parts = tuple(self._write_part(table, name, rows) for table, rows in tables.items() if rows.num_rows)
-            commit = Commit(folder=self.directory, id=name, parts=parts, done=tuple(done))
-            write_atomically(self.directory / COMMITS / f"{name}.json", commit.to_json().encode())
+            parts: list[Part] = []
+            for table, rows in tables:
+                if rows.num_rows:
+                    n_before = sum(part.table == table for part in parts)
+                    file = f"{table}/{name}-{n_before}.parquet" if n_before else f"{table}/{name}.parquet"
+                    parts.append(self._write_part(table, file, rows))
+            replaces = tuple(str(commit.folder.relative_to(self.directory) / commit.id) for commit in commits)
+            commit = Commit(folder=self.directory, id=name, parts=tuple(parts), done=tuple(done), replaces=replaces)
+            write_atomically(commit.path, commit.to_json().encode())
         except OSError as error:
             raise InputError(
                 f"cannot write to {self.directory}: {error.strerror}; what was committed stands, "
@@ -165,12 +203,12 @@ class Writer:
         self.seconds += time.perf_counter() - began
         return commit
 
-    def _write_part(self, table: str, name: str, rows: pa.Table) -> Part:
+    def _write_part(self, table: Table, file: str, rows: pa.Table) -> Part:
         buffer = io.BytesIO()
         schema = rows.schema.with_metadata({b"schema_version": str(SCHEMA_VERSION).encode()})
-        pq.write_table(rows.cast(schema), buffer, compression="zstd")
+        ordered = in_order(table, rows.cast(schema))
+        pq.write_table(ordered, buffer, compression="zstd", row_group_size=ROW_GROUP)
         data = buffer.getvalue()
-        file = f"{table}/{name}.parquet"
         (self.directory / table).mkdir(exist_ok=True)
         write_atomically(self.directory / file, data)
         return Part(table, file, rows.num_rows, hashlib.sha256(data).hexdigest())

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from probes.capture.batches import PROMPTS_AT_ONCE, TOKENS_AT_ONCE
+from probes.capture.choices import CHOICE_OUTCOMES, LETTERS, with_choices
 from probes.capture.models import LoadedModel, load_model
 from probes.capture.positions import parse_positions
 from probes.capture.prompts import Prompt, PromptError, encode
@@ -26,6 +27,7 @@ from probes.records.store import committed
 from probes.suites.example import Item, Suite
 from probes.suites.lab_facts import LabSuite
 from probes.suites.shifts import Shift
+from probes.sweep.banks import open_bank, refuse_changed_sources
 from probes.sweep.interface import Options
 from probes.sweep.items import refuse_changed
 from probes.sweep.plan import Batch, RunIdentity, batches
@@ -123,8 +125,9 @@ def survey(spec: SweepSpec, directory: Path, options: Options) -> Survey:
         if not asked:
             asked = list(_asked(spec, model, options))
             refuse_changed(stored, asked)
+        cells = () if spec.familiarity is None else open_bank(spec, model).cells
         plans += [
-            _plan(spec, entry, model, suite, items, stored, options)
+            _plan(spec, entry, model, suite, items, stored, options, cells)
             for question, (suite, items) in zip(spec.suites, asked, strict=True)
             if not isinstance(question, LabSuite) or question.concerns(entry.name)
         ]
@@ -143,7 +146,20 @@ def read_prompt(spec: SweepSpec, model: LoadedModel, item: Item) -> Prompt:
         PromptError: if this model cannot read it.
     """
     example = item.example
-    return encode(model, example.text, target=example.target, max_tokens=spec.max_tokens, bos=spec.bos)
+    prompt = encode(model, example.text, target=example.target, max_tokens=spec.max_tokens, bos=spec.bos)
+    if example.right is None or not set(spec.outcomes) & set(CHOICE_OUTCOMES):
+        return prompt
+    return with_choices(
+        model,
+        prompt,
+        example.text,
+        example.choices,
+        example.right,
+        whole=example.whole,
+        lettered=not example.whole and example.target == LETTERS[example.right],
+        max_tokens=spec.max_tokens,
+        bos=spec.bos,
+    )
 
 
 def _asked(spec: SweepSpec, model: LoadedModel, options: Options) -> Iterator[tuple[Suite, Shelf]]:
@@ -161,6 +177,7 @@ def _plan(
     items: Shelf,
     stored: Records,
     options: Options,
+    familiarity: tuple[str, ...],
 ) -> RunPlan:
     sites = resolve_sites(model, spec.sites)
     identity = RunIdentity(
@@ -179,8 +196,10 @@ def _plan(
         positions=spec.positions,
         metrics=spec.metrics,
         outcomes=spec.outcomes,
+        familiarity=familiarity,
     )
     run = Run(run_id=identity.run_id(), entry=entry, suite=suite.name, sites=sites)
+    refuse_changed_sources(familiarity, stored.done(run.run_id))
     left = missing(wanted, items.example_ids, _settled(stored, run.run_id, spec, options))
     lengths = _probed(spec, model, items, np.concatenate(list(left.values()))) if left else _Lengths(np.nan, 1)
     batch_size = options.batch_size or _planned_batch_size(stored, run.run_id) or _auto_batch_size(lengths.longest)

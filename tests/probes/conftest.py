@@ -43,6 +43,7 @@ def make_spec(tmp_path: Path, tiny_model: Path) -> MakeSpec:
             "suites": [suite],
             "metrics": ["gini", "hoyer"],
             "positions": ["last", "mean", "all"],
+            "controls": "none",  # tests of the controls ask for them
         }
         return parse_spec(content | changes, folder=tmp_path)
 

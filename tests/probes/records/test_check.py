@@ -48,4 +48,4 @@ def test_a_foreign_part_and_a_doubled_commit_are_found(swept: Path) -> None:
     (swept / "measurements" / "stray.parquet").write_bytes(b"x")
     faults = {fault.path: fault.what for fault in check(swept)}
     assert faults["measurements/stray.parquet"] == "no commit lists it"
-    assert f"commit {measured.stem} holds" in faults["commits/000099.json"]
+    assert f"commits/{measured.stem}.json holds" in faults["commits/000099.json"]

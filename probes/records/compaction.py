@@ -1,0 +1,72 @@
+"""Joining many small parts into few sorted ones. No row changes, and no moment of death loses or doubles one.
+
+A compaction is one commit that says which commits it stands for. From the rename of that one file on, readers see the
+new parts instead of the old; removing the old files is tidying up, which a later compaction finishes if this one died.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import pyarrow as pa
+
+from probes.records.cells import Done
+from probes.records.layout import in_order, read_rows, scan
+from probes.records.read import Records
+from probes.records.schema import SCHEMAS, TABLES, Table
+from probes.records.store import COMMITS, Commit, Writer, committed, folders_of, read_commits
+
+
+def compact(directory: Path) -> tuple[int, int]:
+    """Join the parts of every table, those of shards included, into one part per table and run.
+
+    Returns:
+        How many parts there were, and how many there are.
+
+    Raises:
+        InputError: if another process writes the sweep, or the disk is full.
+    """
+    with ExitStack() as stack:
+        writer, *_ = [stack.enter_context(Writer.open(folder)) for folder in folders_of(directory)]
+        before = committed(directory)
+        records = Records(directory, before)
+        tables = ((table, rows) for table in TABLES for rows in _joined(table, records, before))
+        after = writer.replace(before, tables, _done(before))
+        for folder in folders_of(directory):
+            _remove_replaced(folder, after)
+    return sum(len(commit.parts) for commit in before), len(after.parts)
+
+
+def _joined(table: Table, records: Records, commits: Sequence[Commit]) -> list[pa.Table]:
+    if table == "runs":
+        return [pa.Table.from_pandas(records.runs(), schema=SCHEMAS["runs"], preserve_index=False)]
+    files = [str(commit.folder / part.file) for commit in commits for part in commit.parts if part.table == table]
+    if "run_id" not in SCHEMAS[table].names:
+        return [in_order(table, read_rows(table, files, {}))]
+    found = (rows.column("run_id").unique().to_pylist() for file in files for rows in scan(table, file, {}, ["run_id"]))
+    run_ids = list(dict.fromkeys(run_id for some in found for run_id in some))
+    return [in_order(table, read_rows(table, files, {"run_id": [run_id]})) for run_id in run_ids]
+
+
+def _done(commits: Sequence[Commit]) -> list[Done]:
+    """What is settled, in the same order, entries that follow each other and differ only in their items as one."""
+    joined: list[Done] = []
+    for entry in (entry for commit in commits for entry in commit.done):
+        if joined and joined[-1]._replace(example_ids=()) == entry._replace(example_ids=()):
+            joined[-1] = entry._replace(example_ids=joined[-1].example_ids + entry.example_ids)
+        else:
+            joined.append(entry)
+    return joined
+
+
+def _remove_replaced(folder: Path, after: Commit) -> None:
+    listed = {after.folder / part.file for part in after.parts}
+    for commit in read_commits(folder):
+        if commit.folder == after.folder and commit.id == after.id:
+            continue
+        for part in commit.parts:
+            if folder / part.file not in listed:
+                (folder / part.file).unlink(missing_ok=True)
+        (folder / COMMITS / f"{commit.id}.json").unlink()

@@ -1,0 +1,90 @@
+"""Compaction: fewer parts, the same rows, and no moment at which they are there twice or not at all."""
+
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from probes.records import open_run
+from probes.records.check import check
+from probes.records.compaction import compact
+from probes.records.layout import in_order, read_rows
+from probes.records.schema import SCHEMAS
+from probes.records.store import Writer, committed
+from probes.sweep.interface import Options
+from probes.sweep.run import run_sweep
+from tests.probes.conftest import MakeSpec
+from tests.probes.records.test_store import measurements, outcomes
+from tests.probes.sweep.test_run import assert_same
+
+
+def test_a_compacted_sweep_holds_the_same_rows_and_goes_on(make_spec: MakeSpec, tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        run_sweep(make_spec(n=5), tmp_path / name, Options(batch_size=2))
+        run_sweep(make_spec(n=7, metrics=["gini"]), tmp_path / name, Options(batch_size=2))
+    before, after = compact(tmp_path / "other")
+    assert after < before
+    assert len(committed(tmp_path / "other")) == 1
+    assert check(tmp_path / "other") == []
+    assert_same(tmp_path / "one", tmp_path / "other")
+    for name in ("one", "other"):
+        run_sweep(make_spec(n=9), tmp_path / name, Options(batch_size=2))
+    assert_same(tmp_path / "one", tmp_path / "other")
+
+
+def test_shards_are_one_sweep_and_join_into_one_folder(make_spec: MakeSpec, tmp_path: Path) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    run_sweep(make_spec(n=20), whole, Options(batch_size=1))
+    n_items = []
+    for index in range(3):
+        run_sweep(make_spec(n=20), parts, Options(batch_size=1, shard=(index, 3)))
+        n_items.append(len(open_run(parts / f"shard-{index}").examples()))
+    assert sum(n_items) == 20
+    assert min(n_items) > 0
+    assert_same(whole, parts)
+    assert (
+        run_sweep(make_spec(n=20), parts, Options(shard=(0, 2))).n_measured == 0
+    )  # whose share it was does not matter
+    assert run_sweep(make_spec(n=20), parts).n_measured == 0
+    compact(parts)
+    assert {commit.folder for commit in committed(parts)} == {parts}
+    assert_same(whole, parts)
+
+
+def test_a_compaction_that_dies_before_tidying_up_doubles_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Writer.open(tmp_path) as writer:
+        writer.commit({"outcomes": outcomes(1.0)})
+        writer.commit({"outcomes": outcomes(2.0)})
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("probes.records.compaction._remove_replaced", killed)
+        with pytest.raises(KeyboardInterrupt):
+            compact(tmp_path)
+    assert len(list((tmp_path / "commits").glob("*.json"))) == 3
+    assert sorted(open_run(tmp_path).outcomes()["value"]) == [1.0, 2.0]
+    compact(tmp_path)
+    assert sorted(open_run(tmp_path).outcomes()["value"]) == [1.0, 2.0]
+    assert len(list((tmp_path / "outcomes").iterdir())) == 1
+
+
+def test_reading_skips_parts_of_a_file_that_cannot_hold_what_is_wanted(tmp_path: Path) -> None:
+    names = {f"s:{index:05d}": index / 1e5 for index in range(40_000)}
+    rows = pa.concat_tables([measurements("hoyer", names), measurements("gini", names)]).unify_dictionaries()
+    with Writer.open(tmp_path) as writer:
+        commit = writer.commit({"measurements": rows})
+    file = str(tmp_path / commit.parts[0].file)
+    found = read_rows("measurements", [file], {"metric": ["gini"]}).to_pandas()
+    expected = rows.to_pandas()
+    pd.testing.assert_frame_equal(
+        found.astype({"metric": str}),
+        expected[expected["metric"] == "gini"].reset_index(drop=True).astype({"metric": str}),
+    )
+    assert in_order("measurements", rows).column("metric")[0].as_py() == "gini"
+    assert read_rows("measurements", [file], {"layer": [7]}).num_rows == 0
+    assert read_rows("measurements", [], {}).schema == SCHEMAS["measurements"]
