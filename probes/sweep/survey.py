@@ -123,7 +123,7 @@ def survey(spec: SweepSpec, directory: Path, options: Options) -> Survey:
     for entry in spec.models:
         model = open_model(entry, options.device)
         if not asked:
-            asked = list(_asked(spec, model, options))
+            asked = list(_asked(spec, model))
             refuse_changed(stored, asked)
         cells = () if spec.familiarity is None else open_bank(spec, model).cells
         plans += [
@@ -162,11 +162,10 @@ def read_prompt(spec: SweepSpec, model: LoadedModel, item: Item) -> Prompt:
     )
 
 
-def _asked(spec: SweepSpec, model: LoadedModel, options: Options) -> Iterator[tuple[Suite, Shelf]]:
+def _asked(spec: SweepSpec, model: LoadedModel) -> Iterator[tuple[Suite, Shelf]]:
     for number, entry in enumerate(spec.suites):
         suite = entry.suite(tools_of(spec, model)) if isinstance(entry, Shift) and entry.needs else entry.suite()
-        items = shelve(suite, np.random.default_rng([spec.seed, number]), entry.limit or spec.limit)
-        yield suite, items if options.shard is None else items.shard(*options.shard)
+        yield suite, shelve(suite, np.random.default_rng([spec.seed, number]), entry.limit or spec.limit)
 
 
 def _plan(
@@ -174,11 +173,12 @@ def _plan(
     entry: ModelEntry,
     model: LoadedModel,
     suite: Suite,
-    items: Shelf,
+    whole: Shelf,
     stored: Records,
     options: Options,
     familiarity: tuple[str, ...],
 ) -> RunPlan:
+    items = whole if options.shard is None else whole.shard(*options.shard)
     sites = resolve_sites(model, spec.sites)
     identity = RunIdentity(
         fingerprint=model.fingerprint,
@@ -209,7 +209,7 @@ def _plan(
         items=items,
         batches=batches(items, left, batch_size),
         tokens_per_byte=lengths.per_byte,
-        facts=_facts(spec, entry, model, suite, items, sites, batch_size),
+        facts=_facts(spec, entry, model, suite, whole, sites, batch_size),
         identity=identity,
         device=options.device,
     )
