@@ -46,7 +46,9 @@ def localization(run: Run) -> list[Finding]:
     for panel in read_panels(run, KINDS):
         findings += _where(panel)
         findings += _bases(run, panel)
-    carried = [_carried(found) for found in read_substitutions(run)]
+    substitutions = read_substitutions(run)
+    last = max((found.layer for found in substitutions if found.site == STREAM), default=-1)
+    carried = [_carried(found) for found in substitutions if found.site in UNLAYERED or found.layer == last]
     return findings + carried
 
 
@@ -154,7 +156,7 @@ def _point(onset: Onset, index: int) -> tuple[float, float, float]:
 
 
 def _onset_sentence(finding: Finding, onset: str, chosen: list[str], found: list[Comparison], unit: str) -> str:
-    far = shown(finding.scope.group) or ("shifted domains" if found[0].is_contrast else "the far end")
+    far = shown(finding.scope.group) or ("shifted domains" if found[0].is_contrast else _far_end(finding, found[0]))
     where = f"{unit} {with_interval(finding.estimate, finding.interval)} on items that did not choose the place"
     if finding.verdict == "undecided":
         return (
@@ -164,7 +166,12 @@ def _onset_sentence(finding: Finding, onset: str, chosen: list[str], found: list
     claim = "sparser" if finding.verdict == "supported" else "denser"
     sure = "all resamples agree within 95 %" if len(chosen) == 1 else f"95 % set {', '.join(chosen)}"
     verb = "are" if far == "shifted domains" else "is"
-    return f"{far[0].upper()}{far[1:]} {verb} {claim} from {onset} on ({sure}), most at {finding.scope.place}: {where}."
+    opening = far if finding.scope.group else far[0].upper() + far[1:]
+    return f"{opening} {verb} {claim} from {onset} on ({sure}), most at {finding.scope.place}: {where}."
+
+
+def _far_end(finding: Finding, one: Comparison) -> str:
+    return f"the far end ({shown(finding.scope.axis)} {shown(one.far)})"
 
 
 def _carried(found: Substitution) -> Finding:
@@ -219,18 +226,26 @@ def _carried_sentence(finding: Finding, found: Substitution) -> str:
 
 
 def _bases(run: Run, panel: Panel) -> list[Finding]:
-    """The effect of each comparison in the bases of the controls, on the very items of the controls."""
+    """The effect of each comparison in the bases of the controls, on the very items of the controls.
+
+    At the two places stated before looking: the end of the residual stream and the final norm.
+    """
     others = {basis: _same_panel(run, panel, basis) for basis in names.BASES}
     others = {basis: other for basis, other in others.items() if other is not None}
     if not others:
         return []
     largest = max(others.values(), key=lambda other: len(other.items))
     raw = panel.of_items(largest.items.index)
-    metric = "hoyer"
+    primary = primary_column(raw)
+    if primary is None:
+        return []
+    stream = stream_columns(raw, primary)
+    layers = [raw.columns[index].layer for index in stream if raw.columns[index].site == STREAM]
     columns = [
         index
-        for index, own in enumerate(raw.columns)
-        if own.metric == metric and any(other.find(own) is not None for other in others.values())
+        for index in stream
+        if (raw.columns[index].site in UNLAYERED or raw.columns[index].layer == max(layers))
+        and any(other.find(raw.columns[index]) is not None for other in others.values())
     ]
     findings: list[Finding] = []
     for one in comparisons(raw):
@@ -266,8 +281,8 @@ def _basis_finding(raw: Panel, one: Comparison, column: int, others: dict[str, P
     scope = scope_of(raw, column, one.group)
     listed = ", ".join(f"{signed(control.estimate)} in {control.name}" for control in controls)
     text = (
-        f"{shown(one.far)} beside {shown(one.near)} at {scope.place}: hoyer {with_interval(value, interval)} in the "
-        f"model's own coordinates, {listed} (the same {int(one.rows.sum())} items)."
+        f"{shown(one.far)} beside {shown(one.near)} at {scope.place}: {scope.metric} {with_interval(value, interval)} "
+        f"in the model's own coordinates, {listed} (the same {int(one.rows.sum())} items)."
     )
     return [
         Finding(

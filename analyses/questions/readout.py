@@ -236,7 +236,8 @@ def _sentence(
         "described": "Described",
     }
     share = f" ({lost[0] / abs(whole[0]):.0%} of it)" if verdict == "supported" else ""
-    first = next((m for m in mediated if m.control.name.endswith("alignment")), None)
+    wanted = names.ANSWER_ALIGNMENT if states.basis == names.WITHOUT_ANSWER_ROW else names.ARGMAX_ALIGNMENT
+    first = next((m for m in mediated if m.control.name.endswith(wanted)), None)
     given = (
         f"; with {first.control.name} held fixed it is {with_interval(first.control.estimate, first.control.interval)}"
         if first

@@ -6,9 +6,11 @@ MODULES = (
     "analyses.ledger",
     "analyses.ordered",
     "analyses.pinning",
+    "analyses.questions.architecture",
     "analyses.questions.covariates",
     "analyses.questions.domains",
     "analyses.questions.localization",
+    "analyses.questions.measures",
     "analyses.questions.mechanism",
     "analyses.questions.readout",
 )

@@ -1,0 +1,161 @@
+"""Architecture: do models differ in how sparse they get on the same items?
+
+The same suites put to several models: architectures, a base model and its tuned twin, a trained model and an untrained
+one, two optimizers. Models are compared on the very items that both measured, which are resampled together, so that
+what an item is about cancels. One model of a kind is one draw: a difference between two models is a difference between
+these two, and says nothing of their kinds.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from analyses.comparison import (
+    Comparison,
+    associate_with,
+    at,
+    comparisons,
+    effect,
+    effect_lost,
+    fresh,
+    overall,
+)
+from analyses.evidence import primary_column
+from analyses.finding import Effect, Finding, Mark, Plot, Scope, Verdict, analysis
+from analyses.sentences import short_model, shown, signed, with_interval
+from analyses.statistics.trend import RESAMPLES
+from analyses.tables import Column, Panel, Run, read_panels
+
+QUESTION: Final = "Do models differ in how sparse they get on the same items?"
+KINDS: Final = ("familiarity", "difficulty", "nominal", "length")
+NOTHING: Final = (float("nan"), float("nan"))
+Numbers = tuple[float, tuple[float, float]]
+
+
+@analysis(QUESTION)
+def architecture(run: Run) -> list[Finding]:
+    """Answer for every suite that two models or more were asked."""
+    by_suite: dict[str, list[Panel]] = {}
+    for panel in read_panels(run, KINDS):
+        by_suite.setdefault(panel.suite, []).append(panel)
+    return [finding for panels in by_suite.values() if len(panels) > 1 for finding in _suite_findings(panels)]
+
+
+def _suite_findings(panels: list[Panel]) -> list[Finding]:
+    first, *others = [panel for panel in panels if primary_column(panel) is not None and comparisons(panel)] or [None]
+    if first is None:
+        return []
+    single = {panel.model: _own(panel) for panel in (first, *others)}
+    findings = [found for other in others if (found := _difference(first, other)) is not None]
+    return [_summary(first, single, findings), *findings] if findings else []
+
+
+def _own(panel: Panel) -> Numbers:
+    one, column = overall(panel), primary_column(panel)
+    if one is None or column is None:
+        return float("nan"), NOTHING
+    return at(effect(associate_with(panel, one, [column], resamples=RESAMPLES, rng=fresh()), one), 0)
+
+
+def _difference(first: Panel, other: Panel) -> Finding | None:
+    """How much less of the first model's effect the other one has, on their common items."""
+    columns = primary_column(first), primary_column(other)
+    shared = first.items.index.intersection(other.items.index)
+    if columns[0] is None or columns[1] is None or len(shared) < 2:
+        return None
+    one, two = first.of_items(shared), other.of_items(shared)
+    both = _beside(one, two, columns[0], columns[1])
+    compared = overall(both)
+    if compared is None or len(both.items) < 2:
+        return None
+    association = associate_with(both, compared, [0, 1], resamples=RESAMPLES, rng=fresh())
+    effects = effect(association, compared)
+    own, theirs = at(effects, 0), at(effects, 1)
+    lost, bounds = at(effect_lost(association, compared, before=0, after=1), 0)
+    verdict: Verdict = "supported" if bounds[0] > 0 or bounds[1] < 0 else "undecided"
+    names = shown(short_model(other.model)), shown(short_model(first.model))
+    where = other.columns[columns[1]]
+    claim = {"supported": "differ", "undecided": "are not told apart"}[verdict]
+    return Finding(
+        analysis="architecture",
+        question=QUESTION,
+        scope=Scope(
+            model=first.model,
+            suite=first.suite,
+            axis=first.axis.name,
+            site=where.site,
+            layer=where.layer,
+            position=where.position,
+            metric=where.metric,
+            group=other.model,
+        ),
+        estimate=-lost,
+        unit=f"difference of the {_unit(compared)} on the same items, positive = larger in the second model",
+        interval=(-bounds[1], -bounds[0]),
+        n=len(both.items),
+        n_clusters=len(np.unique(both.clusters)),
+        effects=(Effect(f"{_unit(compared)} of the first", *own), Effect(f"{_unit(compared)} of the second", *theirs)),
+        verdict=verdict,
+        text=(
+            f"{names[0]} and {names[1]} {claim} on {shown(first.suite)}: {where.metric}'s {_unit(compared)} is "
+            f"{with_interval(*theirs)} and {with_interval(*own)} on the same {len(both.items):,} items."
+        ),
+    )
+
+
+def _unit(compared: Comparison) -> str:
+    return "Cliff's delta" if compared.is_contrast else "rank correlation"
+
+
+def _beside(one: Panel, two: Panel, first: int, second: int) -> Panel:
+    """Both models' measures of the same items as two columns of one panel; undefined in either is left out."""
+    values = np.column_stack([one.values[:, first], two.values[:, second]])
+    known = np.flatnonzero(np.isfinite(values).all(axis=1))
+    a, b = one.columns[first], two.columns[second]
+    return Panel(
+        model=one.model,
+        suites=one.suites,
+        axis=one.axis,
+        items=one.items.iloc[known],
+        columns=(a, Column(b.site, b.layer, b.position, b.metric, "of the other model")),
+        values=values[known],
+        widths=np.array([one.widths[first], two.widths[second]]),
+    )
+
+
+def _summary(first: Panel, single: dict[str, Numbers], findings: list[Finding]) -> Finding:
+    known = {model: found for model, found in single.items() if np.isfinite(found[0])}
+    largest = max(known, key=lambda model: abs(known[model][0]))
+    differing = sum(finding.verdict == "supported" for finding in findings)
+    marks = tuple(Mark("models", shown(short_model(model)), float("nan"), v, *i) for model, (v, i) in known.items())
+    one = overall(first)
+    unit = _unit(one) if one else ""
+    listed = "; ".join(f"{shown(short_model(model))} {signed(value)}" for model, (value, _) in known.items())
+    value, interval = known[largest]
+    column = primary_column(first) or 0
+    return Finding(
+        analysis="architecture",
+        question=QUESTION,
+        scope=Scope(
+            model=" + ".join(single),
+            suite=first.suite,
+            axis=first.axis.name,
+            position=first.columns[column].position,
+            metric=first.columns[column].metric,
+        ),
+        primary=True,
+        estimate=value,
+        unit=f"{unit} of the model with the largest",
+        interval=interval,
+        n=len(first.items),
+        n_clusters=len(known),
+        generalises_over="models",
+        verdict="described",
+        text=(
+            f"Of {len(known)} models on {shown(first.suite)}, {differing} of {len(findings)} differ from "
+            f"{shown(short_model(first.model))} on the same items; {first.columns[column].metric}'s {unit} is {listed}."
+        ),
+        plot=Plot("forest", f"{unit}, + = sparser", "", marks, 0.0),
+    )
