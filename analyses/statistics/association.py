@@ -132,7 +132,7 @@ class Association:
 def _bounded_interval(
     estimate: Float[np.ndarray, " some"], replicates: Float[np.ndarray, "weightings some"], way: Way
 ) -> Interval:
-    """Interval of a number between -1 and 1; with few clusters on Fisher's scale, where such a number is near normal.
+    """Interval of a number between -1 and 1; on Fisher's scale, where such a number is near normal, but by percentiles.
 
     On its own scale the jackknife of a correlation covered .91 at 8 to 10 items, on Fisher's .96 to .98. Few clusters
     that all agree (no spread at all) leave no interval rather than one without width.
@@ -141,7 +141,7 @@ def _bounded_interval(
         return interval(estimate, replicates, way)
     z, z_replicates = (np.arctanh(np.clip(side, -NEARLY_ONE, NEARLY_ONE)) for side in (estimate, replicates))
     low, high = interval(z, z_replicates, way)
-    agree = high - low < 1e-9
+    agree = (high - low < 1e-9) & (way == "jackknife")
     return Interval(np.where(agree, np.nan, np.tanh(low)), np.where(agree, np.nan, np.tanh(high)))
 
 

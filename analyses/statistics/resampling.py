@@ -1,8 +1,10 @@
 """Weightings of clusters and the intervals they give.
 
-Two ways, by the number of clusters. From thirty on, clusters are drawn with replacement and the interval is between
+Three ways, by the number of clusters. From thirty on, clusters are drawn with replacement and the interval is between
 percentiles of the estimates. With fewer, that interval is too short, so clusters are left out one at a time (the
-jackknife) and the interval is Student's with one degree of freedom less than there are clusters.
+jackknife) and the interval is Student's with one degree of freedom less than there are clusters. From two thousand on
+estimates are as good as normal and the draws serve for their standard deviation only: 300 of them place the ends of an
+interval as precisely (.08 standard errors) as 1,000 do by percentiles (.085), at a third of the cost.
 """
 
 from __future__ import annotations
@@ -19,14 +21,13 @@ from scipy import stats
 
 FEW_CLUSTERS: Final = 30
 LEVEL: Final = 0.95
-# From here on fewer draws: what they add to an interval is a twelfth of a standard error that is small already.
 MANY_CLUSTERS: Final = 2000
-RESAMPLES_OF_MANY: Final = 1000
+RESAMPLES_OF_MANY: Final = 300
 # Weightings at a time: enough to make the loop cheap, few enough that a block of 10,000 items stays near the caches.
 CHUNK_NUMBERS: Final = 1_280_000
 MOST_IN_CHUNK: Final = 512
 
-Way = Literal["bootstrap", "jackknife"]
+Way = Literal["bootstrap", "jackknife", "normal"]
 T = TypeVar("T")
 Block = Callable[[], Float[np.ndarray, "weightings clusters"]]
 
@@ -39,8 +40,10 @@ class Interval(NamedTuple):
 
 
 def way_for(n_clusters: int) -> Way:
-    """Jackknife below :data:`FEW_CLUSTERS` clusters, bootstrap from there on."""
-    return "jackknife" if n_clusters < FEW_CLUSTERS else "bootstrap"
+    """Jackknife below :data:`FEW_CLUSTERS` clusters, normal from :data:`MANY_CLUSTERS` on, percentiles between them."""
+    if n_clusters < FEW_CLUSTERS:
+        return "jackknife"
+    return "normal" if n_clusters >= MANY_CLUSTERS else "bootstrap"
 
 
 def map_weightings(
@@ -61,7 +64,7 @@ def map_weightings(
         rng: the source of chance; not used by the jackknife.
     """
     way = way_for(n_clusters)
-    if n_clusters >= MANY_CLUSTERS:
+    if way == "normal":
         resamples = min(resamples, RESAMPLES_OF_MANY)
 
     def compute(make: Block) -> T:
@@ -119,5 +122,8 @@ def interval(
         return Interval(estimate - half, estimate + half)
     enough = defined.mean(axis=0) >= 0.95
     filled = np.where(defined, replicates, estimate)
+    if way == "normal":
+        half = np.where(enough, stats.norm.ppf((1 + LEVEL) / 2) * filled.std(axis=0, ddof=1), np.nan)
+        return Interval(estimate - half, estimate + half)
     low, high = np.quantile(filled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     return Interval(np.where(enough, low, np.nan), np.where(enough, high, np.nan))

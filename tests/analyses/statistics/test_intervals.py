@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from analyses.statistics import resampling
 from analyses.statistics.association import associate_items
 from analyses.statistics.means import cluster_means
-from analyses.statistics.resampling import FEW_CLUSTERS, interval, map_weightings, way_for
+from analyses.statistics.resampling import FEW_CLUSTERS, MANY_CLUSTERS, interval, map_weightings, way_for
 
 
 def clustered(rng, n_clusters, size, runs):
@@ -80,3 +81,22 @@ def test_undefined_values_are_left_out_and_counted():
     found = cluster_means(values, np.arange(60), resamples=100, rng=np.random.default_rng(0))
     assert found.mean[0] == 2.0
     assert found.n[0] == 40
+
+
+def test_many_clusters_have_the_intervals_that_percentiles_of_many_draws_give(monkeypatch):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=MANY_CLUSTERS)
+    values = np.column_stack([rho * x + np.sqrt(1 - rho**2) * rng.normal(size=len(x)) for rho in (0.0, 0.3, 0.9, 1.0)])
+
+    def found():
+        return associate_items(
+            values, x[:, None], np.arange(len(x)), within=False, resamples=1000, rng=np.random.default_rng(1)
+        ).correlation()
+
+    normal = found()
+    monkeypatch.setattr(resampling, "MANY_CLUSTERS", 10**9)
+    percentile = found()
+    width = percentile.high - percentile.low
+    for ends in ((normal.low, percentile.low), (normal.high, percentile.high)):
+        assert np.all(np.abs(ends[0] - ends[1])[:3] <= 0.08 * width[:3])  # seen: .025
+        assert ends[0][3] == pytest.approx(1, abs=2e-6)
