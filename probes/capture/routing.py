@@ -1,0 +1,200 @@
+"""Where a mixture of experts sends its tokens: router entropy, load, and how many experts a token really uses.
+
+A mixture is sparse by construction: k of E experts run for each token, whatever the input. What an input can change is
+which ones, how surely, and how the weight is spread over the k. Those are measures of routing, not of a vector, so
+they have a table of their own. They are read off what each router returns (logits, weights and indices of the chosen),
+so that a family's own way of choosing (softmax or sigmoid, groups, correction biases) is not retyped here.
+
+========================= ============================================================================ ================
+metric                    what                                                                         range
+========================= ============================================================================ ================
+``router_entropy``        mean over tokens, nats, of the softmax of all router logits                  0 (one expert is
+                                                                                                       certain) .. ln E
+``expert_density``        mean over tokens of exp(entropy of the weights of the chosen) / E: the share 1/E .. k/E
+                          of the experts that a token's weight is spread over
+``expert_load``           share of the tokens that expert ``unit`` was chosen for; sums to k           0 .. 1
+``load_evenness``         exp(entropy of the loads) / E                                                1/E .. 1 (even)
+``unused_experts``        share of the experts that no token chose                                     0 .. 1 - k/E
+========================= ============================================================================ ================
+
+Intervals are percentiles over resampled prompts, for tokens of one prompt are routed alike; ``load_evenness`` and
+``unused_experts`` depend on how many tokens there are, so compare equal numbers.
+
+DeepSeek-V3 scores experts by sigmoids of its logits; the softmax is then a summary of them, not what it draws weights
+from. Router entropy says how undecided the router is among all experts, density how it shared out what it gave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, cast
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float64
+from torch import Tensor, nn
+
+from probes.capture.batches import BatchSize, plan_batches
+from probes.capture.models import LoadedModel, load_model
+from probes.capture.positions import Asked, parse_position
+from probes.capture.prompts import BosPolicy, Prompt, encode_all, pad
+from probes.capture.sites import Site, SiteKind, resolve_sites
+from probes.capture.watching import CaptureError, Value
+from probes.errors import InputError
+
+RESAMPLES: Final = 1000
+INTERVAL: Final = (2.5, 97.5)
+BASIS: Final = "routing"
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What is kept of one router: sums over the picked tokens of each prompt."""
+
+    counts: Float64[np.ndarray, "prompts experts"]
+    entropy: Float64[np.ndarray, " prompts"]
+    density: Float64[np.ndarray, " prompts"]
+
+
+def collect_routing(
+    model: object,
+    prompts: Sequence[str] | Sequence[Sequence[int]],
+    position: Asked = "all",
+    *,
+    group: str = "all",
+    max_tokens: int | None = None,
+    batch_size: BatchSize = "auto",
+    bos: BosPolicy = "auto",
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Measures of routing over the tokens of some prompts.
+
+    Args:
+        model: a loaded model, or anything that :func:`load_model` takes, with a mixture of experts.
+        prompts: texts, or lists of token ids.
+        position: which tokens; where a selector averages, the tokens that it averages over.
+        group: what the prompts are called in the table.
+        max_tokens: cut prompts to this many tokens, BOS included.
+        batch_size: prompts per forward pass.
+        bos: what to do about the beginning-of-sequence token.
+        seed: of the resampling behind the intervals.
+
+    Returns:
+        The columns of the ``populations`` table, one row per layer and metric (and expert, for ``expert_load``);
+        ``n_vectors`` is the number of tokens.
+
+    Raises:
+        PromptError: naming the first prompt that cannot be read.
+        InputError: if the model has no routers, or no token was picked.
+        CaptureError: if a router did not show its choice of experts, once per pass and for every token.
+    """
+    loaded = load_model(model)
+    sites = resolve_sites(loaded, [str(SiteKind.ROUTER_LOGITS)])
+    selector = parse_position(position)
+    encoded = encode_all(loaded, prompts, max_tokens=max_tokens, bos=bos)
+    picked = [np.asarray(selector.pick(prompt), dtype=np.int64) for prompt in encoded]
+    tokens = np.array([len(own) for own in picked], dtype=np.float64)
+    if not tokens.any():
+        raise InputError(f"position {selector.name!r} picks no token of any prompt")
+    tallies = {
+        site: _Tally(np.zeros((len(encoded), 0)), np.zeros(len(encoded)), np.zeros(len(encoded))) for site in sites
+    }
+    for indices in plan_batches([len(prompt.ids) for prompt in encoded], batch_size):
+        _read(loaded, [encoded[index] for index in indices], [picked[index] for index in indices], indices, tallies)
+    weights = _resampled(len(encoded), seed)
+    rows = [row for site, tally in tallies.items() for row in _rows(site, tally, tokens, weights)]
+    frame = pd.DataFrame(rows, columns=["site", "layer", "unit", "metric", "value", "ci_low", "ci_high"])
+    frame = frame.assign(
+        run_id=loaded.fingerprint[:16],
+        group=group,
+        basis=BASIS,
+        position=selector.name,
+        n_vectors=int(tokens.sum()),
+    )
+    order = ["run_id", "group", "site", "layer", "unit", "basis", "position", "metric", "value", "ci_low", "ci_high"]
+    return frame[[*order, "n_vectors"]]
+
+
+def _read(
+    model: LoadedModel,
+    prompts: Sequence[Prompt],
+    picked: Sequence[np.ndarray],
+    indices: Sequence[int],
+    tallies: dict[Site, _Tally],
+) -> None:
+    """Run one batch with every router watched, and add up what it shows."""
+    batch = pad(prompts, model.pad_id)
+    longest = batch.ids.shape[1]
+    rows = torch.from_numpy(np.concatenate([item * longest + own for item, own in enumerate(picked)]))
+    owner = np.repeat(np.array(indices), [len(own) for own in picked])
+    shown: dict[Site, list[tuple[Tensor, Tensor, Tensor]]] = {site: [] for site in tallies}
+    with ExitStack() as hooks:
+        for site in tallies:
+            hook = partial(_show, site, batch.ids.numel(), shown[site])
+            hooks.callback(model.taps.points[site].module.register_forward_hook(hook).remove)
+        model.run(batch)
+    for site, tally in tallies.items():
+        if len(shown[site]) != 1:
+            raise CaptureError(f"each router must be seen once per pass, but {site} was seen {len(shown[site])} times")
+        logits, weights, chosen = (part[rows.to(part.device)].cpu() for part in shown[site][0])
+        experts = logits.shape[-1]
+        if not tally.counts.shape[1]:
+            tally.counts = np.zeros((len(tally.entropy), experts))
+        used = torch.zeros(len(rows), experts, dtype=torch.float64).scatter_(1, chosen, 1.0)
+        shares = weights.double() / weights.double().sum(-1, keepdim=True)
+        np.add.at(tally.counts, owner, used.numpy())
+        np.add.at(tally.entropy, owner, _entropy(logits.double().softmax(-1)))
+        np.add.at(tally.density, owner, np.exp(_entropy(shares)) / experts)
+
+
+def _show(
+    site: Site, tokens: int, shown: list[tuple[Tensor, Tensor, Tensor]], _module: nn.Module, _args: Value, output: Value
+) -> None:
+    """Take logits, weights and indices of the chosen from what a router returns."""
+    parts = list(cast("Sequence[Any]", output)) if isinstance(output, tuple) else []
+    tensors = [part.detach().reshape(-1, part.shape[-1]) for part in parts if isinstance(part, Tensor)]
+    if len(tensors) != 3 or tensors[2].dtype.is_floating_point or any(len(part) != tokens for part in tensors):
+        raise CaptureError(f"{site}: this router does not return logits, weights and indices of {tokens} tokens")
+    shown.append((tensors[0], tensors[1], tensors[2]))
+
+
+def _entropy(shares: Tensor) -> np.ndarray:
+    """Nats of each row of shares."""
+    return torch.special.entr(shares).sum(-1).numpy()
+
+
+def _resampled(prompts: int, seed: int) -> Float64[np.ndarray, "resamples prompts"]:
+    """How often each prompt occurs: once each in the first row, as drawn with replacement in the others."""
+    rng = np.random.default_rng(seed)
+    drawn = rng.multinomial(prompts, np.full(prompts, 1 / prompts), size=RESAMPLES)
+    return np.vstack([np.ones(prompts), drawn])
+
+
+def _rows(
+    site: Site,
+    tally: _Tally,
+    tokens: Float64[np.ndarray, " prompts"],
+    weights: Float64[np.ndarray, "resamples prompts"],
+) -> list[tuple[str, int, int, str, float, float, float]]:
+    """The table of one router, without what all routers share."""
+    total = weights @ tokens
+    kept = total > 0
+    weights, total = weights[kept], total[kept]
+    load = (weights @ tally.counts) / total[:, None]
+    share = load / load.sum(1, keepdims=True)
+    entropy = -np.where(share > 0, share * np.log(np.where(share > 0, share, 1)), 0).sum(1)
+    measures: list[tuple[int, str, np.ndarray]] = [
+        (-1, "router_entropy", (weights @ tally.entropy) / total),
+        (-1, "expert_density", (weights @ tally.density) / total),
+        (-1, "load_evenness", np.exp(entropy) / load.shape[1]),
+        (-1, "unused_experts", (load == 0).mean(1)),
+        *((expert, "expert_load", load[:, expert]) for expert in range(load.shape[1])),
+    ]
+    return [
+        (site.name, site.layer, unit, metric, float(values[0]), *map(float, np.percentile(values[1:], INTERVAL)))
+        for unit, metric, values in measures
+    ]
