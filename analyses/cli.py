@@ -11,6 +11,7 @@ import typer
 from rich.table import Table
 
 from analyses.finding import ANALYSES, QUESTIONS
+from analyses.tables import place
 from probes.cli import app
 from probes.errors import InputError
 from probes.listing import LISTS
@@ -19,6 +20,8 @@ from probes.sweep_cli import conduct, err, out
 from sparsity.registry import UnknownNameError
 
 EXIT_UNUSABLE = 2
+EXIT_MOVED = 1
+MOST_MOVED = 40  # rows of a table that a person reads
 
 
 class FigureFormat(StrEnum):
@@ -73,6 +76,48 @@ def report(
     console = out()
     console.print(headline(written.findings))
     console.print(f"report: {written.html}")
+
+
+@app.command("diff")
+def diff(
+    first: Annotated[Path, typer.Argument(help="A sweep directory.")],
+    second: Annotated[Path, typer.Argument(help="Another one.")],
+) -> None:
+    """Which provenance facts differ between two sweeps, and which numbers moved beyond noise.
+
+    Exit status: 0 no number moved; 1 some moved; 2 unusable input.
+    """
+    from analyses.differences import NOISE, compare
+
+    found = compare(first, second)
+    facts = Table("provenance", str(first), str(second), title="made differently" if found.facts else "made alike")
+    for fact in found.facts:
+        facts.add_row(fact.name, str(fact.first), str(fact.second))
+    out().print(facts)
+    if found.moved:
+        moved = Table(
+            "suite", "place", "position", "metric", "items", "moved", "largest", "mean change", "95 % interval"
+        )
+        for one in found.moved[:MOST_MOVED]:
+            moved.add_row(
+                one.suite,
+                place(one.site, one.layer),
+                one.position,
+                one.metric,
+                str(one.n_items),
+                str(one.n_moved),
+                f"{one.largest:.1e}",
+                f"{one.mean:+.2e}",
+                f"[{one.low:+.2e}, {one.high:+.2e}]",
+            )
+        out().print(moved)
+    out().print(
+        f"{found.n_compared} numbers in both, {found.only_first} in the first alone, {found.only_second} in the other; "
+        f"{len(found.moved)} measures moved by more than {NOISE:g} of themselves",
+        soft_wrap=True,
+    )
+    if found.moved:
+        raise typer.Exit(EXIT_MOVED)
 
 
 def main() -> None:

@@ -30,12 +30,12 @@ class Records:
 
     def __init__(self, directory: Path, commits: Sequence[Commit]) -> None:
         self.directory = directory
-        self._commits = commits
+        self.commits = commits
         self._facts: dict[str, dict[str, Any]] | None = None
 
     def runs(self) -> pd.DataFrame:
         """One row per model x suite: the newest row written for it; ``done`` when every shard that has it is."""
-        folders = list(dict.fromkeys(commit.folder for commit in self._commits))
+        folders = list(dict.fromkeys(commit.folder for commit in self.commits))
         newest = [self._read("runs", folder).drop_duplicates("run_id", keep="last") for folder in folders]
         rows = pd.concat(newest, ignore_index=True) if newest else self._read("runs")
         whole = np.repeat([folder == self.directory for folder in folders], [len(found) for found in newest])
@@ -151,7 +151,7 @@ class Records:
         rows = self._read("failures")
         rows = rows[rows["stage"] != FAMILIARITY_STAGE].drop_duplicates(["run_id", "example_id"], keep="last")
         settled: dict[tuple[str, str], bool] = {}
-        for entry in (entry for commit in self._commits for entry in commit.done):
+        for entry in (entry for commit in self.commits for entry in commit.done):
             settled.update(
                 dict.fromkeys(((entry.run_id, example_id) for example_id in entry.example_ids), entry.failed)
             )
@@ -163,7 +163,7 @@ class Records:
 
     def done(self, run_id: str, *, with_failures: bool = True) -> list[Done]:
         """What is settled of one run, by numbers or (``with_failures``) by recorded failures."""
-        entries = (entry for commit in self._commits for entry in commit.done)
+        entries = (entry for commit in self.commits for entry in commit.done)
         return [entry for entry in entries if entry.run_id == run_id and (with_failures or not entry.failed)]
 
     def width(self, run_id: str, site: str) -> int:
@@ -193,7 +193,7 @@ class Records:
         return [str(run) for run in runs.loc[runs["suite"].isin(names), "run_id"]]
 
     def _refuse_mixed_versions(self, metric: Wanted) -> None:
-        recorded = versions(entry for commit in self._commits for entry in commit.done)
+        recorded = versions(entry for commit in self.commits for entry in commit.done)
         names = recorded if metric is None else [metric] if isinstance(metric, str) else metric
         for name in names:
             if len(recorded.get(name, ())) > 1:
@@ -213,7 +213,7 @@ class Records:
     def _files(self, table: Table, folder: Path | None = None) -> list[str]:
         return [
             str(commit.folder / part.file)
-            for commit in self._commits
+            for commit in self.commits
             if folder in (None, commit.folder)
             for part in commit.parts
             if part.table == table

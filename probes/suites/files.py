@@ -100,21 +100,27 @@ def _files(pattern: str) -> list[Path]:
     return [path]
 
 
-def _lines(path: Path) -> list[str]:
+def _lines(path: Path) -> Iterator[str]:
+    """The lines of a text file, one at a time, so that a large file takes no more memory than a small one."""
+    n_bytes, is_empty = 0, True
     try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            for number, raw in enumerate(file, start=1):
+                try:
+                    text = raw.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
+                except UnicodeDecodeError as error:
+                    place = f"{path}, line {number}"
+                    at = n_bytes + error.start
+                    raise InputError(f"{place}: not UTF-8 (byte {at}); convert the file to UTF-8") from None
+                n_bytes += len(raw)
+                is_empty = is_empty and not text.strip()
+                yield from text.removesuffix("\n").split("\n")
     except gzip.BadGzipFile:
         raise InputError(f"{path} is not gzipped, though its name says so") from None
     except (OSError, EOFError) as error:
         raise InputError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
-    try:
-        text = content.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise InputError(f"{path}, line {line}: not UTF-8 (byte {error.start}); convert the file to UTF-8") from None
-    if not text.strip():
+    if is_empty:
         raise InputError(f"{path} is empty")
-    return text.split("\n")
 
 
 def _objects(path: Path) -> Iterator[Record]:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import importlib.metadata
 import json
 import os
 import platform
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 
 from probes.records.schema import SCHEMA_VERSION
+from probes.sweep.interface import Options
+from probes.sweep.spec import SweepSpec
+from probes.sweep.survey import RunPlan
 
+MANIFEST: Final = "manifest.json"
 DISTRIBUTION: Final = "activation-sparsity"
 PACKAGES: Final = (DISTRIBUTION, "numpy", "torch", "transformers", "tokenizers", "pyarrow", "pandas", "scipy")
 
@@ -23,20 +29,42 @@ def package_versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in PACKAGES}
 
 
-def manifest(device: str) -> str:
-    """The text of ``manifest.json``: everything about the surroundings of a sweep, nothing about its content."""
-    content = {
-        "schema": SCHEMA_VERSION,
+def session(spec: SweepSpec, plans: Sequence[RunPlan], options: Options) -> dict[str, Any]:
+    """What one call of a sweep computes with: code, packages, machine, seed, models, items, how they are batched."""
+    device = options.device
+    return {
+        "started": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "packages": package_versions(),
         "python": platform.python_version(),
+        "git": _git_state(),
         "platform": platform.platform(),
         "processor": _processor(),
         "cores": os.cpu_count(),
+        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
         "threads": torch.get_num_threads(),
-        "device": device if device == "cpu" else torch.cuda.get_device_name(device),
-        "git": _git_state(),
+        "executor": options.executor,
+        "workers": options.workers,
+        "shard": None if options.shard is None else "{}/{}".format(*options.shard),
+        "seed": spec.seed,
+        "runs": {
+            plan.run.label: {
+                "run_id": plan.run.run_id,
+                "model_sha256": plan.identity.fingerprint,
+                "dtype": plan.identity.dtype,
+                "attention": plan.identity.attention,
+                "suite_version": plan.identity.suite_version,
+                **{name: plan.facts[name] for name in ("items_sha256", "n_items", "batch_size")},
+                "n_left": plan.n_left(),
+            }
+            for plan in plans
+        },
     }
-    return json.dumps(content, indent=1, ensure_ascii=False)
+
+
+def manifest(earlier: str | None, newest: Mapping[str, Any]) -> str:
+    """The text of ``manifest.json``: every call that wrote into the sweep, oldest first."""
+    sessions = json.loads(earlier).get("sessions", []) if earlier else []
+    return json.dumps({"schema": SCHEMA_VERSION, "sessions": [*sessions, newest]}, indent=1, ensure_ascii=False)
 
 
 def _processor() -> str:

@@ -21,11 +21,12 @@ from probes.records.read import Records, open_run
 from probes.records.schema import SCHEMAS
 from probes.records.store import SHARD, Writer, committed, write_atomically
 from probes.suites.example import Item
+from probes.sweep.controlling import commit_controls
 from probes.sweep.executors import open_executor
 from probes.sweep.interface import Options, Progress, Seconds, SweepResult
 from probes.sweep.items import example_rows
 from probes.sweep.measurement import Rows, together
-from probes.sweep.provenance import manifest, package_versions
+from probes.sweep.provenance import MANIFEST, manifest, package_versions, session
 from probes.sweep.shelf import positions
 from probes.sweep.spec import SweepSpec
 from probes.sweep.survey import RunPlan, survey
@@ -71,7 +72,7 @@ def run_sweep(
         for plan in plans:
             if not plan.batches:
                 continue
-            for rows in execute(_tasks(plan)):
+            for rows in execute(tasks(plan)):
                 pending.add(rows)
                 n_settled += rows.n_items()
                 encode_seconds += rows.encode_seconds
@@ -85,6 +86,8 @@ def run_sweep(
             if interrupted:
                 break
             writer.commit({"runs": _run_row(spec, plan, "done")})
+        if not interrupted and options.shard is None:
+            commit_controls(spec, plans, writer, model, lambda plan: _run_row(spec, plan, "done"))
     failures = open_run(directory).failures()
     n_filtered = int((failures["stage"] == "filter").sum())
     seconds = Seconds(
@@ -121,7 +124,8 @@ class Pending:
         self._rows, self._n_bytes, self._flushed = [], 0, time.monotonic()
 
 
-def _tasks(plan: RunPlan) -> Iterator[Task]:
+def tasks(plan: RunPlan) -> Iterator[Task]:
+    """The batches of a plan with their items, read from disk one batch at a time."""
     for batch in plan.batches:
         yield Task(plan.run, tuple(plan.items[int(index)] for index in batch.items), batch.block)
 
@@ -129,9 +133,10 @@ def _tasks(plan: RunPlan) -> Iterator[Task]:
 def _open_runs(spec: SweepSpec, writer: Writer, stored: Records, plans: Sequence[RunPlan], options: Options) -> None:
     """Record what is new before the first batch: the spec, the runs, the items."""
     if any(plan.batches for plan in plans):
-        surroundings = manifest(options.device)
+        path = writer.directory / MANIFEST
+        earlier = path.read_text(encoding="utf-8") if path.exists() else None
         write_atomically(writer.directory / "sweep.yaml", spec.to_yaml().encode())
-        write_atomically(writer.directory / "manifest.json", surroundings.encode())
+        write_atomically(path, manifest(earlier, session(spec, plans, options)).encode())
     known_runs = set(stored.runs()["run_id"])
     shelved: set[str] = set()
     for plan in plans:

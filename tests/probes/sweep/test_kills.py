@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from probes.sweep import run as running
 from probes.sweep.interface import Options
 from probes.sweep.run import run_sweep
 from probes.sweep.spec import SweepSpec
@@ -70,11 +69,6 @@ def count_kills(make_spec: MakeSpec, folder: Path, rng: np.random.Generator, wan
         run_sweep(spec, out, options)
         assert_same(folder / f"whole-{size}", out)
     return kills
-
-
-@pytest.fixture
-def eager_commits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "FLUSH_SECONDS", 0.0)
 
 
 @pytest.mark.usefixtures("eager_commits")

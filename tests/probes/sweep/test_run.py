@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from probes.capture.collect import read_batch
 from probes.errors import InputError
@@ -147,6 +148,66 @@ def test_a_bad_item_fails_alone(make_spec: MakeSpec, tmp_path: Path, monkeypatch
     retried = run_sweep(make_spec(), tmp_path / "run", Options(retry_failed=True))
     assert (retried.n_measured, retried.n_failed) == (1, 0)
     assert open_run(tmp_path / "run").measurements()["example_id"].nunique() == 7
+
+
+def test_memory_that_runs_out_halves_the_batch(
+    make_spec: MakeSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+
+    def small(model, prompts, **asked):
+        if len(prompts) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        sizes.append(len(prompts))
+        return read_batch(model, prompts, **asked)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(measurement, "read_batch", small)
+        result = run_sweep(make_spec(), tmp_path / "run", Options(batch_size=7))
+    assert (result.n_measured, result.n_failed) == (7, 0)
+    assert sorted(sizes) == [1, 2, 2, 2]
+    run_sweep(make_spec(), tmp_path / "whole", Options(batch_size=2))
+    whole, halved = (table(open_run(tmp_path / name), "measurements") for name in ("whole", "run"))
+    np.testing.assert_allclose(whole["value"], halved["value"], rtol=1e-5)
+
+
+@pytest.mark.usefixtures("eager_commits")
+def test_a_full_disk_is_one_line_and_what_was_committed_stands(
+    make_spec: MakeSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = Options(batch_size=1)
+    run_sweep(make_spec(), tmp_path / "whole", options)
+    for n_writes in (3, 20, 41):  # before the first batch, and in the middle of two commits
+        left = iter(range(n_writes))
+
+        def full(handle: int, left=left) -> None:
+            if next(left, None) is None:
+                raise OSError(28, "No space left on device")
+
+        with monkeypatch.context() as patch:
+            patch.setattr("probes.records.store.os.fsync", full)
+            with pytest.raises(InputError, match="No space left on device; what was committed stands"):
+                run_sweep(make_spec(), tmp_path / "full", options)
+    run_sweep(make_spec(), tmp_path / "full", options)
+    assert_same(tmp_path / "whole", tmp_path / "full")
+
+
+def test_the_manifest_says_what_every_call_computed_with(make_spec: MakeSpec, tmp_path: Path) -> None:
+    for metrics in (["gini"], ["gini"], ["gini", "hoyer"]):
+        run_sweep(make_spec(metrics=metrics), tmp_path / "run", Options(batch_size=3))
+    sessions = json.loads((tmp_path / "run" / "manifest.json").read_text())["sessions"]
+    assert len(sessions) == 2  # the second call had nothing to do
+    assert sessions[0]["packages"]["torch"] == torch.__version__
+    (run,) = sessions[1]["runs"].values()
+    assert (run["batch_size"], run["n_items"], run["n_left"], run["dtype"]) == (3, 7, 7, "float32")
+    assert len(run["model_sha256"]) == len(run["items_sha256"]) == 64
+
+
+def test_a_directory_that_cannot_be_written_is_one_line(make_spec: MakeSpec, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(InputError, match=f"cannot write to {tmp_path / 'file'}: Not a directory"):
+        run_sweep(make_spec(), tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_a_prompt_longer_than_the_context_is_a_recorded_failure(make_spec: MakeSpec, tmp_path: Path) -> None:

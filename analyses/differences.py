@@ -1,0 +1,193 @@
+"""What differs between two sweeps: in what produced their numbers, and in the numbers.
+
+Numbers are compared item by item: the same item, place, position and metric in both. Recomputing with other batches
+moves a number by 1e-5 of itself at most, so what moves no further has not moved. What moves further is described by its
+largest relative change and by the mean of the paired differences with an interval over clusters of items: an interval
+that excludes zero is a shift, one that does not is scatter (other rounding, say).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, NamedTuple, cast
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+from scipy import stats
+
+from probes.records import Records, open_run
+
+NOISE: Final = 1e-5  # relative; what other batches may do (re-batching really moves l2_norm by 2e-6)
+CONFIDENCE: Final = 0.95
+PLACE: Final = ("suite", "site", "layer", "position", "metric")
+PAIRED: Final = ("example_id", *PLACE, "unit", "basis")
+IGNORED: Final = frozenset({"started", "run_id", "n_left"})  # of a session: differ between any two calls
+
+
+class Fact(NamedTuple):
+    """Something about how the numbers came to be that is not the same in both sweeps.
+
+    Attributes:
+        name: dotted path, e.g. ``packages.torch``.
+        first: its value in the first sweep; None if it has none.
+        second: its value in the second.
+    """
+
+    name: str
+    first: Any
+    second: Any
+
+
+class Moved(NamedTuple):
+    """One measure at one place that is not what it was.
+
+    Attributes:
+        suite: the items.
+        site: where.
+        layer: of the site.
+        position: which token.
+        metric: which measure.
+        n_items: items in both sweeps.
+        n_moved: how many of them moved beyond noise, or are undefined in one sweep only.
+        largest: largest relative change, ``|b - a| / max(|a|, |b|)``; NaN if only definedness changed.
+        mean: mean of ``b - a`` over clusters.
+        low: lower end of its 95 % interval (Student, over clusters); NaN with fewer than two clusters.
+        high: upper end.
+    """
+
+    suite: str
+    site: str
+    layer: int
+    position: str
+    metric: str
+    n_items: int
+    n_moved: int
+    largest: float
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Differences:
+    """What differs between two sweeps.
+
+    Attributes:
+        facts: of how they came to be.
+        moved: measures whose numbers moved beyond noise, largest change first.
+        n_compared: numbers that are in both.
+        only_first: numbers that only the first has.
+        only_second: numbers that only the second has.
+    """
+
+    facts: tuple[Fact, ...]
+    moved: tuple[Moved, ...]
+    n_compared: int
+    only_first: int
+    only_second: int
+
+
+def compare(first: Path, second: Path) -> Differences:
+    """Compare two sweep directories.
+
+    Models are matched by their place in the sweep, so that two checkpoints of one model can be compared.
+
+    Raises:
+        InputError: if one of them is no sweep directory.
+    """
+    one, other = open_run(first), open_run(second)
+    pairs = _numbers(one).merge(_numbers(other), on=["model", *PAIRED], how="outer", indicator=True)
+    both = pairs[pairs["_merge"] == "both"]
+    clusters = pd.concat([records.examples()[["example_id", "cluster"]] for records in (one, other)])
+    clusters = clusters.drop_duplicates("example_id").set_index("example_id")["cluster"]
+    both = both.assign(cluster=clusters.reindex(both["example_id"]).to_numpy())
+    found = (_moved(place, rows) for place, rows in both.groupby(list(PLACE), observed=True, sort=False))
+    moved = sorted((entry for entry in found if entry is not None), key=lambda entry: -np.nan_to_num(entry.largest))
+    return Differences(
+        facts=tuple(_facts(_provenance(first, one), _provenance(second, other))),
+        moved=tuple(moved),
+        n_compared=len(both),
+        only_first=int((pairs["_merge"] == "left_only").sum()),
+        only_second=int((pairs["_merge"] == "right_only").sum()),
+    )
+
+
+def _numbers(records: Records) -> pd.DataFrame:
+    """The measurements, with suite and number of the model instead of the run."""
+    runs = records.runs()
+    models = {name: number for number, name in enumerate(dict.fromkeys(runs["model"].astype(str)))}
+    of_run = runs.assign(model=runs["model"].astype(str).map(models)).set_index("run_id")[["model", "suite"]]
+    rows = records.measurements()
+    known = of_run.reindex(rows["run_id"].astype(str))
+    names = [column for column in PAIRED if column not in ("suite", "layer", "unit")]
+    rows = rows.astype(dict.fromkeys(names, "object"))
+    return rows.assign(model=known["model"].to_numpy(), suite=known["suite"].to_numpy())[["model", *PAIRED, "value"]]
+
+
+def _moved(place: object, rows: pd.DataFrame) -> Moved | None:
+    before, after = (rows[name].to_numpy(dtype=np.float64) for name in ("value_x", "value_y"))
+    lost = np.isnan(before) != np.isnan(after)
+    defined = ~np.isnan(before) & ~np.isnan(after)
+    size = np.maximum(np.abs(before), np.abs(after))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        change = np.where(before == after, 0.0, np.abs(after - before) / size)
+    beyond = lost | (defined & (change > NOISE))
+    if not beyond.any():
+        return None
+    suite, site, layer, position, metric = cast("tuple[str, str, int, str, str]", place)
+    clusters = rows["cluster"].factorize()[0]
+    mean, low, high = _over_clusters((after - before)[defined], clusters[defined])
+    return Moved(
+        suite=suite,
+        site=site,
+        layer=int(layer),
+        position=position,
+        metric=metric,
+        n_items=rows["example_id"].nunique(),
+        n_moved=int(beyond.sum()),
+        largest=float(change[defined].max()) if defined.any() else np.nan,
+        mean=mean,
+        low=low,
+        high=high,
+    )
+
+
+def _over_clusters(
+    differences: Float[np.ndarray, " items"], clusters: Int[np.ndarray, " items"]
+) -> tuple[float, float, float]:
+    """Mean of the clusters' means, and its interval."""
+    means = pd.Series(differences).groupby(clusters).mean().to_numpy()
+    if len(means) < 2:
+        return float(means.mean()) if len(means) else np.nan, np.nan, np.nan
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(means) - 1) * means.std(ddof=1) / np.sqrt(len(means)))
+    return float(means.mean()), float(means.mean()) - half, float(means.mean()) + half
+
+
+def _provenance(directory: Path, records: Records) -> dict[str, Any]:
+    """Everything recorded about how the numbers came to be: the newest call, and the runs by model and suite."""
+    path = directory / "manifest.json"
+    content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    sessions = content.get("sessions", [content])
+    runs: dict[str, Any] = {}
+    models: dict[str, int] = {}
+    for row in records.runs().itertuples():
+        number = models.setdefault(str(row.model), len(models))
+        facts = json.loads(str(row.spec_json))
+        runs[f"model {number} x {row.suite}"] = {"model": row.model, "dtype": row.dtype, "seed": row.seed, **facts}
+    newest = {name: value for name, value in sessions[-1].items() if name != "runs"} if sessions else {}
+    return {**newest, "runs": runs}
+
+
+def _facts(first: Mapping[str, Any], second: Mapping[str, Any], path: str = "") -> Iterator[Fact]:
+    for name in dict.fromkeys([*first, *second]):
+        one, other = first.get(name), second.get(name)
+        if name in IGNORED or one == other:
+            continue
+        if isinstance(one, dict) and isinstance(other, dict):
+            yield from _facts(cast("dict[str, Any]", one), cast("dict[str, Any]", other), f"{path}{name}.")
+        else:
+            yield Fact(f"{path}{name}", one, other)

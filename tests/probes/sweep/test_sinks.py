@@ -1,0 +1,84 @@
+"""Progress goes where it was asked to go, and nowhere else; services that are not installed are one line."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from probes.errors import InputError
+from probes.sweep.interface import Progress, Seconds, SweepResult
+from probes.sweep.sinks import Audience
+from tests.probes.conftest import MakeSpec
+
+
+class Recorder:
+    """Stands for wandb, mlflow and tensorboard, and keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, object]] = []
+
+    def __getattr__(self, name: str):
+        def call(*arguments: object, **named: object) -> Recorder:
+            self.told.append((name, (*arguments, *named.values())))
+            return self
+
+        return call
+
+
+RESULT = SweepResult(Path("runs/a"), 9, 1, 0, False, Seconds(1.0, 2.0, 3.0, 4.0, 10.0))
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "begins", "logs", "ends"),
+    [
+        ("wandb", "wandb", "init", "log", "finish"),
+        ("mlflow", "mlflow", "start_run", "log_metrics", "end_run"),
+        ("tensorboard", "torch.utils.tensorboard", "SummaryWriter", "add_scalar", "close"),
+    ],
+)
+def test_a_service_hears_of_progress_and_of_the_end(
+    name: str,
+    module: str,
+    begins: str,
+    logs: str,
+    ends: str,
+    make_spec: MakeSpec,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    service = Recorder()
+    monkeypatch.setitem(sys.modules, module, service)
+    audience = Audience(make_spec(), tmp_path / "run", (name,), None)
+    audience.hear(Progress(10, 10, "model x suite"))
+    audience.dismiss(RESULT)
+    names = [called for called, _ in service.told]
+    assert names.index(begins) < names.index(logs) < names.index(ends)
+    assert names[-1] == ends
+    assert any("items_done" in str(arguments) for called, arguments in service.told if called == logs)
+    assert any("items_measured" in str(arguments) for called, arguments in service.told if called == logs)
+
+
+def test_the_log_says_how_far_it_is_and_what_it_came_to(make_spec: MakeSpec, tmp_path: Path) -> None:
+    log = tmp_path / "log.txt"
+    for result in (RESULT, None):
+        audience = Audience(make_spec(), tmp_path / "run", (), log)
+        audience.hear(Progress(1, 10, "model x suite"))  # a moment after the beginning: not worth a line
+        audience.hear(Progress(10, 10, "model x suite"))
+        audience.dismiss(result)
+    lines = [line.partition(" ")[2] for line in log.read_text().splitlines()]
+    assert lines[0] == f"sweep into {tmp_path / 'run'}"
+    assert lines[1].startswith("model x suite: 10 of 10 items, ")
+    assert lines[2].startswith("items_measured 9, items_failed 1, survey 1")
+    assert lines[5] == "broke off; what was committed stands"
+
+
+def test_what_is_not_there_is_one_line(make_spec: MakeSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(InputError, match="this sink needs wandb: pip install wandb"):
+        Audience(make_spec(), tmp_path, ("wandb",), None)
+    with pytest.raises(InputError, match="did you mean 'wandb'"):
+        Audience(make_spec(), tmp_path, ("wanbd",), None)
+    with pytest.raises(InputError, match="cannot write the log"):
+        Audience(make_spec(), tmp_path, (), tmp_path / "nowhere" / "log")
