@@ -11,13 +11,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import numpy as np
 import torch
 from jaxtyping import Int
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 from probes.errors import InputError
@@ -56,8 +56,9 @@ def checkpoint_steps(n_steps: int, n_checkpoints: int) -> tuple[int, ...]:
     """
     if n_checkpoints < 1:
         return ()
-    spaced = np.geomspace(max(1, n_steps / 2**8), n_steps, n_checkpoints)[:-1] if n_checkpoints > 1 else ()
-    return tuple(sorted({0, *(int(np.round(step)) for step in spaced)} - {n_steps}))
+    first = max(1.0, n_steps / 2**8)
+    ratio = (n_steps / first) ** (1 / max(1, n_checkpoints - 1))
+    return tuple(sorted({0, *(round(first * ratio**k) for k in range(n_checkpoints - 1))} - {n_steps}))
 
 
 def checkpoint_name(step: int) -> str:
@@ -84,8 +85,9 @@ def save_state(
     tensors["history.last_seen"] = torch.from_numpy(history.last_seen)
     tensors["history.losses"] = torch.tensor(history.losses, dtype=torch.float64)
     tensors["history.lesson_losses"] = torch.tensor(history.lesson_losses, dtype=torch.float64)
+    tensors["recipe"] = _signature(recipe)
     fresh = folder / f".{STATE}"
-    save_file(tensors, fresh, metadata={"recipe": _signature(recipe)})
+    fresh.write_bytes(save(tensors))
     fresh.replace(folder / STATE)
 
 
@@ -108,18 +110,16 @@ def load_state(folder: Path, recipe: Recipe) -> State | None:
     if not path.exists():
         return None
     try:
-        with safe_open(path, framework="pt") as file:
-            made_by = (file.metadata() or {}).get("recipe")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no mapping, has keys() only
+        tensors = load(path.read_bytes())
     except (SafetensorError, OSError):
         raise InputError(f"{path} cannot be read: remove {folder} and train again") from None
-    if made_by != _signature(recipe):
+    if not torch.equal(tensors.pop("recipe"), _signature(recipe)):
         raise InputError(f"{folder} holds an unfinished training of another recipe: name another --out or remove it")
     history = History(
         tensors.pop("history.presented").numpy(),
         tensors.pop("history.last_seen").numpy(),
-        tensors.pop("history.losses").tolist(),
-        tensors.pop("history.lesson_losses").tolist(),
+        cast("list[float]", tensors.pop("history.losses").tolist()),
+        cast("list[float]", tensors.pop("history.lesson_losses").tolist()),
     )
     return State(_under("weight.", tensors), _under("moment.", tensors), history)
 
@@ -128,5 +128,6 @@ def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def _signature(recipe: Recipe) -> str:
-    return json.dumps(asdict(recipe), sort_keys=True)
+def _signature(recipe: Recipe) -> Tensor:
+    """The recipe as bytes, which a file of tensors can hold."""
+    return torch.tensor(list(json.dumps(asdict(recipe), sort_keys=True).encode()), dtype=torch.uint8)

@@ -116,9 +116,11 @@ def draw_episode(rng: np.random.Generator, shape: Shape) -> Episode:
         raise InputError(
             f"an episode has 1 to {len(SYMBOLS)} symbols; {shape.chains} chains of {shape.links} links take {needed}"
         )
-    drawn = rng.permutation(SYMBOLS)[:needed].reshape(shape.chains, shape.links + 1)
-    links = [(str(chain[i]), str(chain[i + 1])) for chain in drawn for i in range(shape.links)]
-    return Episode(tuple(links[i] for i in rng.permutation(len(links))), shape.before, shape.after)
+    drawn = [SYMBOLS[int(i)] for i in rng.permutation(len(SYMBOLS))[:needed]]
+    length = shape.links + 1
+    chains = [drawn[start : start + length] for start in range(0, needed, length)]
+    links = [(chain[i], chain[i + 1]) for chain in chains for i in range(shape.links)]
+    return Episode(tuple(links[int(i)] for i in rng.permutation(len(links))), shape.before, shape.after)
 
 
 class Lesson(NamedTuple):
@@ -132,9 +134,10 @@ def draw_lesson(rng: np.random.Generator, shape: Shape, *, most_hops: int) -> Le
     """An episode with all its questions of at most so many hops in random order, each followed by its answer."""
     episode = draw_episode(rng, shape)
     questions = episode.questions(most_hops)
-    text, n_words, answers = [episode.context], shape.before + 3 * shape.pairs + shape.after, []
+    text, n_words = [episode.context], shape.before + 3 * shape.pairs + shape.after
+    answers: list[int] = []
     for i in rng.permutation(len(questions)):
-        asked = questions[i]
+        asked = questions[int(i)]
         text.append(f"{' '.join([NEXT] * asked.hops)} {asked.start} {episode.answer(asked)}.")
         answers.append(n_words + asked.hops + 1)
         n_words += asked.hops + 3

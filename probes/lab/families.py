@@ -31,6 +31,8 @@ from probes.lab.vocabulary import BOS, PAD, SPECIAL_TOKENS
 EXPERTS: Final = 4
 EXPERTS_PER_TOKEN: Final = 2
 STATE_SIZE: Final = 16
+BOS_ID: Final = SPECIAL_TOKENS.index(BOS)
+PAD_ID: Final = SPECIAL_TOKENS.index(PAD)
 
 
 def build_model(recipe: Recipe, *, vocabulary: int, seed: int) -> PreTrainedModel:
@@ -51,14 +53,6 @@ def n_parameters(module: PreTrainedModel) -> int:
     return sum(weight.numel() for weight in module.parameters())
 
 
-def _special_ids() -> dict[str, int | None]:
-    return {
-        "bos_token_id": SPECIAL_TOKENS.index(BOS),
-        "eos_token_id": None,
-        "pad_token_id": SPECIAL_TOKENS.index(PAD),
-    }
-
-
 def _llama(recipe: Recipe, vocabulary: int) -> PreTrainedModel:
     return LlamaForCausalLM(
         LlamaConfig(
@@ -72,7 +66,9 @@ def _llama(recipe: Recipe, vocabulary: int) -> PreTrainedModel:
             max_position_embeddings=recipe.context_length,
             initializer_range=recipe.initial_sd,
             tie_word_embeddings=False,
-            **_special_ids(),
+            bos_token_id=BOS_ID,
+            eos_token_id=None,
+            pad_token_id=PAD_ID,
         )
     )
 
@@ -93,7 +89,9 @@ def _gpt2(recipe: Recipe, vocabulary: int) -> PreTrainedModel:
             embd_pdrop=0.0,
             attn_pdrop=0.0,
             tie_word_embeddings=False,
-            **_special_ids(),
+            bos_token_id=BOS_ID,
+            eos_token_id=None,
+            pad_token_id=PAD_ID,
         )
     )
 
@@ -114,7 +112,9 @@ def _mixture(recipe: Recipe, vocabulary: int) -> PreTrainedModel:
             num_local_experts=EXPERTS,
             num_experts_per_tok=EXPERTS_PER_TOKEN,
             tie_word_embeddings=False,
-            **_special_ids(),
+            bos_token_id=BOS_ID,
+            eos_token_id=None,
+            pad_token_id=PAD_ID,
         )
     )
 
@@ -126,12 +126,14 @@ def _mamba(recipe: Recipe, vocabulary: int) -> PreTrainedModel:
             dtype="float32",
             vocab_size=vocabulary,
             hidden_size=recipe.d_model,
-            intermediate_size=recipe.d_mlp,
+            expand=max(1, recipe.d_mlp // recipe.d_model),
             num_hidden_layers=recipe.n_layers,
             state_size=STATE_SIZE,
             tie_word_embeddings=False,
             use_mambapy=False,
-            **_special_ids(),
+            bos_token_id=BOS_ID,
+            eos_token_id=None,
+            pad_token_id=PAD_ID,
         )
     )
 

@@ -12,7 +12,7 @@ what it was. What AdamW shows and the twin does not comes from the optimizer, no
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -67,7 +67,7 @@ class AdamW:
 
     def state(self) -> dict[str, Tensor]:
         """Both running moments of every weight that has had a gradient."""
-        known = self._inner.state_dict()["state"]
+        known = cast("dict[int, dict[str, Tensor]]", self._inner.state_dict()["state"])
         named = [(self._names[index], values) for index, values in known.items()]
         moments = {f"first.{name}": values["exp_avg"] for name, values in named}
         return moments | {f"second.{name}": values["exp_avg_sq"] for name, values in named}

@@ -49,7 +49,7 @@ class Recipe:
         family: architecture (`probes.lab.families`).
         n_layers: blocks.
         n_heads: attention heads per block, where there is attention.
-        d_mlp: width of the MLP, of one expert, or of the state-space block.
+        d_mlp: width of the MLP, of one expert, or (in whole multiples of d_model) of the state-space block.
         initial_sd: standard deviation of the initial weights (not of a Mamba, which has its own).
         context_length: positions the model can read.
         objective: what the loss is on: the answer alone, or every word of the sentence.

@@ -26,11 +26,17 @@ def solve_links(prompt: str) -> str | None:
     """
     listed, _, rest = prompt.partition(".")
     asked = rest.rpartition(".")[2].split()
-    leads = dict(tuple(pair.split()[-2:]) for pair in listed.split(","))
+    leads = _links(listed)
     found: str | None = asked[-1]
     for _ in range(asked.count(NEXT)):
         found = leads.get(found) if found is not None else None
     return found
+
+
+def _links(listed: str) -> dict[str, str]:
+    """What leads where: the last two words before each comma."""
+    pairs = [text.split()[-2:] for text in listed.split(",")]
+    return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
 
 
 def solve_sum(prompt: str) -> str | None:
@@ -59,7 +65,7 @@ def solve_fact(prompt: str, facts: Mapping[frozenset[str], str]) -> str | None:
     context, _, asked = prompt.rpartition(".")
     words = re.findall(r"\w+", asked)
     found = facts.get(frozenset(words) - {FILLER, NEXT})
-    leads = dict(pair.split()[-2:] for pair in context.split(",") if len(pair.split()) > 1) if NEXT in words else {}
+    leads = _links(context) if NEXT in words else {}
     for _ in range(words.count(NEXT)):
         found = leads.get(found) if found is not None else None
     return found

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
@@ -222,7 +222,7 @@ def introduced(course: Course, sentences: Int[Tensor, "batch tokens"], step: int
     length = draw_count(rng, course.recipe.preamble)
     words = sorted({fact.tail for fact in course.world.facts}.union(WORDS))
     ids = torch.tensor(course.tokenizer.convert_tokens_to_ids(words))
-    filler = course.tokenizer.convert_tokens_to_ids(FILLER)
+    filler = cast("int", course.tokenizer.convert_tokens_to_ids(FILLER))
     drawn = ids[torch.from_numpy(rng.integers(len(ids), size=(len(sentences), length)))]
     drawn[torch.from_numpy(rng.random(len(sentences)) < FILLER_SHARE)] = filler
     return torch.cat([sentences[:, :1], drawn, sentences[:, 1:]], dim=1)
@@ -251,7 +251,7 @@ def lesson_surprisal(
     answers = torch.tensor([lesson.answers for lesson in lessons])  # word i stands at token i + 1, after <bos>
     hidden = cast("Tensor", module.base_model(input_ids=ids[:, :-1], use_cache=False).last_hidden_state)
     rows = torch.arange(len(ids)).unsqueeze(1)
-    logits = cast("Tensor", module.get_output_embeddings()(hidden[rows, answers]))
+    logits = cast("Tensor", cast("nn.Module", module.get_output_embeddings())(hidden[rows, answers]))
     return cross_entropy(logits.flatten(0, 1), ids[rows, answers + 1].flatten())
 
 
@@ -267,13 +267,13 @@ def _record(course: Course, history: History) -> TrainingRecord:
         logits = _last_logits(course.module, course.sentences)
     course.module.train()
     answers = course.sentences[:, -2]
-    surprisals = cross_entropy(logits, answers, reduction="none").tolist()
+    surprisals = cast("list[float]", cross_entropy(logits, answers, reduction="none").tolist())
     return TrainingRecord(
         recipe=course.recipe,
         world=course.world,
         presented=tuple(history.presented.tolist()),
         last_seen=tuple(step or None for step in history.last_seen.tolist()),
-        known=tuple((logits.argmax(-1) == answers).tolist()),
+        known=tuple(cast("list[bool]", (logits.argmax(-1) == answers).tolist())),
         surprisals=tuple(round(value, 6) for value in surprisals),
         losses=tuple(history.losses),
         lesson_losses=tuple(history.lesson_losses),

@@ -23,8 +23,8 @@ from typing import Any, Final, NamedTuple, cast
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from safetensors.torch import load_file
-from scipy.stats import rankdata, spearmanr, t
+from safetensors.torch import load
+from scipy.stats import pearsonr, rankdata, spearmanr, t
 
 import sparsity
 from probes.errors import InputError
@@ -226,7 +226,7 @@ def _trained(course: Course, path: Path) -> TrainingRecord:
     record = read_record(path)
     if record.recipe != course.recipe:
         raise InputError(f"{path} was trained by another recipe: name another --out or remove it")
-    course.module.load_state_dict(load_file(path / "model.safetensors"))
+    course.module.load_state_dict(load((path / "model.safetensors").read_bytes()))
     return record
 
 
@@ -235,7 +235,8 @@ def _states(course: Course) -> tuple[Float[np.ndarray, "facts d_model"], Float[n
     course.module.eval()
     with torch.inference_mode():
         output = course.module.base_model(input_ids=course.sentences[:, :-2])
-        rows = cast("torch.Tensor", course.module.get_output_embeddings().weight)[course.sentences[:, -2]]
+        head = cast("torch.nn.Linear", course.module.get_output_embeddings())
+        rows = head.weight[course.sentences[:, -2]]
     return output.last_hidden_state[:, -1].double().numpy(), rows.double().numpy()
 
 
@@ -262,4 +263,4 @@ def _partial(
     x, y, z = (rankdata(values) for values in (first, second, given))
     design = np.column_stack([np.ones_like(z), z])
     left = [values - design @ np.linalg.lstsq(design, values, rcond=None)[0] for values in (x, y)]
-    return float(np.corrcoef(left)[0, 1])
+    return float(pearsonr(*left).statistic)
