@@ -6,19 +6,16 @@ another joins. Prints how many were killed.
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
-os.environ["RAY_raylet_start_wait_time_s"] = "300"  # read when ray is imported; a busy machine starts nodes slowly
+import torch
+from ray.cluster_utils import Cluster
 
-import torch  # noqa: E402
-from ray.cluster_utils import Cluster  # noqa: E402
-
-from probes.sweep import run as running  # noqa: E402
-from probes.sweep.interface import Options, Progress  # noqa: E402
-from probes.sweep.run import run_sweep  # noqa: E402
-from probes.sweep.spec import load_spec  # noqa: E402
+from probes.sweep import run as running
+from probes.sweep.interface import Options, Progress
+from probes.sweep.run import run_sweep
+from probes.sweep.spec import load_spec
 
 NODES = 2
 

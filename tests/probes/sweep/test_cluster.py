@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import socket
 import subprocess
 import sys
@@ -24,7 +25,8 @@ needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="
 def start(spec_file: Path, out: Path, kills: int) -> subprocess.Popen[str]:
     """A sweep on a cluster of its own, in a process of its own: Ray leaves threads and warnings behind."""
     command = [sys.executable, "-m", "tests.probes.sweep.ray_sweep", str(spec_file), str(out), str(kills)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    patient = {**os.environ, "RAY_raylet_start_wait_time_s": "300"}  # a busy machine starts nodes slowly
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=patient)
 
 
 def sweep_on_cluster(spec_file: Path, out: Path, kills: int) -> None:

@@ -180,7 +180,7 @@ def test_a_full_disk_is_one_line_and_what_was_committed_stands(
     for n_writes in (3, 20, 41):  # before the first batch, and in the middle of two commits
         left = iter(range(n_writes))
 
-        def full(handle: int, left=left) -> None:
+        def full(_: int, left=left) -> None:
             if next(left, None) is None:
                 raise OSError(28, "No space left on device")
 
