@@ -52,6 +52,11 @@ class DeviceVectors(Vectors):
         return self.once(("wide",), lambda: self.rows.double().abs())
 
     @property
+    def squares(self) -> Block:
+        """The squared magnitudes."""
+        return self.once(("squares",), lambda: self.magnitudes * self.magnitudes)
+
+    @property
     def logarithms(self) -> Block:
         """The natural logarithms of the magnitudes; a zero counts as the smallest normal number."""
         tiny = self.fn.finfo(self.magnitudes.dtype).tiny
@@ -88,7 +93,7 @@ def evaluate_on_device(batch: Rows, jobs: Sequence[Job]) -> list[Array]:
         pieces: list[list[Any]] = []
         for start in range(0, rows.shape[0], step):
             vectors = DeviceVectors(rows[start : start + step])
-            pieces.append([defined(vectors, job) for job in jobs])
+            pieces.append([defined(vectors, job, job.formula(vectors)) for job in jobs])
         if not pieces:
             return [torch.zeros(batch.shape, dtype=torch.float64, device=rows.device) for _ in jobs]
         return [torch.cat(column).reshape(batch.shape) for column in zip(*pieces, strict=True)]

@@ -1,13 +1,14 @@
 """Run formulas over a batch: cache-sized blocks, one pass, several threads if asked, and the rule for undefined values.
 
 Problem: a batch of a million vectors must not be copied, promoted or sorted whole. Idea: walk over blocks of at most
-``BLOCK_ROWS`` rows that fit the second-level cache, build the shared quantities of a block once, run every formula on
-it, and keep one float64 per vector and measure. A vector with a NaN or an infinity gives NaN in its own slot; a zero
-vector gives what the measure declares for it. Threads work on whole blocks, so their number changes no bit.
+``BLOCK_ROWS`` rows that fit the second-level cache, build the shared sums of a block once, and run every formula on the
+sums of all blocks at the end (a formula that looks at coordinates themselves is run on each block instead). A vector
+with a NaN or an infinity gives NaN in its own slot; a zero vector gives what the measure declares for it. Threads work
+on whole blocks, so their number changes no bit.
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, cast
 
@@ -15,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsity.arrays import A, Column, Rows, as_rows, promoted
-from sparsity.vectors import Vectors
+from sparsity.columns import Columns, sums_of
+from sparsity.vectors import Scratch, Vectors
 
 BLOCK_ROWS = 1024
 # 2^17 float32 numbers are 512 KiB: a block with its order and logarithms stays near a 1 to 2 MiB second-level cache.
@@ -24,12 +26,17 @@ BLOCK_NUMBERS = 1 << 17
 
 
 class Job(NamedTuple):
-    """One formula with its parameters bound, and what it promises about undefined input."""
+    """One formula with its arguments, and what it promises about undefined input."""
 
     name: str
-    formula: Callable[[Vectors], Column]
+    kernel: Callable[..., Column]
+    arguments: tuple[tuple[str, float | str], ...]
     at_zero: float | None
     min_width: int
+
+    def formula(self, vectors: Vectors) -> Column:
+        """Apply the formula; the rule for undefined values is :func:`defined`'s."""
+        return self.kernel(vectors, **dict(self.arguments))
 
 
 def evaluate(x: A, jobs: Sequence[Job], threads: int = 1) -> list[A]:
@@ -54,30 +61,37 @@ def _evaluate_on_cpu(batch: Rows, jobs: Sequence[Job], threads: int) -> list[NDA
     rows = cast("Any", batch.rows)
     count = rows.shape[0]
     step = max(1, min(BLOCK_ROWS, BLOCK_NUMBERS // batch.width))
-    columns = [np.empty(count) for _ in jobs]
+    needed = [sums_of(job.kernel, job.arguments) for job in jobs]
+    sums = Columns(batch.width, dict.fromkeys(key for keys in needed for key in keys or ()), count)
+    by_block = {index: np.empty(count) for index, keys in enumerate(needed) if keys is None}
 
-    def fill(start: int) -> None:
-        part = slice(start, min(start + step, count))
+    def walk(starts: Iterable[int]) -> None:
+        scratch = Scratch()
         # An undefined value is NaN by rule (below), so numpy need not warn about how it came to be.
         with np.errstate(all="ignore"):
-            vectors = Vectors(promoted(rows[part]))
-            for job, column in zip(jobs, columns, strict=True):
-                column[part] = defined(vectors, job)
+            for start in starts:
+                part = slice(start, min(start + step, count))
+                vectors = Vectors(promoted(rows[part]), scratch)
+                sums.take(part, vectors)
+                for index, column in by_block.items():
+                    column[part] = jobs[index].formula(vectors)
 
     starts = range(0, count, step)
     if threads > 1 and len(starts) > 1:
         with ThreadPoolExecutor(min(threads, len(starts))) as pool:
-            list(pool.map(fill, starts))
+            list(pool.map(walk, [starts[first::threads] for first in range(threads)]))
     else:
-        for start in starts:
-            fill(start)
-    return columns
+        walk(starts)
+    with np.errstate(all="ignore"):
+        return [
+            defined(sums, job, by_block[index] if index in by_block else job.formula(sums))
+            for index, job in enumerate(jobs)
+        ]
 
 
-def defined(vectors: Vectors, job: Job) -> Column:
-    """Evaluate a job on a block; zero vectors give ``at_zero`` if it is stated, non-finite ones NaN."""
+def defined(vectors: Vectors, job: Job, values: Column) -> Column:
+    """Values of a job with its promise about undefined input kept: ``at_zero`` for zero vectors, NaN for non-finite."""
     where = vectors.fn.where
-    values = job.formula(vectors)
     if job.at_zero is not None:
         values = where(vectors.zero, job.at_zero, values)
     return where(vectors.finite, values, float("nan"))

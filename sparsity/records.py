@@ -13,7 +13,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import partial, wraps
+from functools import wraps
 from typing import (
     Any,
     Concatenate,
@@ -155,7 +155,7 @@ class Metric:
         """Bind the parameters, checked, to the formula."""
         self.check(arguments)
         bound = {name: float(value) if isinstance(value, int) else value for name, value in arguments.items()}
-        return Job(self.name, partial(self.kernel, **bound), self.at_zero, self.min_width)
+        return Job(self.name, self.kernel, tuple(bound.items()), self.at_zero, self.min_width)
 
 
 METRICS: Registry[Metric] = Registry("metric")

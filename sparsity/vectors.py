@@ -13,7 +13,7 @@ the segments are added in float64; a row's result does not depend on the rows be
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,26 @@ from sparsity.arrays import Block, Column, Floats, Number
 
 # OpenBLAS splits longer dot products over threads, which would make a result depend on their number.
 SEGMENT = 4096
+
+# A shared sum by the name of its method and the arguments, so that it can be asked for again of another block.
+Key: TypeAlias = tuple[Any, ...]
+
+
+class Scratch:
+    """Memory for the intermediate blocks of one walk, used again by each block so that it stays in cache.
+
+    It belongs to one thread, and what lies in it is overwritten by the next block.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[str, NDArray[Any]] = {}
+
+    def block(self, name: str, like: NDArray[Any]) -> NDArray[Any]:
+        """Room of the shape and precision of ``like``, under a name of its own; its content is arbitrary."""
+        kept = self._kept.get(name)
+        if kept is None or len(kept) < len(like):
+            kept = self._kept[name] = np.empty_like(like)
+        return kept[: len(like)]
 
 
 class Vectors:
@@ -36,11 +56,12 @@ class Vectors:
         zero: which vectors are zero.
     """
 
-    def __init__(self, rows: Floats) -> None:
+    def __init__(self, rows: Floats, scratch: Scratch | None = None) -> None:
         self.fn: Any = np
         self.rows = rows
         self.width = rows.shape[-1]
-        magnitudes = np.abs(rows)
+        self._scratch = Scratch() if scratch is None else scratch
+        magnitudes = np.abs(rows, out=self._scratch.block("magnitudes", rows))
         peak = magnitudes.max(axis=-1)
         self.finite: Column = np.isfinite(peak)
         self.zero: Column = peak == 0
@@ -54,18 +75,29 @@ class Vectors:
         if half.any():
             magnitudes *= np.ldexp(one, -half)[:, None]
         self.magnitudes: Block = magnitudes
-        self._kept: dict[tuple[object, ...], Any] = {}
+        self._kept: dict[Key, Any] = {}
 
-    def once(self, key: tuple[object, ...], compute: Callable[[], Column | Block]) -> Column | Block:
+    def once(self, key: Key, compute: Callable[[], Column | Block]) -> Column | Block:
         """Compute a shared quantity on first use and keep it for the life of the block."""
         if key not in self._kept:
             self._kept[key] = compute()
         return self._kept[key]
 
     @property
+    def sums(self) -> tuple[Key, ...]:
+        """The shared sums asked for so far."""
+        return tuple(key for key, value in self._kept.items() if value.ndim == 1)
+
+    @property
     def ranked(self) -> Block:
         """The magnitudes in ascending order: the one sort of the block."""
-        return self.once(("ranked",), lambda: np.sort(self.magnitudes, axis=-1))
+        return self.once(("ranked",), self._ranked)
+
+    def _ranked(self) -> Block:
+        ranked = self._scratch.block("ranked", self.magnitudes)
+        np.copyto(ranked, self.magnitudes)
+        ranked.sort(axis=-1)
+        return ranked
 
     @property
     def wide(self) -> Block:
@@ -75,7 +107,10 @@ class Vectors:
     @property
     def squares(self) -> Block:
         """The squared magnitudes."""
-        return self.once(("squares",), lambda: self.magnitudes * self.magnitudes)
+        return self.once(("squares",), self._squares)
+
+    def _squares(self) -> Block:
+        return np.multiply(self.magnitudes, self.magnitudes, out=self._scratch.block("squares", self.magnitudes))
 
     @property
     def logarithms(self) -> Block:
@@ -84,10 +119,11 @@ class Vectors:
 
     def _logarithms(self) -> NDArray[Any]:
         smallest = self.ranked[:, 0] if ("ranked",) in self._kept else self.magnitudes
+        logarithms = self._scratch.block("logarithms", self.magnitudes)
         if smallest.min(initial=1) > 0:
-            return np.log(self.magnitudes)
-        guarded = np.maximum(self.magnitudes, np.finfo(self.magnitudes.dtype).tiny)
-        return np.log(guarded, out=guarded)
+            return np.log(self.magnitudes, out=logarithms)
+        guarded = np.maximum(self.magnitudes, np.finfo(self.magnitudes.dtype).tiny, out=logarithms)
+        return np.log(guarded, out=logarithms)
 
     def sum(self, power: Number) -> Column:
         """Sum the magnitudes raised to ``power`` > 0."""
@@ -104,8 +140,10 @@ class Vectors:
 
     def log_sum(self, power: Number) -> Column:
         """Sum ``a**power * log(a)`` over the magnitudes ``a``, for power 1 or 2; a zero contributes nothing."""
-        weights = self.magnitudes if power == 1 else self.squares
-        return self.once(("log_sum", power), lambda: self.dot(weights, self.logarithms))
+        return self.once(("log_sum", power), lambda: self._log_sum(power))
+
+    def _log_sum(self, power: Number) -> Column:
+        return self.dot(self.magnitudes if power == 1 else self.squares, self.logarithms)
 
     def rank_sum(self) -> Column:
         """Sum ``(2 k - d - 1) / d`` times the k-th smallest magnitude: half the mean absolute difference times d."""

@@ -14,6 +14,7 @@ from jaxtyping import Float64
 from pandas.api.extensions import ExtensionArray
 
 from probes.capture.batches import BatchSize, plan_batches
+from probes.capture.choices import read_choices
 from probes.capture.logits import Reducer, reduce_logits
 from probes.capture.models import LoadedModel, load_model
 from probes.capture.outcomes import outcome_reducer, outcomes_of
@@ -72,9 +73,9 @@ def read_batch(
         CaptureError: if a site did not show exactly one vector per token.
         InputError: for an unknown position or outcomes of a model that has none.
     """
-    selectors = parse_positions(positions)
+    selectors = parse_positions(positions) if sites else ()  # a sweep may owe outcomes alone
     batch = pad(prompts, model.pad_id)
-    profiler = Profiler(model.taps, Picks.of(prompts, selectors), metrics, bases, len(prompts))
+    profiler = Profiler(model.taps, Picks.of(prompts, selectors), metrics, bases, len(prompts), sites)
     with watching(model.taps, sites, profiler.look, rows=batch.ids.numel()):
         output = model.run(batch)
     reducers = [reader(prompts) for reader in readers]
@@ -83,10 +84,10 @@ def read_batch(
     if outcomes:
         own = outcome_reducer(model, prompts, outcomes)
         table, *reduced = reduce_logits(model, output, [own, *reducers])
-        found = outcomes_of(prompts, outcomes, own.rows, table)
+        found = outcomes_of(prompts, outcomes, own.rows, table) | read_choices(model, output, prompts, outcomes)
     elif reducers:
         reduced = reduce_logits(model, output, reducers)
-    return BatchReadings(profiler.readings(sites), found, tuple(reduced))
+    return BatchReadings(profiler.readings(), found, tuple(reduced))
 
 
 def read_in_memory(read: Callable[[Sequence[Prompt]], BatchReadings], prompts: Sequence[Prompt]) -> BatchReadings:
@@ -181,13 +182,23 @@ def collect(
         batch = [encoded[index] for index in indices]
         result = read_in_memory(read, batch)
         found += [(reading, np.array(indices)[reading.item]) for reading in result.readings]
-    return _melt(loaded, found, specs, len(encoded))
+    return melt(loaded, found, specs, len(encoded))
 
 
-def _melt(
+def melt(
     model: LoadedModel, found: Sequence[tuple[Reading, np.ndarray]], metrics: Sequence[MetricSpec], n_prompts: int
 ) -> pd.DataFrame:
-    """One row per value, in the order of the prompts, the sites asked, the positions asked, tokens and metrics."""
+    """Readings as rows of measurements.
+
+    Args:
+        model: what was run.
+        found: readings of any number of passes, each with the prompts that its items are.
+        metrics: the columns of the readings.
+        n_prompts: how many prompts there were.
+
+    Returns:
+        One row per value, in the order of the prompts, the sites asked, the positions asked, tokens and metrics.
+    """
     names = [str(metric) for metric in metrics]
     places = {place: rank for rank, place in enumerate(dict.fromkeys(_place(reading) for reading, _ in found))}
     rank = np.concatenate([np.full(len(item), places[_place(reading)]) for reading, item in found])

@@ -4,6 +4,10 @@ import numpy as np
 import pytest
 
 import sparsity
+from sparsity import evaluation
+from sparsity.columns import sums_of
+
+from .cases import ALL
 
 
 def test_profile_equals_the_single_functions_to_the_last_bit():
@@ -34,3 +38,22 @@ def test_a_row_does_not_depend_on_its_neighbours():
 @pytest.mark.parametrize(("d", "expected"), [(64, 0.2274), (128, 0.2200)])
 def test_finite_width_null_of_hoyer(d: int, expected: float):
     assert sparsity.nulls.gaussian("hoyer", d).mean == pytest.approx(expected, abs=5e-5)
+
+
+def test_default_measures_are_arithmetic_on_shared_sums_and_others_still_see_coordinates():
+    """A default measure that looks at coordinates would be run block by block and cost a tenth more."""
+    for spec in sparsity.DEFAULT_METRICS:
+        job = spec.record.job(spec.keywords)
+        assert sums_of(job.kernel, job.arguments), spec.name
+    job = sparsity.MetricSpec.parse("zero_fraction").record.job({})
+    assert sums_of(job.kernel, job.arguments) is None
+
+
+@pytest.mark.parametrize("spec", ALL, ids=str)
+def test_blocks_change_no_bit_of_any_measure(spec: sparsity.MetricSpec, monkeypatch: pytest.MonkeyPatch):
+    x = np.random.default_rng(4).standard_normal((37, 24), dtype=np.float32)
+    x[3], x[20, 5], x[30] = 0, np.nan, x[30].round()
+    whole = sparsity.profile(x, spec)
+    monkeypatch.setattr(evaluation, "BLOCK_NUMBERS", 5 * 24)
+    for threads in (1, 3):
+        np.testing.assert_array_equal(sparsity.profile(x, spec, threads=threads)[str(spec)], whole[str(spec)])

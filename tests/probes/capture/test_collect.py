@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -156,11 +157,30 @@ def test_reducing_a_view_of_a_state_leaves_the_state_alone(llama):
     """With neither padding nor special tokens the metrics read the model's own memory."""
     batch = pad([encode(llama, [5, 7, 9]), encode(llama, [6, 8, 10])], llama.pad_id)
     picks = Picks.of([encode(llama, [5, 7, 9])] * 2, parse_positions("all"))
-    profiler = Profiler(llama.taps, picks, METRICS, [RAW], 2)
+    profiler = Profiler(llama.taps, picks, METRICS, [RAW], 2, tuple(llama.sites))
     bare = llama.run(batch).last_hidden_state
     with watching(llama.taps, tuple(llama.sites), profiler.look):
         watched = llama.run(batch).last_hidden_state
     assert torch.equal(bare, watched)
+
+
+def test_what_a_pass_leaves_behind_was_given_room_before_it(llama, prompts):
+    """Small arrays that outlive the activations around them keep the heap from using that memory again."""
+    sites = tuple(llama.sites)
+    encoded = [encode(llama, prompt) for prompt in prompts] * 8
+    batch = pad(encoded, llama.pad_id)
+    picks = Picks.of(encoded, parse_positions("all"))
+    tracemalloc.start()
+    try:
+        profiler = Profiler(llama.taps, picks, METRICS, [RAW], len(encoded), sites)
+        before, _ = tracemalloc.get_traced_memory()
+        with watching(llama.taps, sites, profiler.look):
+            llama.run(batch)
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    values = sum(reading.values.nbytes for reading in profiler.readings())
+    assert after - before < values / 4
 
 
 def test_a_site_that_is_not_seen_or_seen_twice_fails_the_batch(prompts):

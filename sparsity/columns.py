@@ -1,0 +1,66 @@
+"""The shared sums of a whole batch, for formulas that look at nothing else.
+
+Problem: arithmetic on a column of sums is cheap but never free; eight measures on every cache-sized block cost as much
+as another logarithm of all its coordinates. Idea: most formulas are arithmetic on a few shared sums, so blocks are
+walked for the sums alone, and each such formula runs once on the sums of all blocks put end to end. A formula that
+looks at coordinates is found out by showing it sums only, once, on a probe.
+"""
+
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from sparsity.arrays import Block, Column
+from sparsity.vectors import Key, Vectors
+
+OF_EVERY_VECTOR: tuple[str, ...] = ("size", "peak", "finite", "zero")
+
+
+class LooksAtCoordinatesError(Exception):
+    """A formula asks for more than shared sums."""
+
+
+class Columns(Vectors):
+    """Shared sums of ``count`` vectors of ``width`` coordinates, taken over block by block."""
+
+    def __init__(self, width: int, keys: Iterable[Key], count: int) -> None:
+        self.fn = np
+        self.width = width
+        self._kept = {key: np.empty(count) for key in keys}
+        self.size, self.peak = np.empty(count), np.empty(count)
+        self.finite, self.zero = np.empty(count, dtype=bool), np.empty(count, dtype=bool)
+
+    def take(self, part: slice, block: Vectors) -> None:
+        """Take over the sums of one block."""
+        for name in OF_EVERY_VECTOR:
+            getattr(self, name)[part] = getattr(block, name)
+        for (name, *arguments), column in self._kept.items():
+            column[part] = getattr(block, name)(*arguments)
+
+    def once(self, key: Key, compute: Callable[[], Column | Block]) -> Column | Block:
+        """Give a sum that is held; nothing can be computed any more."""
+        del compute
+        if key not in self._kept:
+            raise LooksAtCoordinatesError(str(key))
+        return self._kept[key]
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 -- nothing is ever returned
+        """Refuse the coordinates, which are gone."""
+        raise LooksAtCoordinatesError(name)
+
+
+@lru_cache(maxsize=1024)
+def sums_of(kernel: Callable[..., Column], arguments: tuple[tuple[str, Any], ...]) -> tuple[Key, ...] | None:
+    """The shared sums that a formula is arithmetic on; None for a formula that looks at coordinates itself."""
+    with np.errstate(all="ignore"):
+        probe = Vectors(np.ones((1, 8), np.float32))
+        kernel(probe, **dict(arguments))
+        sums = Columns(probe.width, probe.sums, 1)
+        sums.take(slice(None), probe)
+        try:
+            kernel(sums, **dict(arguments))
+        except LooksAtCoordinatesError:
+            return None
+    return sums.sums
