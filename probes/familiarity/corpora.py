@@ -11,6 +11,7 @@ source.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
@@ -55,7 +56,8 @@ def build_index(
     width = _width(alphabet)
     parts = (_shard(part, width) for part in _grouped(alphabet.ids(documents), shard_symbols))
     if out is None:
-        return CorpusIndex(name, alphabet.identity, alphabet, width, _not_empty(list(parts), name))
+        shards = _not_empty(list(parts), name)
+        return CorpusIndex(name, alphabet.identity, alphabet, width, shards, _fingerprint(alphabet.identity, shards))
     if out.exists():
         raise InputError(f"{out} exists: an index is never changed, choose another name or remove it")
     partial = out.with_name(f".{out.name}.partial")
@@ -69,6 +71,7 @@ def build_index(
             "name": name,
             "alphabet": alphabet.identity,
             "width": width,
+            "fingerprint": _fingerprint(alphabet.identity, shards),
             "shards": [{"symbols": len(shard.symbols), "documents": len(shard.documents)} for shard in shards],
         }
         (partial / FACTS).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
@@ -112,7 +115,8 @@ def open_index(
         alphabet = Tokens(tokenizer)
     if alphabet is not None and alphabet.identity != identity:
         raise InputError(f"the index {path} was built with {identity}, not with {alphabet.identity}: build it again")
-    return CorpusIndex(str(facts["name"]), identity, alphabet, int(facts["width"]), shards)
+    fingerprint = str(facts.get("fingerprint") or _fingerprint(identity, shards))
+    return CorpusIndex(str(facts["name"]), identity, alphabet, int(facts["width"]), shards, fingerprint)
 
 
 def read_corpus(paths: Sequence[Path | str], *, field: str = "text") -> Iterator[str]:
@@ -184,6 +188,13 @@ def _shard(documents: Sequence[Int64[np.ndarray, " _"]], width: int) -> Shard:
     for start, ids in zip(starts, documents, strict=True):
         symbols[start : start + len(ids)] = ids + 1
     return Shard(sort_suffixes(symbols, width), starts)
+
+
+def _fingerprint(identity: str, shards: Sequence[Shard]) -> str:
+    digest = hashlib.sha256(identity.encode())
+    for shard in shards:
+        digest.update(np.ascontiguousarray(shard.suffixes.data))
+    return digest.hexdigest()[:16]
 
 
 def _not_empty(shards: Sequence[Shard], name: str) -> tuple[Shard, ...]:

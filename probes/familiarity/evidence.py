@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from pathlib import PurePath
+from typing import Final, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
@@ -24,9 +25,16 @@ from probes.familiarity.measures.states import StatesEvidence
 from probes.familiarity.measures.surprise import LogitsEvidence
 from probes.familiarity.measures.world import WorldEvidence
 from probes.familiarity.predictor import Coder
-from probes.familiarity.records import Needs
+from probes.familiarity.records import FamiliaritySpec, Needs
 from probes.familiarity.states import KnownStates
 from probes.familiarity.texts import Part, TokenText
+
+REFERENCE: Final = "reference_ratio"  # the one measure that compares with another coder
+
+
+def name_of(reference: Coder) -> str:
+    """How tables call a reference: a path by its last part."""
+    return PurePath(reference.name).name
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -45,12 +53,15 @@ class Sources:
     exposures: Mapping[str, int] | None = None
     reference: Coder | None = None
 
-    def corpus(self, needs: Needs) -> str:
+    def corpus(self, spec: FamiliaritySpec) -> str:
         """The ``corpus`` column of a measure: what it compares with, ``""`` for the model itself."""
+        needs = spec.record.needs
         if needs == "corpus" and self.index is not None:
             return self.index.name
         if needs == "states" and self.states is not None:
             return self.states.name
+        if spec.name == REFERENCE and self.reference is not None:
+            return name_of(self.reference)
         return "world" if needs == "world" else ""
 
     def lacks(self, needs: Needs) -> str:
@@ -107,6 +118,8 @@ def _of_characters(index: CorpusIndex, text: TokenText) -> _Written | None:
         return None
     ids, starts, ends = index.written().symbols(before + after)
     reach = text.ends.astype(np.int64)
+    # white space between prompt and answer belongs to the span of the last prompt token, and to the answer's text
+    reach[: text.prompt.end] = np.minimum(reach[: text.prompt.end], len(before))
     # a prompt that was cut leaves a gap in the text between it and its answer
     reach[text.prompt.end :] -= text.answer_start - text.cut
     last = np.where(text.ends < 0, -1, np.searchsorted(ends, reach, side="right") - 1)
@@ -122,6 +135,7 @@ class ReadText:
         text: the text and its tokens.
         document: id of the item.
         sources: what it is compared with.
+        origin: the document that it comes from; known states of the same are left out. None: the item itself.
         surprisals: per token, None if no measure asked.
         states: of the tokens in ``state_tokens``, None if no measure asked.
         state_tokens: tokens whose states were read.
@@ -132,6 +146,7 @@ class ReadText:
     text: TokenText
     document: str
     sources: Sources
+    origin: str | None = None
     surprisals: Surprisals | None = None
     states: Float32[np.ndarray, "tokens width"] | None = None
     state_tokens: tuple[int, ...] = field(default=())
@@ -158,7 +173,7 @@ class ReadText:
         if self.states is None or self.sources.states is None:
             return None
         own = [row for row, token in enumerate(self.state_tokens) if token in self.text.tokens(part)]
-        return StatesEvidence(self.states[own], self.sources.states, self.document)
+        return StatesEvidence(self.states[own], self.sources.states, self.origin or self.document)
 
     def corpus(self, part: Part) -> CorpusEvidence | None:
         """A part as the corpus sees it; None where its text is not known."""

@@ -68,6 +68,7 @@ class CorpusIndex:
         alphabet: how texts are written for it; None if it was built with a tokenizer that is not at hand.
         width: bytes of a symbol.
         shards: its parts.
+        fingerprint: the same for two indexes iff they hold the same corpus in the same alphabet.
     """
 
     name: str
@@ -75,6 +76,7 @@ class CorpusIndex:
     alphabet: Alphabet | None
     width: int
     shards: tuple[Shard, ...]
+    fingerprint: str
 
     @property
     def n_documents(self) -> int:

@@ -70,6 +70,7 @@ class Familiarity:
         fails: how it goes wrong.
         source: where the definition comes from.
         parameters: the domain of each parameter, in the order in which they are written.
+        usual: what they are in the work that the measure comes from, and when it is written without them.
         function: evidence and parameters to :class:`Values`.
     """
 
@@ -82,6 +83,7 @@ class Familiarity:
     fails: str
     source: str
     parameters: Mapping[str, Domain] = field(default_factory=dict[str, Domain])
+    usual: tuple[float, ...] | None = None
     function: Callable[..., Values]
 
     @property
@@ -109,6 +111,7 @@ class Promises(TypedDict):
     fails: str
     source: str
     parameters: NotRequired[Mapping[str, Domain]]
+    usual: NotRequired[tuple[float, ...]]
 
 
 F = TypeVar("F", bound=Callable[..., Values])
@@ -151,6 +154,8 @@ class FamiliaritySpec:
     def parse(cls, text: str) -> FamiliaritySpec:
         """Read ``name(value, ...)``, with or without ``answer.`` before and ``@version`` after.
 
+        A bare ``name`` stands for the measure with its usual values, if it has some: ``min_k`` is ``min_k(0.2)``.
+
         Raises:
             UnknownNameError: if no measure has that name.
             InputError: if the text, a value or the version is not one this package has.
@@ -166,6 +171,8 @@ class FamiliaritySpec:
             values = tuple(float(word) for word in words)
         except ValueError:
             raise InputError(f"{record.name} is written {record.form} with numbers, got {text!r}") from None
+        if match["values"] is None and record.usual is not None:
+            values = record.usual
         if match["version"] is not None and int(match["version"]) != record.version:
             raise InputError(f"{record.name} is at version {record.version} here, got version {match['version']}")
         return cls(record.name, values, part)

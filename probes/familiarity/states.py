@@ -104,15 +104,35 @@ def read_states(
     for batch in plan_batches([len(prompt.ids) for prompt in prompts], batch_size):
         padded = pad([prompts[item] for item in batch], model.pad_id)
         longest = padded.ids.shape[1]
-        rows = [place * longest + token for place, item in enumerate(batch) for token in tokens[item]]
-        shown: list[Tensor] = []
+        asked = [tokens[item] for item in batch]
+        shown: list[list[Float32[np.ndarray, "tokens width"]]] = []
 
-        def look(_site: Site, vectors: Tensor, rows: list[int] = rows, shown: list[Tensor] = shown) -> None:
-            shown.append(vectors[torch.tensor(rows, dtype=torch.long, device=vectors.device)].float().cpu())
+        def look(
+            _site: Site,
+            vectors: Tensor,
+            asked: list[Sequence[int]] = asked,
+            longest: int = longest,
+            shown: list[list[Float32[np.ndarray, "tokens width"]]] = shown,
+        ) -> None:
+            shown.append(rows_of(vectors, asked, longest))
 
         with watching(model.taps, [site], look, rows=padded.ids.numel()):
             model.run(padded)
-        parts = np.split(shown[0].numpy(), np.cumsum([len(tokens[item]) for item in batch])[:-1])
-        for item, part in zip(batch, parts, strict=True):
+        for item, part in zip(batch, shown[0], strict=True):
             found[item] = part
     return found
+
+
+def rows_of(
+    vectors: Tensor, tokens: Sequence[Sequence[int]], longest: int
+) -> list[Float32[np.ndarray, "tokens width"]]:
+    """States of some tokens of each prompt, out of those of a padded batch.
+
+    Args:
+        vectors: what a hook shows, ``(prompts * longest, width)``.
+        tokens: indices into the ids of each prompt.
+        longest: tokens of the longest prompt.
+    """
+    rows = [place * longest + token for place, own in enumerate(tokens) for token in own]
+    kept = vectors[torch.tensor(rows, dtype=torch.long, device=vectors.device)].float().cpu().numpy()
+    return np.split(kept, np.cumsum([len(own) for own in tokens])[:-1])

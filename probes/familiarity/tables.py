@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,9 +17,7 @@ from jaxtyping import Float64
 from probes.familiarity.evidence import ReadText
 from probes.familiarity.records import FamiliaritySpec, Needs, Values
 from probes.familiarity.texts import Part
-from probes.records.schema import SCHEMAS, Table
-
-STAGE: Final = "familiarity"
+from probes.records.schema import FAMILIARITY_STAGE, SCHEMAS, Table
 
 
 class Asked(NamedTuple):
@@ -75,7 +73,7 @@ class Rows:
                 seen[needs, spec.part] = one.evidence(needs, spec.part)
             evidence = seen[needs, spec.part]
             values = Values(math.nan, None, _absent(one)) if evidence is None else spec.measure(evidence)
-            corpus = one.sources.corpus(needs)
+            corpus = one.sources.corpus(spec)
             if item:
                 self._items.append((one.document, str(spec), corpus, values.item))
             if item and math.isnan(values.item):
@@ -90,7 +88,7 @@ class Rows:
         items = {"example_id": documents, "measure": measures, "corpus": corpora, "value": values}
         failures = {
             "example_id": [document for document, _ in self._failures],
-            "stage": [STAGE] * len(self._failures),
+            "stage": [FAMILIARITY_STAGE] * len(self._failures),
             "error": [reason for _, reason in self._failures],
         }
         tokens = self._of_tokens()

@@ -100,6 +100,18 @@ def read_text(
     """
     reader = Unbounded(model.name, model.tokenizer, model.vocabulary)
     prompt = encode(reader, text, target=target, max_tokens=max_tokens, bos=bos)
+    return align(model, prompt, text, target=target, bos=bos)
+
+
+def align(
+    model: LoadedModel,
+    prompt: Prompt,
+    text: str | Sequence[int],
+    *,
+    target: str | None = None,
+    bos: BosPolicy = "auto",
+) -> TokenText:
+    """Tie a prompt that is encoded already to the characters it stands for; arguments as it was encoded with."""
     unknown = None if model.tokenizer is None else special_id(model.tokenizer, "unk")
     starts = np.array(prompt.char_starts, dtype=np.int32)
     if not isinstance(text, str):
@@ -108,7 +120,7 @@ def read_text(
     ends = span_ends(starts, len(whole))
     cut = len(text)
     if prompt.truncated:
-        full = encode(reader, text, bos=bos).char_starts
+        full = encode(Unbounded(model.name, model.tokenizer, model.vocabulary), text, bos=bos).char_starts
         cut = next((start for start in full[prompt.end :] if start >= 0), -1)
         ends[: prompt.end] = np.minimum(ends[: prompt.end], cut)
     return TokenText(whole, cut, len(text), prompt, starts, ends, -1 if unknown is None else unknown)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -16,10 +17,12 @@ from probes.capture.collect import read_batch
 from probes.capture.models import LoadedModel
 from probes.capture.prompts import Prompt, PromptError
 from probes.capture.sites import Site
+from probes.familiarity.bank import Bank
 from probes.records.cells import Block, Done
 from probes.records.rows import measurement_rows, outcome_rows, token_rows
 from probes.records.schema import Table
 from probes.suites.example import Item
+from probes.sweep.banks import open_bank
 from probes.sweep.items import failure_rows, input_rows
 from probes.sweep.spec import SweepSpec
 from probes.sweep.survey import Run, read_prompt
@@ -68,7 +71,8 @@ class Measurement:
             else:
                 prompts[item.example_id] = prompt
         encoded = time.perf_counter()
-        parts = [self._halving(prompts, block)] if prompts else []
+        asked = {item.example_id: item for item in items}
+        parts = [self._halving(prompts, block, asked)] if prompts else []
         measured = time.perf_counter()
         if unreadable:
             parts.append(self._failed(unreadable, "encode", block))
@@ -76,9 +80,9 @@ class Measurement:
             parts.append(self._failed(too_short, "filter", block, min_tokens=least))
         return together(parts)._replace(encode_seconds=encoded - began, model_seconds=measured - encoded)
 
-    def _halving(self, prompts: Mapping[str, Prompt], block: Block) -> Rows:
+    def _halving(self, prompts: Mapping[str, Prompt], block: Block, items: Mapping[str, Item]) -> Rows:
         try:
-            return self._measured(prompts, block)
+            return self._measured(prompts, block, [items[name] for name in prompts])
         except Exception as error:  # noqa: BLE001  whatever a model raises is a fault of its items, found by halving
             if len(prompts) == 1:
                 reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
@@ -86,17 +90,18 @@ class Measurement:
         names = list(prompts)
         middle = len(names) // 2
         parts = (names[:middle], names[middle:])
-        return together([self._halving({name: prompts[name] for name in part}, block) for part in parts])
+        return together([self._halving({name: prompts[name] for name in part}, block, items) for part in parts])
 
     def _failed(self, reasons: Mapping[str, str], stage: str, block: Block, min_tokens: int | None = None) -> Rows:
         run_id = self.run.run_id
         done = Done(run_id, tuple(reasons), block, failed=True, min_tokens=min_tokens)
         return Rows({"failures": failure_rows(run_id, reasons, stage)}, (done,))
 
-    def _measured(self, prompts: Mapping[str, Prompt], block: Block) -> Rows:
+    def _measured(self, prompts: Mapping[str, Prompt], block: Block, items: Sequence[Item]) -> Rows:
         sites: list[Site] = [self._sites[name] for name in block.sites]
         metrics = tuple(MetricSpec.parse(name) for name in block.metrics)
-        found = read_batch(
+        read = partial(
+            read_batch,
             self.model,
             list(prompts.values()),
             sites=sites,
@@ -104,6 +109,13 @@ class Measurement:
             metrics=metrics,
             outcomes=block.outcomes,
         )
+        told: dict[Table, pa.Table] = {}
+        if block.familiarity:
+            with self._bank.reading(items, list(prompts.values()), block.familiarity) as reading:
+                found = read(readers=reading.readers)
+            told = reading.tables(found.reduced, self.run.run_id)
+        else:
+            found = read()
         names = [str(metric) for metric in metrics]
         ids = list(prompts)
         run_id = self.run.run_id
@@ -114,8 +126,14 @@ class Measurement:
             "measurements": measurement_rows(whole, run_id=run_id, example_ids=ids, metrics=names),
             "token_measurements": token_rows(each, run_id=run_id, example_ids=ids, metrics=names),
             "outcomes": outcome_rows(found.outcomes, run_id=run_id, example_ids=ids),
+            **told,
         }
         return Rows(tables, (Done(run_id, tuple(ids), block),))
+
+    @cached_property
+    def _bank(self) -> Bank:
+        """The sources of familiarity, opened when the first batch asks for them."""
+        return open_bank(self.spec, self.model)
 
 
 def together(parts: Sequence[Rows]) -> Rows:

@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from probes.errors import InputError
+from probes.familiarity.entry import FamiliarityEntry, resolved
 from probes.suites.answer_choices import ChoiceCount
 from probes.suites.benchmark import BenchmarkSuite, load_benchmarks
 from probes.suites.conflict import KnowledgeConflict
@@ -33,7 +34,14 @@ from probes.suites.text_domains import TextDomains
 from sparsity import MetricSpec, parse_metrics
 from sparsity.registry import UnknownNameError
 
-OUTCOMES = ("nll", "correct", "margin", "next_token_entropy", "mean_next_token_entropy", "mean_nll")
+CHOICE_OUTCOMES = (
+    *("choice_correct", "choice_margin", "choice_correct_per_byte", "choice_margin_per_byte"),
+    *("choice_correct_by_letter", "choice_margin_by_letter"),
+)
+OUTCOMES = (
+    *("nll", "correct", "margin", "next_token_entropy", "mean_next_token_entropy", "mean_nll"),
+    *CHOICE_OUTCOMES,
+)
 DEFAULT_OUTCOMES = ("nll", "next_token_entropy")
 WHOLE_PROMPT = frozenset({"mean", "all"})  # positions whose output uncertainty is that of the whole prompt
 
@@ -104,6 +112,9 @@ class SweepSpec(BaseModel):
         metrics: names with arguments, or ``default``.
         outcomes: what to read off the logits of the same pass; by default ``nll`` and ``next_token_entropy``, and with
             positions ``mean`` or ``all`` also ``mean_next_token_entropy``.
+        familiarity: how well known the inputs are: measures, and what they are compared with.
+        controls: ``default`` follows the measurements by controls (`probes.controls`) at positions ``last`` and
+            ``mean``; ``none`` does not.
         max_tokens: truncate to this many tokens, BOS included; None records longer items as failures.
         min_tokens: leave out shorter items, counted per level; for length-matched comparisons.
         limit: items per (split, level) of every suite without a limit of its own.
@@ -119,6 +130,8 @@ class SweepSpec(BaseModel):
     positions: Names = ("last",)
     metrics: Names = ("default",)
     outcomes: Names = DEFAULT_OUTCOMES
+    familiarity: FamiliarityEntry | None = None
+    controls: Literal["default", "none"] = "default"
     max_tokens: int | None = Field(default=None, ge=1)
     min_tokens: int | None = Field(default=None, ge=1)
     limit: int | None = Field(default=None, ge=1)
@@ -182,6 +195,8 @@ def parse_spec(raw: object, *, folder: Path, origin: str = "spec") -> SweepSpec:
         "models": [_model(entry, folder) for entry in _sequence(fields.get("models"), f"{origin}: models")],
         "suites": [_suite(entry, folder, origin) for entry in _sequence(fields.get("suites"), f"{origin}: suites")],
     }
+    if fields.get("familiarity"):
+        entries["familiarity"] = _familiarity(fields["familiarity"], folder, f"{origin}: familiarity")
     spec = _validate(SweepSpec, entries, origin)
     if "outcomes" not in fields and WHOLE_PROMPT.intersection(spec.positions):
         spec = spec.model_copy(update={"outcomes": (*DEFAULT_OUTCOMES, "mean_next_token_entropy")})
@@ -197,6 +212,12 @@ def parse_spec(raw: object, *, folder: Path, origin: str = "spec") -> SweepSpec:
     except (UnknownNameError, ValueError) as error:
         raise InputError(f"{origin}: metrics: {error}") from None
     return spec.model_copy(update={"metrics": metrics})
+
+
+def _familiarity(entry: object, folder: Path, place: str) -> FamiliarityEntry:
+    """Measures alone, or measures and what they are compared with."""
+    fields = {"measures": entry} if isinstance(entry, str | list) else entry
+    return resolved(_checked(FamiliarityEntry, fields, place), folder, place)
 
 
 def _model(entry: object, folder: Path) -> dict[str, Any]:

@@ -224,6 +224,7 @@ def infinity_gram(evidence: CorpusEvidence) -> Values:
     fails=EXACT + "; stock phrases cover new texts when n is small",
     source="Brown et al. 2020, arXiv:2005.14165, appendix C (n = 13); n = 7 in later practice",
     parameters={"n": ORDER},
+    usual=(13.0,),
 )
 def ngram_coverage(evidence: CorpusEvidence, *, n: int) -> Values:
     """Share of symbols that stand in an n-gram of the text that occurs in the corpus: 0 for none, 1 for all.

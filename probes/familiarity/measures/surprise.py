@@ -123,6 +123,7 @@ def surprisal(evidence: LogitsEvidence) -> Values:
     "pass for membership",
     source="Shi et al. 2024, arXiv:2310.16789, eq. 1",
     parameters={"fraction": FRACTION},
+    usual=(0.2,),
 )
 def min_k(evidence: LogitsEvidence, *, fraction: float) -> Values:
     """Mean log2-probability of the least likely tokens: 0 if even these were certain, lower for surprises.
@@ -141,6 +142,7 @@ def min_k(evidence: LogitsEvidence, *, fraction: float) -> Values:
     fails="random at telling members from non-members of one distribution; undefined where a prediction is uniform",
     source="Zhang et al. 2024, arXiv:2404.02936, eq. 3",
     parameters={"fraction": FRACTION},
+    usual=(0.2,),
 )
 def min_k_plus_plus(evidence: LogitsEvidence, *, fraction: float) -> Values:
     """Mean of the lowest standardised log-probabilities: below 0 for tokens less likely than a sample would be.

@@ -40,7 +40,8 @@ def test_the_written_form_reads_back_as_the_same_measure(fraction, about_answer)
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("min_k", r"written min_k\(fraction\)"),
+        ("min_k()", r"written min_k\(fraction\)"),
+        ("knn_distance", r"written knn_distance\(k\)"),
         ("min_k(0)", r"a number in \(0, 1\]"),
         ("min_k(a)", "with numbers"),
         ("min_k(0.2)@9", "version 1 here, got version 9"),
@@ -60,6 +61,15 @@ def test_an_unknown_name_suggests_and_a_double_one_is_refused():
     with pytest.raises(InputError, match=r"min_k\(0.2\) is asked for twice"):
         parse_familiarity(["min_k(0.2)", "min_k(.20)"])
     assert len(parse_familiarity(["min_k(0.2)", "answer.min_k(0.2)"])) == 2
+
+
+def test_a_bare_name_stands_for_the_published_value():
+    bare = parse_familiarity(["min_k", "min_k_plus_plus", "answer.min_k", "ngram_coverage", "bits_per_byte"])
+    assert [str(spec) for spec in bare] == [
+        "min_k(0.2)", "min_k_plus_plus(0.2)", "answer.min_k(0.2)", "ngram_coverage(13)", "bits_per_byte",
+    ]  # fmt: skip
+    with pytest.raises(InputError, match="asked for twice"):
+        parse_familiarity(["min_k", "min_k(0.2)"])
 
 
 def test_whole_numbers():
