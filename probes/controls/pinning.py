@@ -22,7 +22,7 @@ from torch import Tensor
 from probes.capture.editing import FinalNorm
 from probes.capture.models import LoadedModel
 from probes.controls.names import Intervened, Norm
-from probes.controls.readout import logits_of
+from probes.controls.readout import Unembedding, logits_of
 
 DRAWS: Final = 4
 OUTCOMES: Final = {"last": ("nll", "correct", "next_token_entropy"), "mean": ("mean_nll", "mean_next_token_entropy")}
@@ -31,6 +31,7 @@ NORMS: Final[tuple[Norm, ...]] = ("recomputed", "frozen")
 
 def pinned_outcomes(
     model: LoadedModel,
+    head: Unembedding,
     norm: FinalNorm,
     states: Tensor,
     answer: Tensor,
@@ -43,7 +44,8 @@ def pinned_outcomes(
     """Outcomes of every arm, one value per state.
 
     Args:
-        model: whose head is asked.
+        model: who is asked.
+        head: its unembedding.
         norm: its final norm.
         states: (rows, d) leaving the last block, float32.
         answer: the token that should follow (or really did) each of them, -1 where there is none.
@@ -62,7 +64,7 @@ def pinned_outcomes(
 
     def read(edited: Tensor, kept: Norm) -> list[np.ndarray]:
         shown = norm.with_scale(edited, scale if kept == "frozen" else norm.scale(edited))
-        return _statistics(model, shown, answer, position)
+        return _statistics(model, head, shown, answer, position)
 
     clean = read(states, "recomputed")
     found = {str(Intervened(name, "clean")): values for name, values in zip(outcomes, clean, strict=True)}
@@ -96,11 +98,13 @@ def moved(states: Tensor, means: Tensor, coordinates: Sequence[int] | np.ndarray
     return edited
 
 
-def _statistics(model: LoadedModel, states: Tensor, answer: Tensor, position: str) -> list[np.ndarray]:
+def _statistics(
+    model: LoadedModel, head: Unembedding, states: Tensor, answer: Tensor, position: str
+) -> list[np.ndarray]:
     """The outcomes of a position, in order, of each final state."""
     parts: list[Tensor] = []
     start = 0
-    for logits in logits_of(model, states):
+    for logits in logits_of(model, head, states):
         own = answer[start : start + len(logits)].to(logits.device)
         start += len(logits)
         log_p = logits.double().log_softmax(-1)

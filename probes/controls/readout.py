@@ -11,16 +11,17 @@ what the unembedding multiplies. The gain is therefore in the state and not in t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from probes.capture.logits import LOGITS_AT_A_TIME
-from probes.capture.models import LoadedModel
+from probes.capture.models import LoadedModel, Output
+from probes.capture.prompts import Batch
 from probes.capture.sites import Site, SiteKind
 from probes.controls import names
 
@@ -36,11 +37,13 @@ class Unembedding(NamedTuple):
         axes: (d, d) right singular vectors of the rows, largest first.
         null: (d,) unit vector that changes the softmax least: the last right singular vector of the rows less their
             mean (a change common to all logits is not seen).
+        output: what the body returned for one token; states take the place of its own when the head is asked.
     """
 
     rows: Tensor
     axes: Float[np.ndarray, "d d"]
     null: Tensor
+    output: Output
 
 
 class Unread(NamedTuple):
@@ -71,17 +74,17 @@ def unembedding_of(model: LoadedModel) -> Unembedding | Unread:
     mean = rows.double().mean(dim=0)
     axes = torch.linalg.eigh(gram).eigenvectors.flip(1)
     null = torch.linalg.eigh(gram - len(rows) * torch.outer(mean, mean)).eigenvectors[:, 0]
-    return Unembedding(rows, axes.cpu().numpy(), null.float())
+    one = torch.zeros((1, 1), dtype=torch.long)
+    return Unembedding(rows, axes.cpu().numpy(), null.float(), model.run(Batch(one, torch.ones_like(one))))
 
 
-def logits_of(model: LoadedModel, states: Tensor, tokens_at_once: int | None = None) -> list[Tensor]:
+def logits_of(model: LoadedModel, head: Unembedding, states: Tensor) -> Iterator[Tensor]:
     """Logits of final states by the model's own head, a few rows at a time."""
-    step = tokens_at_once or max(1, LOGITS_AT_A_TIME // model.vocabulary)
-    chunks: list[Tensor] = []
+    step = max(1, LOGITS_AT_A_TIME // model.vocabulary)
     for start in range(0, len(states), step):
         part = states[start : start + step].to(model.device, model.dtype)[None]
-        chunks.append(model.logits(BaseModelOutputWithPast(last_hidden_state=part), torch.arange(part.shape[1])))
-    return chunks
+        shown = type(head.output)(**{**head.output, "last_hidden_state": part})
+        yield model.logits(shown, torch.arange(part.shape[1]))
 
 
 class Readout(NamedTuple):
@@ -96,9 +99,9 @@ class Readout(NamedTuple):
     top: Tensor
 
 
-def read_out(model: LoadedModel, states: Tensor, answer: Tensor) -> Readout:
+def read_out(model: LoadedModel, head: Unembedding, states: Tensor, answer: Tensor) -> Readout:
     """Ask the head about some final states."""
-    top = [chunk.topk(min(TOP, chunk.shape[-1]), dim=-1).indices.cpu() for chunk in logits_of(model, states)]
+    top = [chunk.topk(min(TOP, chunk.shape[-1]), dim=-1).indices.cpu() for chunk in logits_of(model, head, states)]
     return Readout(answer, torch.cat(top))
 
 

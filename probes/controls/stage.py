@@ -117,7 +117,7 @@ class _Work:
             if site == final and isinstance(head, Unembedding):
                 self._readout(sample, head, in_sweep=site in asked)
             if site == last and isinstance(norm, FinalNorm) and isinstance(head, Unembedding) and reference:
-                self._pin(sample, inside, norm, rng)
+                self._pin(sample, inside, head, norm, rng)
         names_of = [str(metric) for metric in ask.metrics]
         ids = [one.example_id for one in ask.members]
         tables: dict[Table, pa.Table] = {
@@ -164,7 +164,7 @@ class _Work:
         """How final states stand to the rows that read them, and their metrics without those rows."""
         answer = self._answers(sample)
         states = torch.from_numpy(sample.vectors).to(head.rows.device)
-        found = read_out(self.model, states, answer)
+        found = read_out(self.model, head, states, answer)
         row_hoyer = torch.as_tensor(np.asarray(sparsity.hoyer(head.rows.cpu().numpy())), dtype=torch.float32)
         for name, values in alignments(head, states.cpu(), found, row_hoyer).items():
             self._record(name, sample, values.numpy())
@@ -182,7 +182,9 @@ class _Work:
             without = without_row(torch.from_numpy(some.vectors), head.rows[tokens[kept]].cpu())
             self.readings.append(reading(some, basis, without.numpy(), self.ask.metrics))
 
-    def _pin(self, sample: Sample, inside: np.ndarray, norm: FinalNorm, rng: np.random.Generator) -> None:
+    def _pin(
+        self, sample: Sample, inside: np.ndarray, head: Unembedding, norm: FinalNorm, rng: np.random.Generator
+    ) -> None:
         """Pin the coordinates that carry the change from the reference to everything else."""
         mine = inside[sample.item]
         if not mine.any() or mine.all():
@@ -197,6 +199,7 @@ class _Work:
         means = sample.vectors[mine].mean(axis=0, dtype=np.float64).astype(np.float32)
         found = pinned_outcomes(
             self.model,
+            head,
             norm,
             torch.from_numpy(sample.vectors),
             self._answers(sample),

@@ -63,7 +63,11 @@ class _Pairs(NamedTuple):
 
 
 def substitute(
-    reference: Matrix, group: Matrix, reference_item: Items, group_item: Items, rng: np.random.Generator
+    reference: Float64[np.ndarray, "n d"],
+    group: Float64[np.ndarray, "m d"],
+    reference_item: Int64[np.ndarray, " n"],
+    group_item: Int64[np.ndarray, " m"],
+    rng: np.random.Generator,
 ) -> Substitution:
     """Attribute the change of mean Hoyer between two groups of vectors to coordinates.
 
@@ -166,7 +170,9 @@ def _halves(items: Items, rng: np.random.Generator) -> np.ndarray | None:
     return (rng.permutation(len(names)) % 2).astype(bool)[index]
 
 
-def _partners(one: Items, other: Items, most: int, rng: np.random.Generator) -> tuple[Items, Items]:
+def _partners(
+    one: Int64[np.ndarray, " n"], other: Int64[np.ndarray, " m"], most: int, rng: np.random.Generator
+) -> tuple[Items, Items]:
     """Pair two sets at random, the smaller one repeated as evenly as possible."""
     n = min(max(len(one), len(other)), most)
     first, second = (rng.permutation(np.resize(rng.permutation(rows), n)) for rows in (one, other))

@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+
+from probes.capture import Prompt, capture_states, encode
+from probes.capture.sites import resolve_sites
+from probes.controls.reservoir import PER_GROUP, Member, draw, read_samples, reference_groups, selectors
+from probes.suites.example import Axis
+from tests.probes.capture.conftest import load_model, tiny_llama
+
+STEPS = Axis(name="steps", unit="steps", kind="difficulty", harder="higher")
+DOMAIN = Axis(name="domain", unit="", kind="nominal", harder=None)
+
+
+def members(n=200, *, shifted=True):
+    return [
+        Member(f"s:{i}", f"s/{'shifted' if shifted and i % 2 else 'in'}/{i % 3}", shifted and i % 2 == 1, float(i % 3))
+        for i in range(n)
+    ]
+
+
+def test_every_group_gives_its_share_and_order_does_not_matter():
+    rows = members(900)
+    drawn = draw(rows, 3)
+    assert drawn == draw(rows[::-1], 3)
+    assert all(sum(one.group == group for one in drawn) == PER_GROUP for group in {one.group for one in rows})
+    assert {one.example_id for one in drawn} != {one.example_id for one in draw(rows, 4)}
+
+
+def test_more_items_change_as_little_of_the_sample_as_can_be():
+    before = {one.example_id for one in draw(members(900), 0)}
+    after = {one.example_id for one in draw(members(1000), 0)}
+    assert len(before & after) > 0.85 * len(before)
+
+
+def test_the_reference_is_inside_or_easy_or_nothing():
+    assert set(reference_groups(members(), STEPS)) == {"s/in/0", "s/in/1", "s/in/2"}
+    assert reference_groups(members(shifted=False), STEPS) == ("s/in/0",)
+    lower = Axis(name="exposure", unit="", kind="familiarity", harder="lower")
+    assert reference_groups(members(shifted=False), lower) == ("s/in/2",)
+    assert reference_groups(members(shifted=False), DOMAIN) == ()
+
+
+@pytest.mark.parametrize(("n_items", "most"), [(10, 16), (1 << 20, 4), (1 << 30, 1)])
+def test_tokens_of_mean_are_evenly_spaced_and_fewer_where_memory_is_short(n_items, most):
+    (spaced,) = selectors(["mean"], n_items, 256)
+    picked = spaced.pick(Prompt(tuple(range(101)), 1, False, (0,) * 101, None))
+    assert len(picked) == most
+    assert picked[0] == 1
+    assert most == 1 or picked[-1] == 100
+    assert len(set(np.diff(picked))) <= 2
+
+
+def test_samples_are_the_states_in_the_order_of_the_reservoir():
+    model = load_model(tiny_llama())
+    ids = [[5, 6, 7], [8, 9], [1, 2, 3, 4, 5]]
+    sites = resolve_sites(model, ["resid_post.1", "final_norm"])
+    found = read_samples(model, [encode(model, prompt) for prompt in ids], sites, ["last", "mean"])
+    for site in sites:
+        last, mean = (found[site, position] for position in ("last", "mean"))
+        states = capture_states(model, ids, str(site), "last")
+        np.testing.assert_allclose(last.vectors, np.stack(list(states.vector)), rtol=1e-5, atol=1e-6)
+        assert mean.item.tolist() == [0] * 3 + [1] * 2 + [2] * 5
+        assert mean.token.tolist() == [0, 1, 2, 0, 1, 0, 1, 2, 3, 4]

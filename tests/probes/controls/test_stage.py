@@ -1,0 +1,233 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from transformers import BertConfig, BertModel, GPT2Config, GPT2LMHeadModel
+
+import sparsity
+from probes.capture import capture_states, encode, load_model
+from probes.capture.edits import pin
+from probes.capture.intervene import intervene
+from probes.capture.sites import resolve_sites
+from probes.controls import names
+from probes.controls.names import Intervened
+from probes.controls.readout import unembedding_of
+from probes.controls.reservoir import Member
+from probes.controls.stage import Ask, control
+from probes.suites.example import Axis
+from sparsity import parse_metrics
+from tests.probes.capture.conftest import tiny_llama, uneven
+
+DOMAIN = Axis(name="domain", unit="", kind="nominal", harder=None)
+N = 40
+
+
+@pytest.fixture(scope="module")
+def llama():
+    return load_model(tiny_llama(hidden_size=16, num_hidden_layers=2))
+
+
+def ask(model, *, positions=("last", "mean"), sites=("resid_post", "final_norm"), targets=True, shifted=True):
+    rng = np.random.default_rng(0)
+    prompts, members = [], []
+    for i in range(2 * N):
+        ids = rng.integers(1, 99, 9).tolist()
+        prompt = encode(model, ids)
+        if targets:
+            prompt = type(prompt)(prompt.ids, 0, False, prompt.char_starts, 8)  # the last token is the answer
+        split = "shifted" if shifted and i >= N else "in"
+        prompts.append(prompt)
+        members.append(Member(f"s:{i}", f"s/{split}/x", split == "shifted", math.nan))
+    return Ask(
+        run_id="r",
+        members=members,
+        prompts=prompts,
+        axis=DOMAIN,
+        sites=resolve_sites(model, sites),
+        positions=positions,
+        metrics=parse_metrics(["hoyer", "l2_norm"]),
+        seed=0,
+    )
+
+
+@pytest.fixture(scope="module")
+def found(llama):
+    return control(llama, ask(llama))
+
+
+def frames(controls):
+    return {name: table.to_pandas() for name, table in controls.tables.items()}
+
+
+def values(frame, **where):
+    for column, value in where.items():
+        frame = frame[frame[column] == value]
+    return frame.set_index("example_id")["value"].sort_index()
+
+
+def test_every_name_is_one_that_readers_know(found):
+    tables = frames(found)
+    assert set(tables["measurements"].basis) == set(names.BASES)
+    assert {"last", "mean"} == set(tables["measurements"].position)
+    substitution = {name for name in tables["populations"].metric if name.startswith("substitution")}
+    assert substitution == {
+        getattr(names, f"SUBSTITUTION_{n}") for n in ("FORWARD", "BACKWARD", "CURVE", "K50", "CHANGE")
+    }
+    plain = {name for name in tables["outcomes"].name if Intervened.parse(name) is None}
+    assert plain == {*names.READOUT, *(f"{names.MEAN}{name}" for name in names.READOUT)}
+    assert found.facts["reference"] == ["s/in/x"]
+    assert found.facts["skipped"] == {}
+
+
+def test_bases_are_what_they_say(llama, found):
+    rows = frames(found)["measurements"]
+    asked = ask(llama)
+    ids = [list(prompt.ids[:8]) for prompt in asked.prompts]
+    x = np.stack(list(capture_states(llama, ids, "resid_post.1", "last").vector)).astype(np.float64)
+    names_in_order = [one.example_id for one in asked.members]
+
+    def measured(basis, site="resid_post", metric="hoyer"):
+        return values(
+            rows, basis=basis, site=site, layer=1 if site == "resid_post" else 2, position="last", metric=metric
+        )
+
+    centred = x - x[:N].mean(axis=0)
+    np.testing.assert_allclose(measured("centred")[names_in_order], sparsity.hoyer(centred), rtol=2e-4, atol=1e-6)
+    largest = int(np.square(x[:N]).sum(axis=0).argmax())
+    np.testing.assert_allclose(
+        measured("without_top(1)")[names_in_order], sparsity.hoyer(np.delete(x, largest, axis=1)), rtol=2e-4, atol=1e-6
+    )
+    # an orthogonal basis keeps lengths: pca those of the centred vectors (up to the other half's mean), unembed all
+    assert measured("pca", metric="l2_norm").mean() == pytest.approx(np.linalg.norm(centred, axis=1).mean(), rel=0.05)
+    final = np.stack(list(capture_states(llama, ids, "final_norm", "last").vector))
+    lengths = measured("unembed", "final_norm", "l2_norm")[names_in_order]
+    np.testing.assert_allclose(lengths, np.linalg.norm(final, axis=1), rtol=1e-4)
+    # before the final norm the gain is applied and the scale is not: the same direction as after it
+    np.testing.assert_allclose(measured("unembed"), measured("unembed", "final_norm"), rtol=1e-3, atol=1e-5)
+
+
+def test_the_principal_axes_are_not_fitted_to_the_vectors_they_describe(llama, found):
+    # both groups are the same random ids: axes fitted in sample would make the reference sparser
+    rows = frames(found)["measurements"]
+    hoyer = values(rows, basis="pca", site="resid_post", layer=1, position="mean", metric="hoyer")
+    inside = [one.example_id for one in ask(llama).members if not one.shifted]
+    gap = hoyer[inside].mean() - hoyer.drop(inside).mean()
+    assert abs(gap) < 3 * hoyer.std() * math.sqrt(2 / N)
+
+
+def test_readout_is_the_geometry_of_the_head(llama, found):
+    outcomes = frames(found)["outcomes"]
+    asked = ask(llama)
+    ids = [list(prompt.ids[:8]) for prompt in asked.prompts]
+    h = torch.from_numpy(np.stack(list(capture_states(llama, ids, "final_norm", "last").vector)))
+    rows = llama.module.lm_head.weight.detach()
+    order = [one.example_id for one in asked.members]
+    answers = torch.tensor([prompt.ids[8] for prompt in asked.prompts])
+    cosine = torch.cosine_similarity(h, rows[answers], dim=-1)
+    np.testing.assert_allclose(values(outcomes, name="answer_alignment")[order], cosine, atol=1e-5)
+    argmax = (h @ rows.T).argmax(-1)
+    cosine = torch.cosine_similarity(h, rows[argmax], dim=-1)
+    np.testing.assert_allclose(values(outcomes, name="argmax_alignment")[order], cosine, atol=1e-5)
+    np.testing.assert_allclose(
+        values(outcomes, name="argmax_row_hoyer")[order], sparsity.hoyer(rows[argmax].numpy()), atol=1e-5
+    )
+    top = (h @ rows.T).topk(10).indices
+    for n in range(3):
+        basis, _ = torch.linalg.qr(rows[top[n]].T)
+        expected = (basis.T @ h[n]).norm() / h[n].norm()
+        assert values(outcomes, name="top10_alignment")[order[n]] == pytest.approx(float(expected), abs=1e-4)
+    null = unembedding_of(llama).null
+    logits = rows @ null
+    assert logits.std() < min((rows @ torch.eye(16)[j]).std() for j in range(16))
+    np.testing.assert_allclose(values(outcomes, name="null_share")[order], (h @ null) ** 2 / (h * h).sum(-1), atol=1e-5)
+
+
+def test_without_the_row_the_state_says_nothing_of_the_token(llama):
+    from probes.controls.readout import without_row
+
+    rows = llama.module.lm_head.weight.detach()[:5]
+    left = without_row(torch.randn(5, 16, generator=torch.Generator().manual_seed(0)), rows)
+    assert (left * rows).sum(-1).abs().max() < 1e-5
+
+
+def test_pins_are_those_of_the_hooks(llama, found):
+    outcomes = frames(found)["outcomes"]
+    asked = ask(llama)
+    ids = [list(prompt.ids[:8]) for prompt in asked.prompts]
+    coordinate = found.facts["pinned"]["coordinates"]["last"][:1]
+    x = np.stack(list(capture_states(llama, ids, "resid_post.1", "last").vector))
+    edit = pin("resid_post.1", coordinate, x[:N].mean(axis=0)[coordinate], "last")
+    order = [one.example_id for one in asked.members]
+    for norm in ("recomputed", "frozen"):
+        hooks = intervene(llama, ids, edit, norm=norm, outcomes=["next_token_entropy"]).outcomes
+        own = values(outcomes, name=f"next_token_entropy|pin(resid_post.1, 1, {norm})")
+        np.testing.assert_allclose(own[order], hooks.edited, rtol=1e-4)
+        np.testing.assert_allclose(values(outcomes, name="next_token_entropy|clean")[order], hooks.clean, rtol=1e-4)
+
+
+def test_random_coordinates_are_moved_as_far_as_the_pinned_ones():
+    from probes.controls.pinning import moved
+
+    states = torch.randn(6, 16, generator=torch.Generator().manual_seed(1))
+    pinned = moved(states, torch.zeros(16), [3], None)
+    length = (pinned - states).norm(dim=-1, keepdim=True)
+    other = moved(states, torch.zeros(16), [5, 9], length)
+    torch.testing.assert_close((other - states).norm(dim=-1, keepdim=True), length)
+    assert (pinned[:, 3] == 0).all()
+    assert (other[:, 3] == states[:, 3]).all()
+
+
+def test_controls_are_the_same_bytes_again(llama, found):
+    again = control(llama, ask(llama))
+    assert all(again.tables[name].equals(table) for name, table in found.tables.items())
+    assert again.facts == found.facts
+
+
+def test_without_targets_and_without_a_reference_what_is_missing_is_said(llama):
+    controls = control(llama, ask(llama, targets=False, shifted=False, positions=("last",)))
+    assert "substitution" in controls.facts["skipped"]
+    assert controls.facts["skipped"]["without_answer_row at final_norm, last"] == "no item has an answer"
+    tables = frames(controls)
+    assert "answer_alignment" not in set(tables["outcomes"].name)
+    assert not any("|" in name for name in tables["outcomes"].name)
+    assert set(tables["populations"].unit) == {-1}
+
+
+def test_an_encoder_has_bases_and_no_readout():
+    torch.manual_seed(0)
+    config = BertConfig(vocab_size=99, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24)
+    model = load_model(BertModel(config))
+    controls = control(model, ask(model, sites=("resid_post",), targets=False))
+    assert set(frames(controls)["measurements"].basis) == {"centred", "pca", *names.WITHOUT_TOP}
+    assert "next-token head" in controls.facts["skipped"]["readout"]
+    assert len(frames(controls)["outcomes"]) == 0
+
+
+def test_a_layer_norm_with_a_bias_and_heads_and_wide_sites():
+    torch.manual_seed(0)
+    config = GPT2Config(vocab_size=99, n_embd=16, n_layer=2, n_head=4, n_positions=32)
+    model = load_model(uneven(GPT2LMHeadModel(config)))
+    controls = control(model, ask(model, sites=("attn_z.0", "mlp_post.1", "final_norm"), positions=("last",)))
+    skipped = controls.facts["skipped"]
+    assert skipped["attn_z.0"] == "it has one vector per head"
+    assert "more than those" in skipped["pca at mlp_post.1, last"]
+    assert "not in the coordinates" in skipped["unembed at mlp_post.1, last"]
+    assert set(frames(controls)["measurements"].site) == {"mlp_post", "final_norm"}
+    assert any(name.startswith("nll|pin(resid_post.1") for name in frames(controls)["outcomes"].name)
+
+
+def test_a_vector_that_is_not_finite_is_left_out_and_counted(llama):
+    asked = ask(llama, positions=("last",))
+    before = llama.module.model.embed_tokens.weight[98].clone()
+    with torch.no_grad():
+        llama.module.model.embed_tokens.weight[98] = torch.nan
+    try:
+        controls = control(llama, asked)
+    finally:
+        with torch.no_grad():
+            llama.module.model.embed_tokens.weight[98] = before
+    n = sum(98 in prompt.ids[:8] for prompt in asked.prompts)
+    assert n > 0
+    assert controls.facts["skipped"]["vectors at final_norm, last"] == f"{n} are not finite"
+    assert not frames(controls)["measurements"].value.isna().any()
