@@ -147,12 +147,12 @@ def twins(
     conditions: Annotated[str, typer.Option(help="Separated by commas.")] = (
         "adamw,equivariant,shuffled,early_late,untrained"
     ),
-    recipe: RecipeName = "small",
+    recipe: RecipeName = "tiny",
     threads: Threads = 1,
 ) -> None:
     """Train a small model and its twins with several seeds; which of them show an effect of exposure says what it is.
 
-    About a minute and a half of one core for each seed of each trained kind.
+    About a minute of one core for each seed of each trained kind.
     """
     import torch
 

@@ -28,7 +28,7 @@ from scipy.stats import pearsonr, rankdata, spearmanr, t
 
 import sparsity
 from probes.errors import InputError
-from probes.lab.recipe import SMALL, Recipe
+from probes.lab.recipe import TINY, Recipe
 from probes.lab.record import TrainingRecord, read_record
 from probes.lab.training import Course, prepare, train
 from sparsity.rotations import haar_rotation
@@ -112,7 +112,7 @@ def train_twins(
     *,
     n_seeds: int,
     conditions: Sequence[str] = tuple(CONDITIONS),
-    recipe: Recipe = SMALL,
+    recipe: Recipe = TINY,
     on_model: OnModel | None = None,
 ) -> list[Twin]:
     """Train every twin with every seed into `out`, and write what they show to ``twins.csv`` there.

@@ -11,7 +11,7 @@ from scipy import stats
 
 from probes.errors import InputError
 from probes.lab import TrainingRecord, read_record, twins_path
-from probes.lab.recipe import SMALL, Recipe
+from probes.lab.recipe import TINY, Recipe
 from probes.lab.training import prepare
 from probes.lab.twins import CONDITIONS, MEASURED, Twin, measure_twin, read_twins, summarise, train_twins, write_twins
 
@@ -160,7 +160,7 @@ def test_the_shipped_table_has_eight_seeds_of_both_optimizers():
 @pytest.mark.long
 def test_the_shipped_table_is_made_again(tmp_path, proof):
     shipped = read_twins(twins_path())
-    again = train_twins(tmp_path, n_seeds=2, conditions=("adamw", "equivariant"), recipe=SMALL)
+    again = train_twins(tmp_path, n_seeds=2, conditions=("adamw", "equivariant"), recipe=TINY)
     for twin in again:
         (row,) = [each for each in shipped if (each.condition, each.seed) == (twin.condition, twin.seed)]
         for measure in ("all_facts", "mastered", "all_facts_without_answer"):
