@@ -56,6 +56,8 @@ def editing(model: LoadedModel, changes: Mapping[Site, Change], *, rows: int) ->
     for site in changes:
         if site.kind in UNEDITABLE:
             raise InputError(f"{site} cannot be edited: {UNEDITABLE[site.kind]}")
+        if model.taps.points[site].parts > 1:
+            raise InputError(f"{site} cannot be edited: it is a slice of what one fused matrix returns; edit mlp_post")
     met = dict.fromkeys(changes, 0)
 
     def edit(site: Site, tensor: Tensor) -> Tensor:

@@ -47,7 +47,8 @@ def watching(taps: Taps, sites: Sequence[Site], look: Look, *, rows: int | None 
 
     def see(site: Site, tensor: Tensor) -> None:
         seen[site] += 1
-        vectors = tensor.detach().reshape(-1, tensor.shape[-1])
+        own = taps.points[site].own(tensor.detach())
+        vectors = own.reshape(-1, own.shape[-1])
         if rows is not None and len(vectors) != rows:
             raise CaptureError(f"{site} showed {len(vectors)} vectors for {rows} tokens")
         look(site, vectors)

@@ -27,10 +27,9 @@ def llama_block(config: Config) -> dict[S, Tap]:
 @family("llama", "mistral", "qwen2", "qwen3", "gemma", "olmo", "phi3", "stablelm")
 def llama(config: Config) -> tuple[Layout, ...]:
     """Llama 1-3, Mistral, Qwen2, Qwen2.5, Qwen3, Gemma 1, OLMo 1, StableLM; Phi-3, whose gate and up are one matrix."""
-    lacks: dict[S, str] = {}
-    if getattr(config, "use_parallel_residual", False):
-        lacks |= PARALLEL
+    taps = llama_block(config)
     if config.model_type == "phi3":
-        fused = "gate and up projection are one matrix in this family; mlp_post is the product of the two"
-        lacks |= {S.MLP_PRE: fused, S.MLP_GATE: fused}
-    return (Layout(blocks="layers", embed="embed_tokens", final_norm="norm", taps=llama_block(config), lacks=lacks),)
+        fused = "mlp.gate_up_proj"
+        taps |= {S.MLP_GATE: leaving(fused, part=0, parts=2), S.MLP_PRE: leaving(fused, part=1, parts=2)}
+    lacks = PARALLEL if getattr(config, "use_parallel_residual", False) else {}
+    return (Layout(blocks="layers", embed="embed_tokens", final_norm="norm", taps=taps, lacks=lacks),)

@@ -70,6 +70,6 @@ def _resolve(base: nn.Module, blocks: list[nn.Module], layout: Layout) -> dict[S
             tap = layout.taps.get(kind)
             found = [] if tap is None else [m for path in tap.paths if (m := descend(block, path)) is not None]
             if tap is not None and found:
-                points[Site(kind, layer, layout.stack)] = Point(found[0], tap.side, tap.heads)
+                points[Site(kind, layer, layout.stack)] = Point(found[0], tap.side, tap.heads, tap.part, tap.parts)
     add_whole(SiteKind.FINAL_NORM)
     return points

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from torch import nn
+from torch import Tensor, nn
 
 from probes.capture.sites import Site, SiteKind
 from sparsity.registry import Registry
@@ -32,11 +32,15 @@ class Tap:
         paths: dotted paths below the block, the first that exists counts; ``""`` is the block itself.
         side: ``in`` for what the module receives, ``out`` for what it returns.
         heads: 0 for one vector per token; n when the last axis is n heads side by side.
+        part: which of ``parts`` equal slices of the last axis it is, where one matrix computes several sites.
+        parts: how many such slices there are.
     """
 
     paths: tuple[str, ...]
     side: Side = "out"
     heads: int = 0
+    part: int = 0
+    parts: int = 1
 
 
 PARALLEL: Final = {SiteKind.RESID_MID: "attention and MLP read the same stream side by side in this model"}
@@ -48,9 +52,9 @@ def entering(*paths: str, heads: int = 0) -> Tap:
     return Tap(paths, "in", heads)
 
 
-def leaving(*paths: str) -> Tap:
-    """Watch what the module at the first existing path returns."""
-    return Tap(paths, "out")
+def leaving(*paths: str, part: int = 0, parts: int = 1) -> Tap:
+    """Watch what the module at the first existing path returns, or one slice of it."""
+    return Tap(paths, "out", part=part, parts=parts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,11 +95,17 @@ def family(*model_types: str) -> Callable[[Family], Family]:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """Where one site is in one model: a module and the side of it to watch."""
+    """Where one site is in one model: a module, the side of it to watch, and which slice of the tensor there."""
 
     module: nn.Module
     side: Side
     heads: int = 0
+    part: int = 0
+    parts: int = 1
+
+    def own(self, tensor: Tensor) -> Tensor:
+        """The site's own slice of the tensor that the module shows."""
+        return tensor if self.parts == 1 else tensor.chunk(self.parts, dim=-1)[self.part]
 
 
 @dataclass(frozen=True, slots=True)

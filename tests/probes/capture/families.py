@@ -21,6 +21,11 @@ GPT2 = {"vocab_size": 99, "n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions"
 EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 24}
 PADDED = {"pad_token_id": 0}
 MAMBA = {"vocab_size": 99, "hidden_size": 32, "num_hidden_layers": 3, "state_size": 8}
+ZAMBA = {k: v for k, v in NEOX.items() if k != "max_position_embeddings"} | {
+    "num_hidden_layers": 5,
+    "num_key_value_heads": 4,
+    "mamba_d_state": 8,
+}
 T5 = {"vocab_size": 99, "d_model": 32, "d_kv": 8, "d_ff": 40, "num_layers": 3, "num_heads": 4}
 BART = {
     "vocab_size": 99,
@@ -117,6 +122,25 @@ FAMILIES: dict[str, tuple[str, str, dict[str, object]]] = {
             "use_mamba_kernels": False,
             "mamba_d_state": 8,
             "mamba_dt_rank": 4,
+        },
+    ),
+    "zamba": (
+        "Zamba",
+        "ForCausalLM",
+        ZAMBA | {"attn_layer_period": 2, "attn_layer_offset": 0, "mamba_dt_rank": 4, "use_mamba_kernels": False},
+    ),
+    "zamba2": (
+        "Zamba2",
+        "ForCausalLM",
+        ZAMBA
+        | {
+            "layers_block_type": ["linear_attention", "hybrid", "linear_attention", "hybrid", "linear_attention"],
+            "n_mamba_heads": 8,
+            "mamba_headdim": 8,
+            "mamba_ngroups": 1,
+            "num_mem_blocks": 1,
+            "adapter_rank": 4,
+            "chunk_size": 16,
         },
     ),
     "bert": ("Bert", "Model", NEOX),

@@ -17,10 +17,10 @@ from .families import FAMILIES, build
 
 PARALLEL = {"gpt_neox", "gptj", "falcon", "falcon_new", "phi", "stablelm_parallel", "cohere", "cohere2"}
 POST_NORM = {"opt_post_norm", "bert", "roberta", "bart"}
-RECURRENT = {"mamba", "mamba2", "falcon_mamba", "rwkv"}
+RECURRENT = {"mamba", "mamba2", "falcon_mamba", "rwkv", "zamba", "zamba2"}
 SHIFTED = {"mamba", "mamba2", "falcon_mamba", "rwkv"}  # their hidden_states[i] is the output of block i, not its input
 TWO_STACKS = {"t5", "t5_gated", "bart"}
-NO_MLP = {"mamba", "mamba2", "falcon_mamba"}
+NO_MLP = {"mamba", "mamba2", "falcon_mamba", "zamba", "zamba2"}  # or none that adds to the residual stream
 EXPERTS = {"mixtral", "qwen2_moe", "qwen3_moe", "olmoe", "gpt_oss", "deepseek_v2", "deepseek_v3", "jamba"}
 LENGTHS = (5, 13, 2, 9)
 
@@ -168,7 +168,7 @@ def test_widths_are_those_of_the_configuration(name):
         if site.kind in {SiteKind.RESID_PRE, SiteKind.RESID_POST, SiteKind.FINAL_NORM, SiteKind.MLP_OUT}:
             assert width == 32
         elif site.kind is SiteKind.ATTN_Z:
-            assert width == 8
+            assert width == (16 if name in {"zamba", "zamba2"} else 8)
         elif site.kind is SiteKind.ROUTER_LOGITS:
             assert width == 4
         elif site.kind is SiteKind.EMBED:
@@ -186,10 +186,32 @@ def test_heads_are_read_one_by_one():
     np.testing.assert_allclose([r.values[0, 0] for r in result.readings], sparsity.gini(whole).numpy(), rtol=1e-6)
 
 
-def test_what_enters_the_down_projection_is_the_gated_product():
-    states = states_of(model_of("llama"), prompts_of(model_of("llama")))
+@pytest.mark.parametrize(
+    ("name", "activation"),
+    [("llama", torch.nn.functional.silu), ("phi3", torch.nn.functional.silu), ("modernbert", torch.nn.functional.gelu)],
+)
+def test_what_enters_the_down_projection_is_the_gated_product(name, activation):
+    """The halves of a fused projection are told apart: the wrong way round gives another product."""
+    states = states_of(model_of(name), prompts_of(model_of(name)))
     pre, gate, post = (states[Site(k, 1)] for k in (SiteKind.MLP_PRE, SiteKind.MLP_GATE, SiteKind.MLP_POST))
-    assert close(torch.nn.functional.silu(gate) * pre, post)
+    assert pre.shape == gate.shape == post.shape
+    assert close(activation(gate) * pre, post)
+    assert not close(activation(pre) * gate, post)
+
+
+@pytest.mark.parametrize("name", sorted(EXPERTS))
+def test_router_logits_are_what_the_routers_weights_give_before_any_softmax(name):
+    model = model_of(name)
+    prompt = prompts_of(model)[1]
+    states = states_of(model, [prompt])
+    for site in (site for site in states if site.kind is SiteKind.ROUTER_LOGITS):
+        router, seen = model.taps.points[site].module, []
+        handle = router.register_forward_pre_hook(lambda _, args, seen=seen: seen.append(args[0].reshape(-1, 32)))
+        model.run(pad([prompt], model.pad_id))
+        handle.remove()
+        with torch.inference_mode():
+            logits = torch.nn.functional.linear(seen[0], router.weight, getattr(router, "bias", None))
+        assert close(logits, states[site][0]), site
 
 
 def test_every_table_is_tested():
