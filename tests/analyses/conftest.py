@@ -9,6 +9,7 @@ MODULES = (
     "analyses.questions.architecture",
     "analyses.questions.covariates",
     "analyses.questions.domains",
+    "analyses.questions.known",
     "analyses.questions.localization",
     "analyses.questions.measures",
     "analyses.questions.mechanism",

@@ -1,0 +1,238 @@
+"""Known: do activations get sparser as inputs are less familiar by what is measured of each?
+
+The axis of a suite says how familiar its makers think an input is; the bank of familiarity measures says it of each
+item, by what the model, a corpus or the laboratory knows. Each measure is turned so that larger is less familiar and
+ranked against the pre-stated measure of sparsity, over all items and within levels, where the axis cannot stand behind
+it. Primary: the laboratory's exposure where it is known, else bits per byte. A measure read off the model's own output
+is the output, and no cause of it.
+
+Where exposure is known there is one answer more: the dose-response above mastery, over the levels whose answers the
+model gives with a probability of nine in ten. Levels are chosen, never items, because choosing right answers would
+condition on a collider.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib import import_module
+from typing import Any, Final, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+
+from analyses.comparison import fresh, signs
+from analyses.evidence import FEWEST_ITEMS, bounded, detectable, levels_of, primary_column, scope_of, settle
+from analyses.finding import Control, Effect, Finding, Mark, Plot, Significance, analysis
+from analyses.sentences import shown, with_interval
+from analyses.statistics.association import associate_items
+from analyses.statistics.design import recode
+from analyses.statistics.equivalence import noise_floor
+from analyses.statistics.permutation import TEST_NAMES
+from analyses.statistics.trend import RESAMPLES, trend
+from analyses.tables import Panel, Run, read_panels
+
+QUESTION: Final = "Do activations get sparser as inputs are less familiar by what is measured of each?"
+KINDS: Final = ("familiarity", "difficulty", "nominal", "length")
+FIRST: Final = ("exposure", "bits_per_byte")
+UNIT: Final = "rank correlation, positive = sparser where less familiar"
+MASTERED: Final = 0.9
+NOTHING: Final = (float("nan"), float("nan"))
+
+
+class Measured(NamedTuple):
+    """One measure of familiarity for the items of a panel.
+
+    Attributes:
+        name: as it is written, with its corpus.
+        from_output: whether it is read off the model's own predictions.
+        unfamiliar: its values, turned so that larger is less familiar.
+    """
+
+    name: str
+    from_output: bool
+    unfamiliar: Float[np.ndarray, " items"]
+
+
+@analysis(QUESTION)
+def known(run: Run) -> list[Finding]:
+    """Answer for every suite whose sweep measured familiarity, and the dose-response where exposure is known."""
+    table = run.familiarity()
+    findings: list[Finding] = []
+    for panel in read_panels(run, KINDS):
+        column = primary_column(panel)
+        if column is None:
+            continue
+        found = [_finding(panel, column, measured) for measured in _measured(panel, table)]
+        own = settle(_with_primary([finding for finding in found if np.isfinite(finding.estimate)]))
+        findings += [replace(finding, text=_sentence(finding)) for finding in own]
+        if panel.axis.kind == "familiarity":
+            findings += _dose_response(panel, column)
+    return findings
+
+
+def _measured(panel: Panel, table: pd.DataFrame) -> list[Measured]:
+    rows = table[table["run_id"].isin(list(panel.run_ids))]
+    found: list[Measured] = []
+    for (measure, corpus), own in rows.groupby(["measure", "corpus"], observed=True, sort=False, dropna=False):
+        promise = _promise(str(measure))
+        if promise is None:
+            continue
+        by_item = own.drop_duplicates("example_id").set_index("example_id")["value"]
+        values = by_item.reindex(panel.items.index).to_numpy(np.float64)
+        known_items = values[np.isfinite(values)]
+        if len(known_items) < FEWEST_ITEMS or np.ptp(known_items) == 0:
+            continue
+        where = "" if pd.isna(corpus) or not str(corpus) else f" in {corpus}"
+        turn = -1.0 if promise[0] == "higher" else 1.0
+        found.append(Measured(f"{measure}{where}", promise[1], turn * values))
+    return found
+
+
+def _promise(measure: str) -> tuple[Literal["higher", "lower"], bool] | None:
+    """Which end of a measure is familiar, and whether it is read off the output; None for one not known here."""
+    familiarity: Any = import_module("probes.familiarity")  # only where it is needed: it is heavy
+    try:
+        record = familiarity.FamiliaritySpec.parse(measure).record
+    except (ValueError, KeyError, RuntimeError):
+        return None
+    return record.familiar, record.needs == "logits"
+
+
+def _with_primary(findings: list[Finding]) -> list[Finding]:
+    """The pre-stated measure where it was measured; no other takes its place."""
+    for name in FIRST:
+        for index, finding in enumerate(findings):
+            if finding.scope.group.partition(" in ")[0] == name:
+                marks = tuple(
+                    Mark("measures of familiarity", f.scope.group, float("nan"), f.estimate, *f.interval)
+                    for f in findings
+                )
+                first = replace(finding, primary=True, plot=Plot("forest", UNIT, "", marks, 0.0))
+                return [*findings[:index], first, *findings[index + 1 :]]
+    return findings
+
+
+def _finding(panel: Panel, column: int, measured: Measured) -> Finding:
+    rng = fresh()
+    usable = np.isfinite(measured.unfamiliar)
+    values = (panel.values * signs(panel))[usable][:, [column]]
+    score, clusters = measured.unfamiliar[usable], panel.clusters[usable]
+    found = trend(values, score, clusters, resamples=RESAMPLES, rng=rng)
+    value = float(found.correlation.value[0])
+    interval = float(found.correlation.low[0]), float(found.correlation.high[0])
+    codes = levels_of(panel)[0][usable]
+    effects = [detectable(interval), *_within(values, score, codes)]
+    n_clusters = int(found.association.n_clusters[0])
+    floor = float(noise_floor(values, clusters, currency="correlation", rng=rng)[0])
+    control = (Control(measured.name, "mediator", float("nan"), NOTHING, value),) if measured.from_output else ()
+    return Finding(
+        analysis="known",
+        question=QUESTION,
+        scope=scope_of(panel, column, measured.name),
+        estimate=value,
+        unit=UNIT,
+        interval=interval,
+        n=int(found.association.n[0]),
+        n_clusters=n_clusters,
+        test=Significance(TEST_NAMES[found.design], float(found.p[0]), float("nan")),
+        controls=control,
+        effects=tuple(effects),
+        bound=bounded(value, interval, floor, n_clusters),
+        text="",
+    )
+
+
+WITHIN: Final = "within levels"
+
+
+def _within(
+    values: Float[np.ndarray, "n one"],
+    score: Float[np.ndarray, " n"],
+    codes: Int[np.ndarray, " n"],
+) -> list[Effect]:
+    """The rank correlation inside levels, which are what is resampled; nothing where there is one level."""
+    keep = codes >= 0
+    if len(np.unique(codes[keep])) < 2:
+        return []
+    found = associate_items(
+        values[keep], score[keep, None], recode(codes[keep]), within=True, resamples=RESAMPLES, rng=fresh()
+    )
+    own = found.correlation()
+    return (
+        [Effect(WITHIN, float(own.value[0]), (float(own.low[0]), float(own.high[0])))]
+        if np.isfinite(own.value[0])
+        else []
+    )
+
+
+def _sentence(finding: Finding) -> str:
+    claims = {
+        "supported": "Sparser where less familiar",
+        "contradicted": "Denser where less familiar",
+        "undecided": "Undecided whether sparser where less familiar",
+        "described": "Described",
+    }
+    inside = next((effect for effect in finding.effects if effect.name == WITHIN), None)
+    levels = f", {with_interval(inside.estimate, inside.interval)} within levels" if inside else ""
+    output = "; it is read off the model's own output" if finding.controls else ""
+    effect = with_interval(finding.estimate, finding.interval)
+    return (
+        f"{claims[finding.verdict]} by {shown(finding.scope.group)}: {finding.scope.metric} at {finding.scope.place}, "
+        f"rank correlation {effect} over {finding.n:,} items{levels}{output}."
+    )
+
+
+def _dose_response(panel: Panel, column: int) -> list[Finding]:
+    """The trend over the levels that the model has mastered."""
+    right = _right(panel)
+    if right is None or panel.axis.harder != "lower":
+        return []
+    levels = panel.levels
+    distinct = [level for level in np.unique(levels[np.isfinite(levels)]) if level > 0]
+    mastered = [level for level in distinct if np.nanmean(right[levels == level]) >= MASTERED]
+    if len(mastered) < 3:
+        return []
+    rows = np.isin(levels, mastered)
+    values = (panel.values * signs(panel))[rows][:, [column]]
+    rng = fresh()
+    found = trend(values, -levels[rows], panel.clusters[rows], resamples=RESAMPLES, rng=rng)
+    value = float(found.correlation.value[0])
+    interval = float(found.correlation.low[0]), float(found.correlation.high[0])
+    clusters = panel.clusters[rows]
+    floor = float(noise_floor(values, clusters, currency="correlation", rng=rng)[0])
+    n_clusters = int(found.association.n_clusters[0])
+    finding = Finding(
+        analysis="known",
+        question=QUESTION,
+        scope=scope_of(panel, column, "mastered levels"),
+        estimate=value,
+        unit=f"{UNIT}, over mastered levels",
+        interval=interval,
+        n=int(found.association.n[0]),
+        n_clusters=n_clusters,
+        test=Significance(TEST_NAMES[found.design], float(found.p[0]), float(found.p[0])),
+        effects=(detectable(interval),),
+        bound=bounded(value, interval, floor, n_clusters),
+        text="",
+    )
+    (settled,) = settle([finding])
+    spans = f"{shown(panel.axis.name)} {min(mastered):g} to {max(mastered):g}"
+    claims = {
+        "supported": "Still sparser where less familiar among what is mastered",
+        "contradicted": "Denser where less familiar among what is mastered",
+        "undecided": "Undecided whether familiarity matters beyond mastery",
+        "described": "Described",
+    }
+    text = (
+        f"{claims[settled.verdict]} ({spans}, answers right with a chance of {MASTERED:g} or more): "
+        f"{settled.scope.metric} at {settled.scope.place}, rank correlation {with_interval(value, interval)} over "
+        f"{settled.n:,} items."
+    )
+    return [replace(settled, text=text)]
+
+
+def _right(panel: Panel) -> Float[np.ndarray, " items"] | None:
+    """The probability of the target, or whether the answer was right."""
+    loss, correct = panel.outcome("nll"), panel.outcome("correct")
+    return np.exp(-loss) if loss is not None else correct
