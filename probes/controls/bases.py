@@ -26,7 +26,7 @@ from probes.capture.editing import FinalNorm
 from probes.capture.reading import Reading
 from probes.capture.sites import SiteKind
 from probes.controls import names
-from probes.controls.readout import Unembedding, Unread
+from probes.controls.readout import Unembedding, Unread, principal
 from probes.controls.reservoir import Sample, per_item
 from sparsity import MetricSpec, profile
 from sparsity.locate import outlier_dimensions, without
@@ -88,8 +88,7 @@ def _pca(sample: Sample, reference: Bool[np.ndarray, " rows"]) -> np.ndarray | U
         if len(seen) <= d:
             return Unread(f"half of the reference has {len(seen)} vectors of {d} coordinates; it needs more than those")
         mean = seen.mean(axis=0)
-        covariance = torch.from_numpy(np.cov(seen, rowvar=False))  # torch keeps to the threads it was given
-        axes = torch.linalg.eigh(covariance).eigenvectors.flip(1).numpy()
+        axes = principal(torch.from_numpy(np.cov(seen, rowvar=False))).numpy()
         found[mine] = (sample.vectors[mine] - mean) @ axes
     return found
 

@@ -70,7 +70,7 @@ def pinned_outcomes(
     found = {str(Intervened(name, "clean")): values for name, values in zip(outcomes, clean, strict=True)}
     for m, chosen in coordinates.items():
         pinned = moved(states, means, chosen, None)
-        length = (pinned - states).norm(dim=-1, keepdim=True)
+        length = (pinned - states).square().sum(-1, keepdim=True).sqrt()
         others = np.setdiff1d(np.arange(states.shape[1]), np.array(chosen))
         draws = [rng.choice(others, min(m, len(others)), replace=False) for _ in range(DRAWS)]
         for kept in NORMS:
@@ -91,7 +91,7 @@ def moved(states: Tensor, means: Tensor, coordinates: Sequence[int] | np.ndarray
     at = torch.as_tensor(np.array(coordinates), dtype=torch.long)
     step = means[at] - states[:, at]
     if length is not None:
-        own = step.norm(dim=-1, keepdim=True)
+        own = step.square().sum(-1, keepdim=True).sqrt()
         step = torch.where(own > 0, step * (length / own), step)
     edited = states.clone()
     edited[:, at] += step

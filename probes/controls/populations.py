@@ -63,7 +63,15 @@ class PopulationRows:
         share = np.abs(found.forward.value + found.backward.value)
         for name, rows in per_coordinate.items():
             for j in np.sort(np.argsort(-share, kind="stable")[:MOST_COORDINATES]):
-                self.add(group, sample, int(j), name, rows.value[j], n_vectors, (rows.low[j], rows.high[j]))
+                self.add(
+                    group,
+                    sample,
+                    int(j),
+                    name,
+                    float(rows.value[j]),
+                    n_vectors,
+                    (float(rows.low[j]), float(rows.high[j])),
+                )
         for m in sizes(len(found.order)):
             at = (found.curve.low[m - 1], found.curve.high[m - 1])
             self.add(group, sample, m, names.SUBSTITUTION_CURVE, found.curve.value[m - 1], n_vectors, at)

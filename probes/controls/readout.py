@@ -12,7 +12,7 @@ what the unembedding multiplies. The gain is therefore in the state and not in t
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -27,6 +27,9 @@ from probes.controls import names
 
 TOP: Final = 10
 GRAM_ROWS: Final = 4096
+
+
+_linalg: Final[Any] = torch.linalg  # it carries no types
 
 
 class Unembedding(NamedTuple):
@@ -58,13 +61,14 @@ def unembedding_of(model: LoadedModel) -> Unembedding | Unread:
         return Unread("the model has no next-token head")
     if model.module.config.is_encoder_decoder:
         return Unread("the head of an encoder-decoder model is not read yet")
-    head = model.module.get_output_embeddings()
+    head = cast("object", model.module.get_output_embeddings())
+    weight: object = getattr(head, "weight", None)
     site = Site(SiteKind.FINAL_NORM, model.n_layers)
-    if head is None or not isinstance(getattr(head, "weight", None), Tensor):
+    if not isinstance(weight, Tensor):
         return Unread("the head has no rows")
     if site not in model.sites:
         return Unread("the model has no final norm")
-    rows = head.weight.detach().float()
+    rows = weight.detach().float()
     if rows.shape[1] != model.width(site):
         return Unread(f"the head reads {rows.shape[1]} coordinates and the final norm gives {model.width(site)}")
     gram = torch.zeros(rows.shape[1], rows.shape[1], dtype=torch.float64, device=rows.device)
@@ -72,10 +76,16 @@ def unembedding_of(model: LoadedModel) -> Unembedding | Unread:
         part = rows[start : start + GRAM_ROWS]
         gram += (part.T @ part).double()
     mean = rows.double().mean(dim=0)
-    axes = torch.linalg.eigh(gram).eigenvectors.flip(1)
-    null = torch.linalg.eigh(gram - len(rows) * torch.outer(mean, mean)).eigenvectors[:, 0]
+    axes = principal(gram)
+    null = principal(gram - len(rows) * torch.outer(mean, mean))[:, -1]
     one = torch.zeros((1, 1), dtype=torch.long)
     return Unembedding(rows, axes.cpu().numpy(), null.float(), model.run(Batch(one, torch.ones_like(one))))
+
+
+def principal(symmetric: Tensor) -> Tensor:
+    """Eigenvectors of a symmetric matrix as columns, largest eigenvalue first."""
+    vectors: Tensor = _linalg.eigh(symmetric).eigenvectors  # torch keeps to the threads it was given, numpy does not
+    return vectors.flip(1)
 
 
 def logits_of(model: LoadedModel, head: Unembedding, states: Tensor) -> Iterator[Tensor]:
@@ -145,5 +155,6 @@ def _span_cosine(states: Tensor, rows: Tensor) -> Tensor:
     """Cosine between each state and the span of its own rows ``(n, k, d)``: 0 orthogonal to all, 1 inside."""
     dots = torch.einsum("nd,nkd->nk", states, rows).double()
     gram = torch.einsum("nkd,njd->nkj", rows, rows).double()
-    inside = torch.einsum("nk,nkj,nj->n", dots, torch.linalg.pinv(gram, hermitian=True), dots)
-    return (inside.clamp(min=0).sqrt() / states.double().norm(dim=-1)).float()
+    inverse: Tensor = _linalg.pinv(gram, hermitian=True)
+    inside = torch.einsum("nk,nkj,nj->n", dots, inverse, dots)
+    return (inside.clamp(min=0).sqrt() / states.double().square().sum(-1).sqrt()).float()

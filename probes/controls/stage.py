@@ -216,7 +216,7 @@ class _Work:
         """The token that should follow each state: of the target for ``last``, the actual one for ``mean``."""
         found = [-1] * len(sample.item)
         for row, (item, token) in enumerate(zip(sample.item, sample.token, strict=True)):
-            prompt, following = self.ask.prompts[item], int(token) + 1
+            prompt, following = self.ask.prompts[int(item)], int(token) + 1
             end = len(prompt.ids) if sample.position == "last" else prompt.end
             if following < end:
                 found[row] = prompt.ids[following]
@@ -245,7 +245,7 @@ def _substituted(sample: Sample, one: np.ndarray, other: np.ndarray, rng: np.ran
 
 def _finite(sample: Sample, skipped: dict[str, str]) -> Sample:
     """Without the vectors that hold a NaN or an infinity; how many is recorded."""
-    finite = np.isfinite(sample.vectors).all(axis=1)
+    finite: np.ndarray = np.asarray(np.isfinite(sample.vectors).all(axis=1))
     if not finite.all():
         skipped[f"vectors at {sample.site}, {sample.position}"] = f"{int((~finite).sum())} are not finite"
     return _rows(sample, finite)

@@ -23,6 +23,7 @@ from probes.controls import names
 from probes.controls.reservoir import POSITIONS, Member, draw, member
 from probes.controls.stage import Ask, Controls, control
 from probes.records.cells import Block, Done
+from probes.records.schema import Table
 from probes.records.store import Commit, Writer, committed
 from probes.sweep.spec import SweepSpec
 from probes.sweep.survey import RunPlan, open_model, read_prompt
@@ -74,7 +75,8 @@ def commit_controls(
         found = _controlled(spec, owed, loaded[1])
         row = run_row(replace(plan, facts=plan.facts | {"controls": found.facts}))
         done = Done(plan.run.run_id, tuple(one.example_id for one in owed.members), Block(outcomes=(owed.cell,)))
-        writer.replace(owed.outdated, ({"runs": row} | found.tables).items(), [done])
+        tables: dict[Table, pa.Table] = {"runs": row, **found.tables}
+        writer.replace(owed.outdated, tables.items(), [done])
 
 
 def owed_of(spec: SweepSpec, plan: RunPlan, directory: Path) -> Owed | None:
