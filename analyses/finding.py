@@ -230,6 +230,11 @@ class Finding:
         """Whether there is an estimate at all."""
         return math.isfinite(self.estimate)
 
+    def _repr_html_(self) -> str:
+        from analyses.display import card  # noqa: PLC0415  display reads findings
+
+        return card(self)
+
     def to_json(self) -> dict[str, Any]:
         """Plain types for ``findings.json``; NaN becomes null."""
         content = asdict(self)
@@ -260,6 +265,15 @@ def decide(estimate: float, interval: tuple[float, float], p: float) -> Verdict:
     return "contradicted" if high < 0 else "undecided"
 
 
+class Findings(list[Finding]):
+    """A list of findings that a notebook shows as a table."""
+
+    def _repr_html_(self) -> str:
+        from analyses.display import table  # noqa: PLC0415  display reads findings
+
+        return table(self)
+
+
 class Analysis(NamedTuple):
     """A registered analysis: what it asks and the function that answers."""
 
@@ -284,7 +298,7 @@ def analysis(question: str) -> Callable[[Answer], Answer]:
     return register
 
 
-def analyse(run: Run, name: str, *, reproduce: str = "") -> list[Finding]:
+def analyse(run: Run, name: str, *, reproduce: str = "") -> Findings:
     """Ask one question of a sweep.
 
     Args:
@@ -297,7 +311,7 @@ def analyse(run: Run, name: str, *, reproduce: str = "") -> list[Finding]:
     """
     ANALYSES.load(QUESTIONS)
     command = reproduce or f"analyse(run, {name!r})"
-    return [replace(finding, reproduce=command) for finding in answers(run, name)]
+    return Findings(replace(finding, reproduce=command) for finding in answers(run, name))
 
 
 def answers(run: Run, name: str) -> list[Finding]:

@@ -18,7 +18,7 @@ from analyses.tables import Run
 from probes.errors import InputError
 from probes.records import Records, open_run
 from probes.records.cells import versions
-from probes.records.store import Commit
+from probes.records.store import Commit, committed
 
 FACTS = ["axis", "level", "level_name", "split", "cluster"]  # of an item, which two sweeps must agree on
 
@@ -46,13 +46,7 @@ def open_sweeps(paths: Sequence[Path]) -> Opened:
 
 
 def _open(path: Path) -> Opened:
-    notes: list[str] = []
-    commits: list[Commit] = []
-    for file in sorted([*path.glob("commits/*.json"), *path.glob("*/commits/*.json")]):
-        try:
-            commits.append(Commit.from_json(file.read_text(encoding="utf-8"), file))
-        except InputError as error:
-            notes.append(f"Left out: {error}.")
+    commits, notes = _readable(path)
     if not commits:
         return Opened(open_run(path), [])  # its message says what is wrong
     recorded = versions(entry for commit in commits for entry in commit.done)
@@ -65,6 +59,22 @@ def _open(path: Path) -> Opened:
         notes.append(f"Left out: {metric}, recorded in versions {found}, which are different measures.")
     told_apart = WithoutMetrics(records, [metric for metric in recorded if metric not in mixed])
     return Opened(cast("Run", told_apart), notes)
+
+
+def _readable(path: Path) -> tuple[tuple[Commit, ...], list[str]]:
+    """The commits of a sweep; where some have another table schema, those that this version reads."""
+    try:
+        return committed(path), []
+    except InputError:
+        pass
+    commits: list[Commit] = []
+    notes: list[str] = []
+    for file in sorted([*path.glob("commits/*.json"), *path.glob("*/commits/*.json")]):
+        try:
+            commits.append(Commit.from_json(file.read_text(encoding="utf-8"), file))
+        except InputError as error:
+            notes.append(f"Left out: {error}.")
+    return tuple(commits), notes
 
 
 class WithoutMetrics:

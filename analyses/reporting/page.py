@@ -107,9 +107,9 @@ def _effects(finding: Finding, names: Sequence[str]) -> list[str]:
 
 
 def _grouped(findings: Sequence[Finding], section: Section) -> list[tuple[str, list[Finding]]]:
-    """Contrasts by place, the place of the section's lead first."""
-    places: dict[str, list[Finding]] = {}
+    """Contrasts by place and unit, the place of the section's lead first."""
+    places: dict[tuple[str, str], list[Finding]] = {}
     for finding in findings:
-        places.setdefault(finding.scope.place, []).append(finding)
+        places.setdefault((finding.scope.place, finding.unit), []).append(finding)
     first = section.lead.scope.place if section.lead else ""
-    return sorted(places.items(), key=lambda entry: entry[0] != first)
+    return sorted(((place, own) for (place, _), own in places.items()), key=lambda entry: entry[0] != first)

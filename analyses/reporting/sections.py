@@ -129,8 +129,9 @@ def answer_picture(sections: Sequence[Section], lead: Finding | None) -> Picture
     return None
 
 
-def _place(section: Section) -> int:
-    return ORDER.index(section.analysis) if section.analysis in ORDER else len(ORDER)
+def _place(section: Section) -> tuple[int, bool]:
+    """Its question's place on the page; positions that were not pre-stated come after the one that was."""
+    return ORDER.index(section.analysis) if section.analysis in ORDER else len(ORDER), section.lead is None
 
 
 def _silent_section(findings: Sequence[Finding]) -> Section:
@@ -226,7 +227,7 @@ def _plot_picture(key: str, finding: Finding, layout: Layout) -> Picture:
         raise ValueError(f"{finding.text!r} has no plot")
     kind = {"curve": "Bands are 95 % intervals.", "forest": "Bars are 95 % intervals.", "matrix": ""}[plot.kind]
     of = " at ".join(part for part in (finding.scope.group, finding.scope.place) if part)
-    caption = " ".join(part for part in (f"{(of or finding.analysis).capitalize()}: {plot.y or plot.x}.", kind) if part)
+    caption = " ".join(part for part in (f"{of or finding.analysis}: {plot.y or plot.x}.", kind) if part)
     return layout.studio.draw(key, partial(DRAWINGS[plot.kind], plot), label=finding.text, caption=caption)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,6 +48,10 @@ class Records:
             by_shard = last["run_id"].isin(partly) & ~whole[last.index]
             last = last.assign(status=last["status"].where(~by_shard, "running"))
         return last.reset_index(drop=True)
+
+    def _repr_html_(self) -> str:
+        shown = ["model", "suite", "dtype", "device", "status", "started"]
+        return f"<p>{escape(str(self.directory))}</p>{self.runs()[shown].to_html()}"
 
     def examples(self, *, suite: Wanted = None) -> pd.DataFrame:
         """One row per item."""

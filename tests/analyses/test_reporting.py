@@ -18,7 +18,7 @@ from analyses import analyse
 from analyses.reporting import headline
 from analyses.reporting.exports import LATEX
 from analyses.reporting.headline import leads, sentences
-from analyses.reporting.report import write_report
+from analyses.reporting.writing import write_report
 from tests.analyses.sweeps import EXPOSURE, Sweep, exposure, make_sweep, merge, text_domains, with_table
 
 VOID = {"meta", "br", "link", "img", "hr", "input"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from analyses.statistics.means import cluster_means
-from probes.records.schema import SCHEMAS
+from probes.records.schema import SCHEMAS, Table
 from probes.records.store import Writer
 from tests.analyses.sweeps import Sweep, exposure
 
@@ -55,15 +56,21 @@ def main() -> None:
 
 def write(sweep: Sweep, directory: Path) -> None:
     """A sweep in memory as a sweep directory."""
-    tables = {name: rows for name, rows in sweep.tables.items() if len(rows)}
-    tables["inputs"] = tables["inputs"].assign(token_ids=[[0]] * len(tables["inputs"]), char_starts=None)
     with Writer.open(directory) as writer:
-        writer.commit(
-            {
-                name: pa.Table.from_pandas(rows, schema=SCHEMAS[name], preserve_index=False)
-                for name, rows in tables.items()
-            }
-        )
+        writer.commit(tables_of(sweep))
+
+
+def tables_of(sweep: Sweep) -> dict[Table, pa.Table]:
+    """The tables of a sweep in memory as they are stored, widths in the facts of the run."""
+    tables = {name: rows for name, rows in sweep.tables.items() if len(rows) and name in SCHEMAS}
+    tables["inputs"] = tables["inputs"].assign(token_ids=[[0]] * len(tables["inputs"]), char_starts=None)
+    facts = [json.loads(text) for text in tables["runs"]["spec_json"]]
+    sites = [str(site) for site in tables["measurements"]["site"].unique()]
+    with_widths = [json.dumps({**own, "widths": dict.fromkeys(sites, own["d_model"])}) for own in facts]
+    tables["runs"] = tables["runs"].assign(spec_json=with_widths)
+    return {
+        name: pa.Table.from_pandas(rows, schema=SCHEMAS[name], preserve_index=False) for name, rows in tables.items()
+    }
 
 
 def once(directory: str) -> None:

@@ -1,0 +1,105 @@
+"""Sweeps that can only be read in part, and several sweeps read as one."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from analyses import analyse, report
+from analyses.reporting import headline
+from analyses.reporting.opening import open_sweeps
+from probes.errors import InputError
+from probes.records.cells import Block, Done
+from probes.records.store import COMMITS, Writer
+from tests.analyses.sweeps import exposure, text_domains
+from tests.benchmarks.report import tables_of, write
+
+
+def small(**more):
+    return exposure(np.random.default_rng(0), n_layers=1, metrics=("hoyer", "gini"), n_per_level=8, **more)
+
+
+def ask_one(run, command):
+    return analyse(run, "familiarity", reproduce=command)
+
+
+def done(metrics):
+    names = {"sites": ("final_norm",), "positions": ("last",), "metrics": metrics, "bases": ("raw",)}
+    fields = Block.__dataclass_fields__
+    return Done("run-lab_exposure", ("a",), Block(**{name: names.get(name, ()) for name in fields}), failed=False)
+
+
+def test_two_models_of_one_name_are_told_apart_by_their_sweeps(tmp_path):
+    for name in ("first", "second"):
+        write(small(), tmp_path / name)
+    run, notes = open_sweeps([tmp_path / "first", tmp_path / "second"])
+    assert notes == []
+    assert sorted(run.runs()["model"]) == ["/models/toy [first]", "/models/toy [second]"]
+    assert len(run.measurements()) == 2 * len(small().measurements())
+    assert len(run.examples()) == len(small().examples())
+    assert set(run.measurements()["run_id"].astype(str)) == set(run.runs()["run_id"].astype(str))
+
+
+def test_models_side_by_side_share_a_table_and_a_picture(tmp_path, monkeypatch):
+    monkeypatch.setattr("analyses.reporting.writing.ask", ask_one)
+    write(small(), tmp_path / "a")
+    write(small(model="/models/other", effect=lambda *_: 0.0), tmp_path / "b")
+    written = report([tmp_path / "a", tmp_path / "b"], tmp_path / "out" / "r.html", figures=["pdf"])
+    text = written.html.read_text(encoding="utf-8")
+    assert "Models side by side" in text
+    assert {finding.scope.model for finding in written.findings if finding.primary} == {"/models/toy", "/models/other"}
+    assert "in 2 models" in headline(written.findings)
+    figures = tmp_path / "out" / "figures"
+    assert (figures / "models-1.svg").is_file()
+    assert (figures / "models-1.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_different_items_of_one_name_are_refused(tmp_path):
+    write(small(), tmp_path / "a")
+    other = small()
+    other.tables["examples"] = other.tables["examples"].assign(level=1.0)
+    write(other, tmp_path / "b")
+    run, _ = open_sweeps([tmp_path / "a", tmp_path / "b"])
+    with pytest.raises(InputError, match="one name"):
+        run.examples()
+
+
+def test_commits_of_another_schema_are_left_out_and_said(tmp_path):
+    write(small(), tmp_path / "a")
+    (first,) = (tmp_path / "a" / COMMITS).glob("*.json")
+    content = json.loads(first.read_text(encoding="utf-8"))
+    first.with_name("000002.json").write_text(json.dumps({**content, "schema": 99}), encoding="utf-8")
+    run, notes = open_sweeps([tmp_path / "a"])
+    assert len(run.measurements()) == len(small().measurements())
+    assert "table schema 99" in notes[0]
+
+
+def test_nothing_but_another_schema_is_refused_with_the_reason(tmp_path):
+    write(small(), tmp_path / "a")
+    (first,) = (tmp_path / "a" / COMMITS).glob("*.json")
+    first.write_text(json.dumps({**json.loads(first.read_text(encoding="utf-8")), "schema": 99}), encoding="utf-8")
+    with pytest.raises(InputError, match="schema 99"):
+        open_sweeps([tmp_path / "a"])
+
+
+def test_a_measure_in_two_versions_is_left_out_and_said(tmp_path):
+    with Writer.open(tmp_path / "a") as writer:
+        writer.commit(tables_of(small()), [done(("hoyer@1", "gini@1"))])
+        writer.commit({}, [done(("hoyer@2",))])
+    run, notes = open_sweeps([tmp_path / "a"])
+    assert set(run.measurements()["metric"].astype(str)) == {"gini"}
+    assert "hoyer, recorded in versions 1 and 2" in notes[0]
+
+
+def test_no_directory_is_one_line(tmp_path):
+    with pytest.raises(InputError, match="not a sweep directory"):
+        open_sweeps([Path(tmp_path)])
+
+
+def test_domains_are_pooled_over_sweeps_of_one_model(tmp_path):
+    write(text_domains(np.random.default_rng(0), names=("wikitext",), n_layers=1, metrics=("hoyer",)), tmp_path / "a")
+    write(small(model="/models/toy"), tmp_path / "b")
+    run, _ = open_sweeps([tmp_path / "a", tmp_path / "b"])
+    assert set(run.runs()["model"]) == {"/models/toy"}
+    assert run.width(str(run.runs()["run_id"].iloc[0]), "final_norm") == 64
