@@ -27,7 +27,7 @@ from probes.familiarity.alphabet import Alphabet, Bytes, Tokens
 from probes.familiarity.index import CorpusIndex, Shard
 from probes.familiarity.suffixes import SuffixArray, sort_suffixes
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 SHARD_SYMBOLS: Final = 1 << 30  # sorted at once; it takes some ten bytes of memory per symbol
 FACTS: Final = "index.json"
 

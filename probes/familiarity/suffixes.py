@@ -2,8 +2,8 @@
 
 Problem: how often does this string occur in the corpus, for millions of strings? A sorted list of all suffixes answers
 with two binary searches, but a search that steps in Python answers some ten thousand times a second. Idea: all queries
-step together in numpy, eight bytes to a comparison, and all but the last four steps are one look-up in a sorted sample
-of the suffixes' first eight bytes, which stays in cache.
+step together in numpy, eight bytes to a comparison, and all but the last four steps are a look-up in a sorted sample of
+the suffixes' first sixteen bytes, which stays in cache.
 
 Symbols are stored big-endian, so that the order of bytes is the order of symbols and one search serves bytes and 16-
 and 32-bit tokens; suffixes begin at symbols only, so that no match begins inside a token. Symbol 0 ends every document
@@ -23,8 +23,9 @@ from jaxtyping import Bool, Int64, Integer, UInt8, UInt64
 from probes.familiarity.extras import extra
 
 WORD: Final = 8  # bytes to a comparison
-PADDING: Final = 2 * WORD  # bytes of zeros after the last symbol, so that no comparison reads past the end
-SAMPLE_EVERY: Final = 16  # one key in 16: half a byte per corpus byte, and four steps left for the binary search
+PADDING: Final = 3 * WORD  # bytes of zeros after the last symbol, so that no comparison reads past the end
+SAMPLE_EVERY: Final = 16  # one key in 16: a byte per corpus byte, and four steps left for the binary search
+SAMPLED: Final = 2 * WORD  # bytes of a key
 BLOCK: Final = 1 << 14  # patterns at once: what they need stays in a core's cache
 BELOW: Final = np.array([(1 << (8 * (WORD - kept))) - 1 for kept in range(WORD + 1)], dtype=np.uint64)
 
@@ -47,6 +48,13 @@ class Patterns(NamedTuple):
         return Patterns(self.data, self.starts[which], self.lengths[which])
 
 
+class Ends(NamedTuple):
+    """The least (or greatest) first sixteen bytes of a suffix that begins with each pattern, in two words."""
+
+    first: UInt64[np.ndarray, " patterns"]
+    second: UInt64[np.ndarray, " patterns"]
+
+
 class Intervals(NamedTuple):
     """Where the suffixes that begin with each pattern stand in the sorted list: ``first <= rank < last``."""
 
@@ -62,13 +70,13 @@ class SuffixArray:
         data: the symbols, big-endian, 0 after every document, with padding.
         width: bytes of a symbol.
         suffixes: index of the symbol at which each suffix begins, in sorted order; those at a 0 are left out.
-        samples: first eight bytes of every :data:`SAMPLE_EVERY`-th suffix.
+        samples: first sixteen bytes of every :data:`SAMPLE_EVERY`-th suffix, as two rows of words.
     """
 
     data: UInt8[np.ndarray, " bytes"]
     width: int
     suffixes: Integer[np.ndarray, " suffixes"]
-    samples: UInt64[np.ndarray, " samples"]
+    samples: UInt64[np.ndarray, "2 samples"]
 
     def find(self, patterns: Patterns) -> Intervals:
         """Find all patterns at once."""
@@ -77,8 +85,10 @@ class SuffixArray:
         for start in range(0, len(order), BLOCK):
             block = order[start : start + BLOCK]
             own = patterns.at(block)
-            found.first[block] = first = self._first(own)
-            found.last[block] = self._last(own, first)
+            low, high = _ends(own, upper=False), _ends(own, upper=True)
+            below, above = self._sampled(own, low, high)
+            found.first[block] = first = self._first(own, low, below, above)
+            found.last[block] = self._last(own, high, above, first)
         return found
 
     def longest(self, patterns: Patterns) -> Int64[np.ndarray, " patterns"]:
@@ -89,57 +99,79 @@ class SuffixArray:
         order = np.argsort(_bounds(patterns, 0, upper=False))
         for start in range(0, len(order), BLOCK):
             own = patterns.at(order[start : start + BLOCK])
-            rank = self._first(own)
+            low = _ends(own, upper=False)
+            rank = self._first(own, low, *self._sampled(own, low, _ends(own, upper=True)))
             # what shares most with a string stands right before or right after its place
             before, after = np.maximum(rank - 1, 0), np.minimum(rank, len(self.suffixes) - 1)
             shared = np.maximum(self._shared(before, own), self._shared(after, own))
             found[order[start : start + BLOCK]] = shared // self.width
         return found
 
-    def _first(self, patterns: Patterns) -> Int64[np.ndarray, " patterns"]:
-        """Rank of the first suffix that is not before each pattern."""
-        low, high = _bounds(patterns, 0, upper=False), _bounds(patterns, 0, upper=True)
-        below = np.searchsorted(self.samples, low, side="left")
-        above = np.searchsorted(self.samples, high, side="right")
-        # a sample below the first eight bytes is before the pattern; one that equals them is not, if they are all of it
-        above = np.where(patterns.lengths <= WORD, below, above)
-        lo = np.maximum((below - 1) * SAMPLE_EVERY + 1, 0)
-        hi = np.minimum(above * SAMPLE_EVERY, len(self.suffixes))
-        return self._bisect(patterns, lo, hi, low, upper=False)
+    def _sampled(
+        self, patterns: Patterns, low: Ends, high: Ends
+    ) -> tuple[Int64[np.ndarray, " patterns"], Int64[np.ndarray, " patterns"]]:
+        """How many samples are before the least, and not after the greatest, that can begin with each pattern."""
+        words, seconds = self.samples
+        below = np.searchsorted(words, low.first, side="left")
+        above = np.searchsorted(words, high.first, side="right")
+        tied = np.flatnonzero((patterns.lengths > WORD) & (below < above))
+        lo, hi = below[tied], above[tied]
+        below[tied] = _bisected(seconds, lo, hi, low.second[tied], upper=False)
+        above[tied] = _bisected(seconds, lo, hi, high.second[tied], upper=True)
+        return below, above
 
-    def _last(self, patterns: Patterns, first: Int64[np.ndarray, " patterns"]) -> Int64[np.ndarray, " patterns"]:
+    def _first(
+        self,
+        patterns: Patterns,
+        low: Ends,
+        below: Int64[np.ndarray, " patterns"],
+        above: Int64[np.ndarray, " patterns"],
+    ) -> Int64[np.ndarray, " patterns"]:
+        """Rank of the first suffix that is not before each pattern."""
+        # a sample below sixteen bytes of the pattern is before it; one that equals them is not, if they are all of it
+        hi = np.where(patterns.lengths <= SAMPLED, below, above) * SAMPLE_EVERY
+        lo = np.maximum((below - 1) * SAMPLE_EVERY + 1, 0)
+        return self._bisect(patterns, lo, np.minimum(hi, len(self.suffixes)), low, upper=False)
+
+    def _last(
+        self,
+        patterns: Patterns,
+        high: Ends,
+        above: Int64[np.ndarray, " patterns"],
+        first: Int64[np.ndarray, " patterns"],
+    ) -> Int64[np.ndarray, " patterns"]:
         """Rank after the last suffix that begins with each pattern, given where the first would be."""
-        high = _bounds(patterns, 0, upper=True)
         last = first.copy()
-        active = np.flatnonzero(first < len(self.suffixes))
-        active = active[self._before(first[active], patterns, active, high, upper=True)]
+        active = self._on(first, patterns, high, np.arange(len(first)))
+        last[active] += 1
+        # most long patterns occur once: see whether the next suffix begins with them too
+        short = patterns.lengths[active] <= WORD
+        active = np.concatenate([active[short], self._on(first + 1, patterns, high, active[~short])])
         own = patterns.at(active)
-        short = own.lengths <= WORD
-        above = np.searchsorted(self.samples, high[active], side="right")
-        lo = np.where(short, np.maximum((above - 1) * SAMPLE_EVERY, first[active]), first[active]) + 1
-        hi = np.where(short, np.minimum(above * SAMPLE_EVERY, len(self.suffixes)), lo)
-        # long patterns are rare: stride ahead, doubling, until one is passed
-        stride = np.flatnonzero(~short)
-        step = 1
-        while len(stride):
-            probe = lo[stride] + step - 1
-            inside = probe < len(self.suffixes)
-            hi[stride[~inside]] = len(self.suffixes)
-            stride, probe = stride[inside], probe[inside]
-            on = self._before(probe, own, stride, high[active], upper=True)
-            hi[stride[~on]] = probe[~on]
-            stride = stride[on]
-            lo[stride] = probe[on] + 1
-            step *= 2
-        last[active] = self._bisect(own, lo, hi, high[active], upper=True)
+        top = np.minimum(above[active] * SAMPLE_EVERY, len(self.suffixes))
+        lo = np.where(
+            own.lengths <= SAMPLED, np.maximum((above[active] - 1) * SAMPLE_EVERY, first[active]), first[active]
+        )
+        last[active] = self._bisect(own, lo + 1, top, Ends(*(words[active] for words in high)), upper=True)
         return last
+
+    def _on(
+        self,
+        rank: Int64[np.ndarray, " patterns"],
+        patterns: Patterns,
+        high: Ends,
+        which: Int64[np.ndarray, " some"],
+    ) -> Int64[np.ndarray, " on"]:
+        """Those of the patterns whose rank is not beyond the suffixes that begin with them."""
+        which = which[rank[which] < len(self.suffixes)]
+        return which[self._before(rank[which], patterns, which, high, upper=True)]
 
     def _bisect(
         self,
         patterns: Patterns,
         lo: Int64[np.ndarray, " patterns"],
         hi: Int64[np.ndarray, " patterns"],
-        bound: UInt64[np.ndarray, " patterns"],
+        ends: Ends,
         *,
         upper: bool,
     ) -> Int64[np.ndarray, " patterns"]:
@@ -149,7 +181,7 @@ class SuffixArray:
         lo, hi = lo[active], hi[active]
         while len(active):
             middle = (lo + hi) >> 1
-            before = self._before(middle, patterns, active, bound, upper=upper)
+            before = self._before(middle, patterns, active, ends, upper=upper)
             lo = np.where(before, middle + 1, lo)
             hi = np.where(before, hi, middle)
             unsettled = lo < hi
@@ -162,22 +194,23 @@ class SuffixArray:
         rank: Int64[np.ndarray, " active"],
         patterns: Patterns,
         active: Int64[np.ndarray, " active"],
-        bound: UInt64[np.ndarray, " patterns"],
+        ends: Ends,
         *,
         upper: bool,
     ) -> Bool[np.ndarray, " active"]:
         """Whether the suffix of each rank comes before its pattern (or, for the upper end, begins with it)."""
         offset = self.suffixes[rank].astype(np.int64) * self.width
-        word, own = _words(self.data, offset), bound[active]
+        word, own = _words(self.data, offset), ends.first[active]
         before = word <= own if upper else word < own
         tied = np.flatnonzero((word == own) & (patterns.lengths[active] > WORD))
         done = WORD
         while len(tied):
-            some = patterns.at(active[tied])
-            word, own = _words(self.data, offset[tied] + done), _bounds(some, done, upper=upper)
+            which = active[tied]
+            own = ends.second[which] if done == WORD else _bounds(patterns.at(which), done, upper=upper)
+            word = _words(self.data, offset[tied] + done)
             before[tied] = word <= own if upper else word < own
             done += WORD
-            tied = tied[(word == own) & (some.lengths > done)]
+            tied = tied[(word == own) & (patterns.lengths[which] > done)]
         return before
 
     def _shared(self, rank: Int64[np.ndarray, " patterns"], patterns: Patterns) -> Int64[np.ndarray, " patterns"]:
@@ -212,8 +245,8 @@ def sort_suffixes(symbols: Integer[np.ndarray, " symbols"], width: int) -> Suffi
     if width > 1:
         ranked = ranked[ranked % width == 0] // width
     suffixes = np.array(ranked[int((symbols == 0).sum()) :])
-    samples = _words(data, suffixes[::SAMPLE_EVERY].astype(np.int64) * width)
-    return SuffixArray(data, width, suffixes, samples)
+    sampled = suffixes[::SAMPLE_EVERY].astype(np.int64) * width
+    return SuffixArray(data, width, suffixes, np.stack([_words(data, sampled), _words(data, sampled + WORD)]))
 
 
 def padded(symbols: Integer[np.ndarray, " symbols"], width: int) -> UInt8[np.ndarray, " bytes"]:
@@ -228,6 +261,31 @@ def _words(data: UInt8[np.ndarray, " bytes"], offsets: Int64[np.ndarray, " n"]) 
     # numpy gathers opaque items twice as fast as byte-swapped numbers: 6 against 12 ns each
     view = np.ndarray((len(data) - WORD + 1,), dtype=f"V{WORD}", buffer=data, strides=(1,))
     return view[offsets].view(">u8").astype(np.uint64)
+
+
+def _bisected(
+    words: UInt64[np.ndarray, " samples"],
+    lo: Int64[np.ndarray, " n"],
+    hi: Int64[np.ndarray, " n"],
+    bound: UInt64[np.ndarray, " n"],
+    *,
+    upper: bool,
+) -> Int64[np.ndarray, " n"]:
+    """`np.searchsorted` of each bound in a stretch of its own."""
+    lo, hi = lo.copy(), hi.copy()
+    active = np.flatnonzero(lo < hi)
+    while len(active):
+        middle = (lo[active] + hi[active]) >> 1
+        word = words[middle]
+        before = word <= bound[active] if upper else word < bound[active]
+        lo[active[before]] = middle[before] + 1
+        hi[active[~before]] = middle[~before]
+        active = active[lo[active] < hi[active]]
+    return lo
+
+
+def _ends(patterns: Patterns, *, upper: bool) -> Ends:
+    return Ends(_bounds(patterns, 0, upper=upper), _bounds(patterns, WORD, upper=upper))
 
 
 def _bounds(patterns: Patterns, done: int, *, upper: bool) -> UInt64[np.ndarray, " patterns"]:
