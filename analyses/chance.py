@@ -31,6 +31,7 @@ def chance(metric: str, width: float) -> Chance | None:
     return Chance(float(null.mean), float(null.sd)) if math.isfinite(null.mean) else None
 
 
+@lru_cache(maxsize=1024)
 def sparser(metric: str) -> Literal["higher", "lower"] | None:
     """In which direction the measure says sparser; None for a measure of size."""
     return MetricSpec.parse(metric).record.sparser

@@ -153,7 +153,7 @@ def bounded(estimate: float, interval: tuple[float, float], floor: float, n_clus
     low, high = interval
     if not (math.isfinite(floor) and floor > 0 and math.isfinite(low) and high > low):
         return None
-    freedom = math.inf if n_clusters >= FEW_CLUSTERS else max(n_clusters - 1, 1)
+    freedom = math.inf if n_clusters >= FEW_CLUSTERS else float(max(n_clusters - 1, 1))
     quantile = float(stats.t.ppf((1 + LEVEL) / 2, freedom))
     return equivalence(estimate, (high - low) / (2 * quantile), floor, freedom=freedom)
 

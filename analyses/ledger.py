@@ -8,6 +8,7 @@ the input and the state act on (whether the answer was right) opens a path that 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ from scipy import stats
 from analyses.comparison import Comparison, associate_with, at, comparisons, effect, effect_given, signs
 from analyses.evidence import Covariate
 from analyses.finding import Role
-from analyses.statistics.association import associate_items
+from analyses.statistics.association import Association, associate_items
 from analyses.statistics.resampling import LEVEL
 from analyses.statistics.trend import RESAMPLES
 from analyses.tables import Panel
@@ -76,9 +77,30 @@ def _varies(values: Float[np.ndarray, " items"]) -> bool:
     return len(known) >= FEWEST_KNOWN * len(values) and len(known) > 1 and bool(np.ptp(known) > 0)
 
 
-def enter(panel: Panel, column: int, one: Comparison, covariate: Covariate, rng: np.random.Generator) -> Entry:
-    """What holding one covariate fixed does, over items and over domains."""
-    association = associate_with(panel, one, [column], covariate.values[:, None], resamples=RESAMPLES, rng=rng)
+class Together(NamedTuple):
+    """Covariates that are known for the same items, and the association that they were put into at once."""
+
+    covariates: list[Covariate]
+    association: Association
+
+
+def together(
+    panel: Panel, column: int, one: Comparison, covariates: Sequence[Covariate], rng: np.random.Generator
+) -> list[Together]:
+    """Associations of the measure with the comparison and covariates; one pass for all that are known for all items."""
+    known = [np.isfinite(covariate.values[one.rows]) for covariate in covariates]
+    complete = [covariate for covariate, here in zip(covariates, known, strict=True) if here.all()]
+    partly = [[covariate] for covariate, here in zip(covariates, known, strict=True) if not here.all()]
+    found: list[Together] = []
+    for group in ([complete] if complete else []) + partly:
+        scores = np.column_stack([covariate.values for covariate in group])
+        found.append(Together(group, associate_with(panel, one, [column], scores, resamples=RESAMPLES, rng=rng)))
+    return found
+
+
+def enter(panel: Panel, column: int, one: Comparison, held: Together, number: int, rng: np.random.Generator) -> Entry:
+    """What holding one covariate fixed, counted from 1, does over items and over domains."""
+    covariate, association = held.covariates[number - 1], held.association
     by_domain: list[float] = []
     if one.is_contrast:
         for single in comparisons(panel):
@@ -87,9 +109,9 @@ def enter(panel: Panel, column: int, one: Comparison, covariate: Covariate, rng:
     deltas = np.array([value for value in by_domain if np.isfinite(value)])
     return Entry(
         covariate,
-        float(association.correlation(1).value[0]),
+        float(association.correlation(number).value[0]),
         _within(panel, column, one, covariate),
-        at(effect_given(association, one, 1), 0),
+        at(effect_given(association, one, number), 0),
         over_domains(deltas),
         _without_one(deltas),
         len(deltas),

@@ -16,7 +16,7 @@ import numpy as np
 from analyses.comparison import Comparison, associate_with, at, effect, fresh, judge, overall
 from analyses.evidence import Covariate, primary_column, scope_of, unanswered
 from analyses.finding import Control, Effect, Finding, Mark, Plot, Significance, Verdict, analysis, decide
-from analyses.ledger import Entry, Numbers, enter, ledger, same_last_token
+from analyses.ledger import Entry, Numbers, Together, enter, ledger, same_last_token, together
 from analyses.sentences import shown, signed, with_interval
 from analyses.statistics.partial import freedman_lane_p
 from analyses.statistics.trend import RESAMPLES
@@ -43,28 +43,38 @@ def _panel_findings(panel: Panel) -> list[Finding]:
         return [unanswered(panel, "covariates", QUESTION, "there is nothing to compare")]
     book = ledger(panel, column)
     rng = fresh()
-    entries = [enter(panel, column, one, covariate, rng) for covariate in book if covariate.role != "collider"]
+    held = together(panel, column, one, [covariate for covariate in book if covariate.role != "collider"], rng)
+    entries = [
+        enter(panel, column, one, group, number, rng)
+        for group in held
+        for number in range(1, len(group.covariates) + 1)
+    ]
     entries = [entry for entry in entries if np.isfinite(entry.given[0])]
     if not entries:
         return [unanswered(panel, "covariates", QUESTION, "no covariate varies beside what is compared")]
-    return [_summary(panel, column, one, entries, book), *(_entry_finding(panel, column, one, e) for e in entries)]
+    return [
+        _summary(panel, column, one, entries, book, held),
+        *(_entry_finding(panel, column, one, e) for e in entries),
+    ]
 
 
-def _summary(panel: Panel, column: int, one: Comparison, entries: list[Entry], book: list[Covariate]) -> Finding:
+def _summary(
+    panel: Panel, column: int, one: Comparison, entries: list[Entry], book: list[Covariate], held: list[Together]
+) -> Finding:
     rng = fresh()
-    plain = at(effect(associate_with(panel, one, [column], resamples=RESAMPLES, rng=rng), one), 0)
+    plain = at(effect(held[0].association, one), 0)
     before = [entry for entry in entries if entry.covariate.role == "pre_treatment"]
-    together, p = _together(panel, column, one, [entry.covariate for entry in before])
+    jointly, p = _jointly(panel, column, one, [entry.covariate for entry in before], held)
     token = same_last_token(panel, column, one, rng)
     rows = [Mark("as measured", "as measured", float("nan"), plain[0], *plain[1])]
     rows += [Mark(HELD, e.covariate.name, float("nan"), e.given[0], *e.given[1]) for e in before]
     if len(before) > 1:
-        rows.append(Mark(HELD, "all of them", float("nan"), together[0], *together[1]))
+        rows.append(Mark(HELD, "all of them", float("nan"), jointly[0], *jointly[1]))
     if token is not None:
         rows.append(Mark(HELD, "same last token", float("nan"), token[0], *token[1]))
     after = [entry for entry in entries if entry.covariate.role == "mediator"]
     rows += [Mark(OUTPUT, e.covariate.name, float("nan"), e.given[0], *e.given[1]) for e in after]
-    value, interval = together if before else plain
+    value, interval = jointly if before else plain
     own = one.rows & np.isfinite(panel.values[:, column])
     return Finding(
         analysis="covariates",
@@ -83,7 +93,7 @@ def _summary(panel: Panel, column: int, one: Comparison, entries: list[Entry], b
             *([Effect("among items with the same last token", *token)] if token else []),
         ),
         verdict=_verdict(value, interval, p) if before else "described",
-        text=_sentence(one, plain, together if before else None, before, after, _colliders(book)),
+        text=_sentence(one, plain, jointly if before else None, before, after, _colliders(book)),
         plot=Plot("forest", one.unit, "", tuple(rows), 0.0),
     )
 
@@ -97,13 +107,19 @@ def _colliders(book: list[Covariate]) -> list[str]:
     return [covariate.name for covariate in book if covariate.role == "collider"]
 
 
-def _together(panel: Panel, column: int, one: Comparison, held: list[Covariate]) -> tuple[Numbers, float]:
+def _jointly(
+    panel: Panel, column: int, one: Comparison, covariates: list[Covariate], held: list[Together]
+) -> tuple[Numbers, float]:
     """The effect given all these covariates, and the p-value of Freedman and Lane's test."""
-    if not held:
+    if not covariates:
         return NOTHING, float("nan")
-    scores = np.column_stack([covariate.values for covariate in held])
-    association = associate_with(panel, one, [column], scores, resamples=RESAMPLES, rng=fresh())
-    value = at(association.partial_all(slope=one.is_contrast), 0)
+    names = [covariate.name for covariate in covariates]
+    scores = np.column_stack([covariate.values for covariate in covariates])
+    own = next((group for group in held if set(names) <= {covariate.name for covariate in group.covariates}), None)
+    if own is None:  # known for different items
+        own = Together(covariates, associate_with(panel, one, [column], scores, resamples=RESAMPLES, rng=fresh()))
+    numbers = [number for number, covariate in enumerate(own.covariates, 1) if covariate.name in names]
+    value = at(own.association.partial_all(numbers, slope=one.is_contrast), 0)
     rows = one.rows & np.isfinite(scores).all(axis=1) & np.isfinite(panel.values[:, column])
     clusters = np.unique(panel.clusters[rows], return_inverse=True)[1].reshape(-1)
     if one.design == "clusters" and np.ptp(np.bincount(clusters)):

@@ -8,7 +8,7 @@ without another pass over the items.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -84,15 +84,16 @@ class Association:
 
         return self._estimate(given, bounded=False)
 
-    def partial_all(self, *, slope: bool) -> Estimate:
-        r"""Correlation with the first score given all others together, or its slope; NaN where nothing is left of it.
+    def partial_all(self, scores: Sequence[int], *, slope: bool) -> Estimate:
+        r"""Correlation with the first score given several others together, or its slope; NaN where nothing is left.
 
         .. math:: r_{xy \cdot Z} = \frac{r_{xy} - r_{xZ} R_Z^{-1} r_{Zy}}
                                         {\sqrt{(1 - r_{xZ} R_Z^{-1} r_{Zx})(1 - r_{yZ} R_Z^{-1} r_{Zy})}}
         """
 
         def given(found: Associations) -> np.ndarray:
-            among, x, y = found.scores[:, 1:, 1:], found.scores[:, 0, 1:], found.columns[:, :, 1:]
+            held = list(scores)
+            among, x, y = found.scores[:, held][:, :, held], found.scores[:, 0, held], found.columns[:, :, held]
             inverse = np.linalg.pinv(np.where(np.isfinite(among), among, 0.0), hermitian=True)
             of_x, of_y = np.einsum("bi,bij->bj", x, inverse), np.einsum("bci,bij->bcj", y, inverse)
             rest = found.columns[..., 0] - np.einsum("bj,bcj->bc", of_x, y)

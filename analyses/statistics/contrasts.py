@@ -82,18 +82,22 @@ def standardised_difference(
     defined = np.isfinite(values)
     # deviations from the column mean: squares of raw values would cancel badly for large means
     deviations = np.where(defined, values - np.nanmean(np.where(defined.any(axis=0), values, 0.0), axis=0), 0.0)
-    moments = np.stack([defined.astype(np.float64), deviations, deviations**2], axis=1)
-    groups = [cluster_sums(np.where(mask[:, None, None], moments, 0.0), codes) for mask in (~shifted, shifted)]
+    counted = defined[:, :1] if defined.all() else defined  # one column of counts stands for all that are complete
+    moments = [counted.astype(np.float64), deviations, deviations**2]
+    groups = [
+        [cluster_sums(np.where(mask[:, None], moment, 0.0), codes) for moment in moments]
+        for mask in (~shifted, shifted)
+    ]
+    # deviations are small and few places are enough for replicates: half the width is half the time
+    narrow = [[sums.astype(np.float32) for sums in group] for group in groups]
 
     def differences(weights: Float[np.ndarray, "weightings clusters"]) -> Float[np.ndarray, "weightings columns"]:
-        wide = weights.astype(np.float64)
-        (n_0, sum_0, square_0), (n_1, sum_1, square_1) = (
-            np.moveaxis(np.tensordot(wide, group, axes=1), 1, 0) for group in groups
-        )
+        own = narrow if weights.dtype == np.float32 else groups
+        (n_0, sum_0, square_0), (n_1, sum_1, square_1) = ([weights @ sums for sums in group] for group in own)
         with np.errstate(invalid="ignore", divide="ignore"):
             within = square_0 - sum_0**2 / n_0 + square_1 - sum_1**2 / n_1
             return (sum_1 / n_1 - sum_0 / n_0) / np.sqrt(within / (n_0 + n_1 - 2))
 
     way, parts = map_weightings(differences, n_clusters=n_clusters, resamples=resamples, rng=rng)
     value = differences(np.ones((1, n_clusters)))[0]
-    return Estimate(value, *interval(value, np.concatenate(parts), way))
+    return Estimate(value, *interval(value, np.concatenate(parts).astype(np.float64), way))

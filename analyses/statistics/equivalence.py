@@ -16,6 +16,7 @@ from scipy import stats
 
 from analyses.statistics.association import cluster_sums
 from analyses.statistics.design import recode
+from analyses.statistics.resampling import MANY_CLUSTERS
 
 POWER: Final = 0.8
 ALPHA: Final = 0.05
@@ -91,8 +92,11 @@ def noise_floor(
     with np.errstate(invalid="ignore"):
         centred = np.where(np.isfinite(ranks), ranks - (np.isfinite(ranks).sum(axis=0) + 1) / 2, 0.0)
     sums = cluster_sums(centred, codes)
-    half = np.arange(n_clusters) < n_clusters // 2
-    side = rng.permuted(np.broadcast_to(half, (splits, n_clusters)), axis=1)
+    if n_clusters < MANY_CLUSTERS:
+        half = np.arange(n_clusters) < n_clusters // 2
+        side = rng.permuted(np.broadcast_to(half, (splits, n_clusters)), axis=1)
+    else:
+        side = rng.random((splits, n_clusters), dtype=np.float32) < 0.5  # halves to within a few per cent
     sizes = np.bincount(codes)
     n, n_first = len(codes), side @ sizes
     first = side @ sums  # ranks are centred, so the other half holds the rest of zero

@@ -56,11 +56,11 @@ def trend(
     scores = levels[:, None] if covariates is None else np.column_stack([levels, covariates])
     association = associate_items(values, scores, clusters, within=design == "paired", resamples=resamples, rng=rng)
     usable = np.asarray(np.isfinite(scores).all(axis=1))
-    p = design_p(design, values[usable], levels[usable], clusters[usable], rng)
-    tau_b = np.full(values.shape[1], np.nan)
+    tau_b, p = np.full((2, values.shape[1]), np.nan)
     for columns, rows in finite_patterns(values, usable):
         if len(rows) > 1:
-            tau_b[columns] = [
-                stats.kendalltau(levels[rows], column).statistic for column in values[np.ix_(rows, columns)].T
-            ]
+            for column in columns:
+                tau_b[column], p[column] = stats.kendalltau(levels[rows], values[rows, column])
+    if design != "items":
+        p = design_p(design, values[usable], levels[usable], clusters[usable], rng)
     return Trend(design, association.correlation(), tau_b, p, association)

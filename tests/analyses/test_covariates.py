@@ -94,14 +94,14 @@ def test_the_joint_partial_is_the_one_of_regression_on_ranks(rng):
     x, y = z @ [1.0, 0.5] + rng.normal(size=90), z @ [0.3, 1.0] + rng.normal(size=90)
     found = associate_items(
         y[:, None], np.column_stack([x, z]), np.arange(90), within=False, resamples=50, rng=rng
-    ).partial_all(slope=False)
+    ).partial_all([1, 2], slope=False)
     ranks = stats.rankdata(np.column_stack([x, y, z]), axis=0)
     design = np.column_stack([np.ones(90), ranks[:, 2:]])
     rest = ranks[:, :2] - design @ np.linalg.lstsq(design, ranks[:, :2], rcond=None)[0]
     assert found.value[0] == pytest.approx(np.corrcoef(rest.T)[0, 1])
     one = associate_items(y[:, None], np.column_stack([x, z[:, 0]]), np.arange(90), within=False, resamples=50, rng=rng)
-    assert one.partial_all(slope=False).value[0] == pytest.approx(one.partial(1).value[0])
-    assert one.partial_all(slope=True).value[0] == pytest.approx(one.partial_slope(1).value[0])
+    assert one.partial_all([1], slope=False).value[0] == pytest.approx(one.partial(1).value[0])
+    assert one.partial_all([1], slope=True).value[0] == pytest.approx(one.partial_slope(1).value[0])
 
 
 def test_items_that_end_in_the_same_token_are_compared_where_there_are_enough(rng):
