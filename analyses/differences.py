@@ -170,8 +170,8 @@ def _over_clusters(
 def _provenance(directory: Path, records: Records) -> dict[str, Any]:
     """Everything recorded about how the numbers came to be: the newest call, and the runs by model and suite."""
     path = directory / "manifest.json"
-    content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    sessions = content.get("sessions", [content])
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    sessions: list[dict[str, Any]] = content.get("sessions", [content])
     runs: dict[str, Any] = {}
     models: dict[str, int] = {}
     for row in records.runs().itertuples():

@@ -52,14 +52,14 @@ def sweep(
         int | None, typer.Option(min=1, help="Processes that each load the model (one per GPU); 1, or all of Ray's.")
     ] = None,
     executor: Annotated[str, typer.Option(help="local, or ray: workers on a Ray cluster.")] = "local",
-    address: Annotated[
-        str | None, typer.Option(help="Of the head of the Ray cluster; else RAY_ADDRESS.")
-    ] = None,
+    address: Annotated[str | None, typer.Option(help="Of the head of the Ray cluster; else RAY_ADDRESS.")] = None,
     shard: Annotated[
         str | None, typer.Option(help="i/N: this share of the items, into DIR/shard-i; under srun by default.")
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything that suites draw.")] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="A spec key instead, as key=value (YAML).")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="A spec key instead, as key=value (YAML).")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost, and stop.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run recorded failures again.")] = False,
     log: Annotated[Path | None, typer.Option(help="A file that progress is added to.")] = None,
@@ -137,7 +137,6 @@ def conduct(
     from probes.sweep.sinks import Audience
 
     audience = Audience(spec, directory, sinks, log)
-    result = None
     try:
         with _progress() as on_progress, _stop_on_interrupt() as should_stop:
 
@@ -146,8 +145,10 @@ def conduct(
                 audience.hear(progress)
 
             result = run_sweep(spec, directory, options, on_progress=tell, should_stop=should_stop)
-    finally:
-        audience.dismiss(result)
+    except BaseException:
+        audience.dismiss(None)
+        raise
+    audience.dismiss(result)
     console = err()
     filtered = f", {result.n_filtered} left out as shorter than min_tokens" if result.n_filtered else ""
     if result.n_measured:

@@ -14,8 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from jaxtyping import Int64
+
+from probes.records.columns import column_of, found
 
 
 class Cell(NamedTuple):
@@ -68,7 +69,9 @@ class Done(NamedTuple):
     min_tokens: int | None = None
 
 
-def missing(wanted: Block, example_ids: pa.Array, done: Sequence[Done]) -> dict[Block, Int64[np.ndarray, " items"]]:
+def missing(
+    wanted: Block, example_ids: pa.StringArray, done: Sequence[Done]
+) -> dict[Block, Int64[np.ndarray, " items"]]:
     """What is still owed: items grouped by the block each of them lacks, in the order given.
 
     Args:
@@ -84,8 +87,7 @@ def missing(wanted: Block, example_ids: pa.Array, done: Sequence[Done]) -> dict[
     has = np.zeros((len(example_ids), len(blocks)), dtype=bool)
     failed = np.zeros(len(example_ids), dtype=bool)
     if done:
-        names = pa.array((name for entry in done for name in entry.example_ids), pa.string())
-        at = pc.fill_null(pc.index_in(names, value_set=example_ids), -1).to_numpy(zero_copy_only=False)
+        at = found(column_of(name for entry in done for name in entry.example_ids), example_ids)
         lengths = [len(entry.example_ids) for entry in done]
         number = {block: index for index, block in enumerate(blocks)}
         of_block = np.repeat([-1 if entry.failed else number[entry.block] for entry in done], lengths)

@@ -73,7 +73,9 @@ def _doubled(directory: Path, commits: tuple[Commit, ...]) -> list[Fault]:
             if one.cells().isdisjoint(other.cells()):
                 continue
             pairs = tables[one].merge(tables[other], on="item")
-            for item, first, second in pairs[pairs["commit_x"] != pairs["commit_y"]].itertuples(index=False):
+            pairs = pairs[pairs["commit_x"] != pairs["commit_y"]]
+            columns = (pairs[name].tolist() for name in ("item", "commit_x", "commit_y"))
+            for item, first, second in zip(*columns, strict=True):
                 early, late = (str(commits[index].path.relative_to(directory)) for index in sorted((first, second)))
                 what = f"measures cells again that {early} holds, {item} first"
                 faults.setdefault(late, Fault(late, what, "delete it: the rows are in the tables twice"))

@@ -6,7 +6,7 @@ new parts instead of the old; removing the old files is tidying up, which a late
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -32,11 +32,16 @@ def compact(directory: Path) -> tuple[int, int]:
         writer, *_ = [stack.enter_context(Writer.open(folder)) for folder in folders_of(directory)]
         before = committed(directory)
         records = Records(directory, before)
-        tables = ((table, rows) for table in TABLES for rows in _joined(table, records, before))
-        after = writer.replace(before, tables, _done(before))
+        after = writer.replace(before, _tables(records, before), _done(before))
         for folder in folders_of(directory):
             _remove_replaced(folder, after)
     return sum(len(commit.parts) for commit in before), len(after.parts)
+
+
+def _tables(records: Records, commits: Sequence[Commit]) -> Iterator[tuple[Table, pa.Table]]:
+    for table in TABLES:
+        for rows in _joined(table, records, commits):
+            yield table, rows
 
 
 def _joined(table: Table, records: Records, commits: Sequence[Commit]) -> list[pa.Table]:
@@ -46,7 +51,7 @@ def _joined(table: Table, records: Records, commits: Sequence[Commit]) -> list[p
     if "run_id" not in SCHEMAS[table].names:
         return [in_order(table, read_rows(table, files, {}))]
     found = (rows.column("run_id").unique().to_pylist() for file in files for rows in scan(table, file, {}, ["run_id"]))
-    run_ids = list(dict.fromkeys(run_id for some in found for run_id in some))
+    run_ids = list(dict.fromkeys(str(run_id) for some in found for run_id in some))
     return [in_order(table, read_rows(table, files, {"run_id": [run_id]})) for run_id in run_ids]
 
 

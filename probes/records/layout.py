@@ -14,9 +14,9 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from probes.records.columns import compute
 from probes.records.schema import SCHEMAS, Table
 
 ORDER: Final[dict[Table, tuple[str, ...]]] = {
@@ -35,8 +35,8 @@ def in_order(table: Table, rows: pa.Table) -> pa.Table:
     keys = ORDER.get(table, ())
     if not keys or rows.num_rows < 2:
         return rows
-    order = np.lexsort([_ranks(rows.column(name)) for name in reversed(keys)])
-    return rows.take(pa.array(order))
+    order: Any = pa.array(np.lexsort([_ranks(rows.column(name)) for name in reversed(keys)]))
+    return rows.take(order)
 
 
 def read_rows(table: Table, files: Sequence[str], wanted: Wanted) -> pa.Table:
@@ -51,15 +51,15 @@ def read_rows(table: Table, files: Sequence[str], wanted: Wanted) -> pa.Table:
 
 def scan(table: Table, file: str, wanted: Wanted, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
     """The same for one part, a row group at a time where that saves memory and at once where it does not."""
-    names = [field.name for field in SCHEMAS[table] if pa.types.is_dictionary(field.type)]
+    names = [name for name in SCHEMAS[table].names if pa.types.is_dictionary(SCHEMAS[table].field(name).type)]
     with pq.ParquetFile(file, read_dictionary=names) as part:
         groups = [index for index in range(part.num_row_groups) if _may_hold(part.metadata.row_group(index), wanted)]
         for some in [groups] if columns is None else [[index] for index in groups]:
             rows = part.read_row_groups(some, columns=None if columns is None else [*columns, *wanted])
             for column, values in wanted.items():
-                kind = rows.schema.field(column).type
-                accepted = pa.array(values, kind.value_type if pa.types.is_dictionary(kind) else kind)
-                rows = rows.filter(pc.is_in(rows.column(column), value_set=accepted))
+                kind: Any = rows.schema.field(column).type
+                accepted: Any = pa.array(values, kind.value_type if pa.types.is_dictionary(kind) else kind)
+                rows = rows.filter(compute.is_in(rows.column(column), value_set=accepted))
             yield rows if columns is None else rows.select(list(columns))
 
 
@@ -75,13 +75,13 @@ def _may_hold(group: pq.RowGroupMetaData, wanted: Wanted) -> bool:
     return True
 
 
-def _ranks(column: pa.ChunkedArray) -> np.ndarray:
+def _ranks(column: Any) -> np.ndarray:  # noqa: ANN401  a chunked array of any type
     """Numbers that sort as the values do."""
     if not pa.types.is_dictionary(column.type):
         return column.to_numpy()
     whole = column.unify_dictionaries().combine_chunks()
-    parts = whole.chunks if isinstance(whole, pa.ChunkedArray) else [whole]
+    parts: Any = whole.chunks if isinstance(whole, pa.ChunkedArray) else [whole]
     codes = np.concatenate([part.indices.to_numpy() for part in parts])
     ranks = np.empty(len(parts[0].dictionary), dtype=np.int64)
-    ranks[pc.sort_indices(parts[0].dictionary).to_numpy()] = np.arange(len(ranks))
+    ranks[compute.sort_indices(parts[0].dictionary).to_numpy()] = np.arange(len(ranks))
     return ranks[codes]

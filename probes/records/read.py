@@ -230,7 +230,9 @@ class Records:
 
 
 def _listed(values: str | int | Sequence[str] | Sequence[int]) -> Sequence[str] | Sequence[int]:
-    return [values] if isinstance(values, str | int) else values  # pyright narrows a list of either
+    if isinstance(values, str):
+        return [values]
+    return [values] if isinstance(values, int) else values
 
 
 def open_run(directory: str | Path) -> Records:

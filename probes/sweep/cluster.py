@@ -91,17 +91,18 @@ class RayPool:
         resources = self._ray.cluster_resources()
         return self._workers or max(1, int(resources.get("GPU" if self._gpu else "CPU", 0)))
 
+    def _up(self) -> list[Ref]:
+        if not self._coming:
+            return []
+        up: list[Ref] = self._ray.wait(list(self._coming), num_returns=len(self._coming), timeout=0.0)[0]
+        return up
+
     def _welcome(self) -> None:
         """Take in actors that have come up; wait for the first where there is none."""
         patience = time.monotonic() + START_SECONDS
         while True:
             self.mend()
-            up, _ = (
-                self._ray.wait(list(self._coming), num_returns=len(self._coming), timeout=0.0)
-                if self._coming
-                else ([], [])
-            )
-            for ref in up:
+            for ref in self._up():
                 actor = self._coming.pop(ref)
                 try:
                     self._ray.get(ref)

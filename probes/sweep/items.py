@@ -5,16 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from probes.capture.prompts import Prompt
 from probes.errors import InputError
+from probes.records.columns import found
 from probes.records.read import Records
 from probes.records.schema import SCHEMAS
 from probes.suites.example import Item, Suite
-from probes.sweep.shelf import Shelf, content_hash, positions
+from probes.sweep.shelf import Shelf, content_hash
 
 
 def example_rows(suite: Suite, items: Iterable[Item]) -> pa.Table:
@@ -73,13 +75,14 @@ def refuse_changed(stored: Records, suites: Iterable[tuple[Suite, Shelf]]) -> No
     """
     for suite, shelf in suites:
         for recorded in stored.batches("examples", ["example_id", "text", "target"], suite=suite.name):
-            names = recorded.column("example_id")
-            at = positions(names, shelf)
-            asked = zip(recorded.column("text").to_pylist(), recorded.column("target").to_pylist(), strict=True)
+            columns: dict[str, Any] = {name: recorded.column(name) for name in ("example_id", "text", "target")}
+            at = found(columns["example_id"], shelf.example_ids)
+            asked = zip(columns["text"].to_pylist(), columns["target"].to_pylist(), strict=True)
             contents = np.array([content_hash(text, target) for text, target in asked], dtype=np.uint64)
             changed = np.flatnonzero((at >= 0) & (shelf.contents[at] != contents))
             if len(changed):
+                name = columns["example_id"][int(changed[0])]
                 raise InputError(
-                    f"{names[int(changed[0])]} is recorded with another text or target; raise the version of suite "
-                    f"{suite.name!r} and sweep into a new directory"
+                    f"{name} is recorded with another text or target; raise the version of suite {suite.name!r} and "
+                    "sweep into a new directory"
                 )

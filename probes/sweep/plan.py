@@ -12,14 +12,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from jaxtyping import Int64
 
 from probes.records.cells import Block
+from probes.records.columns import compute, picked
 from probes.sweep.shelf import Shelf
 
 RUN_ID_DIGITS = 16
@@ -65,8 +65,10 @@ def batches(shelf: Shelf, left: Mapping[Block, Int64[np.ndarray, " items"]], bat
     """
     cut: list[Batch] = []
     for block, items in left.items():
-        keys = pa.table({"size": shelf.sizes[items], "name": shelf.example_ids.take(pa.array(items))})
-        order = pc.sort_indices(keys, sort_keys=[("size", "descending"), ("name", "ascending")]).to_numpy()
+        keys: Any = pa.Table.from_arrays(
+            [pa.array(shelf.sizes[items]), picked(shelf.example_ids, items)], names=["size", "name"]
+        )
+        order = compute.sort_indices(keys, sort_keys=[("size", "descending"), ("name", "ascending")]).to_numpy()
         ordered = items[order]
         cut += [Batch(ordered[start : start + batch_size], block) for start in range(0, len(ordered), batch_size)]
     return cut

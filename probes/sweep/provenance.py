@@ -63,7 +63,8 @@ def session(spec: SweepSpec, plans: Sequence[RunPlan], options: Options) -> dict
 
 def manifest(earlier: str | None, newest: Mapping[str, Any]) -> str:
     """The text of ``manifest.json``: every call that wrote into the sweep, oldest first."""
-    sessions = json.loads(earlier).get("sessions", []) if earlier else []
+    content: dict[str, Any] = json.loads(earlier) if earlier else {}
+    sessions: list[Mapping[str, Any]] = content.get("sessions", [])
     return json.dumps({"schema": SCHEMA_VERSION, "sessions": [*sessions, newest]}, indent=1, ensure_ascii=False)
 
 

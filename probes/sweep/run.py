@@ -11,12 +11,13 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 
 from probes.lab.record import lineage
+from probes.records.columns import found
 from probes.records.read import Records, open_run
 from probes.records.schema import SCHEMAS
 from probes.records.store import SHARD, Writer, committed, write_atomically
@@ -27,7 +28,6 @@ from probes.sweep.interface import Options, Progress, Seconds, SweepResult
 from probes.sweep.items import example_rows
 from probes.sweep.measurement import Rows, together
 from probes.sweep.provenance import MANIFEST, manifest, package_versions, session
-from probes.sweep.shelf import positions
 from probes.sweep.spec import SweepSpec
 from probes.sweep.survey import RunPlan, survey
 from probes.sweep.workers import Task
@@ -85,9 +85,9 @@ def run_sweep(
             pending.flush()
             if interrupted:
                 break
-            writer.commit({"runs": _run_row(spec, plan, "done")})
+            writer.commit({"runs": run_row(spec, plan, "done")})
         if not interrupted and options.shard is None:
-            commit_controls(spec, plans, writer, model, lambda plan: _run_row(spec, plan, "done"))
+            commit_controls(spec, plans, writer, model, lambda plan: run_row(spec, plan, "done"))
     failures = open_run(directory).failures()
     n_filtered = int((failures["stage"] == "filter").sum())
     seconds = Seconds(
@@ -145,21 +145,23 @@ def _open_runs(spec: SweepSpec, writer: Writer, stored: Records, plans: Sequence
             for items in _new_items(stored, plan):
                 writer.commit({"examples": example_rows(plan.suite, items)})
         if plan.run.run_id not in known_runs or plan.batches:
-            writer.commit({"runs": _run_row(spec, plan, "running")})
+            writer.commit({"runs": run_row(spec, plan, "running")})
 
 
 def _new_items(stored: Records, plan: RunPlan) -> Iterator[list[Item]]:
     """Items that are not recorded yet, some thousand at a time."""
     new = np.ones(len(plan.items), dtype=bool)
     for recorded in stored.batches("examples", ["example_id"], suite=plan.suite.name):
-        at = positions(recorded.column("example_id"), plan.items)
+        names: Any = recorded.column("example_id")
+        at = found(names, plan.items.example_ids)
         new[at[at >= 0]] = False
     indices = np.flatnonzero(new)
     for start in range(0, len(indices), ITEMS_AT_ONCE):
         yield [plan.items[int(index)] for index in indices[start : start + ITEMS_AT_ONCE]]
 
 
-def _run_row(spec: SweepSpec, plan: RunPlan, status: str) -> pa.Table:
+def run_row(spec: SweepSpec, plan: RunPlan, status: str) -> pa.Table:
+    """The row of ``runs`` that says what a run is and how far: ``running`` or ``done``."""
     origin = lineage(plan.run.entry.name, plan.run.entry.revision)
     row = {
         "run_id": plan.run.run_id,

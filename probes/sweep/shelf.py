@@ -11,17 +11,17 @@ import hashlib
 import json
 import tempfile
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 from jaxtyping import Int, Int64, UInt64
 
 from probes.errors import InputError
+from probes.records.columns import codes, column_of, doubled, listed, picked
 from probes.suites.example import Example, Item, Suite
 
 AT_ONCE: Final = 4096  # items that become Arrow text together
@@ -60,7 +60,7 @@ class Shelf:
         lines: the temporary file.
     """
 
-    example_ids: pa.Array
+    example_ids: pa.StringArray
     sizes: Int64[np.ndarray, " items"]
     contents: UInt64[np.ndarray, " items"]
     starts: Int64[np.ndarray, " items"]
@@ -81,7 +81,7 @@ class Shelf:
     def select(self, indices: Int[np.ndarray, " some"]) -> Shelf:
         """Some of the items, in the order asked for."""
         return Shelf(
-            example_ids=self.example_ids.take(pa.array(indices)),
+            example_ids=picked(self.example_ids, indices),
             sizes=self.sizes[indices],
             contents=self.contents[indices],
             starts=self.starts[indices],
@@ -90,7 +90,7 @@ class Shelf:
 
     def shard(self, index: int, count: int) -> Shelf:
         """The items of one of ``count`` shares; whose share an item is depends on its id alone."""
-        names = self.example_ids.to_pylist()
+        names = listed(self.example_ids)
         mine = [number for number, name in enumerate(names) if _hash(name) % count == index]
         return self.select(np.array(mine, dtype=np.int64))
 
@@ -98,7 +98,8 @@ class Shelf:
         """sha256 over the ids and contents of all items, in order."""
         digest = hashlib.sha256(self.contents.tobytes())
         for start in range(0, len(self), AT_ONCE):
-            digest.update("\n".join(self.example_ids[start : start + AT_ONCE].to_pylist()).encode())
+            some = np.arange(start, min(start + AT_ONCE, len(self)))
+            digest.update("\n".join(listed(picked(self.example_ids, some))).encode())
         return digest.hexdigest()
 
 
@@ -135,9 +136,8 @@ def shelve(suite: Suite, rng: np.random.Generator, limit: int | None = None) -> 
     )
     if not len(shelf):
         raise InputError(f"suite {suite.name!r} has no items")
-    if pc.count_distinct(shelf.example_ids).as_py() < len(shelf):
-        counts = pc.value_counts(shelf.example_ids)
-        twice = next(entry["values"] for entry in counts.to_pylist() if entry["counts"] > 1)
+    twice = doubled(shelf.example_ids)
+    if twice is not None:
         raise InputError(f"suite {suite.name!r}: two items are called {twice!r}; ids must be unique")
     return shelf if limit is None else shelf.select(limited(clusters.whole(), places.whole(), limit))
 
@@ -148,36 +148,24 @@ def content_hash(text: str, target: str | None) -> int:
     return _hash(asked)
 
 
-def limited(clusters: pa.Array, places: pa.Array, limit: int) -> Int64[np.ndarray, " kept"]:
+def limited(clusters: pa.StringArray, places: pa.StringArray, limit: int) -> Int64[np.ndarray, " kept"]:
     """Which items to keep: at most ``limit`` per place (split and level), spread over clusters, in the order given.
 
     Every cluster gives its first item of a place before any gives its second. So the shifts of one source item stay
     together (they are first items of one cluster), and passages come from many books rather than from the first.
     """
-    frame = pd.DataFrame(
-        {
-            name: pc.dictionary_encode(column).indices.to_numpy()
-            for name, column in (("cluster", clusters), ("place", places))
-        }
-    )
+    frame = pd.DataFrame({"cluster": codes(clusters), "place": codes(places)})
     turn = frame.groupby(["cluster", "place"], sort=False).cumcount().to_numpy()
     order = np.lexsort((np.arange(len(frame)), frame["cluster"], turn))
     taken = frame.iloc[order].groupby("place", sort=False).cumcount().to_numpy()
     return np.sort(order[taken < limit])
 
 
-def positions(wanted: Iterable[str] | pa.Array, shelf: Shelf) -> Int64[np.ndarray, " wanted"]:
-    """Where ids stand on a shelf; -1 for those that do not."""
-    names = wanted if isinstance(wanted, pa.Array) else pa.array(list(wanted), pa.string())
-    found = pc.index_in(names, value_set=shelf.example_ids)
-    return pc.fill_null(found, -1).to_numpy(zero_copy_only=False).astype(np.int64)
-
-
 class _Column:
     """Text that becomes Arrow in small steps, so that Python strings never pile up."""
 
     def __init__(self) -> None:
-        self._chunks: list[pa.Array] = []
+        self._chunks: list[pa.StringArray] = []
         self._held: list[str] = []
 
     def append(self, text: str) -> None:
@@ -185,12 +173,13 @@ class _Column:
         if len(self._held) == AT_ONCE:
             self._settle()
 
-    def whole(self) -> pa.Array:
+    def whole(self) -> pa.StringArray:
         self._settle()
-        return pa.concat_arrays(self._chunks)
+        column: Any = pa.concat_arrays(self._chunks)
+        return column
 
     def _settle(self) -> None:
-        self._chunks.append(pa.array(self._held, pa.string()))
+        self._chunks.append(column_of(self._held))
         self._held = []
 
 

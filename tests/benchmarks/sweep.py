@@ -1,8 +1,9 @@
 """What a sweep costs beside the bare forward pass, and what a hundred thousand prompts cost beside a thousand.
 
 Times are CPU times of one thread unless they say otherwise. Each measured pass stands between two bare ones and is
-divided by their mean. The large sweep (100 000 prompts, 100 rows each, a tiny model) runs in processes of its own,
-whose peak resident memory is compared; its directory then serves the rows about resuming and reading.
+divided by their mean. The large sweep (100 000 prompts, a tiny model) runs in processes of its own, whose peak resident
+memory is compared. The rows about resuming and reading use a finished run of 100 rows per prompt, written by the store
+without a model.
 """
 
 from __future__ import annotations
@@ -13,22 +14,28 @@ import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from probes.capture.prompts import encode, pad
+from probes.capture.reading import Reading
 from probes.records import open_run
+from probes.records.cells import Done
 from probes.records.compaction import compact
+from probes.records.rows import measurement_rows
 from probes.records.store import Writer
 from probes.sweep.interface import Options
-from probes.sweep.run import Pending, run_sweep, tasks
+from probes.sweep.items import example_rows
+from probes.sweep.run import Pending, run_row, run_sweep, tasks
 from probes.sweep.spec import SweepSpec, parse_spec
 from probes.sweep.survey import open_model, survey
 from probes.sweep.workers import Worker
+from sparsity import MetricSpec
 
 TINY = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
 LLAMA = {"hidden_size": 768, "intermediate_size": 2048, "num_hidden_layers": 12, "num_attention_heads": 12}
@@ -40,6 +47,7 @@ MANY_SITES = [
     "mlp_out",
 ]  # 10 places x 10 metrics = 100 rows a prompt
 N_WORDS = 500
+ITEMS_PER_COMMIT = 2000  # what 8 MB of rows are
 
 
 def write_model(folder: Path, shape: dict[str, int]) -> str:
@@ -152,40 +160,71 @@ def _answer(answers, function: Callable[..., float], arguments: tuple[object, ..
     answers.put(function(*arguments))
 
 
+def finished(spec: SweepSpec, out: Path) -> int:
+    """Write the directory that the sweep would have left, with values of no meaning; how many rows it has."""
+    (plan,), model = survey(spec, out, Options())
+    assert model is not None
+    (whole,) = {batch.block for batch in plan.batches}
+    names = [str(MetricSpec.parse(name)) for name in whole.metrics]
+    ids = plan.items.example_ids.to_pylist()
+    rng = np.random.default_rng(0)
+    n_rows = 0
+    with Writer.open(out) as writer:
+        writer.commit({"examples": example_rows(plan.suite, plan.items)})
+        writer.commit({"runs": run_row(spec, plan, "done")})
+        for start in range(0, len(ids), ITEMS_PER_COMMIT):
+            own = ids[start : start + ITEMS_PER_COMMIT]
+            item = np.arange(len(own), dtype=np.int32)
+            shape = (len(own), len(names))
+            readings = [
+                Reading(
+                    site=site,
+                    position="last",
+                    unit=-1,
+                    basis="raw",
+                    item=item,
+                    token=item,
+                    values=rng.random(shape, dtype=np.float32),
+                    n_undefined=np.zeros(shape, dtype=np.int32),
+                )
+                for site in plan.run.sites
+            ]
+            rows = measurement_rows(readings, run_id=plan.run.run_id, example_ids=own, metrics=names)
+            writer.commit({"measurements": rows}, [Done(plan.run.run_id, tuple(own), whole)])
+            n_rows += rows.num_rows
+    return n_rows
+
+
 def main(rounds: int = 5, n_many: int = 100_000) -> None:
     """Print the rows of the issue."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         print(throughput(folder, rounds), flush=True)
-        llama = str(folder / "llama")
-        spec = write_spec(folder, llama, 64, 128, ["resid_post"])
+        spec = write_spec(folder, str(folder / "llama"), 64, 128, ["resid_post"])
         one, two = (in_one_that_has_workers(timed, spec, str(folder / f"w{n}"), n) for n in (1, 2))
         print(f"{one / two:6.3f}  speed of 2 workers over 1, one thread each, by the clock (>= 1.7)", flush=True)
-        tiny = write_model(folder / "tiny", TINY)
-        few, many = (write_spec(folder, tiny, n, 16, MANY_SITES) for n in (1000, n_many))
-        seconds = in_own_process(planned, many, str(folder / "none"))
-        print(f"{seconds:6.2f} s  planning {n_many} items: reading, sizing, cutting into batches (<= 5)", flush=True)
-        low, high = (
-            in_own_process(swept, spec, str(folder / f"{key}")) for key, spec in (("few", few), ("many", many))
-        )
-        print(
-            f"{high / low:6.3f}  peak memory of {n_many} prompts over 1000 ({high:.0f} / {low:.0f} MB) (<= 1.05)",
-            flush=True,
-        )
-        out = folder / "many"
-        scan = in_own_process(planned, many, str(out))
-        n_rows = sum(
-            part.rows for commit in open_run(out).commits for part in commit.parts if part.table == "measurements"
-        )
-        print(f"{scan:6.2f} s  resuming a finished run of {n_rows} rows: planning and scan (<= 5)", flush=True)
-        read = {"suite": "words", "site": "resid_post", "metric": "hoyer"}
-        before = cpu_seconds(lambda: open_run(out).measurements(**read))
-        joining = cpu_seconds(lambda: compact(out))
-        after = cpu_seconds(lambda: open_run(out).measurements(**read))
-        print(
-            f"{before:6.2f} s  reading suite + site + metric of them; {after:.2f} s once compacted (in {joining:.0f} s)"
-        )
+        for line in of_many(folder, n_many):
+            print(line, flush=True)
+
+
+def of_many(folder: Path, n_many: int) -> Iterator[str]:
+    """The rows about many prompts and many rows."""
+    tiny = write_model(folder / "tiny", TINY)
+    few, many = (write_spec(folder, tiny, n, 16, ["resid_post"]) for n in (1000, n_many))
+    seconds = in_own_process(planned, many, str(folder / "none"))
+    yield f"{seconds:6.2f} s  planning {n_many} items: reading, sizing, cutting into batches (<= 5)"
+    low, high = (in_own_process(swept, spec, str(folder / f"swept-{spec is many}")) for spec in (few, many))
+    yield f"{high / low:6.3f}  peak memory of {n_many} prompts over 1000 ({high:.0f} / {low:.0f} MB) (<= 1.05)"
+    wide, out = write_spec(folder, tiny, n_many, 16, MANY_SITES), folder / "finished"
+    n_rows = finished(wide, out)
+    scan = in_own_process(planned, wide, str(out))
+    yield f"{scan:6.2f} s  resuming a finished run of {n_rows} rows: planning and scan (<= 5)"
+    read = {"suite": "words", "site": "resid_post", "metric": "hoyer"}
+    before = cpu_seconds(lambda: open_run(out).measurements(**read))
+    joining = cpu_seconds(lambda: compact(out))
+    after = cpu_seconds(lambda: open_run(out).measurements(**read))
+    yield f"{before:6.2f} s  reading suite + site + metric of them; {after:.2f} s once compacted (in {joining:.0f} s)"
 
 
 if __name__ == "__main__":
