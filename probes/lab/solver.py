@@ -71,6 +71,17 @@ def solve_fact(prompt: str, facts: Mapping[frozenset[str], str]) -> str | None:
     return found
 
 
+def solve_said(prompt: str) -> str | None:
+    """What the context of a prompt says in the very words that the prompt ends with; the last time it says so.
+
+    >>> solve_said("Ada Moreau lives in Rome. Ada Moreau lives in")
+    'Rome'
+    """
+    *said, asked = re.split(r"\.\s*", prompt)
+    answers = [text.removeprefix(asked).strip() for text in said if asked and text.startswith(f"{asked} ")]
+    return answers[-1] if answers else None
+
+
 def shortcut(name: str, prompt: str, answers: Sequence[str]) -> str:
     """What a shortcut answers.
 
