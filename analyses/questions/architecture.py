@@ -44,9 +44,10 @@ def architecture(run: Run) -> list[Finding]:
 
 
 def _suite_findings(panels: list[Panel]) -> list[Finding]:
-    first, *others = [panel for panel in panels if primary_column(panel) is not None and comparisons(panel)] or [None]
-    if first is None:
+    usable = [panel for panel in panels if primary_column(panel) is not None and comparisons(panel)]
+    if len(usable) < 2:
         return []
+    first, *others = usable
     single = {panel.model: _own(panel) for panel in (first, *others)}
     findings = [found for other in others if (found := _difference(first, other)) is not None]
     return [_summary(first, single, findings), *findings] if findings else []

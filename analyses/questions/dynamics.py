@@ -91,7 +91,8 @@ def _loss(panel: Panel) -> float:
 
 def _common(own: list[Training]) -> Finding:
     """Change from the first to the last checkpoint that every training has."""
-    shared = sorted(set.intersection(*({point.step for point in training.points} for training in own)))
+    steps_of = [{point.step for point in training.points} for training in own]
+    shared = sorted(step for step in steps_of[0] if all(step in steps for steps in steps_of))
     ends = [(training.points[0], training.points[-1]) for training in own]
     changes = np.array([last.effect - first.effect for first, last in ends])
     n = len(changes)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from importlib import import_module
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, cast
 
 import numpy as np
 import pandas as pd
@@ -74,7 +74,8 @@ def known(run: Run) -> list[Finding]:
 def _measured(panel: Panel, table: pd.DataFrame) -> list[Measured]:
     rows = table[table["run_id"].isin(list(panel.run_ids))]
     found: list[Measured] = []
-    for (measure, corpus), own in rows.groupby(["measure", "corpus"], observed=True, sort=False, dropna=False):
+    for key, own in rows.groupby(["measure", "corpus"], observed=True, sort=False, dropna=False):
+        measure, corpus = cast("tuple[str, object]", key)
         promise = _promise(str(measure))
         if promise is None:
             continue
@@ -83,7 +84,7 @@ def _measured(panel: Panel, table: pd.DataFrame) -> list[Measured]:
         known_items = values[np.isfinite(values)]
         if len(known_items) < FEWEST_ITEMS or np.ptp(known_items) == 0:
             continue
-        where = "" if pd.isna(corpus) or not str(corpus) else f" in {corpus}"
+        where = f" in {corpus}" if isinstance(corpus, str) and corpus else ""
         turn = -1.0 if promise[0] == "higher" else 1.0
         found.append(Measured(f"{measure}{where}", promise[1], turn * values))
     return found

@@ -94,7 +94,8 @@ def _chances(
     spread = train.std(axis=0)
     scaled = (features - train.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
     weights = fit_logistic(scaled[~test], outcome[~test])
-    return np.clip(special.expit(weights[0] + scaled[test] @ weights[1:]), SUREST, 1 - SUREST)
+    p = np.asarray(special.expit(weights[0] + scaled[test] @ weights[1:]), dtype=np.float64)
+    return np.clip(p, SUREST, 1 - SUREST)
 
 
 def fit_logistic(features: Float[np.ndarray, "n k"], outcome: Bool[np.ndarray, " n"]) -> Float[np.ndarray, " weights"]:
@@ -107,7 +108,7 @@ def fit_logistic(features: Float[np.ndarray, "n k"], outcome: Bool[np.ndarray, "
     penalty = np.diag([0.0, *np.ones(features.shape[1])])
     weights = np.zeros(x.shape[1])
     for _ in range(NEWTON_STEPS):
-        p = special.expit(x @ weights)
+        p = np.asarray(special.expit(x @ weights), dtype=np.float64)
         slope = x.T @ (y - p) - penalty @ weights
         curvature = (x * (p * (1 - p))[:, None]).T @ x + penalty
         step = np.linalg.lstsq(curvature, slope, rcond=None)[0]
