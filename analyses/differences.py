@@ -20,6 +20,7 @@ from jaxtyping import Float, Int
 from scipy import stats
 
 from probes.records import Records, open_run
+from probes.records.store import folders_of
 
 NOISE: Final = 1e-5  # relative; what other batches may do (re-batching really moves l2_norm by 2e-6)
 CONFIDENCE: Final = 0.95
@@ -169,9 +170,11 @@ def _over_clusters(
 
 def _provenance(directory: Path, records: Records) -> dict[str, Any]:
     """Everything recorded about how the numbers came to be: the newest call, and the runs by model and suite."""
-    path = directory / "manifest.json"
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    sessions: list[dict[str, Any]] = content.get("sessions", [content])
+    sessions: list[dict[str, Any]] = []
+    for path in (folder / "manifest.json" for folder in folders_of(directory)):
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        sessions += content.get("sessions", [])
+    sessions.sort(key=lambda session: str(session["started"]))
     runs: dict[str, Any] = {}
     models: dict[str, int] = {}
     for row in records.runs().itertuples():

@@ -144,8 +144,7 @@ def shelve(suite: Suite, rng: np.random.Generator, limit: int | None = None) -> 
 
 def content_hash(text: str, target: str | None) -> int:
     """64 bits that tell whether an item still asks what it asked."""
-    asked = json.dumps([text, target])
-    return _hash(asked)
+    return _hash(f"{text}\0{target}" if target is not None else text)
 
 
 def limited(clusters: pa.StringArray, places: pa.StringArray, limit: int) -> Int64[np.ndarray, " kept"]:
