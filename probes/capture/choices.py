@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -35,7 +36,7 @@ from jaxtyping import Float64
 from probes.capture.batches import plan_batches
 from probes.capture.logits import Reducer, reduce_logits
 from probes.capture.models import LoadedModel, Output
-from probes.capture.prompts import BosPolicy, Choices, Prompt, PromptError, Reader, encode, pad
+from probes.capture.prompts import BosPolicy, Choices, Prompt, PromptError, Reader, Template, encode, pad
 
 IN_SUM, PER_BYTE, BY_LETTER = "", "_per_byte", "_by_letter"
 CHOICE_OUTCOMES: Final = tuple(
@@ -63,6 +64,7 @@ def with_choices(
     lettered: bool = False,
     max_tokens: int | None = None,
     bos: BosPolicy = "auto",
+    template: Template = "none",
 ) -> Prompt:
     """A prompt that knows the answers it is to be compared on.
 
@@ -76,16 +78,20 @@ def with_choices(
         lettered: whether the text lists them as A, B, C, ...
         max_tokens: as the prompt was cut.
         bos: as the prompt was encoded.
+        template: as the prompt was encoded; answers that stand in the text's place stand in the template.
 
     Raises:
         PromptError: if an answer has no token that could be scored, or is too long with its prompt.
     """
+    encoded = partial(encode, model, bos=bos, template=template)
     if whole:
-        texts = tuple(replace(encode(model, choice, bos=bos), target_start=1) for choice in choices)
+        texts = tuple(replace(encoded(choice), target_start=1) for choice in choices)
         if any(len(own.ids) < 2 for own in texts):
             raise PromptError("a choice of one token has none that something predicts")
     else:
-        texts = tuple(encode(model, text, target=choice, max_tokens=max_tokens, bos=bos) for choice in choices)
+        texts = tuple(
+            encode(model, text, target=choice, max_tokens=max_tokens, bos=bos, template=template) for choice in choices
+        )
     letters = LETTERS[: len(choices)] if lettered else ""
     return replace(
         prompt,
@@ -93,7 +99,9 @@ def with_choices(
             right=right,
             texts=texts,
             n_bytes=tuple(len(choice.encode("utf-8", errors="surrogatepass")) for choice in choices),
-            letters=tuple(encode(model, text, target=one, max_tokens=max_tokens, bos=bos) for one in letters),
+            letters=tuple(
+                encode(model, text, target=one, max_tokens=max_tokens, bos=bos, template=template) for one in letters
+            ),
         ),
     )
 

@@ -28,7 +28,7 @@ from probes.capture.collect import melt
 from probes.capture.feeding import Continued, Remembering, Rereading, feed_of
 from probes.capture.models import LoadedModel, Output, load_model
 from probes.capture.positions import SELECTORS, Selector
-from probes.capture.prompts import BosPolicy, Prompt, PromptError, encode_all, special_id
+from probes.capture.prompts import BosPolicy, Prompt, PromptError, Template, encode_all, special_id
 from probes.capture.reading import RAW, Pick, Picks, Profiler, Reading
 from probes.capture.sites import Site, resolve_sites
 from probes.capture.watching import watching
@@ -89,6 +89,7 @@ def collect_generation(
     max_tokens: int | None = None,
     batch_size: BatchSize = "auto",
     bos: BosPolicy = "auto",
+    template: Template = "none",
 ) -> Generation:
     """Let a model go on from some prompts and measure every token it writes.
 
@@ -102,6 +103,7 @@ def collect_generation(
         max_tokens: cut prompts to this many tokens, BOS included.
         batch_size: prompts per forward pass; it changes no value.
         bos: what to do about the beginning-of-sequence token.
+        template: ``chat`` puts each text into the tokenizer's chat template.
 
     Returns:
         Measurements, tokens and texts.
@@ -117,7 +119,7 @@ def collect_generation(
         raise InputError(f"max_new_tokens must be at least 1, not {max_new_tokens}")
     asked = resolve_sites(loaded, [sites] if isinstance(sites, str) else sites)
     specs = parse_metrics([metrics] if isinstance(metrics, str) else metrics)
-    encoded = encode_all(loaded, prompts, max_tokens=max_tokens, bos=bos)
+    encoded = encode_all(loaded, prompts, max_tokens=max_tokens, bos=bos, template=template)
     _check_room(loaded, encoded, max_new_tokens)
     draws = Draws.of(sample, len(encoded), max_new_tokens)
     found: list[tuple[Reading, np.ndarray]] = []

@@ -8,9 +8,11 @@ the left is not.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -21,6 +23,8 @@ from transformers import BatchEncoding, PreTrainedTokenizerBase
 from probes.errors import InputError
 
 BosPolicy = Literal["auto", "add", "none"]
+Template = Literal["none", "chat"]
+TEMPLATE_DIGITS: Final = 8
 
 
 class PromptError(InputError):
@@ -62,9 +66,8 @@ class Prompt:
             iff
             this is not zero.
         truncated: whether the prompt was cut to ``max_tokens``.
-        char_starts: where each token begins in the text (target included); -1 for special tokens and where the
-            tokenizer
-            cannot say.
+        char_starts: where each token begins in the text (target included); -1 for special tokens, tokens of a chat
+            template, and where the tokenizer cannot say.
         target_start: index of the first target token, None without a target.
         choices: what else could follow, or stand in its place, and which is right.
     """
@@ -116,6 +119,7 @@ def encode(
     target: str | None = None,
     max_tokens: int | None = None,
     bos: BosPolicy = "auto",
+    template: Template = "none",
 ) -> Prompt:
     """Turn a text, or ids already at hand, into a prompt.
 
@@ -127,21 +131,41 @@ def encode(
         max_tokens: cut the prompt to this many tokens (BOS included, target not); None: too long is an error.
         bos: ``auto`` does what the tokenizer does; ``add`` makes sure that the prompt begins with its BOS; ``none``
             adds no
-            special token at all. A BOS is never doubled, even if the text (a chat template's, say) brings one.
+            special token at all. A BOS is never doubled, even if the text brings one.
+        template: ``chat`` puts the text into the tokenizer's chat template, as a user's turn that the model is to
+            answer. Special tokens are then those of the template; its tokens belong to the prompt (``mean`` is over
+            them too, and ``max_tokens`` may cut off the last of them).
 
     Returns:
         The prompt.
 
     Raises:
         PromptError: if the prompt is empty, has unknown token ids, or is too long for the context.
-        InputError: if there is text but no tokenizer, or ``max_tokens`` is not positive.
+        InputError: if there is text but no tokenizer, token ids or no template for ``chat``, or ``max_tokens`` is not
+            positive.
     """
+    if template == "chat":
+        return _encode_chat(model, text, target=target, max_tokens=max_tokens, bos=bos)
+    return _encode(model, text, target=target, max_tokens=max_tokens, bos=bos, special=bos != "none")
+
+
+def _encode(
+    model: Reader,
+    text: str | Sequence[int],
+    *,
+    target: str | None,
+    max_tokens: int | None,
+    bos: BosPolicy,
+    special: bool,
+) -> Prompt:
+    """Encode what the model is to read literally; ``special`` lets the tokenizer frame it."""
     if max_tokens is not None and max_tokens < 1:
         raise InputError(f"max_tokens must be at least 1, not {max_tokens}")
-    prompt = _pieces_of_text(model, text, bos) if isinstance(text, str) else _Pieces(list(text), [-1] * len(text))
-    special = _special_ids(model.tokenizer)
-    n_special = next((i for i, token in enumerate(prompt.ids) if token not in special), len(prompt.ids))
-    if all(token in special for token in prompt.ids):
+    given = _pieces_of_text(model, text, bos, special=special) if isinstance(text, str) else None
+    prompt = given or _Pieces(list(text), [-1] * len(text))
+    frames = _special_ids(model.tokenizer)
+    n_special = next((i for i, token in enumerate(prompt.ids) if token not in frames), len(prompt.ids))
+    if all(token in frames for token in prompt.ids):
         raise PromptError("empty prompt: it holds no token besides special ones")
     wrong = next((token for token in prompt.ids if not 0 <= token < model.vocabulary), None)
     if wrong is not None:
@@ -164,6 +188,49 @@ def encode(
     )
 
 
+def _encode_chat(
+    model: Reader, text: str | Sequence[int], *, target: str | None, max_tokens: int | None, bos: BosPolicy
+) -> Prompt:
+    """Encode a text inside the chat template, and count characters in the text again."""
+    if not isinstance(text, str):
+        raise InputError("template: chat takes texts, not token ids")
+    if not text:
+        raise PromptError("empty prompt: it holds no token besides special ones")
+    tokenizer: Any = _tokenizer_of(model)
+    if not tokenizer.chat_template:
+        raise InputError(f"template: chat, but the tokenizer of {model.name} has no chat template; use none")
+    turn = [{"role": "user", "content": text}]
+    whole = str(tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True))
+    prompt = _encode(model, whole, target=target, max_tokens=max_tokens, bos=bos, special=False)
+    before = whole.find(text)  # a template may strip the text, and then nobody can say where it is
+    return replace(prompt, char_starts=_within(prompt.char_starts, before, len(text), len(whole)))
+
+
+def _within(starts: Sequence[int], before: int, length: int, whole: int) -> tuple[int, ...]:
+    """Where tokens begin in a text of some length that stands behind ``before`` characters of a whole; -1 outside.
+
+    A token that spans the text's beginning begins there, and a target as if it followed the text at once.
+    """
+    found: list[int] = []
+    following = whole
+    for start in reversed(starts):
+        if start >= whole:
+            found.append(start - whole + length)
+        else:
+            inside = 0 <= start < before + length and following > before >= 0
+            found.append(max(start - before, 0) if inside else -1)
+            following = start if start >= 0 else following
+    return tuple(reversed(found))
+
+
+def template_identity(tokenizer: PreTrainedTokenizerBase | None, template: Template) -> str:
+    """What a run remembers of the template it was made with: ``none``, or ``chat:`` and the template's hash."""
+    if template == "none":
+        return template
+    content = json.dumps(getattr(tokenizer, "chat_template", None))
+    return f"{template}:{hashlib.sha256(content.encode()).hexdigest()[:TEMPLATE_DIGITS]}"
+
+
 def join(text: str, target: str) -> str:
     """A prompt and its target as one text: one space between them unless either brings white space of its own.
 
@@ -179,6 +246,7 @@ def encode_all(
     *,
     max_tokens: int | None = None,
     bos: BosPolicy = "auto",
+    template: Template = "none",
 ) -> list[Prompt]:
     """Encode several prompts, none of which may fail.
 
@@ -193,7 +261,7 @@ def encode_all(
     prompts: list[Prompt] = []
     for index, text in enumerate(texts):
         try:
-            prompts.append(encode(model, text, max_tokens=max_tokens, bos=bos))
+            prompts.append(encode(model, text, max_tokens=max_tokens, bos=bos, template=template))
         except PromptError as error:
             raise PromptError(f"prompt {index}: {error}") from error
     return prompts
@@ -226,13 +294,13 @@ def special_id(tokenizer: PreTrainedTokenizerBase, role: str) -> int | None:
     return found if isinstance(found, int) else None
 
 
-def _pieces_of_text(model: Reader, text: str, bos: BosPolicy) -> _Pieces:
+def _pieces_of_text(model: Reader, text: str, bos: BosPolicy, *, special: bool) -> _Pieces:
     """Tokenise a prompt under a BOS policy."""
     tokenizer = _tokenizer_of(model)
     bos_id = special_id(tokenizer, "bos")
     if bos == "add" and bos_id is None:
         raise InputError(f"bos: add, but the tokenizer of {model.name} has no beginning-of-sequence token; use auto")
-    ids, starts = _tokenise(tokenizer, text, special=bos != "none")
+    ids, starts = _tokenise(tokenizer, text, special=special)
     if bos_id is not None and ids[:2] == [bos_id, bos_id]:
         return _Pieces(ids[1:], starts[1:])
     if bos_id is not None and bos == "add" and ids[:1] != [bos_id]:
