@@ -2,7 +2,8 @@
 
 ``bare`` is the same forward pass doing only what is asked: the model without its head, inference mode, no cache. Each
 measured pass stands between two bare ones and is divided by their mean, so a machine that slows down slows down both;
-medians over the rounds are printed. Times are CPU times of one thread. Memory rows run one process each and compare the
+medians over the rounds are printed. Times are CPU times of one thread. The other ways to the second row (see
+:mod:`tests.benchmarks.comparators`) stand below it without a promise. Memory rows run one process each and compare the
 peak resident memory above what the process held before its first pass.
 """
 
@@ -20,6 +21,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 import sparsity
 from probes.capture import LoadedModel, encode, load_model, read_batch, resolve_sites
 from probes.capture.prompts import Prompt, pad
+from tests.benchmarks.comparators import comparators
 
 COMPONENTS = ("resid_post", "attn_out", "mlp_out", "mlp_post")
 
@@ -86,7 +88,8 @@ def times(name: str, rounds: int) -> Iterable[str]:
         return model.run(batch)
 
     runs = {f"{row.what} (<= {row.budget})": reader(model, prompts, row) for row in ROWS}
-    runs = {"bare again: the noise": bare} | runs
+    others = {f"every token, resid_post: {what}": run for what, run in comparators(model, prompts).items()}
+    runs = {"bare again: the noise": bare} | runs | others
     ratios: dict[str, list[float]] = {what: [] for what in runs}
     bare()
     before = seconds(bare)

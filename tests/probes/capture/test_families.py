@@ -132,7 +132,7 @@ def test_padding_batch_and_order_change_no_metric(name):
     options = {
         "sites": tuple(model.sites),
         "positions": "all",
-        "metrics": sparsity.parse_metrics(["gini", "participation_ratio", "l2_norm"]),
+        "metrics": sparsity.DEFAULT_METRICS,
     }
     together = read_batch(model, prompts, **options).readings
     order = [2, 0, 3, 1]
