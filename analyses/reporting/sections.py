@@ -186,8 +186,9 @@ def _part(key: str, metric: str, findings: list[Finding], layout: Layout, *, lea
     pictures: list[Picture] = []
     for name, own in _families([finding for finding in trends if finding.levels]).items():
         pictures += _levels_pictures(f"{key}-{name}", own, layout, lead=lead, alone=not contrasts)
-    pictures += _plots(f"{key}-plot", sorted(trends, key=lambda finding: finding is not lead), layout)
-    single = _plots(f"{key}-single", contrasts, layout)
+    others = [finding for finding in trends if finding is not lead]
+    pictures += _plots(f"{key}-plot", others if lead is None else [lead, *others], layout)
+    single = _plots(f"{key}-single", [finding for finding in contrasts if finding is not lead], layout)
     return Part(metric, pictures, single, trends, contrasts, open=lead is not None)
 
 

@@ -1,4 +1,4 @@
-"""The tutorial runs from top to bottom, offline, and ends with a report."""
+"""The tutorial runs from top to bottom, offline."""
 
 from pathlib import Path
 
@@ -18,7 +18,6 @@ def test_the_tutorial_runs(tmp_path):
     shown = [output.get("data", {}) for cell in outputs for output in cell]
     assert any("image/png" in data for data in shown)
     assert any("<table>" in data.get("text/html", "") for data in shown)
-    assert any("report.html" in data.get("text/plain", "") for data in shown)
 
 
 def test_the_tutorial_is_kept_without_outputs_and_comes_to_a_figure_in_ten_lines():
