@@ -43,9 +43,13 @@ def query(
 ) -> None:
     """Show which spans of a text the corpus holds, and how often."""
     from probes.capture.models import load_model
+    from probes.errors import InputError
     from probes.familiarity import highlight, open_index
+    from probes.familiarity.engines import Engine
 
     opened = open_index(folder, tokenizer=None if tokenizer is None else load_model(tokenizer).tokenizer)
+    if isinstance(opened, Engine):
+        raise InputError(f"{folder} declares a corpus of another program; query reads folders of sparsity index build")
     console = Console(highlight=False)
     spans = highlight(opened, text, shortest=shortest)
     shown = Text()

@@ -29,9 +29,10 @@ from probes.capture.watching import watching
 from probes.errors import InputError
 from probes.familiarity.compressors import CODECS, Compressor
 from probes.familiarity.corpora import open_index
+from probes.familiarity.engines import Engine
 from probes.familiarity.entry import FamiliarityEntry, KnownTexts
 from probes.familiarity.evidence import REFERENCE, ReadText, Sources, index_texts, name_of
-from probes.familiarity.index import CorpusIndex
+from probes.familiarity.index import Corpus
 from probes.familiarity.logits import surprisal_reader, surprisals_of
 from probes.familiarity.measure import state_tokens
 from probes.familiarity.measures.world import exposures_of
@@ -47,13 +48,14 @@ from probes.suites.files import read
 
 TOKENS: Final = "|tokens"
 DIGITS: Final = 16
+DOCUMENTS: Final = "document_log_count"  # the one measure that engines cannot serve
 
 
 class Question(NamedTuple):
     """One measure, and the corpus that it is asked of, if it is one of a corpus."""
 
     spec: FamiliaritySpec
-    index: CorpusIndex | None
+    index: Corpus | None
 
 
 class Known(NamedTuple):
@@ -147,6 +149,8 @@ class Bank:
         doubled = next((name for name in names if names.count(name) > 1), None)
         if doubled is not None:
             raise InputError(f"familiarity: two corpora are called {doubled!r}; build one with another --name")
+        if any(isinstance(index, Engine) for index in indexes) and any(spec.name == DOCUMENTS for spec in specs):
+            raise InputError(f"familiarity: {DOCUMENTS} needs an index folder; engines do not count documents")
         identity: dict[Needs, str] = {"logits": "", "states": "", "world": ""}
         if "states" in needs and entry.known is not None and known is not None:
             place = _one_site(model, entry.known.site)
@@ -276,7 +280,7 @@ class BatchFamiliarity:
             for number, (item, text) in enumerate(zip(self._items, self._texts, strict=True))
         ]
         rows = Rows(run_id)
-        of_index: dict[CorpusIndex | None, list[Asked]] = {}
+        of_index: dict[Corpus | None, list[Asked]] = {}
         for name, own in self._asked.items():
             of_index.setdefault(bank.questions[name].index, []).append(own)
         for index, own in of_index.items():
@@ -319,7 +323,7 @@ class _Remembered(Coder):
         return self.lengths[text]
 
 
-def _index(path: str, model: LoadedModel) -> CorpusIndex:
+def _index(path: str, model: LoadedModel) -> Corpus:
     try:
         return open_index(path, tokenizer=model.tokenizer)
     except InputError as error:

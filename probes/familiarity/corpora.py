@@ -24,6 +24,7 @@ from transformers import PreTrainedTokenizerBase
 
 from probes.errors import InputError
 from probes.familiarity.alphabet import Alphabet, Bytes, Tokens
+from probes.familiarity.engines import Engine, open_engine
 from probes.familiarity.index import CorpusIndex, Shard
 from probes.familiarity.suffixes import SuffixArray, sort_suffixes
 
@@ -80,16 +81,16 @@ def build_index(
         raise InputError(f"cannot write the index {out}: {error}") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return open_index(out, alphabet=alphabet)
+    return _open_folder(out, alphabet)
 
 
 def open_index(
     path: Path | str, *, alphabet: Alphabet | None = None, tokenizer: PreTrainedTokenizerBase | None = None
-) -> CorpusIndex:
+) -> CorpusIndex | Engine:
     """Open an index; its arrays stay on disk until they are read.
 
     Args:
-        path: the folder.
+        path: the folder, or a file that declares a corpus of another program (`probes.familiarity.engines`).
         alphabet: what texts will be written in; None: bytes if the index is of bytes, else the tokenizer's.
         tokenizer: the tokenizer of an index of tokens.
 
@@ -97,26 +98,9 @@ def open_index(
         InputError: if there is no index, it is torn, or it was built with another alphabet.
     """
     path = Path(path)
-    try:
-        facts: dict[str, Any] = json.loads((path / FACTS).read_text(encoding="utf-8"))
-        if facts["format"] != FORMAT:
-            raise InputError(
-                f"the index {path} has format {facts['format']}, this version reads {FORMAT}: build it again"
-            )
-        shards = tuple(_read(path / f"{number:04d}", facts, part) for number, part in enumerate(facts["shards"]))
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path} is not a whole corpus index: {' '.join(str(error).split())}") from None
-    identity = str(facts["alphabet"])
-    if alphabet is None and identity == Bytes().identity:
-        alphabet = Bytes()
-    if alphabet is None and tokenizer is not None:
-        alphabet = Tokens(tokenizer)
-    if alphabet is not None and alphabet.identity != identity:
-        raise InputError(f"the index {path} was built with {identity}, not with {alphabet.identity}: build it again")
-    fingerprint = str(facts.get("fingerprint") or _fingerprint(identity, shards))
-    return CorpusIndex(str(facts["name"]), identity, alphabet, int(facts["width"]), shards, fingerprint)
+    if path.is_file():
+        return open_engine(path, Tokens(tokenizer) if alphabet is None and tokenizer is not None else alphabet)
+    return _open_folder(path, alphabet, tokenizer)
 
 
 def read_corpus(paths: Sequence[Path | str], *, field: str = "text") -> Iterator[str]:
@@ -188,6 +172,31 @@ def _shard(documents: Sequence[Int64[np.ndarray, " _"]], width: int) -> Shard:
     for start, ids in zip(starts, documents, strict=True):
         symbols[start : start + len(ids)] = ids + 1
     return Shard(sort_suffixes(symbols, width), starts)
+
+
+def _open_folder(
+    path: Path, alphabet: Alphabet | None, tokenizer: PreTrainedTokenizerBase | None = None
+) -> CorpusIndex:
+    try:
+        facts: dict[str, Any] = json.loads((path / FACTS).read_text(encoding="utf-8"))
+        if facts["format"] != FORMAT:
+            raise InputError(
+                f"the index {path} has format {facts['format']}, this version reads {FORMAT}: build it again"
+            )
+        shards = tuple(_read(path / f"{number:04d}", facts, part) for number, part in enumerate(facts["shards"]))
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} is not a whole corpus index: {' '.join(str(error).split())}") from None
+    identity = str(facts["alphabet"])
+    if alphabet is None and identity == Bytes().identity:
+        alphabet = Bytes()
+    if alphabet is None and tokenizer is not None:
+        alphabet = Tokens(tokenizer)
+    if alphabet is not None and alphabet.identity != identity:
+        raise InputError(f"the index {path} was built with {identity}, not with {alphabet.identity}: build it again")
+    fingerprint = str(facts.get("fingerprint") or _fingerprint(identity, shards))
+    return CorpusIndex(str(facts["name"]), identity, alphabet, int(facts["width"]), shards, fingerprint)
 
 
 def _fingerprint(identity: str, shards: Sequence[Shard]) -> str:

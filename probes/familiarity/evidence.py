@@ -18,7 +18,7 @@ from jaxtyping import Float32, Float64, Int64
 
 from probes.capture.models import LoadedModel
 from probes.familiarity.alphabet import Tokens
-from probes.familiarity.index import CorpusIndex
+from probes.familiarity.index import Corpus
 from probes.familiarity.logits import Surprisals
 from probes.familiarity.measures.corpus import CorpusEvidence, CorpusTexts
 from probes.familiarity.measures.states import StatesEvidence
@@ -48,7 +48,7 @@ class Sources:
         reference: another coder to compare code lengths with.
     """
 
-    index: CorpusIndex | None = None
+    index: Corpus | None = None
     states: KnownStates | None = None
     exposures: Mapping[str, int] | None = None
     reference: Coder | None = None
@@ -85,7 +85,7 @@ class IndexedText(NamedTuple):
     last: Int64[np.ndarray, " tokens"]
 
 
-def index_texts(index: CorpusIndex | None, model: LoadedModel, texts: Sequence[TokenText]) -> list[IndexedText | None]:
+def index_texts(index: Corpus | None, model: LoadedModel, texts: Sequence[TokenText]) -> list[IndexedText | None]:
     """Write texts in the alphabet of an index; None for those whose text is not known, or without an index."""
     if index is None:
         return [None] * len(texts)
@@ -111,7 +111,7 @@ def _of_tokens(text: TokenText) -> _Written:
     return _Written(ids, prompt.end - prompt.n_special, np.arange(len(prompt.ids)) - prompt.n_special)
 
 
-def _of_characters(index: CorpusIndex, text: TokenText) -> _Written | None:
+def _of_characters(index: Corpus, text: TokenText) -> _Written | None:
     """Other symbols, tied to the tokens by their characters."""
     before, after = text.characters("prompt"), text.characters("answer")
     if before is None or after is None:

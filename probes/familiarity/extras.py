@@ -12,7 +12,13 @@ from typing import Any, Final
 
 from probes.errors import InputError
 
-PACKAGES: Final = {"pydivsufsort": "familiarity", "faiss": "familiarity", "zstandard": "compression"}
+PACKAGES: Final = {
+    "pydivsufsort": "activation-sparsity[familiarity]",
+    "faiss": "activation-sparsity[familiarity]",
+    "zstandard": "activation-sparsity[compression]",
+    "tokengrams": "activation-sparsity[tokengrams]",
+    "infini_gram": "infini-gram",
+}
 
 
 def extra(package: str) -> Any:  # noqa: ANN401  a module without type stubs
@@ -24,9 +30,9 @@ def extra(package: str) -> Any:  # noqa: ANN401  a module without type stubs
     try:
         return importlib.import_module(package)
     except ImportError:
+        top = package.split(".", maxsplit=1)[0]
         raise InputError(
-            f"this needs the package {package}, which is not installed: "
-            f"pip install 'activation-sparsity[{PACKAGES[package]}]'"
+            f"this needs the package {top}, which is not installed: pip install '{PACKAGES[top]}'"
         ) from None
 
 

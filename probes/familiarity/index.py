@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int64, Integer
@@ -58,9 +58,54 @@ class Continuations(NamedTuple):
     n_ends: int
 
 
+@runtime_checkable
+class Corpus(Protocol):
+    """What measures ask a corpus, whoever has indexed it; see :class:`CorpusIndex` for the meanings."""
+
+    @property
+    def name(self) -> str:
+        """As tables hold it."""
+        ...
+
+    @property
+    def identity(self) -> str:
+        """Of the alphabet it was built in."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """The same for the same corpus."""
+        ...
+
+    def written(self) -> Alphabet:
+        """How texts are written for it."""
+        ...
+
+    def patterns(
+        self,
+        ids: Integer[np.ndarray, " symbols"],
+        starts: Integer[np.ndarray, " patterns"],
+        lengths: Integer[np.ndarray, " patterns"],
+    ) -> Patterns:
+        """Stretches of ids as patterns to look for."""
+        ...
+
+    def count(self, patterns: Patterns) -> Int64[np.ndarray, " patterns"]:
+        """How often each pattern occurs."""
+        ...
+
+    def longest(self, patterns: Patterns) -> Int64[np.ndarray, " patterns"]:
+        """Symbols of the longest beginning of each pattern that occurs."""
+        ...
+
+    def count_documents(self, patterns: Patterns) -> Int64[np.ndarray, " patterns"]:
+        """In how many documents each pattern occurs."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class CorpusIndex:
-    """An index that is open.
+    """An index that is open: a :class:`Corpus` that also knows its documents.
 
     Attributes:
         name: of the corpus, as tables hold it.

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64, Integer
 
 from probes.errors import InputError
-from probes.familiarity.index import CorpusIndex
+from probes.familiarity.index import Corpus, CorpusIndex
 
 LONGEST: Final = 4096
 
@@ -27,7 +27,7 @@ Ids = Integer[np.ndarray, " symbols"]
 Bounds = Int64[np.ndarray, " bounds"]
 
 
-def match_ahead(index: CorpusIndex, ids: Ids, bounds: Bounds | None = None) -> Int64[np.ndarray, " symbols"]:
+def match_ahead(index: Corpus, ids: Ids, bounds: Bounds | None = None) -> Int64[np.ndarray, " symbols"]:
     """Length of the longest stretch that begins at each symbol and occurs in the corpus.
 
     From one symbol of a text to the next it falls by at most one.
@@ -53,7 +53,7 @@ def match_behind(ahead: Int64[np.ndarray, " symbols"]) -> Int64[np.ndarray, " sy
     return stop - np.minimum(np.searchsorted(ends, stop, side="left"), stop)
 
 
-def count_ngrams(index: CorpusIndex, ids: Ids, n: int, bounds: Bounds | None = None) -> Int64[np.ndarray, " ngrams"]:
+def count_ngrams(index: Corpus, ids: Ids, n: int, bounds: Bounds | None = None) -> Int64[np.ndarray, " ngrams"]:
     """How often each n-gram of the texts occurs in the corpus, in the order of the texts.
 
     Raises:
@@ -63,7 +63,7 @@ def count_ngrams(index: CorpusIndex, ids: Ids, n: int, bounds: Bounds | None = N
 
 
 def count_ngram_documents(
-    index: CorpusIndex, ids: Ids, n: int, bounds: Bounds | None = None
+    index: Corpus, ids: Ids, n: int, bounds: Bounds | None = None
 ) -> Int64[np.ndarray, " ngrams"]:
     """In how many documents of the corpus each n-gram of the texts occurs, in the order of the texts."""
     return index.count_documents(index.patterns(ids, *_ngrams(ids, n, bounds)))
@@ -99,7 +99,7 @@ class InfinityGram(NamedTuple):
 
 
 def infinity_gram(
-    index: CorpusIndex,
+    index: Corpus,
     ids: Ids,
     ahead: Int64[np.ndarray, " symbols"] | None = None,
     bounds: Bounds | None = None,

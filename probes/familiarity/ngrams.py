@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from probes.errors import InputError
-from probes.familiarity.index import CorpusIndex
+from probes.familiarity.index import Corpus
 from probes.familiarity.matching import infinity_gram
 from probes.familiarity.predictor import Prediction, Predictor
 
@@ -30,7 +30,7 @@ class NGram(Predictor):
         concentration: how many occurrences of a context the next lower order is worth.
     """
 
-    index: CorpusIndex
+    index: Corpus
     order: int
     unbounded: bool = False
     concentration: float = 1.0

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float64, Int64, Shaped
 
 from probes.familiarity import matching
-from probes.familiarity.index import CorpusIndex
+from probes.familiarity.index import Corpus
 from probes.familiarity.records import Values, WholeNumber, familiarity
 
 EXACT: Final = "blind to paraphrase and white space, and to training data outside the corpus"
@@ -27,7 +27,7 @@ ORDER: Final = WholeNumber()
 class CorpusTexts:
     """Some texts beside a corpus; whatever is asked of one is looked up for all of them at once, and once."""
 
-    def __init__(self, index: CorpusIndex, texts: Sequence[Int64[np.ndarray, " _"]], prompts: Sequence[int]) -> None:
+    def __init__(self, index: Corpus, texts: Sequence[Int64[np.ndarray, " _"]], prompts: Sequence[int]) -> None:
         """Lay the texts end to end.
 
         Args:
