@@ -22,7 +22,7 @@ from probes.sweep.spec import SweepSpec
 from probes.sweep.workers import IN_FLIGHT_PER_WORKER, Task, Worker, WorkerDiedError
 
 CONNECT_SECONDS: Final = 5.0
-START_SECONDS: Final = 300.0  # a cold node imports torch and loads weights from a network disk
+START_SECONDS: Final = 1800.0  # a cold node imports torch and loads weights from a network disk; a full one has to wait
 LOOK_SECONDS: Final = 1.0  # between two looks for workers that have come up
 
 Ref = Any  # ray.ObjectRef, which can be hashed
