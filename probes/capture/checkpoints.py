@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import importlib.util
 import json
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
@@ -21,7 +22,14 @@ import torch
 import transformers
 from huggingface_hub import HfApi, constants
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils import hub
 from transformers.utils import logging as transformers_logging
 
@@ -66,6 +74,7 @@ def open_checkpoint(
         InputError: in one line, if it cannot be found or read, or is not whole.
     """
     directory = _directory(name, revision)
+    quantization = _eight_bit(name) if dtype == torch.int8 else None
     with _quiet():
         try:
             config = cast("Any", AutoConfig.from_pretrained(directory))
@@ -74,9 +83,10 @@ def open_checkpoint(
             module, info = loader.from_pretrained(
                 directory if Path(name).expanduser().is_dir() else name,
                 revision=revision or "main",
-                dtype=dtype or "auto",
+                dtype=torch.float16 if quantization else dtype or "auto",
+                quantization_config=quantization,
                 attn_implementation=attention,
-                device_map="auto" if str(device) == "auto" else None,
+                device_map=str(device) if quantization or str(device) == "auto" else None,
                 use_safetensors=True,
                 output_loading_info=True,
             )
@@ -90,7 +100,7 @@ def open_checkpoint(
             f"model {name!r} is not whole: {len(missing)} weights are missing, {missing[0]} first; "
             "they would be random numbers"
         )
-    if str(device) != "auto":
+    if str(device) != "auto" and quantization is None:
         module = _move(module, name, device)
     return Checkpoint(name, module, tokenizer, fingerprint_files(directory), revision or "")
 
@@ -112,11 +122,22 @@ def fingerprint_object(module: PreTrainedModel, tokenizer: PreTrainedTokenizerBa
     digest = hashlib.sha256(module.config.to_json_string(use_diff=False).encode())
     if tokenizer is not None:
         digest.update(json.dumps(sorted(tokenizer.get_vocab().items())).encode())
-    for key, tensor in sorted(module.state_dict().items()):
+    for key, tensor in sorted(_whole_state(module).items()):
         digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         flat = tensor.detach().cpu().contiguous().reshape(-1)
         digest.update(flat.view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def _whole_state(module: PreTrainedModel) -> Mapping[str, torch.Tensor]:
+    """Every weight of a model in memory, those that accelerate has put elsewhere included."""
+    state: Mapping[str, torch.Tensor] = module.state_dict()
+    if not any(tensor.is_meta for tensor in state.values()):
+        return state
+    from accelerate.utils.modeling import get_state_dict_offloaded_model  # noqa: PLC0415  only offloaded models need it
+
+    offloaded: Any = get_state_dict_offloaded_model
+    return cast("Mapping[str, torch.Tensor]", offloaded(module))
 
 
 def _directory(name: str, revision: str | None) -> Path:
@@ -148,6 +169,13 @@ def _directory(name: str, revision: str | None) -> Path:
             f"model {name!r} is no local directory{_nearest(local)} and not in the hub's cache; HF_HUB_OFFLINE is set"
         )
     return Path(found).parent
+
+
+def _eight_bit(name: str) -> BitsAndBytesConfig:
+    """Settings of 8-bit weights, where the package that computes with them is installed."""
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise InputError(f"model {name!r}: dtype int8 needs the package bitsandbytes; install it, or ask for bfloat16")
+    return BitsAndBytesConfig(load_in_8bit=True)
 
 
 def _nearest(path: Path) -> str:

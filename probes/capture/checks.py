@@ -102,7 +102,7 @@ def eager_or_sdpa(model: LoadedModel, prompts: Sequence[Prompt]) -> Deviation:
 def other_precision(model: LoadedModel, prompts: Sequence[Prompt]) -> Deviation:
     """The same weights in bfloat16, or in float32 for a model in half precision."""
     parameters = sum(parameter.numel() for parameter in model.module.parameters())
-    if parameters > LARGEST_COPY or hasattr(model.module, "hf_device_map"):
+    if parameters > LARGEST_COPY or hasattr(model.module, "hf_device_map") or model.dtype == torch.int8:
         raise NotApplicableError(f"a copy of {parameters} parameters may not fit")
     other = torch.bfloat16 if model.dtype == torch.float32 else torch.float32
     module: Any = copy.deepcopy(cast("torch.nn.Module", model.module)).to(other)
@@ -162,7 +162,7 @@ def final_norm(model: LoadedModel, prompts: Sequence[Prompt]) -> Deviation:
             last = states[replace(site, kind=SiteKind.RESID_POST, layer=site.layer - 1)]
             with torch.inference_mode():
                 normed[site] = [
-                    module(torch.from_numpy(own).to(like.device, model.dtype)).float().cpu().numpy() for own in last
+                    module(torch.from_numpy(own).to(like.device, like.dtype)).float().cpu().numpy() for own in last
                 ]
     if not normed:
         raise NotApplicableError("the model has no final norm, or none is known")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final, cast
 
 import torch
+from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from probes.capture.prompts import special_id
@@ -18,7 +19,12 @@ OFFSET_POSITIONS: Final = frozenset({"roberta", "xlm-roberta", "camembert"})
 UNBOUNDED: Final = frozenset(
     {"t5", "mt5", "umt5", "bloom", "mamba", "mamba2", "falcon_mamba", "rwkv", "recurrent_gemma"}
 )
-DTYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+DTYPES: Final = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "int8": torch.int8,  # of the weights alone
+}
 
 
 def context_length_of(config: Config) -> int | None:
@@ -48,6 +54,15 @@ def dtype_of(asked: str | torch.dtype | None) -> torch.dtype | None:
     if asked not in DTYPES:
         raise InputError(f"unknown dtype {asked!r}; known: {', '.join(DTYPES)}")
     return DTYPES[asked]
+
+
+def device_of(embedding: nn.Module) -> torch.device:
+    """Where token ids go: where the embedding is, or where accelerate brings it for each call."""
+    weight = cast("torch.Tensor", embedding.weight)
+    hook: Any = getattr(embedding, "_hf_hook", None)
+    if weight.is_meta and getattr(hook, "execution_device", None) is not None:
+        return torch.device(hook.execution_device)
+    return weight.device
 
 
 def check_weights(module: PreTrainedModel, name: str) -> None:

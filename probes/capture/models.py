@@ -22,7 +22,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 from probes.capture.bridge import ATTENTION, is_bridge, is_inside_bridge, unwrap
 from probes.capture.checkpoints import Checkpoint, fingerprint_object, open_checkpoint
-from probes.capture.facts import check_weights, context_length_of, dtype_of, pad_id_of
+from probes.capture.facts import check_weights, context_length_of, device_of, dtype_of, pad_id_of
 from probes.capture.prompts import Batch, BosPolicy, special_id
 from probes.capture.sites import Site, SiteKind
 from probes.capture.taps import Taps, find_taps
@@ -91,6 +91,16 @@ class LoadedModel:
     def is_causal(self) -> bool:
         """Whether it predicts the next token, so that outcomes can be read from it."""
         return type(self.module).__name__ in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values() and self.base is not self.module
+
+    def word(self, token: int) -> str:
+        """Text of one token id, by itself.
+
+        Raises:
+            InputError: if there is no tokenizer.
+        """
+        if self.tokenizer is None:
+            raise InputError(f"{self.name} came without a tokenizer: token texts are not known; hand one in")
+        return str(self.tokenizer.decode([token]))
 
     def bos_policy(self, bos: BosPolicy = "auto") -> str:
         """What a BOS policy comes to for this model: ``added`` or ``none``."""
@@ -166,7 +176,8 @@ def load_model(
             evaluation mode and otherwise taken as it is.
         tokenizer: its tokenizer; read from the directory or the hub, or taken from the bridge, when not given.
         device: where to put a model that is read from disk; ``auto`` spreads it over what there is.
-        dtype: of the weights; None: as stored.
+        dtype: of the weights: ``float32``, ``bfloat16``, ``float16``, or ``int8`` (8-bit weights by bitsandbytes, which
+            computes in float16); None: as stored.
         revision: of a hub model.
         attention: kernel, e.g. ``eager`` or ``sdpa``; None: the family's default.
 
@@ -204,8 +215,8 @@ def load_model(
         taps=find_taps(module.base_model, config),
         fingerprint=source.fingerprint,
         revision=source.revision,
-        dtype=module.dtype,
-        device=cast("Tensor", embedding.weight).device,
+        dtype=torch.int8 if getattr(module, "is_loaded_in_8bit", False) else module.dtype,
+        device=device_of(embedding),
         attention=_attention_of(module),
         d_model=int(config.hidden_size),
         vocabulary=vocabulary,

@@ -1,11 +1,14 @@
+import importlib.util
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
+from transformers import AutoModelForCausalLM
 
-from probes.capture import load_model, resolve_sites
+from probes.capture import collect, load_model, resolve_sites
 from probes.capture.sites import Site
 from probes.errors import InputError
 
@@ -57,9 +60,7 @@ def test_names_that_lead_nowhere_are_one_line_with_the_nearest_sibling(saved):
         load_model(str(saved.parent))
     with pytest.raises(InputError, match="is a file"):
         load_model(str(saved / "config.json"))
-    with pytest.raises(
-        InputError, match="expected a directory, a hub name, a transformers model or a TransformerBridge, not Linear"
-    ):
+    with pytest.raises(InputError, match="a transformers model or a TransformerBridge, not Linear"):
         load_model(nn.Linear(2, 2))
 
 
@@ -132,3 +133,52 @@ def test_an_architecture_without_table_gets_what_is_safe_and_a_list_of_what_it_l
     }
     with pytest.raises(InputError, match="no table for this architecture"):
         resolve_sites(model, ["mlp_out"])
+
+
+def test_an_object_without_blocks_to_be_found_is_refused():
+    from transformers import GPTBigCodeConfig, GPTBigCodeForCausalLM
+
+    module = GPTBigCodeForCausalLM(GPTBigCodeConfig(vocab_size=99, n_embd=32, n_layer=2, n_head=4, n_positions=64))
+    module.transformer.h = module.transformer.h[:1]
+    with pytest.raises(InputError, match="no known blocks in GPTBigCodeModel: expected one list of 2 modules"):
+        load_model(module)
+
+
+def test_shards_are_one_model_and_a_missing_shard_is_one_line(tmp_path):
+    whole, sharded = tmp_path / "whole", tmp_path / "sharded"
+    tiny_llama().save_pretrained(whole)
+    tiny_llama().save_pretrained(sharded, max_shard_size="20KB")
+    parts = sorted(sharded.glob("*.safetensors"))
+    assert len(parts) > 2
+    frames = [collect(str(path), [[1, 2, 3]], "resid_post", "all", "gini") for path in (whole, sharded)]
+    assert frames[0].drop(columns="run_id").equals(frames[1].drop(columns="run_id"))
+    parts[1].unlink()
+    with pytest.raises(InputError, match="cannot be read") as caught:
+        load_model(str(sharded))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_model_that_is_spread_out_shows_the_same_states(tmp_path):
+    """Embedding and one block on disk, the rest in memory: accelerate brings each in for its call."""
+    directory = tmp_path / "model"
+    tiny_llama().save_pretrained(directory)
+    places = {f"model.layers.{layer}": "cpu" for layer in (0, 2)}
+    places |= {"model.embed_tokens": "disk", "model.layers.1": "disk", "model.norm": "cpu", "lm_head": "cpu"}
+    places |= {"model.rotary_emb": "cpu"}
+    module = AutoModelForCausalLM.from_pretrained(directory, device_map=places, offload_folder=tmp_path / "away")
+    assert any(parameter.is_meta for parameter in module.parameters())
+    spread, together = load_model(module), load_model(tiny_llama())
+    assert spread.device == torch.device("cpu")
+    frames = [
+        collect(model, [[1, 2, 3], [4, 5]], ["resid_post", "mlp_post"], "all", "gini") for model in (spread, together)
+    ]
+    np.testing.assert_array_equal(frames[0].value, frames[1].value)
+
+
+def test_eight_bit_weights_ask_for_the_package_that_computes_with_them(saved):
+    if importlib.util.find_spec("bitsandbytes") is not None:
+        pytest.skip("bitsandbytes is installed")
+    with pytest.raises(InputError, match="dtype int8 needs the package bitsandbytes"):
+        load_model(str(saved), dtype="int8")
+    with pytest.raises(InputError, match="unknown dtype 'int7'; known: float32, bfloat16, float16, int8"):
+        load_model(str(saved), dtype="int7")
