@@ -4,7 +4,6 @@ from probes.capture.collect import BatchReadings as BatchReadings
 from probes.capture.collect import Reading as Reading
 from probes.capture.collect import collect as collect
 from probes.capture.collect import read_batch as read_batch
-from probes.capture.collect import read_in_memory as read_in_memory
 from probes.capture.models import LoadedModel as LoadedModel
 from probes.capture.models import load_model as load_model
 from probes.capture.prompts import Prompt as Prompt

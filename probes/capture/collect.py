@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import pandas as pd
-import torch
 from jaxtyping import Float64
 from pandas.api.extensions import ExtensionArray
 
-from probes.capture.batches import BatchSize, plan_batches
+from probes.capture.batches import BatchSize, run_batches
 from probes.capture.choices import read_choices
 from probes.capture.logits import Reducer, reduce_logits
 from probes.capture.models import LoadedModel, load_model
 from probes.capture.outcomes import outcome_reducer, outcomes_of
 from probes.capture.positions import Asked, parse_positions
-from probes.capture.prompts import BosPolicy, Prompt, encode_all, pad
+from probes.capture.prompts import BosPolicy, Prompt, Template, encode_all, pad
 from probes.capture.reading import RAW, Basis, Picks, Profiler, Reading
 from probes.capture.sites import Site, resolve_sites
-from probes.capture.watching import CaptureError, watching
+from probes.capture.watching import watching
 from sparsity import MetricSpec, parse_metrics
 
 ReadsLogits = Callable[[Sequence[Prompt]], Reducer]
@@ -60,7 +58,7 @@ def read_batch(
         model: what to run.
         prompts: encoded prompts; they are padded on the right and masked.
         sites: where to look, from :func:`resolve_sites`.
-        positions: which tokens: ``last``, ``mean``, ``all``, ``answer``, a slice ``5:10``, or selectors.
+        positions: which tokens: words, slices or expressions of :mod:`probes.capture.positions`, selectors, functions.
         metrics: what to compute of each vector.
         outcomes: what to read from the logits; none means that no logits are made.
         bases: coordinates to measure in.
@@ -73,7 +71,7 @@ def read_batch(
         CaptureError: if a site did not show exactly one vector per token.
         InputError: for an unknown position or outcomes of a model that has none.
     """
-    selectors = parse_positions(positions) if sites else ()  # a sweep may owe outcomes alone
+    selectors = parse_positions(positions, model.word) if sites else ()  # a sweep may owe outcomes alone
     batch = pad(prompts, model.pad_id)
     profiler = Profiler(model.taps, Picks.of(prompts, selectors), metrics, bases, len(prompts), sites)
     with watching(model.taps, sites, profiler.look, rows=batch.ids.numel()):
@@ -90,53 +88,6 @@ def read_batch(
     return BatchReadings(profiler.readings(), found, tuple(reduced))
 
 
-def read_in_memory(read: Callable[[Sequence[Prompt]], BatchReadings], prompts: Sequence[Prompt]) -> BatchReadings:
-    """Read a batch, in halves where memory does not hold the whole, and say so.
-
-    Args:
-        read: reads some prompts in one pass, e.g. ``partial(read_batch, model, sites=...)``.
-        prompts: encoded prompts.
-
-    Returns:
-        What ``read(prompts)`` would have returned.
-
-    Raises:
-        CaptureError: if even one prompt alone does not fit.
-    """
-    try:
-        return read(prompts)
-    except RuntimeError as error:
-        if not _is_out_of_memory(error):
-            raise
-    if len(prompts) == 1:
-        raise CaptureError(f"out of memory on one prompt of {len(prompts[0].ids)} tokens; set max_tokens")
-    half = (len(prompts) + 1) // 2
-    warnings.warn(f"out of memory on a batch of {len(prompts)} prompts; reading {half} at a time", stacklevel=2)
-    return _join(read_in_memory(read, prompts[:half]), read_in_memory(read, prompts[half:]), half)
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether an accelerator, or the host, had no room."""
-    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator: can't allocate memory" in str(error)
-
-
-def _join(first: BatchReadings, second: BatchReadings, offset: int) -> BatchReadings:
-    """Two batches as one; items of the second come after those of the first."""
-    readings = [
-        replace(
-            a,
-            item=np.concatenate([a.item, b.item + np.int32(offset)]),
-            token=np.concatenate([a.token, b.token]),
-            values=np.concatenate([a.values, b.values]),
-            n_undefined=np.concatenate([a.n_undefined, b.n_undefined]),
-        )
-        for a, b in zip(first.readings, second.readings, strict=True)
-    ]
-    outcomes = {name: np.concatenate([values, second.outcomes[name]]) for name, values in first.outcomes.items()}
-    reduced = tuple(np.concatenate(both, axis=1) for both in zip(first.reduced, second.reduced, strict=True))
-    return BatchReadings(tuple(readings), outcomes, reduced)
-
-
 def collect(
     model: object,
     prompts: Sequence[str] | Sequence[Sequence[int]],
@@ -147,6 +98,7 @@ def collect(
     max_tokens: int | None = None,
     batch_size: BatchSize = "auto",
     bos: BosPolicy = "auto",
+    template: Template = "none",
     bases: Sequence[Basis] = (RAW,),
 ) -> pd.DataFrame:
     """Sparsity of some prompts as a tidy table.
@@ -155,11 +107,13 @@ def collect(
         model: a loaded model, or anything that :func:`load_model` takes.
         prompts: texts, or lists of token ids.
         sites: e.g. ``["resid_post", "mlp_post.3", "final_norm"]``; a bare kind means all its layers.
-        positions: ``last``, ``mean``, ``all``, ``answer``, a slice ``5:10``, or selectors.
+        positions: which tokens: words, slices or expressions of :mod:`probes.capture.positions`, selectors, functions.
         metrics: names as in ``sparsity list metrics``; ``default`` for the default set.
         max_tokens: cut prompts to this many tokens, BOS included; None: a prompt that is too long raises.
-        batch_size: prompts per forward pass; it changes no value.
+        batch_size: prompts per forward pass; ``auto`` fills passes of a fixed number of tokens. It changes no value by
+            more than rounding. Where memory does not hold a batch, a warning says so and smaller ones are read.
         bos: what to do about the beginning-of-sequence token.
+        template: ``chat`` puts each text into the tokenizer's chat template.
         bases: coordinates to measure in.
 
     Returns:
@@ -173,14 +127,13 @@ def collect(
     """
     loaded = load_model(model)
     asked_sites = resolve_sites(loaded, [sites] if isinstance(sites, str) else sites)
-    selectors = parse_positions(positions)
+    selectors = parse_positions(positions, loaded.word)
     specs = parse_metrics([metrics] if isinstance(metrics, str) else metrics)
-    encoded = encode_all(loaded, prompts, max_tokens=max_tokens, bos=bos)
+    encoded = encode_all(loaded, prompts, max_tokens=max_tokens, bos=bos, template=template)
     read = partial(read_batch, loaded, sites=asked_sites, positions=selectors, metrics=specs, bases=bases)
     found: list[tuple[Reading, np.ndarray]] = []
-    for indices in plan_batches([len(prompt.ids) for prompt in encoded], batch_size):
-        batch = [encoded[index] for index in indices]
-        result = read_in_memory(read, batch)
+    lengths = [len(prompt.ids) for prompt in encoded]
+    for indices, result in run_batches(lengths, batch_size, lambda own: read([encoded[index] for index in own])):
         found += [(reading, np.array(indices)[reading.item]) for reading in result.readings]
     return melt(loaded, found, specs, len(encoded))
 

@@ -107,7 +107,7 @@ def intervene(
     reader = _Reader(
         loaded,
         resolve_sites(loaded, [sites] if isinstance(sites, str) else sites) if sites else (),
-        parse_positions(positions),
+        parse_positions(positions, loaded.word),
         parse_metrics([metrics] if isinstance(metrics, str) else metrics),
         _asked(outcomes, targets),
         final_norm_of(loaded) if norm == "frozen" else None,
@@ -157,7 +157,7 @@ def patch_layers(
         raise InputError(f"patch_layers takes pairs, got {len(prompts)} prompts and {len(sources)} sources")
     loaded = load_model(model)
     into, partners = (_encoded(loaded, texts, targets, max_tokens, bos) for texts in (prompts, sources))
-    selectors = parse_positions(positions)
+    selectors = parse_positions(positions, loaded.word)
     reader = _Reader(loaded, (), selectors, (), _asked(outcomes, targets), None)
     plan = plan_batches([len(prompt.ids) for prompt in into], batch_size)
     clean = [reader.clean(into, indices)[0] for indices in plan]

@@ -4,13 +4,19 @@ A selector picks token indices of one prompt and says whether the vectors there 
 of their metric values. It knows nothing of batches and padding: indices are those of the prompt's own ids, so padding
 cannot be picked.
 
-======== ===============================================================================================================
-last     the last prompt token: the state that decides what follows
-mean     mean of the metric over the prompt's tokens, index 0 left out iff it is a special token
-all      the same tokens one by one
-answer   mean over the target's tokens
-5:10     mean over token indices 5..9 of the prompt (the usual slice rules, special tokens counted)
-======== ===============================================================================================================
+========= ==============================================================================================================
+last      the last prompt token: the state that decides what follows
+mean      mean of the metric over the prompt's tokens, index 0 left out iff it is a special token
+typical   the same mean without massive tokens: those whose state is more than five times as long as the median of the
+          prompt's tokens there (attention sinks, wherever they stand); how many are left out is counted
+all       the tokens of mean, one by one
+answer    mean over the target's tokens
+5:10      mean over token indices 5..9 of the prompt (the usual slice rules, special tokens counted); 4: skips the first
+          four
+/[0-9]+/  mean over the tokens of mean whose text, white space around it taken off, holds a match of the expression
+========= ==============================================================================================================
+
+In a notebook any function from a :class:`~probes.capture.prompts.Prompt` to token indices is a position too.
 """
 
 from __future__ import annotations
@@ -19,6 +25,7 @@ import difflib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from probes.capture.prompts import Prompt
@@ -36,50 +43,80 @@ class Selector:
         name: as asked and as the ``position`` column holds it.
         pick: token indices of one prompt, ascending; may be empty.
         each: True to report every picked token, False to report the mean of their metric values.
+        typical: leave massive tokens out of the mean.
     """
 
     name: str
     pick: Pick
     each: bool = False
+    typical: bool = False
 
 
 SELECTORS: Final[dict[str, Selector]] = {
     "last": Selector("last", lambda prompt: range(prompt.end - 1, prompt.end), each=True),
     "mean": Selector("mean", lambda prompt: prompt.content),
+    "typical": Selector("typical", lambda prompt: prompt.content, typical=True),
     "all": Selector("all", lambda prompt: prompt.content, each=True),
     "answer": Selector("answer", lambda prompt: range(prompt.end, len(prompt.ids))),
 }
 
 
-Asked = str | Selector
+Asked = str | Selector | Pick
+Words = Callable[[int], str]
 
 
-def parse_position(asked: Asked) -> Selector:
-    """The selector of a written position; a selector of one's own passes through.
+def parse_position(asked: Asked, words: Words | None = None) -> Selector:
+    """The selector of a written position; a selector or a function of one's own passes through.
+
+    Args:
+        asked: a word, a slice, an expression between slashes, a selector, or a function that picks.
+        words: the text of a token id; an expression cannot be used without it, only checked.
 
     Raises:
-        InputError: if the position is neither a known word nor a slice.
+        InputError: if the position is neither a known word, nor a slice, nor an expression that can be read.
 
     >>> parse_position("5:10").pick(Prompt(tuple(range(8)), 1, False, (0,) * 8, None))
     range(5, 8)
     """
     if isinstance(asked, Selector):
         return asked
+    if not isinstance(asked, str):
+        return Selector(getattr(asked, "__name__", type(asked).__name__), asked)
     if asked in SELECTORS:
         return SELECTORS[asked]
+    if len(asked) > 2 and asked[0] == asked[-1] == "/":
+        return Selector(asked, partial(_matching, _expression(asked), words))
     match = _SLICE.fullmatch(asked)
     if match is None:
         near = difflib.get_close_matches(asked, SELECTORS, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(SELECTORS)}, or a slice such as 5:10"
+        hint = (
+            f"did you mean {near[0]!r}?"
+            if near
+            else f"known: {', '.join(SELECTORS)}, a slice such as 5:10, or an expression such as /[0-9]+/"
+        )
         raise InputError(f"unknown position {asked!r}; {hint}")
     start, stop = (int(bound) if bound else None for bound in match.groups())
     return Selector(asked, lambda prompt: range(prompt.end)[start:stop])
 
 
-def parse_positions(asked: Asked | Sequence[Asked]) -> tuple[Selector, ...]:
+def parse_positions(asked: Asked | Sequence[Asked], words: Words | None = None) -> tuple[Selector, ...]:
     """One position or several, without repetition."""
-    several = [asked] if isinstance(asked, (str, Selector)) else asked
-    found = {selector.name: selector for selector in map(parse_position, several)}
+    several: Sequence[Asked] = [asked] if isinstance(asked, (str, Selector)) or callable(asked) else asked
+    found = {selector.name: selector for selector in (parse_position(own, words) for own in several)}
     if not found:
         raise InputError("no position asked; known: " + ", ".join(SELECTORS))
     return tuple(found.values())
+
+
+def _expression(asked: str) -> re.Pattern[str]:
+    try:
+        return re.compile(asked[1:-1])
+    except re.error as error:
+        raise InputError(f"position {asked!r} is not a regular expression: {error}") from None
+
+
+def _matching(expression: re.Pattern[str], words: Words | None, prompt: Prompt) -> list[int]:
+    """Tokens of a prompt whose text holds a match."""
+    if words is None:
+        raise InputError(f"position /{expression.pattern}/ needs the texts of tokens: hand in a tokenizer")
+    return [token for token in prompt.content if expression.search(words(prompt.ids[token]).strip())]

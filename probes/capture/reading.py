@@ -14,16 +14,18 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int32, Int64
+from jaxtyping import Bool, Float32, Int32, Int64
 from torch import Tensor
 
 from probes.capture.positions import Selector
 from probes.capture.prompts import Prompt
 from probes.capture.sites import Site
 from probes.capture.taps import Taps
-from sparsity import MetricSpec, profile
+from sparsity import MetricSpec, parse_metrics, profile
 
 ROWS_AT_A_TIME: Final = 1024
+MASSIVE: Final = 5.0  # a state this many times as long as the median of its prompt is called massive
+LENGTH: Final = parse_metrics("l2_norm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +58,8 @@ class Reading:
         item: index into the prompts of the batch.
         token: index in the prompt's ids, -1 for a mean.
         values: one column per metric, in the order asked.
-        n_undefined: vectors behind each value for which the metric is undefined; a mean leaves them out, and is itself
-            NaN
-            (and counted once) where no vector is left.
+        n_undefined: vectors behind each value for which the metric is undefined, and at position ``typical`` massive
+            ones; a mean leaves them out, and is itself NaN (and counted once) where no vector is left.
     """
 
     site: Site
@@ -114,6 +115,9 @@ class Picks:
         return cls(rows, tuple(Pick(s, item, token, np.searchsorted(rows, at)) for (s, item, token), at in own))
 
 
+Values = Float32[np.ndarray, "rows units metrics"]
+
+
 class Profiler:
     """Reduces the vectors that hooks show; the state of one forward pass.
 
@@ -138,13 +142,16 @@ class Profiler:
         self._prompts = prompts
         self._sites = tuple(sites)
         self._rows: dict[torch.device, Tensor] = {}
-        self._values: dict[tuple[Site, Basis], Float32[np.ndarray, "rows units metrics"]] = {
-            (site, basis): np.empty(
-                (len(picks.rows), max(taps.points[site].heads, 1), len(self._metrics)), dtype=np.float32
-            )
+        units = {site: max(taps.points[site].heads, 1) for site in self._sites}
+        self._values: dict[tuple[Site, Basis], Values] = {
+            (site, basis): np.empty((len(picks.rows), units[site], len(self._metrics)), dtype=np.float32)
             for site, basis in product(self._sites, self._bases)
         }
-        self._waiting: list[tuple[Float32[np.ndarray, "rows units metrics"], Tensor]] = []
+        typical = any(pick.selector.typical for pick in picks.own)
+        self._lengths: dict[Site, Values] = {
+            site: np.empty((len(picks.rows), units[site], 1), dtype=np.float32) for site in self._sites if typical
+        }
+        self._waiting: list[tuple[Values, Tensor]] = []
 
     def look(self, site: Site, vectors: Tensor) -> None:
         """Reduce the picked vectors of one site; called inside the forward pass."""
@@ -159,12 +166,14 @@ class Profiler:
             chunk = chunk.reshape(len(chunk) * max(heads, 1), -1)
             for basis in self._bases:
                 there = chunk if basis.transform is None else basis.transform(site, chunk.float())
-                self._reduce(there, self._values[site, basis][part])
+                self._reduce(there, self._metrics, self._values[site, basis][part])
+            if self._lengths:
+                self._reduce(chunk, LENGTH, self._lengths[site][part])
 
-    def _reduce(self, vectors: Tensor, values: Float32[np.ndarray, "rows units metrics"]) -> None:
+    def _reduce(self, vectors: Tensor, metrics: Sequence[MetricSpec], values: Values) -> None:
         """Fill in the values of one chunk; on a GPU they stay there until the pass is over."""
-        found = profile(vectors.detach(), metrics=self._metrics, threads=torch.get_num_threads())
-        columns = [torch.as_tensor(found[str(metric)]) for metric in self._metrics]
+        found = profile(vectors.detach(), metrics=metrics, threads=torch.get_num_threads())
+        columns = [torch.as_tensor(found[str(metric)]) for metric in metrics]
         if vectors.device.type == "cpu":
             for index, column in enumerate(columns):
                 values[..., index] = column.numpy().reshape(values.shape[:2])
@@ -184,11 +193,27 @@ class Profiler:
                     unit = head if self._taps.points[site].heads else -1
                     values = table[at, head]
                     place = (site, selector.name, unit, basis.name)
+                    if selector.typical:
+                        values[massive(self._lengths[site][at, head, 0], item)] = np.nan
                     if selector.each:
                         found.append(Reading(*place, item, token, values, np.isnan(values).astype(np.int32)))
                     else:
                         found.append(Reading(*place, *_means(values, item, self._prompts)))
         return tuple(found)
+
+
+def massive(lengths: Float32[np.ndarray, " n"], item: Int32[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
+    """Which vectors are more than :data:`MASSIVE` times as long as the median vector of their item; False for NaN.
+
+    Args:
+        lengths: L2 norms.
+        item: which item each belongs to.
+    """
+    found = np.zeros(len(lengths), dtype=bool)
+    for own in np.unique(item):
+        here = (item == own) & np.isfinite(lengths)
+        found[here] = lengths[here] > MASSIVE * np.median(lengths[here]) if here.any() else False
+    return found
 
 
 def _means(

@@ -7,6 +7,7 @@ size: a thousand tokens of one 4,096-wide site are 16 MB.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -15,10 +16,10 @@ import torch
 from jaxtyping import Float32, Int32
 from torch import Tensor
 
-from probes.capture.batches import BatchSize, plan_batches
+from probes.capture.batches import BatchSize, run_batches
 from probes.capture.models import LoadedModel, load_model
 from probes.capture.positions import Asked, parse_positions
-from probes.capture.prompts import BosPolicy, Prompt, encode_all, pad
+from probes.capture.prompts import BosPolicy, Prompt, Template, encode_all, pad
 from probes.capture.reading import RAW, Picks
 from probes.capture.sites import Site, resolve_sites
 from probes.capture.watching import watching
@@ -52,7 +53,7 @@ def read_states(
     Raises:
         CaptureError: if a site did not show exactly one vector per token.
     """
-    picks = Picks.of(prompts, parse_positions(positions))
+    picks = Picks.of(prompts, parse_positions(positions, model.word))
     kept: dict[Site, np.ndarray] = {}
 
     def keep(site: Site, vectors: Tensor) -> None:
@@ -83,6 +84,7 @@ def capture_states(
     max_tokens: int | None = None,
     batch_size: BatchSize = "auto",
     bos: BosPolicy = "auto",
+    template: Template = "none",
 ) -> pd.DataFrame:
     """The raw vectors at some places, as a table.
 
@@ -94,6 +96,7 @@ def capture_states(
         max_tokens: cut prompts to this many tokens, BOS included.
         batch_size: prompts per forward pass.
         bos: what to do about the beginning-of-sequence token.
+        template: ``chat`` puts each text into the tokenizer's chat template.
 
     Returns:
         The columns of :func:`collect` up to ``token``, then ``vector``: a float32 array of its own width in each row,
@@ -105,11 +108,12 @@ def capture_states(
     """
     loaded = load_model(model)
     asked = resolve_sites(loaded, [sites] if isinstance(sites, str) else sites)
-    encoded = encode_all(loaded, prompts, max_tokens=max_tokens, bos=bos)
+    encoded = encode_all(loaded, prompts, max_tokens=max_tokens, bos=bos, template=template)
     rows: list[tuple[int, int, States, int]] = []
-    for indices in plan_batches([len(prompt.ids) for prompt in encoded], batch_size):
-        batch = [encoded[index] for index in indices]
-        for place, states in enumerate(read_states(loaded, batch, sites=asked, positions=positions)):
+    lengths = [len(prompt.ids) for prompt in encoded]
+    read = partial(read_states, loaded, sites=asked, positions=positions)
+    for indices, batch in run_batches(lengths, batch_size, lambda own: read([encoded[index] for index in own])):
+        for place, states in enumerate(batch):
             rows += [(indices[int(item)], place, states, row) for row, item in enumerate(states.item)]
     rows.sort(key=lambda row: (row[0], row[1], row[3]))
     return pd.DataFrame(

@@ -38,14 +38,15 @@ class Tolerance(NamedTuple):
     metrics: float
 
 
-# Largest deviations of stories260K where nothing is wrong, states and metrics: 3e-6 and 5e-6 in float32, 8e-3 and 1e-2
-# in float16, 8e-2 and 8e-2 in bfloat16 (eager against sdpa each time). The mildest planted fault of the tests, a
-# neighbouring block, is off by more than 0.2.
+# Each lies between the largest deviation of a judged check where nothing is wrong, over stories260K and tiny GPT-2,
+# GPT-NeoX, Gemma 2, Llama, Mamba and BERT (states 2.8e-6 and metrics 4.8e-6 in float32, 7.4e-3 and 9.9e-3 in float16,
+# 7.7e-2 and 7.5e-2 in bfloat16: eager against sdpa each time), and the mildest planted fault on any of them, the
+# neighbouring block (states 0.28 and metrics 0.31, in every precision).
 TOLERANCES: Final[Mapping[torch.dtype, Tolerance]] = {
     torch.float32: Tolerance(1e-5, 1e-4),
     torch.float64: Tolerance(1e-5, 1e-4),
     torch.float16: Tolerance(2e-2, 5e-2),
-    torch.bfloat16: Tolerance(1.5e-1, 2e-1),
+    torch.bfloat16: Tolerance(1.5e-1, 1.5e-1),
 }
 CHECKS: Final[Mapping[str, checks.Check]] = {
     "hooks leave no trace": checks.hooks_leave_no_trace,

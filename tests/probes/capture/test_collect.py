@@ -136,6 +136,51 @@ def test_one_item_with_nan_states_leaves_the_others_alone(prompts):
     assert np.isnan(last.values[3]).all()
 
 
+def test_typical_leaves_out_a_sink_wherever_it_stands_and_counts_it(prompts):
+    module = tiny_llama()
+    sink = 0
+    assert not any(sink in ids for ids in prompts)
+    prompts[1][9] = sink
+    with torch.no_grad():
+        module.model.embed_tokens.weight[sink] *= 30
+    model = load_model(module)
+    site = resolve_sites(model, ["resid_pre.0"])[0]
+    result = read(
+        model,
+        prompts,
+        positions=["all", "mean", "typical"],
+        sites=["resid_pre.0"],
+        bases=[RAW, Basis("half", lambda _s, x: x[:, :16])],
+    )
+    for basis in ("raw", "half"):
+        own = {
+            reading.position: reading for reading in result.readings if (reading.site, reading.basis) == (site, basis)
+        }
+        for index, ids in enumerate(prompts):
+            every = own["all"].values[own["all"].item == index]
+            calm = np.array([token != sink for token in ids])
+            np.testing.assert_allclose(own["typical"].values[index], every[calm].mean(0), rtol=1e-5)
+            assert (own["typical"].n_undefined[index] == (~calm).sum()).all()
+            assert (own["mean"].n_undefined[index] == 0).all()
+        assert not np.allclose(own["mean"].values[1, -1], own["typical"].values[1, -1], rtol=0.1)
+    without_norm = read(
+        model, prompts, positions="typical", sites=["resid_pre.0"], metrics=sparsity.parse_metrics("gini")
+    )
+    np.testing.assert_array_equal(without_norm.readings[0].n_undefined[:, 0], [0, 1, 0, 0, 0, 0])
+
+
+def test_an_expression_is_a_position_of_a_model_with_a_tokenizer(stories, llama):
+    frame = collect(stories, ["the cat and the dog saw the bird"], "resid_post.0", ["/^the$/", "all"], "gini")
+    ids = encode(stories, "the cat and the dog saw the bird").ids
+    chosen = [token for token, one in enumerate(ids) if stories.word(one).strip() == "the"]
+    assert len(chosen) == 3
+    every = frame[frame.position == "all"].set_index("token").value
+    one = frame[frame.position == "/^the$/"]
+    np.testing.assert_allclose(one.value.item(), every[chosen].mean(), rtol=1e-6)
+    with pytest.raises(InputError, match="without a tokenizer"):
+        collect(llama, [[1, 2]], positions="/a/")
+
+
 def test_hooks_are_gone_after_success_and_after_a_fault_and_change_no_output(llama, prompts):
     before = hooks_of(llama.module)
     ids = torch.tensor([prompts[1]])
@@ -262,8 +307,12 @@ def test_a_batch_that_memory_does_not_hold_is_halved_and_says_so(llama, prompts,
         return bare(self, batch)
 
     monkeypatch.setattr(type(llama), "run", small)
-    with pytest.warns(UserWarning, match="out of memory on a batch of 6 prompts; reading 3 at a time"):
+    with pytest.warns(UserWarning, match="out of memory on a batch of 6 prompts; reading 3 at a time") as said:
         halved = collect(llama, prompts, SITES, ["mean", "all"], batch_size=6)
+    assert len(said) == 1
+    with pytest.warns(UserWarning, match="reading 3 at a time") as said:
+        collect(llama, prompts * 3, SITES, "mean", batch_size=6)
+    assert len(said) == 1, "what did not fit once is not tried again"
     assert halved.drop(columns="value").equals(whole.drop(columns="value"))
     np.testing.assert_allclose(halved.value, whole.value, rtol=1e-5)
 
