@@ -97,14 +97,15 @@ def substitute(
     change = hoyer(both.other) - hoyer(both.one)
     gained, lost = exchanged(both.one, both.other)
     total = weights @ change
-    forward, backward = ((weights @ effects) / total[:, None] for effects in (gained, lost))
+    unit = np.where(total == 0, np.nan, total)[:, None]  # no change has no shares, nor has a resample without pairs
+    forward, backward = ((weights @ effects) / unit for effects in (gained, lost))
     orders = [_order(*exchanged(half.one, half.other), hoyer(half.other) - hoyer(half.one)) for half in pairs]
     paths = np.concatenate(
         [leading(half.one, half.other, order) for half, order in zip(pairs, orders[::-1], strict=True)]
     )
-    curve = (weights @ paths) / total[:, None]
+    curve = (weights @ paths) / unit
     return Substitution(
-        change=_estimate(total / weights.sum(axis=1)),
+        change=_estimate(total / np.where(weights.any(axis=1), weights.sum(axis=1), np.nan)),
         forward=_estimate(forward),
         backward=_estimate(backward),
         curve=_estimate(curve),
