@@ -138,9 +138,12 @@ def effect_lost(association: Association, compared: Comparison, *, before: int, 
     """How much of the effect of one column another one does not have, positive where the second has less of it.
 
     The sign is turned by that of the first, so that a change of direction counts as more than all lost. Both columns
-    must be defined for the same items, so that they are resampled together.
+    must be defined for the same items, so that they are resampled together; NaN where they are not.
     """
-    (block,) = association.blocks
+    if len(association.blocks) != 1:
+        nothing = np.full(1, np.nan)
+        return Estimate(nothing, nothing, nothing)
+    block = association.blocks[0]
 
     def lost(found: Associations) -> Float[np.ndarray, "weightings 1"]:
         effects = found.columns[..., 0] * (found.ratio if compared.is_contrast else 1.0)

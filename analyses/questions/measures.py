@@ -53,7 +53,9 @@ def _panel_findings(panel: Panel) -> list[Finding]:
     same = [
         index
         for index, own in enumerate(panel.columns)
-        if own[:3] == where[:3] and sparser(own.metric) is not None and np.nanstd(panel.values[:, index]) > 0
+        if own[:3] == where[:3]
+        and sparser(own.metric) is not None
+        and np.isfinite(panel.values[:, index]).sum() >= FEWEST_ITEMS
     ]
     if len(same) < 3:
         return []
@@ -63,8 +65,11 @@ def _panel_findings(panel: Panel) -> list[Finding]:
     if known.sum() < FEWEST_ITEMS:
         return []
     clusters = recode(panel.clusters[known])
-    within = agreement(values[known], clusters, recode(codes[known]))
-    over = agreement(values[known], clusters, np.zeros(int(known.sum()), dtype=np.int64))
+    groups = recode(codes[known])
+    if (np.ptp(centred_within(values[known], groups), axis=0) == 0).any():
+        return []  # a measure that is one value within every level agrees with nothing
+    within = agreement(values[known], clusters, groups)
+    over = agreement(values[known], clusters, np.zeros_like(groups))
     names = [panel.columns[index].metric for index in same]
     order = cluster_order(within.matrix)
     a, b = (shown(names[index]) for index in within.pair)

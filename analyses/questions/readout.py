@@ -8,6 +8,7 @@ mediator: it is read off the output.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -55,9 +56,8 @@ def readout(run: Run) -> list[Finding]:
     panels = read_panels(run, KINDS)
     for panel in panels:
         own = [finding for basis in ROWS for finding in _answers(run, panel, basis)]
-        if own and not any(finding.primary for finding in own):
-            raise AssertionError("the first answer is the primary one")
-        findings += own
+        # the answer's row was stated first; where the suite has no answers, the top token's
+        findings += [replace(finding, primary=index == 0) for index, finding in enumerate(own)]
     if panels and not findings:
         findings.append(_not_answered(panels[0]))
     return findings
@@ -111,21 +111,13 @@ def _answers(run: Run, panel: Panel, basis: str) -> list[Finding]:
         whole = overall(states.panel)
         if whole is None:
             continue
-        is_first = basis == _first_basis(run, panel) and not findings
-        findings.append(_finding(states, whole, primary=is_first))
+        findings.append(_finding(states, whole))
         if whole.is_contrast:
-            findings += [
-                _finding(states, one, primary=False) for one in comparisons(states.panel) if one.group != whole.group
-            ]
+            findings += [_finding(states, one) for one in comparisons(states.panel) if one.group != whole.group]
     return findings
 
 
-def _first_basis(run: Run, panel: Panel) -> str:
-    """The answer's row where the suite has answers, else the top token's."""
-    return next((basis for basis in ROWS if projected(run, panel, basis)), "")
-
-
-def _finding(states: Projected, one: Comparison, *, primary: bool) -> Finding:
+def _finding(states: Projected, one: Comparison) -> Finding:
     panel, rng = states.panel, fresh()
     association = associate_with(panel, one, [0, 1], resamples=RESAMPLES, rng=rng)
     both = effect(association, one)
@@ -148,7 +140,6 @@ def _finding(states: Projected, one: Comparison, *, primary: bool) -> Finding:
         analysis="readout",
         question=QUESTION,
         scope=scope,
-        primary=primary,
         estimate=lost,
         unit=f"{one.unit.partition(',')[0]} lost with {ROWS[states.basis]} projected out",
         interval=lost_bounds,

@@ -136,7 +136,7 @@ def find_onset(sums: Sums, strata: Int[np.ndarray, " clusters"], *, rng: np.rand
     low, high = _bounds(value, replicates[:, None], n_clusters)
     lows, highs = _bounds(estimate, whole, n_clusters)
     chosen = _onsets(whole[np.isfinite(whole).all(axis=1)])
-    peak = int(np.nanargmax(np.abs(estimate)))
+    peak = int(np.where(np.isfinite(estimate), np.abs(estimate), 0.0).argmax())
     return Onset(
         estimate,
         np.asarray(lows),
@@ -180,12 +180,15 @@ def _bounds(
     estimate: float | Float[np.ndarray, " k"], replicates: Float[np.ndarray, "draws k"], n_clusters: int
 ) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"]]:
     """Percentiles; with few clusters Student's interval around the estimate, which percentiles make too short."""
+    known = np.isfinite(replicates).sum(axis=0) > 1
+    replicates = np.where(known, replicates, 0.0)
+    estimate = np.where(known, estimate, np.nan)
     if n_clusters < FEW_CLUSTERS:
         spread = np.nanstd(replicates, axis=0, ddof=1) * np.sqrt(n_clusters / max(n_clusters - 1, 1))
         half = float(stats.t.ppf((1 + LEVEL) / 2, max(n_clusters - 1, 1))) * spread
         return estimate - half, estimate + half
     low, high = np.nanquantile(replicates, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
-    return low, high
+    return np.where(known, low, np.nan), np.where(known, high, np.nan)
 
 
 def _draws(strata: Int[np.ndarray, " clusters"], n_draws: int, rng: np.random.Generator) -> np.ndarray:
