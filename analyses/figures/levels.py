@@ -84,11 +84,12 @@ def _violins(axes: Axes, items: Items, at: np.ndarray, colours: Sequence[str], *
         values = all_values[np.isfinite(all_values)]
         if not len(values):
             continue
-        fill, line = (axes.fill_betweenx, axes.plot) if upright else (axes.fill_between, axes.plot)
+        drawing: Any = axes  # the two ways to fill differ in the names of their arguments only
+        fill = drawing.fill_betweenx if upright else drawing.fill_between
         if len(values) < FEWEST_FOR_A_VIOLIN or np.ptp(values) == 0:
             across = np.full(len(values), place)
             pair = (across, values) if upright else (values, across)
-            line(*pair, marker=".", linestyle="none", color=colour, alpha=0.5, markersize=4)
+            drawing.plot(*pair, marker=".", linestyle="none", color=colour, alpha=0.5, markersize=4)
             continue
         grid_of, density = _density(values)
         half: Any = VIOLIN * density / density.max()
@@ -97,13 +98,13 @@ def _violins(axes: Axes, items: Items, at: np.ndarray, colours: Sequence[str], *
 
 def _density(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A histogram between the extremes, smoothed by Silverman's width; it never reaches past the data."""
-    edges = np.linspace(values.min(), values.max(), BINS + 1)
+    edges = np.linspace(float(values.min()), float(values.max()), BINS + 1)
     counts = np.histogram(values, edges)[0].astype(np.float64)
-    width = (
-        0.9 * min(values.std(), np.subtract(*np.percentile(values, (75, 25))) / 1.34 or np.inf) * len(values) ** -0.2
-    )
-    steps = np.arange(-BINS, BINS + 1) * (edges[1] - edges[0])
-    kernel = np.exp(-0.5 * (steps / max(width, edges[1] - edges[0])) ** 2)
+    low, high = np.percentile(values, (25, 75)).tolist()
+    spread = min(float(values.std()), (high - low) / 1.34 or math.inf)
+    step = float(edges[1] - edges[0])
+    width = max(0.9 * spread * len(values) ** -0.2, step)
+    kernel = np.exp(-0.5 * (np.arange(-BINS, BINS + 1) * step / width) ** 2)
     return (edges[1:] + edges[:-1]) / 2, np.convolve(counts, kernel, mode="full")[BINS : 2 * BINS]
 
 
