@@ -195,13 +195,27 @@ class Writer:
             commit = Commit(folder=self.directory, id=name, parts=tuple(parts), done=tuple(done), replaces=replaces)
             write_atomically(commit.path, commit.to_json().encode())
         except OSError as error:
-            raise InputError(
-                f"cannot write to {self.directory}: {error.strerror}; what was committed stands, "
-                "run the same command again once this is mended"
-            ) from error
+            raise self._stopped(error) from error
         self._next += 1
         self.seconds += time.perf_counter() - began
         return commit
+
+    def write(self, name: str, text: str) -> None:
+        """Write a file about the sweep beside its tables.
+
+        Raises:
+            InputError: if the disk is full or fails; what was committed before stands.
+        """
+        try:
+            write_atomically(self.directory / name, text.encode())
+        except OSError as error:
+            raise self._stopped(error) from error
+
+    def _stopped(self, error: OSError) -> InputError:
+        return InputError(
+            f"cannot write to {self.directory}: {error.strerror}; what was committed stands, "
+            "run the same command again once this is mended"
+        )
 
     def _write_part(self, table: Table, file: str, rows: pa.Table) -> Part:
         buffer = io.BytesIO()

@@ -20,7 +20,7 @@ from probes.lab.record import lineage
 from probes.records.columns import found
 from probes.records.read import Records, open_run
 from probes.records.schema import SCHEMAS
-from probes.records.store import SHARD, Writer, committed, write_atomically
+from probes.records.store import SHARD, Writer, committed
 from probes.suites.example import Item
 from probes.sweep.controlling import commit_controls
 from probes.sweep.executors import open_executor
@@ -135,8 +135,8 @@ def _open_runs(spec: SweepSpec, writer: Writer, stored: Records, plans: Sequence
     if any(plan.batches for plan in plans):
         path = writer.directory / MANIFEST
         earlier = path.read_text(encoding="utf-8") if path.exists() else None
-        write_atomically(writer.directory / "sweep.yaml", spec.to_yaml().encode())
-        write_atomically(path, manifest(earlier, session(spec, plans, options)).encode())
+        writer.write("sweep.yaml", spec.to_yaml())
+        writer.write(MANIFEST, manifest(earlier, session(spec, plans, options)))
     known_runs = set(stored.runs()["run_id"])
     shelved: set[str] = set()
     for plan in plans:

@@ -55,7 +55,7 @@ def test_every_table_round_trips_its_schema(tmp_path: Path) -> None:
         writer.commit({"outcomes": outcomes(1.0)})
     records = open_run(tmp_path)
     for table, schema in SCHEMAS.items():
-        if table not in ("populations", "familiarity_tokens"):
+        if table != "states":  # read as arrays, by a method with arguments of its own
             assert list(getattr(records, table)().columns) == schema.names
 
 
