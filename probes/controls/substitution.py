@@ -173,7 +173,7 @@ def _halves(items: Items, rng: np.random.Generator) -> np.ndarray | None:
 
 def _partners(
     one: Int64[np.ndarray, " n"], other: Int64[np.ndarray, " m"], most: int, rng: np.random.Generator
-) -> tuple[Items, Items]:
+) -> tuple[Int64[np.ndarray, " pairs"], Int64[np.ndarray, " pairs"]]:
     """Pair two sets at random, the smaller one repeated as evenly as possible."""
     n = min(max(len(one), len(other)), most)
     first, second = (rng.permutation(np.resize(rng.permutation(rows), n)) for rows in (one, other))
