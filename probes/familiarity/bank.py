@@ -55,7 +55,7 @@ class Question(NamedTuple):
     """One measure, and the corpus that it is asked of, if it is one of a corpus."""
 
     spec: FamiliaritySpec
-    index: Corpus | None
+    corpus: Corpus | None
 
 
 class Known(NamedTuple):
@@ -282,7 +282,7 @@ class BatchFamiliarity:
         rows = Rows(run_id)
         of_index: dict[Corpus | None, list[Asked]] = {}
         for name, own in self._asked.items():
-            of_index.setdefault(bank.questions[name].index, []).append(own)
+            of_index.setdefault(bank.questions[name].corpus, []).append(own)
         for index, own in of_index.items():
             beside = index_texts(index, bank.model, self._texts)
             here = replace(sources, index=index)

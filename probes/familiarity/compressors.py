@@ -103,7 +103,7 @@ def _zstd(data: bytes, dictionary: bytes) -> bytes:
     return bytes(zstandard.ZstdCompressor(level=ZSTD_LEVEL, dict_data=known, **settings).compress(data))
 
 
-CODECS: Final[dict[str, Callable[[bytes, bytes], bytes]]] = {
+CODECS: Final[dict[Codec, Callable[[bytes, bytes], bytes]]] = {
     "zlib": _deflate,
     "lzma": _lzma,
     "bz2": _bz2,

@@ -202,7 +202,7 @@ def _open_folder(
 def _fingerprint(identity: str, shards: Sequence[Shard]) -> str:
     digest = hashlib.sha256(identity.encode())
     for shard in shards:
-        digest.update(np.ascontiguousarray(shard.suffixes.data))
+        digest.update(np.ascontiguousarray(shard.suffixes.data).data)
     return digest.hexdigest()[:16]
 
 

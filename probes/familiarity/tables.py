@@ -111,14 +111,15 @@ class Rows:
             "measure": [told.measure for told in self._tokens],
             "corpus": [told.corpus for told in self._tokens],
         }
-        columns: dict[str, object] = {name: np.concatenate([[], *parts]) for name, parts in numbers.items()}
+        columns: dict[str, object] = {name: np.concatenate([np.empty(0), *parts]) for name, parts in numbers.items()}
         return columns | {name: _repeated(values, lengths) for name, values in names.items()}
 
     def _frame(self, table: Table, columns: dict[str, Any]) -> pd.DataFrame:
         """The table, names as categories."""
         n = len(columns["example_id"])
-        own = {"run_id": pd.Categorical.from_codes(np.zeros(n, dtype=np.int8), [self._run_id]), **columns}
-        frame = pd.DataFrame({name: own[name] for name in SCHEMAS[table].names})
+        frame = pd.DataFrame(columns)
+        frame["run_id"] = _repeated([self._run_id], [n])
+        frame = frame[SCHEMAS[table].names]
         numbers = {"value": np.float64, "token": np.int32, "char_start": np.int32, "char_end": np.int32}
         kinds = {name: numbers.get(name, "str" if name == "error" else "category") for name in frame.columns}
         return frame.astype(kinds)

@@ -108,6 +108,15 @@ def test_zstd_where_it_is_installed_and_a_clear_line_where_not():
     if has_extra("zstandard"):
         text = "the cat sat on the mat. " * 20
         assert Compressor("zstd").bits(text) < 0.3 * 8 * len(text)
+        seen = [f"the {colour} cat sat on the {place} and saw one dog under the tree, number {n}. "
+                for n in range(200) for colour, place in (("grey", "mat"), ("red", "roof"))]  # fmt: skip
+        taught = train_dictionary("zstd", seen, size=2000)
+        new = "the blue cat sat on the roof and saw one dog under the mat, number 77."
+        assert taught.bits(new) < 0.7 * Compressor("zstd").bits(new)
+        assert taught.name == "zstd with dictionary"
+        assert len(taught.dictionary) <= 2000
+        with pytest.raises(InputError, match="not enough to train a zstd dictionary"):
+            train_dictionary("zstd", ["a"], size=2000)
     else:
         with pytest.raises(InputError, match=r"activation-sparsity\[compression\]"):
             Compressor("zstd").bits("a")
