@@ -47,7 +47,7 @@ WHOLE_PROMPT = frozenset({"mean", "all"})  # positions whose output uncertainty 
 
 TEXT_DOMAINS = "text_domains"
 
-Dtype = Literal["float32", "bfloat16", "float16"]
+Dtype = Literal["float32", "bfloat16", "float16", "int8"]
 
 _M = TypeVar("_M", bound=BaseModel)
 _S = TypeVar("_S", bound=Source)
@@ -115,10 +115,13 @@ class SweepSpec(BaseModel):
         familiarity: how well known the inputs are: measures, and what they are compared with.
         controls: ``default`` follows the measurements by controls (`probes.controls`) at positions ``last`` and
             ``mean``; ``none`` does not.
+        states: also keep the states that the controls are computed on (`run.states(site=...)`); off by default.
         max_tokens: truncate to this many tokens, BOS included; None records longer items as failures.
         min_tokens: leave out shorter items, counted per level; for length-matched comparisons.
         limit: items per (split, level) of every suite without a limit of its own.
         bos: ``auto`` does what the tokenizer does; ``add`` and ``none`` force it.
+        template: ``chat`` puts every text into the tokenizer's chat template, as a user's turn; part of a run's
+            identity.
         seed: seed of everything that suites draw.
     """
 
@@ -132,10 +135,12 @@ class SweepSpec(BaseModel):
     outcomes: Names = DEFAULT_OUTCOMES
     familiarity: FamiliarityEntry | None = None
     controls: Literal["default", "none"] = "default"
+    states: bool = False
     max_tokens: int | None = Field(default=None, ge=1)
     min_tokens: int | None = Field(default=None, ge=1)
     limit: int | None = Field(default=None, ge=1)
     bos: Literal["auto", "add", "none"] = "auto"
+    template: Literal["none", "chat"] = "none"
     seed: int = Field(default=0, ge=0)
 
     def parsed_metrics(self) -> tuple[MetricSpec, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -18,7 +19,7 @@ from probes.capture.batches import PROMPTS_AT_ONCE, TOKENS_AT_ONCE
 from probes.capture.choices import CHOICE_OUTCOMES, LETTERS, with_choices
 from probes.capture.models import LoadedModel, load_model
 from probes.capture.positions import parse_positions
-from probes.capture.prompts import Prompt, PromptError, encode
+from probes.capture.prompts import Prompt, PromptError, encode, template_identity
 from probes.capture.sites import Site, resolve_sites
 from probes.errors import InputError
 from probes.records.cells import Block, Done, missing
@@ -146,7 +147,8 @@ def read_prompt(spec: SweepSpec, model: LoadedModel, item: Item) -> Prompt:
         PromptError: if this model cannot read it.
     """
     example = item.example
-    prompt = encode(model, example.text, target=example.target, max_tokens=spec.max_tokens, bos=spec.bos)
+    read = partial(encode, model, max_tokens=spec.max_tokens, bos=spec.bos, template=spec.template)
+    prompt = read(example.text, target=example.target)
     if example.right is None or not set(spec.outcomes) & set(CHOICE_OUTCOMES):
         return prompt
     return with_choices(
@@ -159,6 +161,7 @@ def read_prompt(spec: SweepSpec, model: LoadedModel, item: Item) -> Prompt:
         lettered=not example.whole and example.target == LETTERS[example.right],
         max_tokens=spec.max_tokens,
         bos=spec.bos,
+        template=spec.template,
     )
 
 
@@ -184,7 +187,7 @@ def _plan(
         fingerprint=model.fingerprint,
         dtype=str(model.dtype).removeprefix("torch."),
         attention=model.attention,
-        template="none",
+        template=template_identity(model.tokenizer, spec.template),
         bos=spec.bos,
         max_tokens=spec.max_tokens,
         suite=suite.name,
@@ -209,7 +212,7 @@ def _plan(
         items=items,
         batches=batches(items, left, batch_size),
         tokens_per_byte=lengths.per_byte,
-        facts=_facts(spec, entry, model, suite, whole, sites, batch_size),
+        facts=_facts(spec, entry, model, suite, whole, sites, batch_size) | _controls_so_far(stored, run.run_id),
         identity=identity,
         device=options.device,
     )
@@ -250,6 +253,12 @@ def _planned_batch_size(stored: Records, run_id: str) -> int | None:
     return stored.facts(run_id)["batch_size"] if run_id in set(stored.runs()["run_id"]) else None
 
 
+def _controls_so_far(stored: Records, run_id: str) -> dict[str, Any]:
+    """What the run's row remembers of its controls, until they are done over."""
+    facts = stored.facts(run_id) if run_id in set(stored.runs()["run_id"]) else {}
+    return {"controls": facts["controls"]} if "controls" in facts else {}
+
+
 def _auto_batch_size(longest: int) -> int:
     return max(1, min(PROMPTS_AT_ONCE, TOKENS_AT_ONCE // longest))
 
@@ -272,6 +281,7 @@ def _facts(
         "context_length": model.context_length,
         "attention": model.attention,
         "bos": spec.bos,
+        "template": spec.template,
         "max_tokens": spec.max_tokens,
         "min_tokens": spec.min_tokens,
         "batch_size": batch_size,
