@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from itertools import combinations_with_replacement
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pandas as pd
 
@@ -72,8 +72,8 @@ def _doubled(directory: Path, commits: tuple[Commit, ...]) -> list[Fault]:
         for one, other in combinations_with_replacement(tables, 2):
             if one.cells().isdisjoint(other.cells()):
                 continue
-            pairs = tables[one].merge(tables[other], on="item")
-            pairs = pairs[pairs["commit_x"] != pairs["commit_y"]]
+            both = tables[one].merge(tables[other], on="item")
+            pairs = cast("Any", both[both["commit_x"] != both["commit_y"]])
             columns = (pairs[name].tolist() for name in ("item", "commit_x", "commit_y"))
             for item, first, second in zip(*columns, strict=True):
                 early, late = (str(commits[index].path.relative_to(directory)) for index in sorted((first, second)))

@@ -10,7 +10,7 @@ names), .12 s skipping unsorted groups, .043 s skipping sorted groups of 8192 ro
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import pyarrow as pa
@@ -51,14 +51,15 @@ def read_rows(table: Table, files: Sequence[str], wanted: Wanted) -> pa.Table:
 
 def scan(table: Table, file: str, wanted: Wanted, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
     """The same for one part, a row group at a time where that saves memory and at once where it does not."""
-    names = [name for name in SCHEMAS[table].names if pa.types.is_dictionary(SCHEMAS[table].field(name).type)]
+    schema = cast("Any", SCHEMAS[table])
+    names = [str(name) for name in schema.names if pa.types.is_dictionary(schema.field(name).type)]
     with pq.ParquetFile(file, read_dictionary=names) as part:
         groups = [index for index in range(part.num_row_groups) if _may_hold(part.metadata.row_group(index), wanted)]
         for some in [groups] if columns is None else [[index] for index in groups]:
             rows = part.read_row_groups(some, columns=None if columns is None else [*columns, *wanted])
             for column, values in wanted.items():
-                kind: Any = rows.schema.field(column).type
-                accepted: Any = pa.array(values, kind.value_type if pa.types.is_dictionary(kind) else kind)
+                kind = cast("Any", rows.schema).field(column).type
+                accepted = cast("Any", pa).array(values, kind.value_type if pa.types.is_dictionary(kind) else kind)
                 rows = rows.filter(compute.is_in(rows.column(column), value_set=accepted))
             yield rows if columns is None else rows.select(list(columns))
 
@@ -80,7 +81,7 @@ def _ranks(column: Any) -> np.ndarray:  # noqa: ANN401  a chunked array of any t
     if not pa.types.is_dictionary(column.type):
         return column.to_numpy()
     whole = column.unify_dictionaries().combine_chunks()
-    parts: Any = whole.chunks if isinstance(whole, pa.ChunkedArray) else [whole]
+    parts = cast("Any", whole.chunks if isinstance(whole, pa.ChunkedArray) else [whole])
     codes = np.concatenate([part.indices.to_numpy() for part in parts])
     ranks = np.empty(len(parts[0].dictionary), dtype=np.int64)
     ranks[compute.sort_indices(parts[0].dictionary).to_numpy()] = np.arange(len(ranks))

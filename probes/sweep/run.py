@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import pyarrow as pa
@@ -152,8 +152,7 @@ def _new_items(stored: Records, plan: RunPlan) -> Iterator[list[Item]]:
     """Items that are not recorded yet, some thousand at a time."""
     new = np.ones(len(plan.items), dtype=bool)
     for recorded in stored.batches("examples", ["example_id"], suite=plan.suite.name):
-        names: Any = recorded.column("example_id")
-        at = found(names, plan.items.example_ids)
+        at = found(cast("Any", recorded).column("example_id"), plan.items.example_ids)
         new[at[at >= 0]] = False
     indices = np.flatnonzero(new)
     for start in range(0, len(indices), ITEMS_AT_ONCE):
