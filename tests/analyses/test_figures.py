@@ -1,0 +1,80 @@
+"""Every picture draws what it is given: no value is lost, nothing that is missing stops it, text stays text."""
+
+import math
+
+import numpy as np
+import pytest
+
+from analyses import figures
+from analyses.drawing import save, to_svg
+from analyses.figures.levels import levels
+from analyses.figures.marks import chance_band
+from analyses.finding import Finding, Level, Mark, Null, Plot, Scope
+
+NULL = Null("gaussian", 0.22, 0.03, 0.0, (0.0, 0.0), "higher", "at chance")
+HOSTILE = "</svg><script>x</script> $a$ \U0001f642 \u0645"
+
+
+def family(n_layers=3, value=1.0, mean=0.2, metric="hoyer"):
+    places = [("resid_post", layer) for layer in range(n_layers)] + [("final_norm", n_layers)]
+    rows = tuple(Level(name, value * k, bool(k), 100, mean, mean - 0.01, mean + 0.01) for k, name in enumerate("ab"))
+    return [
+        Finding(
+            analysis="planted", question="?", scope=Scope(axis="axis", site=site, layer=layer, metric=metric),
+            estimate=0.1, interval=(0.0, 0.2), text="text", levels=rows, null=NULL,
+        )
+        for site, layer in places
+    ]  # fmt: skip
+
+
+def forest(*marks):
+    return Plot("forest", "estimate", "", tuple(marks), 0.0)
+
+
+PICTURES = {
+    "profile": lambda: figures.profile(family()),
+    "profile of sizes without intervals": lambda: figures.profile(family(mean=math.nan)),
+    "levels": lambda: levels(family()[0], [np.arange(9.0), np.full(9, 0.2)]),
+    "levels of few items": lambda: levels(family()[0], [np.array([0.1, np.nan]), np.empty(0)]),
+    "domains": lambda: levels(family(value=math.nan)[0], [np.arange(9.0), np.arange(3.0)]),
+    "heatmap": lambda: figures.heatmap(family()),
+    "heatmap of nothing": lambda: figures.heatmap(family(mean=math.nan)),
+    "effects": lambda: figures.effects(family()),
+    "models": lambda: figures.across_models({"one": family(), HOSTILE: family(n_layers=5)}),
+    "forest": lambda: figures.forest(forest(Mark("as measured", HOSTILE, math.nan, 0.1, math.nan, math.nan))),
+    "curve": lambda: figures.curve(
+        Plot(
+            "curve",
+            "m",
+            "share",
+            tuple(Mark(s, "", x, x / 64, 0.0, 1.0) for s in ("a", HOSTILE) for x in (1.0, 8.0, 64.0)),
+            0.5,
+        )
+    ),
+    "matrix": lambda: figures.matrix(
+        Plot("matrix", "", "r", (Mark("a", "a", 0.0, 1.0, 1.0, 1.0), Mark("a", HOSTILE, 0.0, math.nan, 0.0, 0.0)))
+    ),
+    "strip": lambda: figures.strip(
+        figures.Strip(["a", HOSTILE], ["resid_post.0"], np.array([[0.2, np.nan]]), "hoyer", 0.22)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_it_draws_and_holds_no_markup_of_strangers(name):
+    svg = to_svg(PICTURES[name](), label=HOSTILE, key="k")
+    assert svg.count("<svg") == svg.count("</svg>") == 1
+    assert "<script" not in svg
+
+
+def test_the_band_of_chance_narrows_with_the_root_of_the_items():
+    low, high = chance_band(NULL, family()[0].levels)
+    assert (high - low) / 2 == pytest.approx(1.96 * 0.03 / 10)
+    assert (low + high) / 2 == pytest.approx(0.22)
+
+
+def test_a_pdf_holds_text_as_truetype(tmp_path):
+    save(figures.effects(family()), tmp_path / "e.pdf")
+    content = (tmp_path / "e.pdf").read_bytes()
+    assert b"/CIDFontType2" in content
+    assert b"/Type3" not in content
