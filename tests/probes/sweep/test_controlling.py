@@ -15,7 +15,7 @@ from probes.sweep.interface import Options
 from probes.sweep.run import run_sweep
 from tests.probes.conftest import MakeSpec
 
-N = 24
+N = 16  # six more still fit the context of the tiny model
 
 
 def files(directory: Path) -> dict[Path, bytes]:
