@@ -115,7 +115,6 @@ class SweepSpec(BaseModel):
         familiarity: how well known the inputs are: measures, and what they are compared with.
         controls: ``default`` follows the measurements by controls (`probes.controls`) at positions ``last`` and
             ``mean``; ``none`` does not.
-        states: also keep the states that the controls are computed on (`run.states(site=...)`); off by default.
         max_tokens: truncate to this many tokens, BOS included; None records longer items as failures.
         min_tokens: leave out shorter items, counted per level; for length-matched comparisons.
         limit: items per (split, level) of every suite without a limit of its own.
@@ -135,7 +134,6 @@ class SweepSpec(BaseModel):
     outcomes: Names = DEFAULT_OUTCOMES
     familiarity: FamiliarityEntry | None = None
     controls: Literal["default", "none"] = "default"
-    states: bool = False
     max_tokens: int | None = Field(default=None, ge=1)
     min_tokens: int | None = Field(default=None, ge=1)
     limit: int | None = Field(default=None, ge=1)
