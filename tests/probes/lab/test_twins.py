@@ -158,7 +158,6 @@ def test_the_shipped_table_has_the_same_seeds_of_both_optimizers():
     assert len(seeds["adamw"]) >= 5
 
 
-@pytest.mark.xfail(strict=True, reason="the machine time gave fewer; `sparsity lab twins --seeds 8` makes the rest")
 def test_the_shipped_table_has_eight_seeds():
     assert len([twin for twin in read_twins(twins_path()) if twin.condition == "equivariant"]) >= 8
 
