@@ -72,10 +72,11 @@ class Draws(NamedTuple):
     def choose(self, log_p: Float64[Tensor, "live vocabulary"], items: Sequence[int], step: int) -> list[int]:
         """The next token of some prompts."""
         if self.uniform is None:
-            return log_p.argmax(-1).tolist()
+            return [int(token) for token in log_p.argmax(-1)]
         below = log_p.exp().cumsum(-1)
         mark = self.uniform[list(items), step].unsqueeze(-1) * below[:, -1:]
-        return torch.searchsorted(below, mark, right=True).squeeze(-1).clamp(max=log_p.shape[-1] - 1).tolist()
+        drawn = torch.searchsorted(below, mark, right=True).squeeze(-1).clamp(max=log_p.shape[-1] - 1)
+        return [int(token) for token in drawn]
 
 
 def collect_generation(
@@ -174,9 +175,9 @@ def _write(writer: _Writer, draws: Draws, steps: int) -> list[Reading]:
         writer.feed.advance()
         readings, log_p = writer.run(live, WRITTEN)
         found += readings
-        entropy = torch.special.entr(log_p.exp()).sum(-1).tolist()
-        for item, nats in zip(live, entropy, strict=True):
-            writer.texts[item].entropy.append(nats)
+        each: Tensor = torch.special.entr(log_p.exp())
+        for item, nats in zip(live, each.sum(-1), strict=True):
+            writer.texts[item].entropy.append(float(nats))
         going = [row for row, item in enumerate(live) if writer.texts[item].new[-1] not in ends]
         live, log_p = [live[row] for row in going], log_p[going]
         if not live:

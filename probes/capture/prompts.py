@@ -162,7 +162,7 @@ def _encode(
     if max_tokens is not None and max_tokens < 1:
         raise InputError(f"max_tokens must be at least 1, not {max_tokens}")
     given = _pieces_of_text(model, text, bos, special=special) if isinstance(text, str) else None
-    prompt = given or _Pieces(list(text), [-1] * len(text))
+    prompt = given or _Pieces([int(token) for token in text], [-1] * len(text))
     frames = _special_ids(model.tokenizer)
     n_special = next((i for i, token in enumerate(prompt.ids) if token not in frames), len(prompt.ids))
     if all(token in frames for token in prompt.ids):

@@ -164,7 +164,8 @@ def _show(
 
 def _entropy(shares: Tensor) -> np.ndarray:
     """Nats of each row of shares."""
-    return torch.special.entr(shares).sum(-1).numpy()
+    each: Tensor = torch.special.entr(shares)
+    return each.sum(-1).numpy()
 
 
 def _resampled(prompts: int, seed: int) -> Float64[np.ndarray, "resamples prompts"]:
@@ -194,7 +195,8 @@ def _rows(
         (-1, "unused_experts", (load == 0).mean(1)),
         *((expert, "expert_load", load[:, expert]) for expert in range(load.shape[1])),
     ]
-    return [
-        (site.name, site.layer, unit, metric, float(values[0]), *map(float, np.percentile(values[1:], INTERVAL)))
-        for unit, metric, values in measures
-    ]
+    rows: list[tuple[str, int, int, str, float, float, float]] = []
+    for unit, metric, values in measures:
+        low, high = np.percentile(values[1:], INTERVAL).tolist()
+        rows.append((site.name, site.layer, unit, metric, float(values[0]), low, high))
+    return rows

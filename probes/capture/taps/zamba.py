@@ -26,7 +26,7 @@ def zamba(config: Config) -> tuple[Layout, ...]:
         S.MLP_POST: entering(*(f"{block}.feed_forward.down_proj" for block in shared)),
         S.RESID_POST: leaving(""),
     }
-    lacks = dict.fromkeys((S.ATTN_OUT, S.MLP_OUT, S.RESID_MID), ASIDE)
+    lacks: dict[S, str] = dict.fromkeys((S.ATTN_OUT, S.MLP_OUT, S.RESID_MID), ASIDE)
     if config.model_type == "zamba2":
         lacks |= dict.fromkeys((S.MLP_PRE, S.MLP_GATE), FUSED)
     return (Layout(blocks="layers", embed="embed_tokens", final_norm="final_layernorm", taps=taps, lacks=lacks),)
