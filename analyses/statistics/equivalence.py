@@ -87,7 +87,7 @@ def noise_floor(
     codes = recode(clusters)
     n_clusters = int(codes.max(initial=-1)) + 1
     if n_clusters < 2:
-        return np.full(values.shape[1], np.nan, dtype=np.float64)
+        return np.full((values.shape[1],), np.nan, dtype=np.float64)
     ranks = np.asarray(stats.rankdata(values, axis=0, nan_policy="omit"), dtype=np.float64)
     with np.errstate(invalid="ignore"):
         centred = np.where(np.isfinite(ranks), ranks - (np.isfinite(ranks).sum(axis=0) + 1) / 2, 0.0)

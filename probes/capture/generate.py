@@ -175,8 +175,8 @@ def _write(writer: _Writer, draws: Draws, steps: int) -> list[Reading]:
         writer.feed.advance()
         readings, log_p = writer.run(live, WRITTEN)
         found += readings
-        each: Tensor = torch.special.entr(log_p.exp())
-        for item, nats in zip(live, each.sum(-1), strict=True):
+        p = log_p.exp()
+        for item, nats in zip(live, -torch.xlogy(p, p).sum(-1), strict=True):
             writer.texts[item].entropy.append(float(nats))
         going = [row for row, item in enumerate(live) if writer.texts[item].new[-1] not in ends]
         live, log_p = [live[row] for row in going], log_p[going]

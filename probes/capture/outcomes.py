@@ -124,9 +124,11 @@ def outcome_reducer(model: LoadedModel, prompts: Sequence[Prompt], outcomes: Seq
     longest = max(len(prompt.ids) for prompt in prompts)
     items = list(enumerate(prompts))
     needed = {item * longest + row for outcome in asked for item, prompt in items for row in outcome.rows(prompt)}
-    flat = np.array(sorted(needed), dtype=np.int64)
-    following = [_following(prompts[row // longest], row % longest) for row in flat.tolist()]
-    return Reducer(flat, np.array(following, dtype=np.int64), len(RowStatistics._fields), _reduce)
+    flat = sorted(needed)
+    following = [_following(prompts[row // longest], row % longest) for row in flat]
+    return Reducer(
+        np.array(flat, dtype=np.int64), np.array(following, dtype=np.int64), len(RowStatistics._fields), _reduce
+    )
 
 
 def outcomes_of(

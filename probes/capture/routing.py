@@ -164,8 +164,7 @@ def _show(
 
 def _entropy(shares: Tensor) -> np.ndarray:
     """Nats of each row of shares."""
-    each: Tensor = torch.special.entr(shares)
-    return each.sum(-1).numpy()
+    return -torch.xlogy(shares, shares).sum(-1).numpy()
 
 
 def _resampled(prompts: int, seed: int) -> Float64[np.ndarray, "resamples prompts"]:

@@ -74,8 +74,8 @@ def _doubled(directory: Path, commits: tuple[Commit, ...]) -> list[Fault]:
                 continue
             both = tables[one].merge(tables[other], on="item")
             pairs = cast("Any", both[both["commit_x"] != both["commit_y"]])
-            columns = (pairs[name].tolist() for name in ("item", "commit_x", "commit_y"))
-            for item, first, second in zip(*columns, strict=True):
+            found = cast("list[tuple[str, int, int]]", pairs[["item", "commit_x", "commit_y"]].to_numpy().tolist())
+            for item, first, second in found:
                 early, late = (str(commits[index].path.relative_to(directory)) for index in sorted((first, second)))
                 what = f"measures cells again that {early} holds, {item} first"
                 faults.setdefault(late, Fault(late, what, "delete it: the rows are in the tables twice"))

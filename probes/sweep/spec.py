@@ -219,7 +219,8 @@ def parse_spec(raw: object, *, folder: Path, origin: str = "spec") -> SweepSpec:
 
 def _familiarity(entry: object, folder: Path, place: str) -> FamiliarityEntry:
     """Measures alone, or measures and what they are compared with."""
-    fields = {"measures": entry} if isinstance(entry, str | list) else entry
+    measures: dict[str, object] = {"measures": entry}
+    fields = measures if isinstance(entry, str | list) else entry
     return resolved(_checked(FamiliarityEntry, fields, place), folder, place)
 
 

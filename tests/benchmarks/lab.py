@@ -36,7 +36,8 @@ def main() -> None:
             bare.append(timed_bare_loop(recipe))
         ratio = statistics.median(ours) / statistics.median(bare)
         print(
-            f"{name:12} training {statistics.median(ours):9.0f} tokens per CPU second, bare loop {statistics.median(bare):9.0f}, "
+            f"{name:12} training {statistics.median(ours):9.0f} tokens per CPU second, "
+            f"bare loop {statistics.median(bare):9.0f}, "
             f"{ratio:.3f} x (budget >= {BUDGET})"
         )
     SUITES.load("probes.suites")

@@ -73,5 +73,5 @@ def test_what_cannot_be_matched_is_said():
         match(items(), ["n_chars"], groups="level", rng=rng)
     with pytest.raises(InputError, match="at least two groups in 'level', got 1"):
         match(items().query("level == 'easy'"), ["n_tokens"], groups="level", rng=rng)
-    with pytest.raises(InputError, match="width of n_tokens should be positive and is 0.0"):
+    with pytest.raises(InputError, match=r"width of n_tokens should be positive and is 0\.0"):
         match(items(), {"n_tokens": 0}, groups="level", rng=rng)
