@@ -15,7 +15,6 @@ from analyses.tables import place
 from probes.cli import app
 from probes.errors import InputError
 from probes.listing import LISTS
-from probes.sweep.spec import parse_spec
 from probes.sweep_cli import conduct, err, out
 from sparsity.registry import UnknownNameError
 
@@ -49,6 +48,7 @@ def demo(
 ) -> None:
     """The embedded model, a sweep over its world, and the report: minutes on two cores, no network."""
     from probes.lab import reference_path
+    from probes.sweep.spec import parse_spec
     from probes.sweep.survey import Options
 
     spec = parse_spec(

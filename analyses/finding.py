@@ -15,8 +15,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Literal, NamedTuple, cast
 
+from analyses.runs import Run, remember
 from analyses.statistics.equivalence import Equivalence
-from analyses.tables import Run, place, remember
+from analyses.tables import place
 from sparsity.registry import Registry
 
 Verdict = Literal["supported", "contradicted", "undecided", "described"]

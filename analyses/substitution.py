@@ -12,7 +12,8 @@ from typing import NamedTuple, cast
 import numpy as np
 import pandas as pd
 
-from analyses.tables import Run, model_labels, place
+from analyses.runs import Run
+from analyses.tables import model_labels, place
 from probes.controls import names
 
 

@@ -13,15 +13,16 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Final, NamedTuple, Protocol, TypeVar, cast, runtime_checkable
+from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
+from analyses.runs import Run, remember
 from probes.suites.example import Axis
 
 UNLAYERED: Final = ("embed", "final_norm")
@@ -29,32 +30,6 @@ WHOLE: Final = -1  # `unit` of a row that is about the whole vector
 RAW: Final = "raw"
 ALL_TOKENS: Final = "all"
 CHECKPOINT: Final = re.compile(r"(/checkpoints)?/step-?\d+/?$")
-T = TypeVar("T")
-
-
-@runtime_checkable
-class Run(Protocol):
-    """What an analysis may read of a sweep; `probes.records.Records` is one."""
-
-    def runs(self) -> pd.DataFrame: ...  # noqa: D102  a row per model x suite
-
-    def examples(self) -> pd.DataFrame: ...  # noqa: D102
-
-    def inputs(self) -> pd.DataFrame: ...  # noqa: D102
-
-    def measurements(self, *, suite: Sequence[str] | None = None) -> pd.DataFrame: ...  # noqa: D102
-
-    def token_measurements(self, *, suite: Sequence[str] | None = None) -> pd.DataFrame: ...  # noqa: D102
-
-    def outcomes(self) -> pd.DataFrame: ...  # noqa: D102
-
-    def populations(self) -> pd.DataFrame: ...  # noqa: D102
-
-    def familiarity(self) -> pd.DataFrame: ...  # noqa: D102
-
-    def failures(self) -> pd.DataFrame: ...  # noqa: D102
-
-    def width(self, run_id: str, site: str) -> int: ...  # noqa: D102
 
 
 class Column(NamedTuple):
@@ -165,65 +140,6 @@ def axis_of(spec_json: str, name: str) -> Axis:
     return Axis(**recorded) if recorded else Axis(name=name, unit="", kind="nominal", harder=None)
 
 
-def once(run: Run) -> Run:
-    """The same run, its tables and panels read when first asked for and kept; for asking many questions."""
-    return run if isinstance(run, _Once) else _Once(run)
-
-
-class _Once:
-    """A run that remembers what was read of it. Frames are shared: who changes one copies it first."""
-
-    def __init__(self, run: Run) -> None:
-        self._run = run
-        self._kept: dict[str, Any] = {}
-
-    def _keep(self, name: str, read: Callable[[], T]) -> T:
-        if name not in self._kept:
-            self._kept[name] = read()
-        return cast("T", self._kept[name])
-
-    def runs(self) -> pd.DataFrame:
-        return self._keep("runs", self._run.runs)
-
-    def examples(self) -> pd.DataFrame:
-        return self._keep("examples", self._run.examples)
-
-    def inputs(self) -> pd.DataFrame:
-        return self._keep("inputs", self._run.inputs)
-
-    def outcomes(self) -> pd.DataFrame:
-        return self._keep("outcomes", self._run.outcomes)
-
-    def populations(self) -> pd.DataFrame:
-        return self._keep("populations", self._run.populations)
-
-    def familiarity(self) -> pd.DataFrame:
-        return self._keep("familiarity", self._run.familiarity)
-
-    def failures(self) -> pd.DataFrame:
-        return self._keep("failures", self._run.failures)
-
-    def measurements(self, *, suite: Sequence[str] | None = None) -> pd.DataFrame:
-        return self._of(self._keep("measurements", self._run.measurements), suite)
-
-    def token_measurements(self, *, suite: Sequence[str] | None = None) -> pd.DataFrame:
-        return self._of(self._keep("token_measurements", self._run.token_measurements), suite)
-
-    def width(self, run_id: str, site: str) -> int:
-        return self._keep(f"width {run_id} {site}", lambda: self._run.width(run_id, site))
-
-    def keep(self, name: str, make: Callable[[], T]) -> T:
-        """What was made before under this name, else what is made now."""
-        return self._keep(f"made {name}", make)
-
-    def _of(self, rows: pd.DataFrame, suites: Sequence[str] | None) -> pd.DataFrame:
-        if suites is None:
-            return rows
-        runs = self.runs()
-        wanted = runs.loc[runs["suite"].isin(list(suites)), "run_id"]
-        return rows if len(wanted) == len(runs) else rows[rows["run_id"].isin(list(wanted))]
-
-
 def read_panels(run: Run, kinds: Sequence[str], basis: str = RAW) -> list[Panel]:
     """All panels of a run whose axis is of one of these kinds, kinds in this order, then as the sweep has them.
 
@@ -239,11 +155,6 @@ def read_panels(run: Run, kinds: Sequence[str], basis: str = RAW) -> list[Panel]
 def read_checkpoints(run: Run, kinds: Sequence[str]) -> list[Panel]:
     """The same in the raw basis with every checkpoint of a training as a panel of its own."""
     return [panel for kind in kinds for panel in _panels(run, kind, RAW, every_step=True)]
-
-
-def remember(run: Run, name: str, make: Callable[[], T]) -> T:
-    """What was made of this run before under this name, where the run remembers (:func:`once`); else make it."""
-    return run.keep(name, make) if isinstance(run, _Once) else make()
 
 
 def lineage(model: str) -> str:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 import yaml
@@ -21,7 +21,9 @@ from rich.table import Table
 
 from probes.errors import InputError
 from probes.sweep.interface import Options, Progress
-from probes.sweep.spec import SweepSpec, load_spec
+
+if TYPE_CHECKING:
+    from probes.sweep.spec import SweepSpec
 
 runs = typer.Typer(no_args_is_help=True, help="Sweep directories: what is in them, and whether it is whole.")
 
@@ -75,6 +77,8 @@ def sweep(
         address=address,
         shard=shard_of(shard, os.environ),
     )
+    from probes.sweep.spec import load_spec
+
     changed = load_spec(spec, changes(settings or (), limit=limit, dtype=dtype, seed=seed))
     if dry_run:
         _print_plan(changed, out_dir, options)
@@ -236,7 +240,7 @@ def _print_plan(spec: SweepSpec, directory: Path, options: Options) -> None:
 def _duration(seconds: float) -> str:
     """Seconds as people say them.
 
-    >>> _duration(3.21), _duration(3700)
+    >>> _duration(3.21), _duration(3700.0)
     ('3.2 s', '1:01:40')
     """
     if seconds < 60:

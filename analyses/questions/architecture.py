@@ -24,9 +24,10 @@ from analyses.comparison import (
 )
 from analyses.evidence import primary_column
 from analyses.finding import Effect, Finding, Mark, Plot, Scope, Verdict, analysis
+from analyses.runs import Run
 from analyses.sentences import short_model, shown, signed, with_interval
 from analyses.statistics.trend import RESAMPLES
-from analyses.tables import Column, Panel, Run, read_panels
+from analyses.tables import Column, Panel, read_panels
 
 QUESTION: Final = "Do models differ in how sparse they get on the same items?"
 KINDS: Final = ("familiarity", "difficulty", "nominal", "length")

@@ -17,10 +17,11 @@ from analyses.comparison import Comparison, associate_with, at, effect, fresh, j
 from analyses.evidence import Covariate, primary_column, scope_of, unanswered
 from analyses.finding import Control, Effect, Finding, Mark, Plot, Significance, Verdict, analysis, decide
 from analyses.ledger import Entry, Numbers, Together, enter, ledger, same_last_token, together
+from analyses.runs import Run
 from analyses.sentences import shown, signed, with_interval
 from analyses.statistics.partial import freedman_lane_p
 from analyses.statistics.trend import RESAMPLES
-from analyses.tables import Panel, Run, read_panels
+from analyses.tables import Panel, read_panels
 
 QUESTION: Final = "What is left when length and the like are held fixed, and what does the output account for?"
 KINDS: Final = ("familiarity", "difficulty", "nominal", "length")

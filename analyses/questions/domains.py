@@ -36,13 +36,14 @@ from analyses.evidence import (
     undefined_columns,
 )
 from analyses.finding import FEWEST_TO_GENERALISE, Effect, Finding, Level, Significance, analysis
+from analyses.runs import Run
 from analyses.sentences import contrast_sentence, farther_sentence
 from analyses.statistics.association import associate_items
 from analyses.statistics.contrasts import Contrast, contrast
 from analyses.statistics.equivalence import noise_floor
 from analyses.statistics.permutation import CONTRAST_NAMES
 from analyses.statistics.trend import RESAMPLES
-from analyses.tables import Panel, Run, read_panels
+from analyses.tables import Panel, read_panels
 
 QUESTION: Final = "Are activations sparser on shifted texts than on in-distribution ones?"
 MOSTLY: Final = 0.5

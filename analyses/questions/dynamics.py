@@ -15,9 +15,10 @@ from scipy import stats
 from analyses.comparison import associate_with, at, effect, fresh, overall
 from analyses.evidence import primary_column, scope_of
 from analyses.finding import FEWEST_TO_GENERALISE, Effect, Finding, Mark, Plot, Scope, Significance, analysis, decide
+from analyses.runs import Run
 from analyses.sentences import number, short_model, shown, signed, with_interval
 from analyses.statistics.resampling import LEVEL
-from analyses.tables import Panel, Run, lineage, read_checkpoints
+from analyses.tables import Panel, lineage, read_checkpoints
 
 QUESTION: Final = "When in training does the change appear, and does it follow the loss?"
 KINDS: Final = ("familiarity", "difficulty", "nominal", "length")

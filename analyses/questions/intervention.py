@@ -16,8 +16,9 @@ from jaxtyping import Bool
 from analyses.comparison import ALL_SHIFTED, comparisons, fresh
 from analyses.finding import Control, Effect, Finding, Mark, Plot, Scope, Verdict, analysis
 from analyses.pinning import ENTROPY, LOSS, NORMS, Pinned, pinned, pinned_sites
+from analyses.runs import Run
 from analyses.sentences import number, shown, with_interval
-from analyses.tables import Panel, Run, read_panels
+from analyses.tables import Panel, read_panels
 
 QUESTION: Final = "Does the output depend on the coordinates that carry the change?"
 KINDS: Final = ("familiarity", "difficulty", "nominal", "length")

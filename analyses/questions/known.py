@@ -24,13 +24,14 @@ from jaxtyping import Float, Int
 from analyses.comparison import fresh, signs
 from analyses.evidence import FEWEST_ITEMS, bounded, detectable, levels_of, primary_column, scope_of, settle
 from analyses.finding import Control, Effect, Finding, Mark, Plot, Significance, analysis
+from analyses.runs import Run
 from analyses.sentences import shown, with_interval
 from analyses.statistics.association import associate_items
 from analyses.statistics.design import recode
 from analyses.statistics.equivalence import noise_floor
 from analyses.statistics.permutation import TEST_NAMES
 from analyses.statistics.trend import RESAMPLES, trend
-from analyses.tables import Panel, Run, read_panels
+from analyses.tables import Panel, read_panels
 
 QUESTION: Final = "Do activations get sparser as inputs are less familiar by what is measured of each?"
 KINDS: Final = ("familiarity", "difficulty", "nominal", "length")

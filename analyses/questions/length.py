@@ -9,7 +9,8 @@ from typing import Final
 
 from analyses.finding import Finding, analysis
 from analyses.ordered import Wording, ordered_findings
-from analyses.tables import Run, read_panels
+from analyses.runs import Run
+from analyses.tables import read_panels
 
 QUESTION: Final = "Do activations get sparser as inputs get longer?"
 

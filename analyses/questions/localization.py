@@ -26,11 +26,12 @@ from analyses.comparison import (
 )
 from analyses.evidence import primary_column, scope_of, unanswered
 from analyses.finding import Control, Effect, Finding, Mark, Plot, Scope, analysis
+from analyses.runs import Run
 from analyses.sentences import shown, signed, with_interval
 from analyses.statistics.onset import Onset, Sums, contrast_sums, find_onset, slope_sums
 from analyses.statistics.trend import RESAMPLES
 from analyses.substitution import Substitution, read_substitutions
-from analyses.tables import UNLAYERED, Panel, Run, read_panels
+from analyses.tables import UNLAYERED, Panel, read_panels
 from probes.controls import names
 
 QUESTION: Final = "Where does the change sit: at which layer, in which coordinates, in which bases?"

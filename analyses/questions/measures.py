@@ -18,12 +18,13 @@ from analyses.chance import sparser
 from analyses.comparison import fresh, signs
 from analyses.evidence import FEWEST_ITEMS, levels_of, primary_column, scope_of
 from analyses.finding import Effect, Finding, Mark, Plot, analysis
+from analyses.runs import Run
 from analyses.sentences import shown, signed, with_interval
 from analyses.statistics.association import centred_within, cluster_sums
 from analyses.statistics.design import recode
 from analyses.statistics.resampling import interval, map_weightings
 from analyses.statistics.trend import RESAMPLES
-from analyses.tables import Panel, Run, read_panels
+from analyses.tables import Panel, read_panels
 
 QUESTION: Final = "Do the measures of sparsity agree with each other?"
 KINDS: Final = ("familiarity", "difficulty", "nominal", "length")

@@ -28,10 +28,11 @@ from analyses.finding import Effect, Finding, Mark, Plot, Scope, Verdict, analys
 from analyses.pinning import ENTROPY, LOSS, Pinned, pinned, pinned_sites
 from analyses.questions.intervention import pinned_groups
 from analyses.questions.readout import ROWS, projected
+from analyses.runs import Run
 from analyses.sentences import shown, signed
 from analyses.statistics.trend import RESAMPLES
 from analyses.substitution import Share, Substitution, read_substitutions
-from analyses.tables import Panel, Run, read_panels
+from analyses.tables import Panel, read_panels
 
 QUESTION: Final = "By which mechanism do activations change?"
 KINDS: Final = ("familiarity", "difficulty", "nominal", "length")

@@ -17,9 +17,10 @@ import numpy as np
 from analyses.comparison import fresh, judge, signs
 from analyses.evidence import primary_column, scope_of, unanswered
 from analyses.finding import Effect, Finding, Mark, Plot, analysis
+from analyses.runs import Run
 from analyses.sentences import shown, with_interval
 from analyses.statistics.prediction import FEWEST_OF_A_KIND, held_out_gain
-from analyses.tables import Panel, Run, read_panels
+from analyses.tables import Panel, read_panels
 
 QUESTION: Final = "Does sparsity predict errors beyond entropy, margin and length?"
 KINDS: Final = ("difficulty", "familiarity", "nominal", "length")

@@ -27,10 +27,11 @@ from analyses.comparison import (
 )
 from analyses.evidence import scope_of
 from analyses.finding import Control, Effect, Finding, Mark, Plot, Scope, Verdict, analysis
+from analyses.runs import Run
 from analyses.sentences import number, shown, with_interval
 from analyses.statistics.association import associate_items
 from analyses.statistics.trend import RESAMPLES
-from analyses.tables import Column, Panel, Run, read_panels
+from analyses.tables import Column, Panel, read_panels
 from probes.controls import names
 
 QUESTION: Final = "Is the change at the final norm alignment with the unembedding rows that read it?"

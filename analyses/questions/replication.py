@@ -13,8 +13,8 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from analyses.finding import Effect, Finding, Mark, Plot, Scope, Verdict, analysis, answers
+from analyses.runs import Run
 from analyses.sentences import shown, with_interval
-from analyses.tables import Run
 
 QUESTION: Final = "Which claims of the seed paper hold in this sweep?"
 SOURCE: Final = "arXiv:2603.03415"

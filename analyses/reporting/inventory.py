@@ -9,7 +9,8 @@ from typing import Final, NamedTuple
 import numpy as np
 import pandas as pd
 
-from analyses.tables import Run, facts, place
+from analyses.runs import Run
+from analyses.tables import facts, place
 
 
 class RunRow(NamedTuple):

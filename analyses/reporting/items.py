@@ -6,7 +6,8 @@ import numpy as np
 
 from analyses.evidence import levels_of
 from analyses.finding import Finding
-from analyses.tables import Panel, Run, read_panels
+from analyses.runs import Run
+from analyses.tables import Panel, read_panels
 
 KINDS = ("difficulty", "familiarity", "length", "nominal")
 

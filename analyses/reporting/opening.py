@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, cast
 import pandas as pd
 from pandas.api.types import union_categoricals
 
-from analyses.tables import Run
+from analyses.runs import Run
 from probes.errors import InputError
 from probes.records import Records, open_run
 from probes.records.cells import versions

@@ -16,7 +16,8 @@ from analyses.reporting.caveats import caveats_of
 from analyses.reporting.inventory import short_model
 from analyses.reporting.items import item_values
 from analyses.reporting.pictures import Picture, Studio
-from analyses.tables import UNLAYERED, Run
+from analyses.runs import Run
+from analyses.tables import UNLAYERED
 
 RESIDUAL: Final = "resid_post"
 # Questions as a reader would ask them: what happens, by which mechanism, where, and what else could be behind it.

@@ -20,7 +20,8 @@ from analyses.chance import chance, sparser
 from analyses.evidence import PRIMARY_METRIC
 from analyses.reporting.inventory import short_model
 from analyses.reporting.pictures import Picture, Studio
-from analyses.tables import RAW, WHOLE, Run, place
+from analyses.runs import Run
+from analyses.tables import RAW, WHOLE, place
 
 KEYS: Final = frozenset({"run_id", "example_id", "site", "layer", "unit", "basis", "token"})
 MOST_ITEMS: Final = 8

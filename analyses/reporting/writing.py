@@ -19,8 +19,8 @@ from analyses.reporting.page import INVISIBLE, page_environment
 from analyses.reporting.pictures import Format, Studio
 from analyses.reporting.sections import answer_picture, arrange
 from analyses.reporting.tokens import token_views
+from analyses.runs import Run, once
 from analyses.statistics.trend import RESAMPLES
-from analyses.tables import Run, once
 from probes.errors import InputError
 from sparsity import METRICS, MetricSpec, UnknownNameError
 

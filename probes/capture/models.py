@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, cast
 
@@ -212,7 +212,7 @@ def load_model(
         name=source.name,
         module=module.eval(),
         tokenizer=source.tokenizer,
-        taps=find_taps(module.base_model, config),
+        taps=_taps_of(module, config),
         fingerprint=source.fingerprint,
         revision=source.revision,
         dtype=torch.int8 if getattr(module, "is_loaded_in_8bit", False) else module.dtype,
@@ -243,6 +243,17 @@ def _from_object(model: object, tokenizer: PreTrainedTokenizerBase | None) -> Ch
     check_weights(module, type(module).__name__)
     name = module.name_or_path or type(module).__name__
     return Checkpoint(name, module, tokenizer, fingerprint_object(module, tokenizer), "")
+
+
+def _taps_of(module: PreTrainedModel, config: Any) -> Taps:  # noqa: ANN401  configurations are open bags
+    """Where everything is; a bridge runs the halves of a fused matrix apart, so that the matrix itself never fires."""
+    taps = find_taps(module.base_model, config)
+    if not is_inside_bridge(module):
+        return taps
+    fused = {site for site, point in taps.points.items() if point.parts > 1}
+    points = {site: point for site, point in taps.points.items() if site not in fused}
+    reason = "the bridge computes it apart from the fused matrix; hand in the model itself"
+    return replace(taps, points=points, lacks={**taps.lacks, **{site.kind: reason for site in fused}})
 
 
 def _attention_of(module: PreTrainedModel) -> str:

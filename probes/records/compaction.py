@@ -16,7 +16,7 @@ from probes.records.cells import Done
 from probes.records.layout import in_order, read_rows, scan
 from probes.records.read import Records
 from probes.records.schema import SCHEMAS, TABLES, Table
-from probes.records.store import COMMITS, Commit, Writer, committed, folders_of, read_commits
+from probes.records.store import Commit, Writer, committed, folders_of, remove_replaced
 
 
 def compact(directory: Path) -> tuple[int, int]:
@@ -33,8 +33,7 @@ def compact(directory: Path) -> tuple[int, int]:
         before = committed(directory)
         records = Records(directory, before)
         after = writer.replace(before, _tables(records, before), _done(before))
-        for folder in folders_of(directory):
-            _remove_replaced(folder, after)
+        remove_replaced(directory)
     return sum(len(commit.parts) for commit in before), len(after.parts)
 
 
@@ -64,14 +63,3 @@ def _done(commits: Sequence[Commit]) -> list[Done]:
         else:
             joined.append(entry)
     return joined
-
-
-def _remove_replaced(folder: Path, after: Commit) -> None:
-    listed = {after.folder / part.file for part in after.parts}
-    for commit in read_commits(folder):
-        if commit.folder == after.folder and commit.id == after.id:
-            continue
-        for part in commit.parts:
-            if folder / part.file not in listed:
-                (folder / part.file).unlink(missing_ok=True)
-        (folder / COMMITS / f"{commit.id}.json").unlink()

@@ -143,6 +143,24 @@ def committed(directory: Path) -> tuple[Commit, ...]:
     return tuple(commit for commit in commits if commit.path not in replaced)
 
 
+def remove_replaced(directory: Path) -> None:
+    """Delete the commits that others stand for, and the parts that only they list; whoever dies here can do it again.
+
+    The oldest go first: a commit that was itself a replacement must outlive what it replaced.
+    """
+    holding = committed(directory)
+    paths = {commit.path for commit in holding}
+    listed = {commit.folder / part.file for commit in holding for part in commit.parts}
+    for folder in folders_of(directory):
+        for commit in read_commits(folder):
+            if commit.path in paths:
+                continue
+            for part in commit.parts:
+                if folder / part.file not in listed:
+                    (folder / part.file).unlink(missing_ok=True)
+            commit.path.unlink()
+
+
 class Writer:
     """The one process that may add to a sweep directory. Use as ``with Writer.open(directory) as writer``."""
 

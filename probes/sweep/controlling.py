@@ -24,7 +24,7 @@ from probes.controls.reservoir import POSITIONS, Member, draw, member
 from probes.controls.stage import Ask, Controls, control
 from probes.records.cells import Block, Done
 from probes.records.schema import Table
-from probes.records.store import Commit, Writer, committed
+from probes.records.store import Commit, Writer, committed, remove_replaced
 from probes.sweep.spec import SweepSpec
 from probes.sweep.survey import RunPlan, open_model, read_prompt
 from sparsity import MetricSpec
@@ -77,6 +77,7 @@ def commit_controls(
         done = Done(plan.run.run_id, tuple(one.example_id for one in owed.members), Block(outcomes=(owed.cell,)))
         tables: dict[Table, pa.Table] = {"runs": row, **found.tables}
         writer.replace(owed.outdated, tables.items(), [done])
+        remove_replaced(writer.directory)
 
 
 def owed_of(spec: SweepSpec, plan: RunPlan, directory: Path) -> Owed | None:

@@ -138,7 +138,7 @@ class Audience:
         self._told = now
         rate = progress.n_done / max(now - self._began, 1e-9)
         self._say(f"{progress.run}: {progress.n_done} of {progress.n_items} items, {rate:.1f} per second")
-        values = {"items_done": progress.n_done, "items": progress.n_items, "items_per_second": rate}
+        values = {"items_done": float(progress.n_done), "items": float(progress.n_items), "items_per_second": rate}
         for sink in self._sinks:
             sink.log(values, progress.n_done)
 

@@ -71,7 +71,7 @@ def test_failed_items_give_status_1(
         (["sweep", "nowhere.yaml", "--out", "run"], "cannot read the spec nowhere.yaml"),
         (
             ["sweep", "SPEC", "--out", "run", "--dtype", "int3"],
-            "dtype: input should be 'float32', 'bfloat16' or 'float16'",
+            "dtype: input should be 'float32', 'bfloat16', 'float16' or 'int8'",
         ),
         (["sweep", "SPEC", "--out", "run", "--set", "sits=[resid_post]"], "unknown key 'sits', did you mean 'sites'"),
         (["sweep", "SPEC", "--out", "run", "--set", "sites"], "--set should be key=value"),

@@ -227,7 +227,8 @@ def test_a_vector_that_is_not_finite_is_left_out_and_counted(llama):
     finally:
         with torch.no_grad():
             llama.module.model.embed_tokens.weight[98] = before
-    n = sum(98 in prompt.ids[:8] for prompt in asked.prompts)
+    # a masked value of NaN still reaches earlier rows: the attention kernel multiplies it by zero
+    n = sum(98 in prompt.ids for prompt in asked.prompts)
     assert n > 0
     assert controls.facts["skipped"]["vectors at final_norm, last"] == f"{n} are not finite"
     assert not frames(controls)["measurements"].value.isna().any()

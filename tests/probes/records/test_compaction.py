@@ -63,7 +63,7 @@ def test_a_compaction_that_dies_before_tidying_up_doubles_nothing(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("probes.records.compaction._remove_replaced", killed)
+        patch.setattr("probes.records.compaction.remove_replaced", killed)
         with pytest.raises(KeyboardInterrupt):
             compact(tmp_path)
     assert len(list((tmp_path / "commits").glob("*.json"))) == 3

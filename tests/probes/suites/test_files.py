@@ -171,7 +171,7 @@ def test_an_id_that_comes_twice_is_named_with_both_places(tmp_path: Path) -> Non
         ("t.csv", b"text,steps\n", r"t\.csv has a header and no items"),
         ("t.csv", b"text,text\na,b\n", r"t\.csv, line 1: two columns are called 'text'"),
         ("t.csv", b"text,steps\na\n", r"t\.csv, line 2: 1 cells, but the header has 2"),
-        ("t.csv", b'text\n"a\n', r"t\.csv, line 3: not CSV"),
+        ("t.csv", b'text\n"a\n', r"t\.csv, line 2: not CSV"),
         ("t.csv", b"text,steps\na,nan\n", r"line 2: field 'steps' should be a number and is 'nan'"),
         ("t.csv", b"text,steps\n,1\n", r"line 2: field 'text' should be text and is empty"),
         ("t.parquet", b"nonsense", r"cannot read .*t\.parquet as Parquet"),

@@ -1,0 +1,103 @@
+"""A sweep as analyses see it: tables to read, and a memory for whoever asks many questions of one sweep.
+
+Analyses know nothing of files: anything with these readers is a run, `probes.records.Records` or a handful of frames in
+a notebook.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar, cast, runtime_checkable
+
+import pandas as pd
+
+T = TypeVar("T")
+
+
+@runtime_checkable
+class Run(Protocol):
+    """What an analysis may read of a sweep; `probes.records.Records` is one."""
+
+    def runs(self) -> pd.DataFrame: ...  # noqa: D102  a row per model x suite
+
+    def examples(self) -> pd.DataFrame: ...  # noqa: D102
+
+    def inputs(self) -> pd.DataFrame: ...  # noqa: D102
+
+    def measurements(self, *, suite: Sequence[str] | None = None) -> pd.DataFrame: ...  # noqa: D102
+
+    def token_measurements(self, *, suite: Sequence[str] | None = None) -> pd.DataFrame: ...  # noqa: D102
+
+    def outcomes(self) -> pd.DataFrame: ...  # noqa: D102
+
+    def populations(self) -> pd.DataFrame: ...  # noqa: D102
+
+    def familiarity(self) -> pd.DataFrame: ...  # noqa: D102
+
+    def failures(self) -> pd.DataFrame: ...  # noqa: D102
+
+    def width(self, run_id: str, site: str) -> int: ...  # noqa: D102
+
+
+def once(run: Run) -> Run:
+    """The same run, its tables and panels read when first asked for and kept; for asking many questions."""
+    return run if isinstance(run, _Once) else _Once(run)
+
+
+class _Once:
+    """A run that remembers what was read of it. Frames are shared: who changes one copies it first."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._kept: dict[str, Any] = {}
+
+    def _keep(self, name: str, read: Callable[[], T]) -> T:
+        if name not in self._kept:
+            self._kept[name] = read()
+        return cast("T", self._kept[name])
+
+    def runs(self) -> pd.DataFrame:
+        return self._keep("runs", self._run.runs)
+
+    def examples(self) -> pd.DataFrame:
+        return self._keep("examples", self._run.examples)
+
+    def inputs(self) -> pd.DataFrame:
+        return self._keep("inputs", self._run.inputs)
+
+    def outcomes(self) -> pd.DataFrame:
+        return self._keep("outcomes", self._run.outcomes)
+
+    def populations(self) -> pd.DataFrame:
+        return self._keep("populations", self._run.populations)
+
+    def familiarity(self) -> pd.DataFrame:
+        return self._keep("familiarity", self._run.familiarity)
+
+    def failures(self) -> pd.DataFrame:
+        return self._keep("failures", self._run.failures)
+
+    def measurements(self, *, suite: Sequence[str] | None = None) -> pd.DataFrame:
+        return self._of(self._keep("measurements", self._run.measurements), suite)
+
+    def token_measurements(self, *, suite: Sequence[str] | None = None) -> pd.DataFrame:
+        return self._of(self._keep("token_measurements", self._run.token_measurements), suite)
+
+    def width(self, run_id: str, site: str) -> int:
+        return self._keep(f"width {run_id} {site}", lambda: self._run.width(run_id, site))
+
+    def keep(self, name: str, make: Callable[[], T]) -> T:
+        """What was made before under this name, else what is made now."""
+        return self._keep(f"made {name}", make)
+
+    def _of(self, rows: pd.DataFrame, suites: Sequence[str] | None) -> pd.DataFrame:
+        if suites is None:
+            return rows
+        runs = self.runs()
+        wanted = runs.loc[runs["suite"].isin(list(suites)), "run_id"]
+        return rows if len(wanted) == len(runs) else rows[rows["run_id"].isin(list(wanted))]
+
+
+def remember(run: Run, name: str, make: Callable[[], T]) -> T:
+    """What was made of this run before under this name, where the run remembers (:func:`once`); else make it."""
+    return run.keep(name, make) if isinstance(run, _Once) else make()
