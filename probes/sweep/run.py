@@ -63,6 +63,8 @@ def run_sweep(
     surveyed = time.perf_counter()
     loaded = (spec.models[0], model) if model else None
     stored = Records(directory, committed(directory))
+    recorded = stored.runs()
+    finished = set(recorded.loc[recorded["status"] == "done", "run_id"])
     folder = directory if options.shard is None else directory / f"{SHARD}{options.shard[0]}"
     n_items, n_settled, n_measured, interrupted = sum(plan.n_left() for plan in plans), 0, 0, False
     encode_seconds = model_seconds = 0.0
@@ -70,7 +72,9 @@ def run_sweep(
         _open_runs(spec, writer, stored, plans, options)
         pending = Pending(writer)
         for plan in plans:
-            if not plan.batches:
+            if not plan.batches:  # a sweep can die between its last batch and saying so
+                if plan.run.run_id not in finished:
+                    writer.commit({"runs": run_row(spec, plan, "done")})
                 continue
             for rows in execute(tasks(plan)):
                 pending.add(rows)
