@@ -4,23 +4,26 @@
 centred            less the mean of the reference
 pca                along the principal axes of the reference, centred; cross-fitted: axes of one half of the items are
                    used for the other, because vectors are sparser along axes that were fitted to them
+pca_pooled         along the principal axes of all groups together, each group counting alike, cross-fitted; a rotation
+                   and nothing else. Axes of the reference are made for the reference, even for items they never saw:
+                   along them it is at an advantage over every other group, and here nobody is
 unembed            along the right singular vectors of the unembedding, after the linear part of the final norm (gain
                    and, for a LayerNorm, centring; neither scale nor bias), which at ``final_norm`` has already acted
 without_top(m)     without the m coordinates of largest mean square in the reference
 ================== ===================================================================================================
 
-All are estimated on the reference and applied to every group alike. Where a run has no reference they are estimated on
-its ``in`` items, and on all it has where there are none.
+All but ``pca_pooled`` are estimated on the reference, and all are applied to every group alike. Where a run has no
+reference they are estimated on its ``in`` items, and on all it has where there are none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float64
 
 from probes.capture.editing import FinalNorm
 from probes.capture.reading import Reading
@@ -52,13 +55,18 @@ class Views(NamedTuple):
 
 
 def views(
-    sample: Sample, reference: Bool[np.ndarray, " rows"], head: Unembedding | Unread, norm: FinalNorm | Unread
+    sample: Sample,
+    reference: Bool[np.ndarray, " rows"],
+    groups: np.ndarray,
+    head: Unembedding | Unread,
+    norm: FinalNorm | Unread,
 ) -> Views:
     """Give the vectors of one site and position in every other basis.
 
     Args:
         sample: finite vectors.
         reference: which of them are of the reference group.
+        groups: the group of each.
         head: the unembedding.
         norm: the final norm, needed before it.
     """
@@ -66,7 +74,11 @@ def views(
     inside = sample.vectors[reference]
     found: dict[str, np.ndarray] = {names.CENTRED: sample.vectors - inside.mean(axis=0, dtype=np.float64)}
     skipped: dict[str, str] = {}
-    for name, there in ((names.PCA, _pca(sample, reference)), (names.UNEMBED, _unembed(sample, head, norm))):
+    for name, there in (
+        (names.PCA, _pca(sample, reference)),
+        (names.PCA_POOLED, _pca_pooled(sample, groups)),
+        (names.UNEMBED, _unembed(sample, head, norm)),
+    ):
         if isinstance(there, Unread):
             skipped[name] = there.reason
         else:
@@ -80,17 +92,42 @@ def views(
 
 
 def _pca(sample: Sample, reference: Bool[np.ndarray, " rows"]) -> np.ndarray | Unread:
-    d = sample.vectors.shape[1]
-    half = sample.item % 2 == 0
     found = np.empty(sample.vectors.shape)
-    for mine in (half, ~half):
-        seen = sample.vectors[reference & ~mine].astype(np.float64)
-        if len(seen) <= d:
-            return Unread(f"half of the reference has {len(seen)} vectors of {d} coordinates; it needs more than those")
-        mean = seen.mean(axis=0)
-        axes = principal(torch.from_numpy(np.cov(seen, rowvar=False))).numpy()
-        found[mine] = (sample.vectors[mine] - mean) @ axes
+    for mine, fitted in _cross_fitted(sample):
+        seen = sample.vectors[reference & fitted].astype(np.float64)
+        if len(seen) <= seen.shape[1]:
+            return _too_few("the reference", seen)
+        axes = _axes(seen, np.ones(len(seen)))
+        found[mine] = (sample.vectors[mine] - seen.mean(axis=0)) @ axes
     return found
+
+
+def _pca_pooled(sample: Sample, groups: np.ndarray) -> np.ndarray | Unread:
+    found = np.empty(sample.vectors.shape)
+    for mine, fitted in _cross_fitted(sample):
+        seen = sample.vectors[fitted].astype(np.float64)
+        if len(seen) <= seen.shape[1]:
+            return _too_few("the reservoir", seen)
+        _, group, sizes = np.unique(groups[fitted], return_inverse=True, return_counts=True)
+        found[mine] = sample.vectors[mine] @ _axes(seen, 1 / sizes[group])
+    return found
+
+
+def _cross_fitted(sample: Sample) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Each half of the items beside the half that its axes come from."""
+    half = sample.item % 2 == 0
+    yield half, ~half
+    yield ~half, half
+
+
+def _axes(seen: Float64[np.ndarray, "n d"], weights: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, "d d"]:
+    covariance = np.cov(seen, rowvar=False, aweights=weights)
+    return principal(torch.from_numpy(covariance)).numpy()
+
+
+def _too_few(of: str, seen: np.ndarray) -> Unread:
+    n, d = seen.shape
+    return Unread(f"half of {of} has {n} vectors of {d} coordinates; it needs more than those")
 
 
 def _unembed(sample: Sample, head: Unembedding | Unread, norm: FinalNorm | Unread) -> np.ndarray | Unread:

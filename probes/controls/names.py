@@ -3,8 +3,8 @@
 ========================== ============= ==========================================================================
 table                      column        names
 ========================== ============= ==========================================================================
-``measurements``           basis         ``centred pca unembed without_top(1) without_top(2)``, and at ``final_norm``
-                                         ``without_answer_row without_argmax_row``
+``measurements``           basis         ``centred pca pca_pooled unembed without_top(1) without_top(2)``, and at
+                                         ``final_norm`` ``without_answer_row without_argmax_row``
 ``populations``            metric        ``substitution_*(hoyer)``, and the population measures of ``sparsity``
 ``outcomes``               name          readout (``answer_alignment`` ...) and interventions (``nll|pin(...)`` ...)
 ========================== ============= ==========================================================================
@@ -18,16 +18,17 @@ from __future__ import annotations
 import re
 from typing import Final, Literal, NamedTuple
 
-VERSION: Final = 1  # raised when any number below changes its meaning: old sweeps then redo their controls
+VERSION: Final = 2  # raised when any number below changes its meaning: old sweeps then redo their controls
 
 # bases of ``measurements``
 CENTRED: Final = "centred"
 PCA: Final = "pca"
+PCA_POOLED: Final = "pca_pooled"
 UNEMBED: Final = "unembed"
 WITHOUT_TOP: Final = ("without_top(1)", "without_top(2)")
 WITHOUT_ANSWER_ROW: Final = "without_answer_row"
 WITHOUT_ARGMAX_ROW: Final = "without_argmax_row"
-BASES: Final = (CENTRED, PCA, UNEMBED, *WITHOUT_TOP, WITHOUT_ANSWER_ROW, WITHOUT_ARGMAX_ROW)
+BASES: Final = (CENTRED, PCA, PCA_POOLED, UNEMBED, *WITHOUT_TOP, WITHOUT_ANSWER_ROW, WITHOUT_ARGMAX_ROW)
 
 # metrics of ``populations``; the column ``unit`` is the coordinate, the number m of coordinates, or -1
 SUBSTITUTION_FORWARD: Final = "substitution_forward(hoyer)"

@@ -112,7 +112,7 @@ class _Work:
             sample = _finite(whole, self.skipped)
             rng = np.random.default_rng([ask.seed, number])
             if site in asked:
-                self._bases(sample, basis_from if basis_from.any() else np.ones_like(basis_from), head, norm)
+                self._bases(sample, basis_from if basis_from.any() else np.ones_like(basis_from), groups, head, norm)
                 self._populations(sample, groups, reference, rows, rng)
             if site == final and isinstance(head, Unembedding):
                 self._readout(sample, head, in_sweep=site in asked)
@@ -130,13 +130,18 @@ class _Work:
         return Controls(tables, facts | {"pinned": self.pinned, "skipped": self.skipped})
 
     def _bases(
-        self, sample: Sample, of_items: np.ndarray, head: Unembedding | Unread, norm: FinalNorm | Unread
+        self,
+        sample: Sample,
+        of_items: np.ndarray,
+        groups: np.ndarray,
+        head: Unembedding | Unread,
+        norm: FinalNorm | Unread,
     ) -> None:
         """Metrics in every other basis."""
         reference = of_items[sample.item]
         if not reference.any():
             return
-        found = views(sample, reference, head, norm)
+        found = views(sample, reference, groups[sample.item], head, norm)
         for basis, why in found.skipped.items():
             self.skipped[f"{basis} at {sample.site}, {sample.position}"] = why
         for basis, vectors in found.vectors.items():

@@ -9,11 +9,12 @@ import sparsity
 from probes.capture import capture_states, encode, load_model
 from probes.capture.edits import pin
 from probes.capture.intervene import intervene
-from probes.capture.sites import resolve_sites
+from probes.capture.sites import Site, SiteKind, resolve_sites
 from probes.controls import names
+from probes.controls.bases import views
 from probes.controls.names import Intervened
-from probes.controls.readout import unembedding_of
-from probes.controls.reservoir import Member
+from probes.controls.readout import Unread, unembedding_of
+from probes.controls.reservoir import Member, Sample
 from probes.controls.stage import Ask, control
 from probes.suites.example import Axis
 from sparsity import parse_metrics
@@ -98,7 +99,10 @@ def test_bases_are_what_they_say(llama, found):
     np.testing.assert_allclose(
         measured("without_top(1)")[names_in_order], sparsity.hoyer(np.delete(x, largest, axis=1)), rtol=2e-4, atol=1e-6
     )
-    # an orthogonal basis keeps lengths: pca those of the centred vectors (up to the other half's mean), unembed all
+    # an orthogonal basis keeps lengths: pca those of the centred vectors (up to the other half's mean), the others all
+    np.testing.assert_allclose(
+        measured("pca_pooled", metric="l2_norm")[names_in_order], np.linalg.norm(x, axis=1), rtol=1e-4
+    )
     assert measured("pca", metric="l2_norm").mean() == pytest.approx(np.linalg.norm(centred, axis=1).mean(), rel=0.05)
     final = np.stack(list(capture_states(llama, ids, "final_norm", "last").vector))
     lengths = measured("unembed", "final_norm", "l2_norm")[names_in_order]
@@ -114,6 +118,22 @@ def test_the_principal_axes_are_not_fitted_to_the_vectors_they_describe(llama, f
     inside = [one.example_id for one in ask(llama).members if not one.shifted]
     gap = hoyer[inside].mean() - hoyer.drop(inside).mean()
     assert abs(gap) < 3 * hoyer.std() * math.sqrt(2 / N)
+
+
+def test_axes_of_the_reference_favour_it_and_pooled_axes_favour_nobody():
+    # two groups alike but for the directions they vary in
+    rng = np.random.default_rng(0)
+    spread = np.geomspace(1, 0.05, 8)
+    turns = [np.linalg.qr(rng.standard_normal((8, 8)))[0] for _ in range(2)]
+    x = np.concatenate([rng.standard_normal((400, 8)) * spread @ turn for turn in turns]).astype(np.float32)
+    item = np.arange(800, dtype=np.int32)
+    sample = Sample(Site(SiteKind.RESID_POST, 0), "last", item, item, x)
+    found = views(sample, item < 400, np.repeat(["in", "far"], 400), Unread("none"), Unread("none")).vectors
+    gaps = {
+        basis: np.diff([sparsity.hoyer(x[:400]).mean(), sparsity.hoyer(x[400:]).mean()]) for basis, x in found.items()
+    }
+    assert gaps["pca"] < -0.15
+    assert abs(gaps["pca_pooled"]) < 0.03
 
 
 def test_readout_is_the_geometry_of_the_head(llama, found):
@@ -199,7 +219,7 @@ def test_an_encoder_has_bases_and_no_readout():
     config = BertConfig(vocab_size=99, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24)
     model = load_model(BertModel(config))
     controls = control(model, ask(model, sites=("resid_post",), targets=False))
-    assert set(frames(controls)["measurements"].basis) == {"centred", "pca", *names.WITHOUT_TOP}
+    assert set(frames(controls)["measurements"].basis) == {"centred", "pca", "pca_pooled", *names.WITHOUT_TOP}
     assert "next-token head" in controls.facts["skipped"]["readout"]
     assert len(frames(controls)["outcomes"]) == 0
 
