@@ -20,7 +20,7 @@ from rich.table import Table
 from probes.errors import InputError
 
 if TYPE_CHECKING:
-    from probes.lab.twins import Twin
+    from probes.lab.twins_table import Twin
 
 lab = typer.Typer(no_args_is_help=True, help="A small world with known exposure, and models trained on it.")
 
@@ -157,7 +157,8 @@ def twins(
     import torch
 
     from probes.lab.recipe import named
-    from probes.lab.twins import TABLE, train_twins
+    from probes.lab.twins import train_twins
+    from probes.lab.twins_table import TABLE
 
     torch.set_num_threads(threads)
     wanted = tuple(conditions.split(","))
@@ -203,7 +204,7 @@ def grade(
 
 def twins_table(found: Sequence[Twin]) -> Table:
     """Means over seeds with 95 % Student intervals, one row per measure and one column per kind of model."""
-    from probes.lab.twins import CONDITIONS, MEASURED, summarise
+    from probes.lab.twins_table import CONDITIONS, MEASURED, summarise
 
     names = [name for name in CONDITIONS if any(twin.condition == name for twin in found)]
     table = Table(

@@ -1,7 +1,8 @@
 """A small world with known training exposure, and the model trained on it.
 
 Three kinds of trained models are shipped: the reference model of the demo, one that also follows links within a prompt,
-and tiny ones with checkpoints. ``sparsity lab train`` makes each again (`probes.lab.training.train`, not imported here
+and tiny ones with checkpoints. A table says what the tiny ones and their twins show with several seeds
+(`probes.lab.twins_table`). ``sparsity lab train`` makes each again (`probes.lab.training.train`, not imported here
 because it needs torch and this does not).
 """
 
@@ -28,8 +29,3 @@ def graded_path() -> Path:
 def dynamics_paths() -> list[Path]:
     """Directories of the shipped models whose way there is kept, one per seed (`probes.lab.checkpoints`)."""
     return sorted((Path(__file__).parent / "dynamics").glob("seed-*"))
-
-
-def twins_path() -> Path:
-    """The shipped table of what the small model and its twins show with several seeds (`probes.lab.twins`)."""
-    return Path(__file__).parent / "twins.csv"

@@ -1,6 +1,8 @@
 """Twins are what they say, estimates what an independent computation gives, and the shipped table can be made again."""
 
 import dataclasses
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -10,10 +12,11 @@ from safetensors.torch import load_file
 from scipy import stats
 
 from probes.errors import InputError
-from probes.lab import TrainingRecord, read_record, twins_path
+from probes.lab import TrainingRecord, read_record
 from probes.lab.recipe import TINY, Recipe
 from probes.lab.training import prepare
-from probes.lab.twins import CONDITIONS, MEASURED, Twin, measure_twin, read_twins, summarise, train_twins, write_twins
+from probes.lab.twins import measure_twin, train_twins
+from probes.lab.twins_table import CONDITIONS, MEASURED, Twin, read_twins, summarise, write_twins
 
 MINIATURE = Recipe(
     multiples=(0, 1, 2, 4),
@@ -152,19 +155,24 @@ def test_a_table_survives_writing(tmp_path):
 
 
 def test_the_shipped_table_has_the_same_seeds_of_both_optimizers():
-    found = read_twins(twins_path())
+    found = read_twins()
     seeds = {name: [twin.seed for twin in found if twin.condition == name] for name in ("adamw", "equivariant")}
     assert seeds["adamw"] == seeds["equivariant"] == list(range(len(seeds["adamw"])))
     assert len(seeds["adamw"]) >= 5
 
 
+def test_the_table_is_read_without_torch():
+    code = "import sys; from probes.lab.twins_table import read_twins; read_twins(); assert 'torch' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 def test_the_shipped_table_has_eight_seeds():
-    assert len([twin for twin in read_twins(twins_path()) if twin.condition == "equivariant"]) >= 8
+    assert len([twin for twin in read_twins() if twin.condition == "equivariant"]) >= 8
 
 
 def test_what_the_shipped_table_shows():
     """Under AdamW the more presented are denser, not so under the twin, nor once the answer's row is projected out."""
-    found = read_twins(twins_path())
+    found = read_twins()
     assert summarise(found, "adamw", "all_facts").high < 0
     assert summarise(found, "adamw", "most_seen_excess").high < 0
     for name, measure in (
@@ -177,7 +185,7 @@ def test_what_the_shipped_table_shows():
 
 @pytest.mark.long
 def test_the_shipped_table_is_made_again(tmp_path, proof):
-    shipped = read_twins(twins_path())
+    shipped = read_twins()
     again = train_twins(tmp_path, n_seeds=2, conditions=("adamw", "equivariant"), recipe=TINY)
     for twin in again:
         (row,) = [each for each in shipped if (each.condition, each.seed) == (twin.condition, twin.seed)]
