@@ -10,13 +10,15 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float64
 from pandas.api.extensions import ExtensionArray
+from torch import Tensor
 
 from probes.capture.batches import BatchSize, run_batches
 from probes.capture.choices import read_choices
+from probes.capture.keeping import Keeper, Kept
 from probes.capture.logits import Reducer, reduce_logits
 from probes.capture.models import LoadedModel, load_model
 from probes.capture.outcomes import outcome_reducer, outcomes_of
-from probes.capture.positions import Asked, parse_positions
+from probes.capture.positions import Asked, parse_position, parse_positions
 from probes.capture.prompts import BosPolicy, Prompt, Template, encode_all, pad
 from probes.capture.reading import RAW, Basis, Picks, Profiler, Reading
 from probes.capture.sites import Site, resolve_sites
@@ -34,11 +36,13 @@ class BatchReadings:
         readings: metric values per site, basis, position and unit.
         outcomes: per name, one value per prompt.
         reduced: what each further reader of logits made of its rows.
+        kept: the vectors that were asked for.
     """
 
     readings: tuple[Reading, ...]
     outcomes: dict[str, Float64[np.ndarray, " prompts"]]
     reduced: tuple[Float64[np.ndarray, "numbers rows"], ...] = ()
+    kept: tuple[Kept, ...] = ()
 
 
 def read_batch(
@@ -51,8 +55,9 @@ def read_batch(
     outcomes: Sequence[str] = (),
     bases: Sequence[Basis] = (RAW,),
     readers: Sequence[ReadsLogits] = (),
+    states: Sequence[tuple[Site, Asked]] = (),
 ) -> BatchReadings:
-    """Run one batch with hooks on and keep the metrics, never the states.
+    """Run one batch with hooks on and keep the metrics; of the states only those asked for, one vector per prompt.
 
     Args:
         model: what to run.
@@ -63,6 +68,7 @@ def read_batch(
         outcomes: what to read from the logits; none means that no logits are made.
         bases: coordinates to measure in.
         readers: what else reads the logits of this pass; each is asked once which rows of these prompts it needs.
+        states: whose vectors are kept, by site and position.
 
     Returns:
         The readings, and the outcomes in the order of the prompts.
@@ -74,7 +80,16 @@ def read_batch(
     selectors = parse_positions(positions, model.word) if sites else ()  # a sweep may owe outcomes alone
     batch = pad(prompts, model.pad_id)
     profiler = Profiler(model.taps, Picks.of(prompts, selectors), metrics, bases, len(prompts), sites)
-    with watching(model.taps, sites, profiler.look, rows=batch.ids.numel()):
+    keeper = Keeper(prompts, [(site, parse_position(position, model.word)) for site, position in states])
+    measured = frozenset(sites)
+
+    def look(site: Site, vectors: Tensor) -> None:
+        if site in measured:
+            profiler.look(site, vectors)
+        keeper.look(site, vectors)
+
+    watched = tuple(dict.fromkeys([*sites, *(site for site, _ in states)]))
+    with watching(model.taps, watched, look, rows=batch.ids.numel()):
         output = model.run(batch)
     reducers = [reader(prompts) for reader in readers]
     found: dict[str, Float64[np.ndarray, " prompts"]] = {}
@@ -85,7 +100,7 @@ def read_batch(
         found = outcomes_of(prompts, outcomes, own.rows, table) | read_choices(model, output, prompts, outcomes)
     elif reducers:
         reduced = reduce_logits(model, output, reducers)
-    return BatchReadings(profiler.readings(), found, tuple(reduced))
+    return BatchReadings(profiler.readings(), found, tuple(reduced), keeper.kept())
 
 
 def collect(

@@ -51,6 +51,11 @@ class Selector:
     each: bool = False
     typical: bool = False
 
+    @property
+    def is_single(self) -> bool:
+        """Whether a prompt gives one vector, or one mean, at most: every word but ``all``."""
+        return self.name != "all"
+
 
 SELECTORS: Final[dict[str, Selector]] = {
     "last": Selector("last", lambda prompt: range(prompt.end - 1, prompt.end), each=True),

@@ -25,7 +25,7 @@ from probes.capture.sites import Site, resolve_sites
 from probes.capture.watching import watching
 
 
-class States(NamedTuple):
+class BatchStates(NamedTuple):
     """The vectors of one batch at one place.
 
     Attributes:
@@ -47,7 +47,7 @@ class States(NamedTuple):
 
 def read_states(
     model: LoadedModel, prompts: Sequence[Prompt], *, sites: Sequence[Site], positions: Asked | Sequence[Asked]
-) -> tuple[States, ...]:
+) -> tuple[BatchStates, ...]:
     """Run one batch and keep the vectors of the picked tokens.
 
     Raises:
@@ -63,13 +63,13 @@ def read_states(
     batch = pad(prompts, model.pad_id)
     with watching(model.taps, sites, keep, rows=batch.ids.numel()):
         model.run(batch)
-    found: list[States] = []
+    found: list[BatchStates] = []
     for site in sites:
         table, heads = kept[site], model.taps.points[site].heads
         units = table.reshape(len(table), max(heads, 1), -1)
         for selector, item, token, at in picks.own:
             found += [
-                States(site, selector.name, unit if heads else -1, item, token, units[at, unit])
+                BatchStates(site, selector.name, unit if heads else -1, item, token, units[at, unit])
                 for unit in range(units.shape[1])
             ]
     return tuple(found)
@@ -109,7 +109,7 @@ def capture_states(
     loaded = load_model(model)
     asked = resolve_sites(loaded, [sites] if isinstance(sites, str) else sites)
     encoded = encode_all(loaded, prompts, max_tokens=max_tokens, bos=bos, template=template)
-    rows: list[tuple[int, int, States, int]] = []
+    rows: list[tuple[int, int, BatchStates, int]] = []
     lengths = [len(prompt.ids) for prompt in encoded]
     read = partial(read_states, loaded, sites=asked, positions=positions)
     for indices, batch in run_batches(lengths, batch_size, lambda own: read([encoded[index] for index in own])):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -18,9 +18,12 @@ from jaxtyping import Int64
 
 from probes.records.columns import column_of, found
 
+RAW: Final = "raw"
+STATE: Final = "state"  # the measure of a cell that is the vector itself
+
 
 class Cell(NamedTuple):
-    """One number owed per item; outcomes and familiarity have no site, basis or position."""
+    """One number (or vector) owed per item; outcomes and familiarity have no site, basis or position."""
 
     site: str
     basis: str
@@ -30,7 +33,18 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """Every combination of sites, bases, positions and versioned metrics; outcomes and familiarity beside them."""
+    """Every combination of sites, bases, positions and versioned metrics; outcomes and familiarity beside them.
+
+    Attributes:
+        sites: where, with their layers.
+        bases: coordinates.
+        positions: which tokens.
+        metrics: what is computed of the vectors, with versions.
+        outcomes: what is read off the logits.
+        familiarity: how well known the input is.
+        states: vectors that are kept, each as ``<site> <position>``: kept sites and positions are fewer than measured
+            ones.
+    """
 
     sites: tuple[str, ...] = ()
     bases: tuple[str, ...] = ()
@@ -38,6 +52,7 @@ class Block:
     metrics: tuple[str, ...] = ()
     outcomes: tuple[str, ...] = ()
     familiarity: tuple[str, ...] = ()
+    states: tuple[str, ...] = ()
 
     def cells(self) -> frozenset[Cell]:
         """The block written out."""
@@ -48,7 +63,8 @@ class Block:
             for position in self.positions
             for metric in self.metrics
         }
-        return frozenset(measured | {Cell("", "", "", name) for name in (*self.outcomes, *self.familiarity)})
+        kept = {_state_cell(name) for name in self.states}
+        return frozenset(measured | kept | {Cell("", "", "", name) for name in (*self.outcomes, *self.familiarity)})
 
 
 class Done(NamedTuple):
@@ -116,11 +132,32 @@ def subtract(wanted: Block, done: Sequence[Block]) -> tuple[Block, ...]:
         tuple(name for name in names if Cell("", "", "", name) in left)
         for names in (wanted.outcomes, wanted.familiarity)
     )
+    states = tuple(name for name in wanted.states if _state_cell(name) in left)
     blocks = _rectangles(wanted, left)
-    if not outcomes and not familiarity:
+    if not outcomes and not familiarity and not states:
         return blocks
     first, *others = blocks or (Block(),)
-    return (replace(first, outcomes=outcomes, familiarity=familiarity), *others)
+    return (replace(first, outcomes=outcomes, familiarity=familiarity, states=states), *others)
+
+
+def state_name(site: str, position: str) -> str:
+    """How a block names the vectors kept at a site (with its layer) and a position."""
+    return f"{site} {position}"
+
+
+def state_place(name: str) -> tuple[str, str]:
+    """Site and position of the vectors that a block names.
+
+    >>> state_place(state_name("resid_post.3", "last"))
+    ('resid_post.3', 'last')
+    """
+    site, _, position = name.partition(" ")
+    return site, position
+
+
+def _state_cell(name: str) -> Cell:
+    site, position = state_place(name)
+    return Cell(site, RAW, position, STATE)
 
 
 def _rectangles(wanted: Block, left: frozenset[Cell]) -> tuple[Block, ...]:

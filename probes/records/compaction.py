@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Final
 
 import pyarrow as pa
 
@@ -17,6 +18,9 @@ from probes.records.layout import in_order, read_rows, scan
 from probes.records.read import Records
 from probes.records.schema import SCHEMAS, TABLES, Table
 from probes.records.store import Commit, Writer, committed, folders_of, remove_replaced
+from probes.records.vectors import tensors_of
+
+STATES_AT_ONCE: Final = 1 << 28  # bytes per part
 
 
 def compact(directory: Path) -> tuple[int, int]:
@@ -39,8 +43,21 @@ def compact(directory: Path) -> tuple[int, int]:
 
 def _tables(records: Records, commits: Sequence[Commit]) -> Iterator[tuple[Table, pa.Table]]:
     for table in TABLES:
-        for rows in _joined(table, records, commits):
+        for rows in _states(commits) if table == "states" else _joined(table, records, commits):
             yield table, rows
+
+
+def _states(commits: Sequence[Commit]) -> Iterator[pa.Table]:
+    """Vectors some at a time: of all tables this one alone may be larger than memory."""
+    waiting: list[pa.Table] = []
+    for file in (commit.folder / part.file for commit in commits for part in commit.parts if part.table == "states"):
+        for tensor in tensors_of(file):
+            waiting.append(tensor.rows(file))
+            if sum(rows.nbytes for rows in waiting) >= STATES_AT_ONCE:
+                yield pa.concat_tables(waiting)
+                waiting = []
+    if waiting:
+        yield pa.concat_tables(waiting)
 
 
 def _joined(table: Table, records: Records, commits: Sequence[Commit]) -> list[pa.Table]:

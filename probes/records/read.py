@@ -16,6 +16,7 @@ from probes.errors import InputError
 from probes.records.cells import Done, versions
 from probes.records.layout import read_rows, scan
 from probes.records.schema import FAMILIARITY_STAGE, Table
+from probes.records.states import States, StoredPlace, read_states, stored_places
 from probes.records.store import Commit, committed
 
 Wanted = str | Sequence[str] | None
@@ -138,6 +139,41 @@ class Records:
         tokens = told.drop_duplicates(keys)[[*keys, "char_start", "char_end"]].reset_index(drop=True)
         both = sparse.merge(tokens.join(pd.DataFrame(values, columns=names)), on=keys, how="left")
         return both.astype(dict.fromkeys(keys[:2], "category"))
+
+    def stored_states(self) -> tuple[StoredPlace, ...]:
+        """The places whose vectors the sweep keeps (spec key ``states``); empty where it keeps none."""
+        return stored_places([Path(file) for file in self._files("states")])
+
+    def states(
+        self,
+        site: str,
+        *,
+        layer: int | None = None,
+        position: str | None = None,
+        suite: Wanted = None,
+        model: Wanted = None,
+    ) -> States:
+        """The vectors kept at one place, in float32, and what is known of their items.
+
+        Args:
+            site: without the layer, as the ``site`` column has it.
+            layer: may be left out where one layer is stored.
+            position: may be left out where one position is stored.
+            suite: of these suites only.
+            model: of these models only.
+
+        Returns:
+            Keys and vectors with as many rows, sorted by model, suite and example_id.
+
+        Raises:
+            InputError: if nothing is stored, nothing at that place, or more than one place is meant.
+        """
+        runs = self.runs()
+        for name, wanted in (("suite", suite), ("model", model)):
+            if wanted is not None:
+                runs = runs[runs[name].isin([wanted] if isinstance(wanted, str) else list(wanted))]
+        files = [Path(file) for file in self._files("states")]
+        return read_states(files, runs, self.examples(suite=suite), site, layer, position)
 
     def undefined(self) -> pd.DataFrame:
         """Why values of familiarity are NaN: columns of ``failures``, one row per item and measure."""

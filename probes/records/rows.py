@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from jaxtyping import Float32, Int32
+from jaxtyping import Float32, Int32, UInt8
 
 from probes.records.schema import SCHEMAS, token_measurements
 
@@ -76,6 +76,31 @@ class Readings(Protocol):
         ...
 
 
+@runtime_checkable
+class Vectors(Protocol):
+    """The vectors that were kept at one place, one per item."""
+
+    @property
+    def site(self) -> Place:
+        """Where."""
+        ...
+
+    @property
+    def position(self) -> str:
+        """The selector as asked."""
+        ...
+
+    @property
+    def dtype(self) -> str:
+        """As safetensors writes it: ``F32``, ``BF16``, ``F16``, ``F64``."""
+        ...
+
+    @property
+    def data(self) -> UInt8[np.ndarray, "items bytes"]:
+        """The numbers of each vector, as they lie in memory."""
+        ...
+
+
 def measurement_rows(
     readings: Sequence[Readings], *, run_id: str, example_ids: Sequence[str], metrics: Sequence[str]
 ) -> pa.Table:
@@ -135,6 +160,26 @@ def outcome_rows(outcomes: Mapping[str, np.ndarray], *, run_id: str, example_ids
         }
     )
     return _table(frame[present], SCHEMAS["outcomes"])
+
+
+def state_rows(kept: Sequence[Vectors], *, run_id: str, example_ids: Sequence[str]) -> pa.Table:
+    """Rows of ``states``: place by place, items in batch order."""
+    if not kept:
+        return SCHEMAS["states"].empty_table()
+    n_items = len(example_ids)
+    lengths = np.full(len(kept), n_items)
+    columns = {
+        "run_id": _named([run_id], np.array([len(kept) * n_items])),
+        "example_id": pd.Categorical.from_codes(
+            np.tile(np.arange(n_items), len(kept)), categories=pd.Index(example_ids)
+        ),
+        "site": _named([vectors.site.name for vectors in kept], lengths),
+        "layer": np.repeat(np.array([vectors.site.layer for vectors in kept], dtype=np.int16), lengths),
+        "position": _named([vectors.position for vectors in kept], lengths),
+        "dtype": _named([vectors.dtype for vectors in kept], lengths),
+        "vector": [row.tobytes() for vectors in kept for row in vectors.data],
+    }
+    return _table(columns, SCHEMAS["states"])
 
 
 def _where(readings: Sequence[Readings], run_id: str, example_ids: Sequence[str], repeats: int) -> dict[str, object]:

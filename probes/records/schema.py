@@ -15,8 +15,8 @@ from typing import Final, Literal
 
 import pyarrow as pa
 
-SCHEMA_VERSION: Final = 2
-READABLE: Final = (1, 2)  # 2 added compactions; what 1 says means the same in 2
+SCHEMA_VERSION: Final = 3
+READABLE: Final = (1, 2, 3)  # 2 added compactions, 3 states; what was said before means the same
 
 Table = Literal[
     "runs",
@@ -28,6 +28,7 @@ Table = Literal[
     "outcomes",
     "familiarity",
     "familiarity_tokens",
+    "states",
     "failures",
 ]
 
@@ -123,6 +124,17 @@ SCHEMAS: Final[dict[Table, pa.Schema]] = {
             ("measure", NAME),
             ("corpus", NAME),
             ("value", pa.float64()),
+        ]
+    ),
+    # vectors as the bytes of their dtype; parts of this table are safetensors, see probes.records.vectors
+    "states": pa.schema(
+        [
+            *ITEM,
+            ("site", NAME),
+            ("layer", pa.int16()),
+            ("position", NAME),
+            ("dtype", NAME),
+            ("vector", pa.large_binary()),
         ]
     ),
     "failures": pa.schema([*ITEM, ("stage", NAME), ("error", pa.string())]),

@@ -29,6 +29,7 @@ from probes.errors import InputError
 from probes.records.cells import Block, Done
 from probes.records.layout import ROW_GROUP, in_order
 from probes.records.schema import READABLE, SCHEMA_VERSION, Table
+from probes.records.vectors import SUFFIX, to_safetensors
 
 COMMITS = "commits"
 LOCK = ".lock"
@@ -36,7 +37,7 @@ SHARD = "shard-"
 
 
 class Part(NamedTuple):
-    """One Parquet file of one table."""
+    """One file of one table: Parquet, or safetensors for states."""
 
     table: str
     file: str
@@ -207,7 +208,8 @@ class Writer:
             for table, rows in tables:
                 if rows.num_rows:
                     n_before = sum(part.table == table for part in parts)
-                    file = f"{table}/{name}-{n_before}.parquet" if n_before else f"{table}/{name}.parquet"
+                    suffix = SUFFIX if table == "states" else ".parquet"
+                    file = f"{table}/{name}-{n_before}{suffix}" if n_before else f"{table}/{name}{suffix}"
                     parts.append(self._write_part(table, file, rows))
             replaces = tuple(str(commit.folder.relative_to(self.directory) / commit.id) for commit in commits)
             commit = Commit(folder=self.directory, id=name, parts=tuple(parts), done=tuple(done), replaces=replaces)
@@ -236,14 +238,20 @@ class Writer:
         )
 
     def _write_part(self, table: Table, file: str, rows: pa.Table) -> Part:
-        buffer = io.BytesIO()
-        schema = rows.schema.with_metadata({b"schema_version": str(SCHEMA_VERSION).encode()})
-        ordered = in_order(table, rows.cast(schema))
-        pq.write_table(ordered, buffer, compression="zstd", row_group_size=ROW_GROUP)
-        data = buffer.getvalue()
+        data = as_file(table, rows)
         (self.directory / table).mkdir(exist_ok=True)
         write_atomically(self.directory / file, data)
         return Part(table, file, rows.num_rows, hashlib.sha256(data).hexdigest())
+
+
+def as_file(table: Table, rows: pa.Table) -> bytes:
+    """The bytes of a part: Parquet, and safetensors for states."""
+    if table == "states":
+        return to_safetensors(rows)
+    buffer = io.BytesIO()
+    schema = rows.schema.with_metadata({b"schema_version": str(SCHEMA_VERSION).encode()})
+    pq.write_table(in_order(table, rows.cast(schema)), buffer, compression="zstd", row_group_size=ROW_GROUP)
+    return buffer.getvalue()
 
 
 def write_atomically(path: Path, data: bytes) -> None:

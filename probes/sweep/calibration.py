@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import time
 from typing import Final, NamedTuple
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
+from probes.records.store import as_file
 from probes.sweep.measurement import Measurement
 from probes.sweep.spec import SweepSpec
 from probes.sweep.survey import RunPlan, open_model
@@ -45,15 +42,9 @@ def calibrate(spec: SweepSpec, plan: RunPlan, loaded: Loaded | None) -> Cost:
         rows = measurement.rows([plan.items[int(index)] for index in batch.items], batch.block)
         n_items += len(batch.items)
         size += int(plan.items.sizes[batch.items].sum())
-        n_bytes += sum(_stored_bytes(table) for table in rows.tables.values())
+        n_bytes += sum(len(as_file(table, own)) for table, own in rows.tables.items() if own.num_rows)
         if time.perf_counter() - began > CALIBRATION_SECONDS:
             break
     seconds = time.perf_counter() - began
     whole = sum(int(plan.items.sizes[batch.items].sum()) for batch in plan.batches)
     return Cost(seconds * whole / max(size, 1), n_bytes * plan.n_left() / n_items)
-
-
-def _stored_bytes(rows: pa.Table) -> int:
-    buffer = io.BytesIO()
-    pq.write_table(rows, buffer, compression="zstd")
-    return buffer.tell()

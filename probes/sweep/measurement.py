@@ -18,8 +18,8 @@ from probes.capture.models import LoadedModel
 from probes.capture.prompts import Prompt, PromptError
 from probes.capture.sites import Site
 from probes.familiarity.bank import Bank
-from probes.records.cells import Block, Done
-from probes.records.rows import measurement_rows, outcome_rows, token_rows
+from probes.records.cells import Block, Done, state_place
+from probes.records.rows import measurement_rows, outcome_rows, state_rows, token_rows
 from probes.records.schema import Table
 from probes.suites.example import Item
 from probes.sweep.banks import open_bank
@@ -108,6 +108,7 @@ class Measurement:
             positions=block.positions,
             metrics=metrics,
             outcomes=block.outcomes,
+            states=[(self._sites[site], position) for site, position in map(state_place, block.states)],
         )
         told: dict[Table, pa.Table] = {}
         if block.familiarity:
@@ -126,6 +127,7 @@ class Measurement:
             "measurements": measurement_rows(whole, run_id=run_id, example_ids=ids, metrics=names),
             "token_measurements": token_rows(each, run_id=run_id, example_ids=ids, metrics=names),
             "outcomes": outcome_rows(found.outcomes, run_id=run_id, example_ids=ids),
+            "states": state_rows(found.kept, run_id=run_id, example_ids=ids),
             **told,
         }
         return Rows(tables, (Done(run_id, tuple(ids), block),))

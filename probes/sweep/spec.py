@@ -115,6 +115,8 @@ class SweepSpec(BaseModel):
         familiarity: how well known the inputs are: measures, and what they are compared with.
         controls: ``default`` follows the measurements by controls (`probes.controls`) at positions ``last`` and
             ``mean``; ``none`` does not.
+        states: sites, as in ``sites`` and among them, whose raw vectors are kept (`Records.states`), at those of the
+            positions that give one vector per item: every word but ``all``.
         max_tokens: truncate to this many tokens, BOS included; None records longer items as failures.
         min_tokens: leave out shorter items, counted per level; for length-matched comparisons.
         limit: items per (split, level) of every suite without a limit of its own.
@@ -134,6 +136,7 @@ class SweepSpec(BaseModel):
     outcomes: Names = DEFAULT_OUTCOMES
     familiarity: FamiliarityEntry | None = None
     controls: Literal["default", "none"] = "default"
+    states: Names = ()
     max_tokens: int | None = Field(default=None, ge=1)
     min_tokens: int | None = Field(default=None, ge=1)
     limit: int | None = Field(default=None, ge=1)

@@ -22,7 +22,7 @@ from probes.capture.positions import parse_positions
 from probes.capture.prompts import Prompt, PromptError, encode, template_identity
 from probes.capture.sites import Site, resolve_sites
 from probes.errors import InputError
-from probes.records.cells import Block, Done, missing
+from probes.records.cells import RAW, Block, Done, missing, state_name
 from probes.records.read import Records
 from probes.records.store import committed
 from probes.suites.example import Item, Suite
@@ -36,7 +36,6 @@ from probes.sweep.shelf import Shelf, shelve
 from probes.sweep.spec import ModelEntry, SweepSpec
 from probes.sweep.tools import tools_of
 
-RAW: Final = "raw"
 PROBED: Final = 32  # prompts encoded to learn tokens per byte, half of them the longest
 
 
@@ -200,6 +199,7 @@ def _plan(
         metrics=spec.metrics,
         outcomes=spec.outcomes,
         familiarity=familiarity,
+        states=_kept(spec, model, sites),
     )
     run = Run(run_id=identity.run_id(), entry=entry, suite=suite.name, sites=sites)
     refuse_changed_sources(familiarity, stored.done(run.run_id))
@@ -216,6 +216,21 @@ def _plan(
         identity=identity,
         device=options.device,
     )
+
+
+def _kept(spec: SweepSpec, model: LoadedModel, sites: Sequence[Site]) -> tuple[str, ...]:
+    """The vectors that a sweep keeps, as a block names them."""
+    asked = resolve_sites(model, spec.states)
+    beyond = [str(site) for site in asked if site not in sites]
+    if beyond:
+        raise InputError(f"states: {beyond[0]} is not among the sites of this sweep; add it to `sites`")
+    singles = [selector.name for selector in parse_positions(spec.positions) if selector.is_single]
+    if asked and not singles:
+        raise InputError(
+            "states are kept at positions that give one vector per item, and positions has only "
+            f"{', '.join(spec.positions)}; add last or mean"
+        )
+    return tuple(state_name(str(site), position) for position in singles for site in asked)
 
 
 def _settled(stored: Records, run_id: str, spec: SweepSpec, options: Options) -> list[Done]:

@@ -1,0 +1,101 @@
+"""Vectors that a pass leaves behind beside its metrics: one per prompt and place, in the dtype that the model computed.
+
+Whoever wants to probe or project states afterwards needs one vector per item, not one per token. So the state of a
+single token is kept as it is, bfloat16 as bfloat16, and of several tokens the mean of their states is, summed in
+float64 and kept in float32. Hooks never wait for the device, save where massive tokens have to be told from the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+from jaxtyping import Float32, UInt8
+from torch import Tensor
+
+from probes.capture.positions import Selector
+from probes.capture.prompts import Prompt
+from probes.capture.reading import ROWS_AT_A_TIME, Pick, Picks, massive
+from probes.capture.sites import Site
+from probes.errors import InputError
+
+NAMES: Final = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Kept:
+    """The vectors of one batch at one place, one per prompt.
+
+    Attributes:
+        site: where in the network; of a site with heads, all heads side by side.
+        position: which token or tokens, by the selector's name.
+        dtype: as safetensors writes it: ``F32``, ``BF16``, ``F16``, ``F64``.
+        data: the numbers of each prompt's vector, as they lie in memory; NaN for a prompt without such a token.
+    """
+
+    site: Site
+    position: str
+    dtype: str
+    data: UInt8[np.ndarray, "prompts bytes"]
+
+
+class Keeper:
+    """Keeps what hooks show of some places; the state of one forward pass.
+
+    Raises:
+        InputError: for a position with several vectors per prompt.
+    """
+
+    def __init__(self, prompts: Sequence[Prompt], places: Sequence[tuple[Site, Selector]]) -> None:
+        self._n = len(prompts)
+        self._asked: dict[Site, list[Pick]] = {}
+        self._rows: dict[str, np.ndarray] = {}
+        for site, selector in places:
+            if not selector.is_single:
+                raise InputError(f"states are kept one vector per item, and position {selector.name!r} has several")
+            picks = Picks.of(prompts, [selector])
+            self._rows[selector.name] = picks.rows[picks.own[0].at]
+            self._asked.setdefault(site, []).append(picks.own[0])
+        self._found: list[tuple[Site, str, Tensor]] = []
+
+    def look(self, site: Site, vectors: Tensor) -> None:
+        """Keep what is asked of one site; called inside the forward pass."""
+        for pick in self._asked.get(site, ()):
+            rows = torch.from_numpy(self._rows[pick.selector.name]).to(vectors.device)
+            reduce = self._single if pick.selector.each else self._mean
+            self._found.append((site, pick.selector.name, reduce(vectors, rows, pick)))
+
+    def kept(self) -> tuple[Kept, ...]:
+        """Everything kept, once the pass is over."""
+        return tuple(Kept(site, name, NAMES[found.dtype], _bytes(found)) for site, name, found in self._found)
+
+    def _single(self, vectors: Tensor, rows: Tensor, pick: Pick) -> Tensor:
+        """The state of one token of each prompt."""
+        found = torch.full((self._n, vectors.shape[-1]), torch.nan, dtype=vectors.dtype, device=vectors.device)
+        found[torch.from_numpy(pick.item).long().to(vectors.device)] = vectors.index_select(0, rows)
+        return found
+
+    def _mean(self, vectors: Tensor, rows: Tensor, pick: Pick) -> Tensor:
+        """The mean state of some tokens of each prompt."""
+        item = pick.item
+        if pick.selector.typical:
+            usual = ~massive(_lengths(vectors, rows), item)
+            item, rows = item[usual], rows[torch.from_numpy(usual).to(rows.device)]
+        index = torch.from_numpy(item).long().to(vectors.device)
+        total = torch.zeros((self._n, vectors.shape[-1]), dtype=torch.float64, device=vectors.device)
+        for own, there in zip(index.split(ROWS_AT_A_TIME), rows.split(ROWS_AT_A_TIME), strict=True):
+            total.index_add_(0, own, vectors.index_select(0, there).double())
+        count = torch.bincount(index, minlength=self._n)
+        return (total / count.unsqueeze(-1)).float()  # of no token 0 / 0, which is NaN
+
+
+def _lengths(vectors: Tensor, rows: Tensor) -> Float32[np.ndarray, " rows"]:
+    found = [vectors.index_select(0, own).float().norm(dim=-1) for own in rows.split(ROWS_AT_A_TIME)]
+    return torch.cat(found).cpu().numpy()
+
+
+def _bytes(vectors: Tensor) -> UInt8[np.ndarray, "prompts bytes"]:
+    return vectors.cpu().contiguous().view(torch.uint8).numpy()

@@ -1,0 +1,128 @@
+"""How states lie in a part: a safetensors file, one tensor per run, site and position, its items in the header.
+
+In memory, rows of states are an Arrow table like every other, the vector as the bytes that the model computed: they
+travel between processes and wait for their commit as measurements do. On disk they are safetensors, which any tool
+opens, bfloat16 as bfloat16. A reader takes the header and the tensors it wants, nothing else of the file. The library
+does not read bfloat16 without torch nor write raw bytes but by pointer, and the format is a header and then the data:
+so both are done here, and the library is what tests read the files with.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple, cast
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Float32
+
+from probes.records.columns import compute
+from probes.records.schema import SCHEMA_VERSION, SCHEMAS
+
+SUFFIX: Final = ".safetensors"
+ALIGNED: Final = 8  # the data begins at a multiple of this
+HEADER_LENGTH: Final = struct.Struct("<Q")
+ITEM_BYTES: Final[Mapping[str, int]] = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
+WHERE: Final = ("run_id", "site", "layer", "position", "dtype")
+
+
+class Tensor(NamedTuple):
+    """One tensor of a part.
+
+    Attributes:
+        run_id: of its items.
+        site: without the layer.
+        layer: which block.
+        position: the selector as asked.
+        dtype: as safetensors writes it: ``F32``, ``BF16``, ``F16``, ``F64``.
+        items: example ids, one per row.
+        start: first byte in the file.
+        width: numbers per row.
+    """
+
+    run_id: str
+    site: str
+    layer: int
+    position: str
+    dtype: str
+    items: tuple[str, ...]
+    start: int
+    width: int
+
+    def numbers(self, file: Path) -> Float32[np.ndarray, "items width"]:
+        """The vectors in float32, which holds every value of the narrower types exactly."""
+        n_bytes = len(self.items) * self.width * ITEM_BYTES[self.dtype]
+        with file.open("rb") as opened:
+            opened.seek(self.start)
+            data = opened.read(n_bytes)
+        return _numbers(data, self.dtype).reshape(len(self.items), self.width)
+
+    def rows(self, file: Path) -> pa.Table:
+        """The vectors as rows of the table ``states``."""
+        n_bytes = self.width * ITEM_BYTES[self.dtype]
+        with file.open("rb") as opened:
+            opened.seek(self.start)
+            data = opened.read(len(self.items) * n_bytes)
+        place = {name: [getattr(self, name)] * len(self.items) for name in WHERE}
+        vectors = [data[at : at + n_bytes] for at in range(0, len(data), n_bytes)]
+        return (
+            pa.Table.from_pydict({**place, "example_id": list(self.items), "vector": vectors})
+            .select(SCHEMAS["states"].names)
+            .cast(SCHEMAS["states"])
+        )
+
+
+def to_safetensors(rows: pa.Table) -> bytes:
+    """Rows of the table ``states`` as the bytes of a part."""
+    header: dict[str, Any] = {}
+    metadata = {"schema_version": str(SCHEMA_VERSION)}
+    chunks: list[bytes] = []
+    size = 0
+    for place, own in _by_place(rows):
+        items: list[str] = own.column("example_id").to_pylist()
+        vectors: list[bytes] = own.column("vector").to_pylist()
+        data = b"".join(vectors)
+        layer = "" if place["layer"] < 0 else f".{place['layer']}"
+        name = f"{place['run_id']} {place['site']}{layer} {place['position']}"
+        width = len(data) // (len(items) * ITEM_BYTES[place["dtype"]])
+        header[name] = {"dtype": place["dtype"], "shape": [len(items), width], "data_offsets": [size, size + len(data)]}
+        metadata[name] = json.dumps({**place, "items": items}, ensure_ascii=False)
+        chunks.append(data)
+        size += len(data)
+    text = json.dumps({"__metadata__": metadata, **header}, ensure_ascii=False).encode()
+    text += b" " * (math.ceil(len(text) / ALIGNED) * ALIGNED - len(text))
+    return b"".join([HEADER_LENGTH.pack(len(text)), text, *chunks])
+
+
+def tensors_of(file: Path) -> Iterator[Tensor]:
+    """What a part holds, from its header."""
+    with file.open("rb") as opened:
+        (length,) = HEADER_LENGTH.unpack(opened.read(HEADER_LENGTH.size))
+        header: dict[str, Any] = json.loads(opened.read(length))
+    for name, text in header.pop("__metadata__").items():
+        if name in header:
+            place: dict[str, Any] = json.loads(text)
+            entry = header[name]
+            start = HEADER_LENGTH.size + length + entry["data_offsets"][0]
+            yield Tensor(**{**place, "items": tuple(place["items"])}, start=start, width=entry["shape"][1])
+
+
+def _by_place(rows: pa.Table) -> Iterator[tuple[dict[str, Any], pa.Table]]:
+    """Rows of one run, site and position at a time, places in a fixed order, items as they come."""
+    keys = list(zip(*(cast("Sequence[Any]", rows.column(name).to_pylist()) for name in WHERE), strict=True))
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for index, key in enumerate(keys):
+        groups.setdefault(key, []).append(index)
+    for key in sorted(groups):
+        chosen: Any = pa.array(groups[key])
+        yield dict(zip(WHERE, key, strict=True)), cast("pa.Table", compute.take(rows, chosen))
+
+
+def _numbers(data: bytes, dtype: str) -> Float32[np.ndarray, " numbers"]:
+    if dtype == "BF16":  # the upper half of a float32
+        return (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32)
+    return np.frombuffer(data, f"<f{ITEM_BYTES[dtype]}").astype(np.float32)
