@@ -55,7 +55,7 @@ def train(
 
     torch.set_num_threads(threads)
     made = changed(replace(named(recipe), seed=seed), family=family, size=size, optimizer=optimizer)
-    with _steps("training", f"interrupted; the same command goes on from {out_dir}.unfinished") as show:
+    with _steps("training", out_dir) as show:
         record = train_model(made, out_dir, n_checkpoints=checkpoints, on_step=show).record
     table = Table("presentations", "facts", "known", "surprisal, nats", title=str(out_dir), box=SIMPLE_HEAD)
     for level, share in record.accuracy.items():
@@ -77,7 +77,10 @@ def text(
     size: Size = "0.3M",
     threads: Threads = 1,
 ) -> None:
-    """Train a model on your own text, byte by byte or by a BPE of its own, so that you hold its whole corpus."""
+    """Train a model on your own text, byte by byte or by a BPE of its own, so that you hold its whole corpus.
+
+    After an interruption, the same command goes on to the same weights.
+    """
     import torch
 
     from probes.lab.corpus import train_on_text
@@ -85,7 +88,7 @@ def text(
 
     torch.set_num_threads(threads)
     plain = Recipe(seed=seed, batch_size=batch_size, context_length=context_length, learning_rate=1e-3)
-    with _steps("training", "interrupted; nothing was written") as show:
+    with _steps("training", out_dir) as show:
         made = train_on_text(
             corpus,
             out_dir,
@@ -226,7 +229,7 @@ def _out() -> Console:
 
 
 @contextmanager
-def _steps(what: str, interrupted: str) -> Generator[Callable[[int, int, float], None]]:
+def _steps(what: str, out_dir: Path) -> Generator[Callable[[int, int, float], None]]:
     """A progress bar over optimizer steps on stderr, and a clean end on Ctrl-C."""
     console = Console(stderr=True, highlight=False)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -237,5 +240,5 @@ def _steps(what: str, interrupted: str) -> Generator[Callable[[int, int, float],
                 task, completed=step, total=total, description=f"{what}, loss {loss:.3f}"
             )
         except KeyboardInterrupt:
-            console.print(interrupted, soft_wrap=True)
+            console.print(f"interrupted; the same command goes on from {out_dir}.unfinished", soft_wrap=True)
             raise typer.Exit(EXIT_INTERRUPTED) from None

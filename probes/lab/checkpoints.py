@@ -8,10 +8,11 @@ run has. Nothing random happens after the first step, so weights, the optimizer'
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import numpy as np
 import torch
@@ -21,15 +22,15 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from probes.errors import InputError
-from probes.lab.recipe import Recipe
 
 FOLDER: Final = "checkpoints"
 STATE: Final = "state.safetensors"
+SECONDS_BETWEEN_STATES: Final = 30.0
 
 
 @dataclass(slots=True)
 class History:
-    """What was presented when, and what each step cost; grows while training runs.
+    """What was presented when, and what each step cost; grows while training on facts runs.
 
     Attributes:
         presented: presentations of each fact so far.
@@ -42,6 +43,25 @@ class History:
     last_seen: Int[np.ndarray, " facts"]
     losses: list[float]
     lesson_losses: list[float]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The same as a file of tensors holds it."""
+        return {
+            "presented": torch.from_numpy(self.presented),
+            "last_seen": torch.from_numpy(self.last_seen),
+            "losses": torch.tensor(self.losses, dtype=torch.float64),
+            "lesson_losses": torch.tensor(self.lesson_losses, dtype=torch.float64),
+        }
+
+    @classmethod
+    def restored(cls, tensors: Mapping[str, Tensor]) -> History:
+        """What `tensors` gave."""
+        return cls(
+            tensors["presented"].numpy(),
+            tensors["last_seen"].numpy(),
+            cast("list[float]", tensors["losses"].tolist()),
+            cast("list[float]", tensors["lesson_losses"].tolist()),
+        )
 
 
 def checkpoint_steps(n_steps: int, n_checkpoints: int) -> tuple[int, ...]:
@@ -76,19 +96,33 @@ def checkpoints(out: Path) -> list[Path]:
 
 
 def save_state(
-    folder: Path, recipe: Recipe, weights: Mapping[str, Tensor], moments: Mapping[str, Tensor], history: History
+    folder: Path,
+    task: Mapping[str, Any],
+    weights: Mapping[str, Tensor],
+    moments: Mapping[str, Tensor],
+    history: Mapping[str, Tensor],
 ) -> None:
-    """Write all that training needs to go on, replacing what was written before."""
+    """Write all that training needs to go on, replacing what was written before.
+
+    Args:
+        folder: the unfinished training.
+        task: what decides the weights, as JSON has it; only the same task is gone on with.
+        weights: of the model.
+        moments: of the optimizer.
+        history: what happened so far.
+    """
     tensors = {f"weight.{name}": weight.contiguous() for name, weight in weights.items()}
     tensors |= {f"moment.{name}": moment.contiguous() for name, moment in moments.items()}
-    tensors["history.presented"] = torch.from_numpy(history.presented)
-    tensors["history.last_seen"] = torch.from_numpy(history.last_seen)
-    tensors["history.losses"] = torch.tensor(history.losses, dtype=torch.float64)
-    tensors["history.lesson_losses"] = torch.tensor(history.lesson_losses, dtype=torch.float64)
-    tensors["recipe"] = _signature(recipe)
+    tensors |= {f"history.{name}": values for name, values in history.items()}
+    tensors["task"] = _signature(task)
     fresh = folder / f".{STATE}"
     fresh.write_bytes(save(tensors))
     fresh.replace(folder / STATE)
+
+
+def due(saved: float) -> bool:
+    """Whether a state was last written, by ``time.monotonic()``, so long ago that it is time for the next."""
+    return time.monotonic() - saved >= SECONDS_BETWEEN_STATES
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +131,14 @@ class State:
 
     weights: dict[str, Tensor]
     moments: dict[str, Tensor]
-    history: History
+    history: dict[str, Tensor]
 
 
-def load_state(folder: Path, recipe: Recipe) -> State | None:
-    """What an interrupted training of this recipe left in `folder`; None if it had not come to write anything.
+def load_state(folder: Path, task: Mapping[str, Any]) -> State | None:
+    """What an interrupted training left in `folder`; None if it had not come to write anything.
 
     Raises:
-        InputError: if the folder belongs to another recipe, or its state cannot be read.
+        InputError: if the folder belongs to another task, or its state cannot be read.
     """
     path = folder / STATE
     if not path.exists():
@@ -113,21 +147,15 @@ def load_state(folder: Path, recipe: Recipe) -> State | None:
         tensors = load(path.read_bytes())
     except (SafetensorError, OSError):
         raise InputError(f"{path} cannot be read: remove {folder} and train again") from None
-    if not torch.equal(tensors.pop("recipe"), _signature(recipe)):
+    if not torch.equal(tensors.pop("task", torch.tensor(())), _signature(task)):
         raise InputError(f"{folder} holds an unfinished training of another recipe: name another --out or remove it")
-    history = History(
-        tensors.pop("history.presented").numpy(),
-        tensors.pop("history.last_seen").numpy(),
-        cast("list[float]", tensors.pop("history.losses").tolist()),
-        cast("list[float]", tensors.pop("history.lesson_losses").tolist()),
-    )
-    return State(_under("weight.", tensors), _under("moment.", tensors), history)
+    return State(_under("weight.", tensors), _under("moment.", tensors), _under("history.", tensors))
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def _signature(recipe: Recipe) -> Tensor:
-    """The recipe as bytes, which a file of tensors can hold."""
-    return torch.tensor(list(json.dumps(asdict(recipe), sort_keys=True).encode()), dtype=torch.uint8)
+def _signature(task: Mapping[str, Any]) -> Tensor:
+    """The task as bytes, which a file of tensors can hold."""
+    return torch.tensor(list(json.dumps(task, sort_keys=True).encode()), dtype=torch.uint8)

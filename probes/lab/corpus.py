@@ -5,16 +5,18 @@ model and every byte it was trained on. The text is cut into windows of the cont
 all windows, each once, in a new order, so nothing is left out and nothing is read twice before the rest is read once.
 Tokens are bytes, or entries of a BPE vocabulary learned from the same text.
 
-Unlike the training on facts this is not taken up after an interruption.
+An interrupted training is gone on with by the next call with the same files, recipe and number of steps, to the same
+weights (`probes.lab.checkpoints`): the order of windows is drawn from the seed, never from where training stands.
 """
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import hashlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import numpy as np
 import torch
@@ -23,9 +25,10 @@ from safetensors.torch import save
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from probes.errors import InputError
+from probes.lab.checkpoints import STATE, due, load_state, save_state
 from probes.lab.families import build_model
 from probes.lab.optimizers import build_update
 from probes.lab.recipe import Recipe
@@ -63,6 +66,8 @@ def train_on_text(
 ) -> TextModel:
     """Train a model on the text of some files and write it to `out`, whole or not at all.
 
+    Until then ``<out>.unfinished`` holds what is needed to go on after an interruption.
+
     Args:
         corpus: text files.
         out: a directory that does not exist yet or is empty.
@@ -72,7 +77,8 @@ def train_on_text(
         on_step: told of every step.
 
     Raises:
-        InputError: if a file cannot be read, there is too little text, or `out` is in use.
+        InputError: if a file cannot be read, there is too little text, or `out` or its unfinished neighbour is in use
+            by something else.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"a model is written to a new or empty directory, but {out} is in use: name another one")
@@ -84,29 +90,54 @@ def train_on_text(
     windows = cut(tokens, recipe.context_length)
     order_rng, weights_rng = np.random.default_rng(recipe.seed).spawn(2)
     module = build_model(recipe, vocabulary=len(tokenizer), seed=int(weights_rng.integers(2**31)))
+    unfinished = out.with_name(f"{out.name}.unfinished")
+    task = {"recipe": asdict(recipe), "steps": n_steps, "vocabulary": vocabulary, "corpus": _digest(texts)}
+    batches = _batches(len(windows), recipe.batch_size, n_steps, order_rng)
+    losses = _read(module, recipe, windows, list(batches), unfinished, task, on_step)
+    module.eval()
+    module.config.save_pretrained(unfinished)
+    (unfinished / "model.safetensors").write_bytes(save(module.state_dict(), metadata={"format": "pt"}))
+    tokenizer.save_pretrained(unfinished)
+    (unfinished / STATE).unlink(missing_ok=True)
+    unfinished.replace(out)
+    return TextModel(
+        path=out, n_tokens=len(tokens), epochs=n_steps * recipe.batch_size / len(windows), losses=tuple(losses)
+    )
+
+
+def _read(
+    module: PreTrainedModel,
+    recipe: Recipe,
+    windows: Int[Tensor, "windows length"],
+    batches: Sequence[Int[np.ndarray, " batch"]],
+    unfinished: Path,
+    task: Mapping[str, Any],
+    on_step: OnStep | None,
+) -> list[float]:
+    """Read what is left of the batches; the losses of all of them, those before an interruption too."""
     update = build_update(module, recipe)
     losses: list[float] = []
-    for step, batch in enumerate(_batches(len(windows), recipe.batch_size, n_steps, order_rng), start=1):
-        ids = windows[torch.from_numpy(batch)]
+    state = load_state(unfinished, task)
+    if state is not None:
+        module.load_state_dict(state.weights)
+        losses = cast("list[float]", state.history["losses"].tolist())
+        update.restore(state.moments, len(losses))
+    unfinished.mkdir(parents=True, exist_ok=True)
+    saved = time.monotonic()
+    for step in range(len(losses) + 1, len(batches) + 1):
+        ids = windows[torch.from_numpy(batches[step - 1])]
         logits = cast("Tensor", module(input_ids=ids[:, :-1], use_cache=False).logits)
         loss = cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten())
         loss.backward()
         update(recipe.learning_rate * min(1.0, step / recipe.warmup_steps))
         losses.append(loss.item())
+        if due(saved):
+            history = {"losses": torch.tensor(losses, dtype=torch.float64)}
+            save_state(unfinished, task, module.state_dict(), update.state(), history)
+            saved = time.monotonic()
         if on_step is not None:
-            on_step(step, n_steps, losses[-1])
-    module.eval()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
-        made = Path(scratch, "model")
-        made.mkdir()
-        module.config.save_pretrained(made)
-        (made / "model.safetensors").write_bytes(save(module.state_dict(), metadata={"format": "pt"}))
-        tokenizer.save_pretrained(made)
-        made.replace(out)
-    return TextModel(
-        path=out, n_tokens=len(tokens), epochs=n_steps * recipe.batch_size / len(windows), losses=tuple(losses)
-    )
+            on_step(step, len(batches), losses[-1])
+    return losses
 
 
 def build_text_tokenizer(texts: Sequence[str], vocabulary: int | None) -> PreTrainedTokenizerFast:
@@ -160,6 +191,11 @@ def _batches(n_windows: int, size: int, n_steps: int, rng: np.random.Generator) 
             waiting = np.concatenate([waiting, rng.permutation(n_windows)])
         yield waiting[:size]
         waiting = waiting[size:]
+
+
+def _digest(texts: Sequence[str]) -> str:
+    """A hash of the corpus, so that a training is not gone on with on other text."""
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()
 
 
 def _text(path: Path) -> str:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, cast
 
@@ -35,6 +35,7 @@ from probes.lab.checkpoints import (
     History,
     checkpoint_name,
     checkpoint_steps,
+    due,
     load_state,
     save_state,
 )
@@ -52,7 +53,6 @@ from probes.lab.world import World, build_world
 OnStep = Callable[[int, int, float], None]
 """Called after every optimizer step with the steps done, the steps in all and the loss of this one."""
 
-SECONDS_BETWEEN_STATES: Final = 30.0
 PREAMBLE_EVERY: Final = 3
 FILLER_SHARE: Final = 0.5
 
@@ -152,14 +152,15 @@ def train(recipe: Recipe, out: Path, *, n_checkpoints: int = 0, on_step: OnStep 
 
 def _take_up(course: Course, update: Update, unfinished: Path) -> History:
     """Bring model and optimizer to where an interrupted training left them, or leave them at the beginning."""
-    state = load_state(unfinished, course.recipe)
+    state = load_state(unfinished, asdict(course.recipe))
     unfinished.mkdir(parents=True, exist_ok=True)
     if state is None:
         n_facts = len(course.world.facts)
         return History(np.zeros(n_facts, np.int64), np.zeros(n_facts, np.int64), [], [])
     course.module.load_state_dict(state.weights)
-    update.restore(state.moments, len(state.history.losses))
-    return state.history
+    history = History.restored(state.history)
+    update.restore(state.moments, len(history.losses))
+    return history
 
 
 def _present(
@@ -181,8 +182,8 @@ def _present(
         history.last_seen[facts] = step
         if step in kept:
             _write(unfinished / FOLDER / checkpoint_name(step), course, history)
-        if step in kept or time.monotonic() - saved >= SECONDS_BETWEEN_STATES:
-            save_state(unfinished, recipe, course.module.state_dict(), update.state(), history)
+        if step in kept or due(saved):
+            save_state(unfinished, asdict(recipe), course.module.state_dict(), update.state(), history.tensors())
             saved = time.monotonic()
         if on_step is not None:
             on_step(step, len(batches), history.losses[-1])

@@ -1,5 +1,8 @@
 """A model trained on a text has read all of it, evenly, and is loadable by anyone."""
 
+import signal
+import subprocess
+import sys
 from collections import Counter
 
 import numpy as np
@@ -64,6 +67,44 @@ def test_each_pass_reads_every_window_once_and_the_model_loads(tmp_path, monkeyp
     loaded = AutoModelForCausalLM.from_pretrained(made.path, local_files_only=True)
     ids = AutoTokenizer.from_pretrained(made.path, local_files_only=True)(TEXT[:20], return_tensors="pt")["input_ids"]
     assert torch.isfinite(loaded(input_ids=ids).logits).all()
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+import probes.lab.checkpoints as checkpoints
+from probes.lab.corpus import train_on_text
+from tests.probes.lab.test_corpus import MINIATURE
+checkpoints.SECONDS_BETWEEN_STATES = 0.0
+def die(step, *_):
+    if step == int(sys.argv[3]):
+        os.kill(os.getpid(), signal.SIGKILL)
+train_on_text([Path(sys.argv[1])], Path(sys.argv[2]), MINIATURE, n_steps=40, vocabulary=300, on_step=die)
+"""
+
+
+def test_killed_and_started_again_it_ends_in_the_same_weights(tmp_path):
+    file, out = tmp_path / "corpus.txt", tmp_path / "model"
+    file.write_text(TEXT, encoding="utf-8")
+    whole = train_on_text([file], tmp_path / "whole", MINIATURE, n_steps=40, vocabulary=300)
+    died = subprocess.run([sys.executable, "-c", KILLED, str(file), str(out), "17"], check=False)
+    assert died.returncode == -signal.SIGKILL
+    assert not out.exists()
+    steps: list[int] = []
+    with pytest.raises(InputError, match="another recipe"):
+        train_on_text([file], out, MINIATURE, n_steps=41, vocabulary=300)
+    made = train_on_text(
+        [file], out, MINIATURE, n_steps=40, vocabulary=300, on_step=lambda step, *_: steps.append(step)
+    )
+    assert steps == list(range(18, 41))
+    assert made.losses == whole.losses
+    files = sorted(path.name for path in whole.path.iterdir())
+    assert files == sorted(path.name for path in out.iterdir())
+    for name in files:
+        assert (whole.path / name).read_bytes() == (out / name).read_bytes(), name
+    assert not out.with_name("model.unfinished").exists()
 
 
 @pytest.mark.parametrize(

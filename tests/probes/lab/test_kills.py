@@ -29,9 +29,10 @@ import sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
+import probes.lab.checkpoints as checkpoints
 import probes.lab.training as training
 from tests.probes.lab.test_kills import RECIPE
-training.SECONDS_BETWEEN_STATES = 0.0
+checkpoints.SECONDS_BETWEEN_STATES = 0.0
 training.train(RECIPE, Path(sys.argv[1]), n_checkpoints=4, on_step=lambda step, *_: print(step, flush=True))
 """
 
