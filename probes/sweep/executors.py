@@ -6,11 +6,14 @@ An executor turns tasks into rows, in any order; only the driver writes.
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing.context import BaseContext
 from multiprocessing.queues import Queue
 
 import torch
@@ -91,7 +94,7 @@ class ProcessPool:
         self._pool.shutdown(cancel_futures=True)
 
     def _begun(self) -> ProcessPoolExecutor:
-        context = multiprocessing.get_context("spawn")
+        context = _fresh_or_forked(self._devices)
         devices: Queue[str] = context.Queue()
         for device in self._devices:
             devices.put(device)
@@ -108,13 +111,34 @@ def worker_devices(options: Options) -> list[str]:
     return [options.device] * n
 
 
+def _fresh_or_forked(devices: Sequence[str]) -> BaseContext:
+    """How worker processes begin: on CPUs as forks of one server that has imported what all of them need, in no time.
+
+    On other devices each begins afresh: a GPU that a process has merely looked at does not survive a fork.
+    """
+    if any(device != "cpu" for device in devices):
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
+
+
 _own: list[Worker] = []  # set once when a worker process begins
 
 
 def _begin(spec: SweepSpec, devices: Queue[str], threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the driver decides what it means
+    threading.Thread(target=_end_with_driver, daemon=True).start()
     torch.set_num_threads(threads)
     _own.append(Worker(spec, devices.get()))
+
+
+def _end_with_driver() -> None:
+    """A driver that is killed cannot end its workers, and they would wait for its next task for ever."""
+    driver = multiprocessing.parent_process()
+    if driver is not None:
+        driver.join()
+        os._exit(1)
 
 
 def _measure(task: Task) -> Rows:

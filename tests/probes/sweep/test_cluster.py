@@ -1,4 +1,8 @@
-"""Sweeps on a Ray cluster: nodes die and the tables are those of a sweep that nothing happened to."""
+"""Sweeps on a Ray cluster: nodes die, or the driver does, and the tables are those of a sweep that nothing happened to.
+
+Drivers are forks, which have imported already what takes a driver most of its start; Ray is begun in them only, because
+it leaves threads and warnings behind.
+"""
 
 from __future__ import annotations
 
@@ -8,40 +12,129 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+import traceback
+import warnings
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from probes.errors import InputError
-from probes.sweep.interface import Options
+from probes.sweep import executors
+from probes.sweep import run as running
+from probes.sweep.cluster import RayPool
+from probes.sweep.interface import Options, Progress
+from probes.sweep.measurement import Rows
 from probes.sweep.run import run_sweep
+from probes.sweep.spec import SweepSpec
+from probes.sweep.workers import IN_FLIGHT_PER_WORKER, WorkerDiedError
 from tests.probes.conftest import MakeSpec
 from tests.probes.sweep.test_run import assert_same
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs the extra `ray`")
+PATIENCE = {"RAY_raylet_start_wait_time_s": "300"}  # a busy machine starts nodes slowly
 
 
-def start(spec_file: Path, out: Path, kills: int) -> subprocess.Popen[str]:
-    """A sweep on a cluster of its own, in a process of its own: Ray leaves threads and warnings behind."""
-    command = [sys.executable, "-m", "tests.probes.sweep.ray_sweep", str(spec_file), str(out), str(kills)]
-    patient = {**os.environ, "RAY_raylet_start_wait_time_s": "300"}  # a busy machine starts nodes slowly
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=patient)
+def forked(work: Callable[[], None], log: Path) -> int:
+    """Do something in a child process, with what it says in a file."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # one thread is all that this child uses
+        child = os.fork()
+    if child:
+        return child
+    status = 1
+    try:
+        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(descriptor, 1)
+        os.dup2(descriptor, 2)
+        os.environ.update(PATIENCE)
+        warnings.simplefilter("ignore")
+        work()
+        status = 0
+    except BaseException:  # noqa: BLE001  a fork that went on would run the tests of its parent
+        log.open("a").write(traceback.format_exc())
+    finally:
+        os._exit(status)
 
 
-def sweep_on_cluster(spec_file: Path, out: Path, kills: int) -> None:
-    with start(spec_file, out, kills) as process:
-        output, _ = process.communicate()
-    assert process.returncode == 0, output
-    assert f"{kills} nodes killed" in output
+def ended(child: int, log: Path) -> None:
+    """Wait for a child that should do well."""
+    _, status = os.waitpid(child, 0)
+    assert status == 0, log.read_text()
+
+
+class Watched(RayPool):
+    """A pool that can be seen into."""
+
+    now: Watched
+    n_lost = 0
+
+    def __init__(self, spec: SweepSpec, options: Options) -> None:
+        super().__init__(spec, options)
+        Watched.now = self
+
+    def result(self, handle: Any) -> Rows:
+        """What a finished task gave; those that went with their worker are counted."""
+        try:
+            return super().result(handle)
+        except WorkerDiedError:
+            Watched.n_lost += 1
+            raise
+
+    def wait_for(self, n_workers: int) -> None:
+        """Until so many are up and will be given tasks."""
+        while self.slots() < IN_FLIGHT_PER_WORKER * n_workers:
+            time.sleep(0.05)
+
+
+def swept_while_nodes_die(spec: SweepSpec, out: Path, n_nodes: int, head_cpus: int, kills: int) -> None:
+    """Each time a fifth of the items is done a node is killed; all but after the last time another joins."""
+    from tests.probes.sweep.ray_nodes import Nodes
+
+    running.FLUSH_SECONDS = 0.0
+    executors.RayPool = Watched
+    nodes = Nodes(n_nodes, head_cpus=head_cpus)
+    killed: list[int] = []
+
+    def kill(progress: Progress) -> None:
+        if len(killed) == kills:
+            return
+        Watched.now.wait_for(n_nodes + head_cpus)
+        if progress.n_done >= (len(killed) + 1) * progress.n_items // 5:
+            nodes.kill()
+            killed.append(progress.n_done)
+            if len(killed) < kills:
+                nodes.add()
+
+    run_sweep(spec, out, Options(batch_size=1, executor="ray", address=nodes.address), on_progress=kill)
+    assert len(killed) == kills
+    assert Watched.n_lost >= kills
+    nodes.end()
+
+
+@contextmanager
+def cluster(folder: Path) -> Generator[str]:
+    """The address of a cluster that outlives its drivers."""
+    file = folder / "address"
+    command = [sys.executable, "-m", "tests.probes.sweep.ray_nodes", str(file)]
+    log = (folder / "cluster.log").open("w")
+    environment = {**os.environ, **PATIENCE}
+    with log, subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment) as holder:
+        while not (file.exists() and file.read_text()):
+            assert holder.poll() is None, (folder / "cluster.log").read_text()
+            time.sleep(0.1)
+        yield file.read_text()
+        holder.communicate()
 
 
 @needs_ray
 def test_a_killed_node_loses_no_row(make_spec: MakeSpec, tmp_path: Path) -> None:
     spec = make_spec(n=20)
-    (tmp_path / "spec.yaml").write_text(spec.to_yaml())
-    sweep_on_cluster(tmp_path / "spec.yaml", tmp_path / "ray", kills=1)
+    driver = forked(lambda: swept_while_nodes_die(spec, tmp_path / "ray", 1, 1, 1), tmp_path / "log")
     run_sweep(spec, tmp_path / "alone", Options(batch_size=1))
+    ended(driver, tmp_path / "log")
     assert_same(tmp_path / "alone", tmp_path / "ray")
 
 
@@ -57,20 +150,24 @@ def test_an_unreachable_cluster_is_one_line_and_touches_nothing(make_spec: MakeS
 
 @pytest.mark.long
 @needs_ray
+@pytest.mark.usefixtures("eager_commits")
 def test_two_nodes_and_the_driver_killed_lose_no_row(
     make_spec: MakeSpec, tmp_path: Path, proof: Callable[[str], None]
 ) -> None:
     spec = make_spec(n=24)
-    (tmp_path / "spec.yaml").write_text(spec.to_yaml())
     run_sweep(spec, tmp_path / "alone", Options(batch_size=1))
-    sweep_on_cluster(tmp_path / "spec.yaml", tmp_path / "ray", kills=2)
+    log = tmp_path / "log"
+    ended(forked(lambda: swept_while_nodes_die(spec, tmp_path / "ray", 2, 0, 2), log), log)
     assert_same(tmp_path / "alone", tmp_path / "ray")
     out = tmp_path / "driver"
-    with start(tmp_path / "spec.yaml", out, 0) as driver:
-        while len(list((out / "commits").glob("*.json"))) < 6 and driver.poll() is None:
+    with cluster(tmp_path) as address:
+        options = Options(batch_size=1, executor="ray", address=address)
+        driver = forked(lambda: run_sweep(spec, out, options) and None, log)
+        while len(list((out / "commits").glob("*.json"))) < 6 and os.waitpid(driver, os.WNOHANG) == (0, 0):
             time.sleep(0.01)
-        driver.kill()
-        assert driver.wait() < 0
-    sweep_on_cluster(tmp_path / "spec.yaml", out, kills=0)
+        os.kill(driver, 9)
+        _, status = os.waitpid(driver, 0)
+        assert os.WIFSIGNALED(status)
+        ended(forked(lambda: run_sweep(spec, out, options) and None, log), log)
     assert_same(tmp_path / "alone", out)
     proof("a Ray cluster of 3 nodes: two killed mid-run, then the driver killed and started again; all tables equal")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -74,6 +75,65 @@ def count_kills(make_spec: MakeSpec, folder: Path, rng: np.random.Generator, wan
 @pytest.mark.usefixtures("eager_commits")
 def test_a_few_kills_lose_no_row(make_spec: MakeSpec, tmp_path: Path) -> None:
     assert count_kills(make_spec, tmp_path, np.random.default_rng(0), wanted=4) >= 4
+
+
+@pytest.mark.usefixtures("eager_commits")
+def test_death_between_the_parts_and_their_commit_is_as_if_neither_were(
+    make_spec: MakeSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, options = make_spec(), Options(batch_size=2)
+    run_sweep(spec, tmp_path / "whole", options)
+    renames: list[Path] = []
+    own = Path.replace
+
+    def dying(path: Path, target: Path) -> Path:
+        renames.extend([target] if target.parent.name == "commits" else [])
+        if len(renames) == 5:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return own(path, target)
+
+    out = tmp_path / "killed"
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", dying)
+        _, status = os.waitpid(start(spec, out, options), 0)
+    assert os.WTERMSIG(status) == signal.SIGKILL
+    assert n_commits(out) == 4
+    assert json.loads((out / "commits" / "000003.json").read_text())["done"]
+    assert (out / "measurements" / "000005.parquet").exists()  # written whole, and believed by nobody
+    run_sweep(spec, out, options)
+    assert_same(tmp_path / "whole", out)
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("eager_commits")
+def test_workers_end_with_a_driver_that_is_killed(
+    make_spec: MakeSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proof: Callable[[str], None]
+) -> None:
+    mark = f"SWEEP={tmp_path}"
+    monkeypatch.setenv(*mark.split("="))
+
+    def workers() -> int:
+        return sum(mark.encode() in environment(process) for process in Path("/proc").glob("[0-9]*"))
+
+    child = start(make_spec(n=200, max_tokens=20), tmp_path / "out", Options(batch_size=1, workers=2))
+    while n_commits(tmp_path / "out") < 6:
+        time.sleep(0.01)
+    assert workers() >= 2
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    patience = time.monotonic() + 30
+    while workers():
+        assert time.monotonic() < patience
+        time.sleep(0.1)
+    proof("a driver with two worker processes killed with SIGKILL: its workers end too")
+
+
+def environment(process: Path) -> bytes:
+    """What a process was begun with; nothing if it has ended or belongs to somebody else."""
+    try:
+        return (process / "environ").read_bytes()
+    except OSError:
+        return b""
 
 
 @pytest.mark.long

@@ -6,9 +6,6 @@ import json
 import multiprocessing
 import os
 import signal
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -293,38 +290,3 @@ def test_unusable_input_writes_nothing(make_spec: MakeSpec, tmp_path: Path) -> N
         with pytest.raises(InputError, match=message):
             run_sweep(make_spec(**change), tmp_path / "run")
     assert not (tmp_path / "run").exists()
-
-
-def test_a_killed_sweep_resumes_to_the_same_tables(make_spec: MakeSpec, tmp_path: Path) -> None:
-    spec = make_spec()
-    (tmp_path / "spec.yaml").write_text(spec.to_yaml())
-    code = textwrap.dedent(f"""
-        import os, signal, torch
-        from pathlib import Path
-        from probes.sweep import run
-        from probes.sweep.interface import Options
-        from probes.sweep.spec import load_spec
-        torch.set_num_threads(1)
-        run.FLUSH_SECONDS = 0.0
-        n_commits = 0
-        replace = Path.replace
-        def replacing(self, target):
-            global n_commits
-            n_commits += "commits" in str(target)
-            if n_commits == int(os.environ["DIE_AT"]):
-                os.kill(os.getpid(), signal.SIGKILL)
-            return replace(self, target)
-        Path.replace = replacing
-        folder = Path({str(tmp_path)!r})
-        run.run_sweep(load_spec(folder / "spec.yaml"), folder / "killed", Options(batch_size=2))
-    """)
-    run_sweep(spec, tmp_path / "whole", Options(batch_size=2))
-    died = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, "DIE_AT": "5"}, capture_output=True, check=False
-    )
-    assert died.returncode == -signal.SIGKILL, died.stderr.decode()
-    commits = list((tmp_path / "killed" / "commits").glob("*.json"))
-    assert len(commits) == 4  # the parts of the fifth were written, its commit was not
-    assert json.loads((tmp_path / "killed" / "commits" / "000003.json").read_text())["done"]
-    run_sweep(spec, tmp_path / "killed", Options(batch_size=2))
-    assert_same(tmp_path / "whole", tmp_path / "killed")
