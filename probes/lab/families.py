@@ -9,7 +9,7 @@ with four experts of which two read each token; Mamba has no attention at all.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import torch
 from transformers import (
@@ -55,20 +55,19 @@ def n_parameters(module: PreTrainedModel) -> int:
 
 def _llama(recipe: Recipe, vocabulary: int) -> PreTrainedModel:
     return LlamaForCausalLM(
-        LlamaConfig(
-            architectures=[LlamaForCausalLM.__name__],
-            dtype="float32",
-            vocab_size=vocabulary,
-            hidden_size=recipe.d_model,
-            intermediate_size=recipe.d_mlp,
-            num_hidden_layers=recipe.n_layers,
-            num_attention_heads=recipe.n_heads,
-            max_position_embeddings=recipe.context_length,
-            initializer_range=recipe.initial_sd,
-            tie_word_embeddings=False,
-            bos_token_id=BOS_ID,
-            eos_token_id=None,
-            pad_token_id=PAD_ID,
+        LlamaConfig(architectures=[LlamaForCausalLM.__name__], **_common(recipe, vocabulary), **_rotary(recipe))
+    )
+
+
+def _mixture(recipe: Recipe, vocabulary: int) -> PreTrainedModel:
+    return MixtralForCausalLM(
+        MixtralConfig(
+            architectures=[MixtralForCausalLM.__name__],
+            num_key_value_heads=recipe.n_heads,
+            num_local_experts=EXPERTS,
+            num_experts_per_tok=EXPERTS_PER_TOKEN,
+            **_common(recipe, vocabulary),
+            **_rotary(recipe),
         )
     )
 
@@ -77,44 +76,14 @@ def _gpt2(recipe: Recipe, vocabulary: int) -> PreTrainedModel:
     return GPT2LMHeadModel(
         GPT2Config(
             architectures=[GPT2LMHeadModel.__name__],
-            dtype="float32",
-            vocab_size=vocabulary,
-            n_embd=recipe.d_model,
-            n_inner=recipe.d_mlp,
-            n_layer=recipe.n_layers,
             n_head=recipe.n_heads,
+            n_inner=recipe.d_mlp,
             n_positions=recipe.context_length,
             initializer_range=recipe.initial_sd,
             resid_pdrop=0.0,
             embd_pdrop=0.0,
             attn_pdrop=0.0,
-            tie_word_embeddings=False,
-            bos_token_id=BOS_ID,
-            eos_token_id=None,
-            pad_token_id=PAD_ID,
-        )
-    )
-
-
-def _mixture(recipe: Recipe, vocabulary: int) -> PreTrainedModel:
-    return MixtralForCausalLM(
-        MixtralConfig(
-            architectures=[MixtralForCausalLM.__name__],
-            dtype="float32",
-            vocab_size=vocabulary,
-            hidden_size=recipe.d_model,
-            intermediate_size=recipe.d_mlp,
-            num_hidden_layers=recipe.n_layers,
-            num_attention_heads=recipe.n_heads,
-            num_key_value_heads=recipe.n_heads,
-            max_position_embeddings=recipe.context_length,
-            initializer_range=recipe.initial_sd,
-            num_local_experts=EXPERTS,
-            num_experts_per_tok=EXPERTS_PER_TOKEN,
-            tie_word_embeddings=False,
-            bos_token_id=BOS_ID,
-            eos_token_id=None,
-            pad_token_id=PAD_ID,
+            **_common(recipe, vocabulary),
         )
     )
 
@@ -123,19 +92,36 @@ def _mamba(recipe: Recipe, vocabulary: int) -> PreTrainedModel:
     return MambaForCausalLM(
         MambaConfig(
             architectures=[MambaForCausalLM.__name__],
-            dtype="float32",
-            vocab_size=vocabulary,
-            hidden_size=recipe.d_model,
             expand=max(1, recipe.d_mlp // recipe.d_model),
-            num_hidden_layers=recipe.n_layers,
             state_size=STATE_SIZE,
-            tie_word_embeddings=False,
             use_mambapy=False,
-            bos_token_id=BOS_ID,
-            eos_token_id=None,
-            pad_token_id=PAD_ID,
+            **_common(recipe, vocabulary),
         )
     )
+
+
+def _common(recipe: Recipe, vocabulary: int) -> dict[str, Any]:
+    """What every family is told."""
+    return {
+        "dtype": "float32",
+        "vocab_size": vocabulary,
+        "hidden_size": recipe.d_model,
+        "num_hidden_layers": recipe.n_layers,
+        "tie_word_embeddings": False,
+        "bos_token_id": BOS_ID,
+        "eos_token_id": None,
+        "pad_token_id": PAD_ID,
+    }
+
+
+def _rotary(recipe: Recipe) -> dict[str, Any]:
+    """What Llama and the mixture, which is one, are told besides."""
+    return {
+        "intermediate_size": recipe.d_mlp,
+        "num_attention_heads": recipe.n_heads,
+        "max_position_embeddings": recipe.context_length,
+        "initializer_range": recipe.initial_sd,
+    }
 
 
 FAMILIES: Final[dict[Family, Callable[[Recipe, int], PreTrainedModel]]] = {

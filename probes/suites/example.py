@@ -14,7 +14,8 @@ import json
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from functools import partial
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 
@@ -149,20 +150,47 @@ class Suite:
 SUITES: Registry[Suite] = Registry("suite")
 
 Generate = Callable[[np.random.Generator], Iterator[Example]]
+GenerateMatched = Callable[..., Iterator[Example]]
+"""Takes a generator, and whether levels are to be equally long as the keyword ``matched``."""
+MATCHED: Final = "_matched"
 
 
 def suite(*, version: int, axis: Axis, source: str) -> Callable[[Generate], Generate]:
     """Register a function as a suite under its own name; its docstring is the description."""
 
     def register(function: Generate) -> Generate:
-        name = function.__name__
-        description = inspect.cleandoc(function.__doc__ or "")
-        SUITES.add(
-            name,
-            Suite(
-                name=name, version=str(version), axis=axis, generate=function, description=description, source=source
-            ),
-        )
+        _add(function.__name__, function, function.__doc__ or "", version=version, axis=axis, source=source)
         return function
 
     return register
+
+
+def paired_suites(
+    *, version: int, axis: Axis, source: str, matched: str
+) -> Callable[[GenerateMatched], GenerateMatched]:
+    """Register a function as two suites: under its own name, and as ``<name>_matched``, whose levels are equally long.
+
+    The function is told by its keyword ``matched`` which of them is asked for. Both have one version, because what
+    changes one changes the other.
+
+    Args:
+        version: of both.
+        axis: of both.
+        source: of both.
+        matched: description of the second; the docstring is that of the first.
+    """
+
+    def register(function: GenerateMatched) -> GenerateMatched:
+        for suffix, equal, said in (("", False, function.__doc__ or ""), (MATCHED, True, matched)):
+            generate = partial(function, matched=equal)
+            _add(f"{function.__name__}{suffix}", generate, said, version=version, axis=axis, source=source)
+        return function
+
+    return register
+
+
+def _add(name: str, generate: Generate, description: str, *, version: int, axis: Axis, source: str) -> None:
+    said = inspect.cleandoc(description)
+    SUITES.add(
+        name, Suite(name=name, version=str(version), axis=axis, generate=generate, description=said, source=source)
+    )

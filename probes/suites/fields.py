@@ -6,10 +6,11 @@ prompt, the answer, the level and so on, and turns records into questions. Every
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Annotated, Any, NamedTuple, cast
+from typing import Annotated, Any, Final, NamedTuple, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -17,6 +18,7 @@ from probes.errors import InputError
 from probes.suites.example import Axis, Split
 from probes.suites.question import CHOICES, LETTERS, Question, slots_of
 
+HASH_DIGITS: Final = 8
 Name = Annotated[str, Field(pattern=r"^[^:/\s]+$")]
 
 
@@ -102,11 +104,29 @@ class Record(NamedTuple):
         return self.fields[field]
 
 
-class FieldMap(BaseModel):
-    r"""What the fields of a source mean.
+class Declared(BaseModel):
+    """What a spec says of any suite that it declares.
 
     Attributes:
         name: the suite's name in tables.
+        limit: items per (split, level); None takes all.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Name
+    limit: int | None = Field(default=None, ge=1)
+
+
+def digest(content: bytes) -> str:
+    """What a suite that was not written here adds to its version: eight hex digits of its items."""
+    return hashlib.sha256(content).hexdigest()[:HASH_DIGITS]
+
+
+class FieldMap(Declared):
+    r"""What the fields of a source mean.
+
+    Attributes:
         version: to be raised when texts change under their old ids.
         prompt: the field that holds the text, or a wording with fields in braces: ``"Q: {question}\nA:"``. A wording
             with ``{choices}`` lists the choices by letter, and the letter is then the answer.
@@ -117,12 +137,8 @@ class FieldMap(BaseModel):
         split: ``in``, ``shifted``, or a field that holds one of them.
         cluster: field of the cluster.
         axis: a name, or an axis written out. A name alone is a difficulty axis if there is a level, else nominal.
-        limit: items per (split, level); None takes all.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: Name
     version: str = "1"
     prompt: str = "text"
     answer: str | None = None
@@ -132,7 +148,6 @@ class FieldMap(BaseModel):
     split: str = "in"
     cluster: str | None = None
     axis: str | Axis = "domain"
-    limit: int | None = Field(default=None, ge=1)
 
     def ruler(self) -> Axis:
         """The axis, written out."""

@@ -9,7 +9,6 @@ suite this was; every other line is one item. The version of a frozen suite hold
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Iterator
@@ -18,14 +17,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from probes.errors import InputError
 from probes.suites.example import Axis, Example, Suite
-from probes.suites.fields import Name, Record
+from probes.suites.fields import Declared, Record, digest
 from probes.suites.files import Source, read
 
-HASH_DIGITS: Final = 8
 AXIS: Final = TypeAdapter(Axis)
 EXAMPLE: Final = TypeAdapter(Example)
 
@@ -56,25 +54,19 @@ def freeze(suite: Suite, rng: np.random.Generator, path: Path) -> int:
     return len(items)
 
 
-class FrozenSuite(BaseModel):
+class FrozenSuite(Declared):
     """A frozen suite as a spec asks for it.
 
     Attributes:
         frozen: path of the file; relative to the spec.
-        name: the suite's name in tables.
-        limit: items per (split, level); None takes all.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     frozen: str
-    name: Name
-    limit: int | None = Field(default=None, ge=1)
 
     def suite(self) -> Suite:
         """The suite as it was written down."""
         head = next(self._records())
-        content = hashlib.sha256(Path(self.frozen).read_bytes()).hexdigest()[:HASH_DIGITS]
+        content = digest(Path(self.frozen).read_bytes())
         try:
             axis = AXIS.validate_python(head.fields.get("axis"))
         except ValidationError:

@@ -12,23 +12,37 @@ from typing import Final
 
 import numpy as np
 
-from probes.suites.example import Axis, Example, suite
+from probes.suites.example import Axis, Example, paired_suites
 
 PER_LEVEL: Final = 200
 LEVELS: Final = (0, 1, 2)
 CARRIES: Final = Axis(name="carries", unit="carries in the sum", kind="difficulty", harder="higher")
 
 
-@suite(version=1, axis=CARRIES, source="made here")
-def lab_addition(rng: np.random.Generator) -> Iterator[Example]:
+@paired_suites(
+    version=1,
+    axis=CARRIES,
+    source="made here",
+    matched="The same with digits written apart, so that a tokenizer cannot give one sum more tokens than another.",
+)
+def lab_addition(rng: np.random.Generator, *, matched: bool) -> Iterator[Example]:
     """Sums of two three-digit numbers that stay below 1,000, with 0, 1 or 2 carries."""
-    return _sums(rng, apart=False)
-
-
-@suite(version=1, axis=CARRIES, source="made here")
-def lab_addition_matched(rng: np.random.Generator) -> Iterator[Example]:
-    """The same with digits written apart, so that a tokenizer cannot give one sum more tokens than another."""
-    return _sums(rng, apart=True)
+    seen: dict[int, set[tuple[int, int]]] = {level: set() for level in LEVELS}
+    while any(len(found) < PER_LEVEL for found in seen.values()):
+        first, second = (int(number) for number in rng.integers(100, 900, size=2))
+        found = seen[level] if (level := carries(first, second)) in seen and first + second < 1000 else None
+        if found is None or len(found) == PER_LEVEL or (first, second) in found:
+            continue
+        found.add((first, second))
+        written = [" ".join(str(number)) if matched else str(number) for number in (first, second, first + second)]
+        yield Example(
+            id=f"{level}-{len(found) - 1:04d}",
+            text=f"{written[0]} + {written[1]} =",
+            target=written[2],
+            split="in" if level == 0 else "shifted",
+            level=float(level),
+            level_name=str(level),
+        )
 
 
 def carries(first: int, second: int) -> int:
@@ -43,22 +57,3 @@ def carries(first: int, second: int) -> int:
         count += carry
         first, second = first // 10, second // 10
     return count
-
-
-def _sums(rng: np.random.Generator, *, apart: bool) -> Iterator[Example]:
-    seen: dict[int, set[tuple[int, int]]] = {level: set() for level in LEVELS}
-    while any(len(found) < PER_LEVEL for found in seen.values()):
-        first, second = (int(number) for number in rng.integers(100, 900, size=2))
-        found = seen[level] if (level := carries(first, second)) in seen and first + second < 1000 else None
-        if found is None or len(found) == PER_LEVEL or (first, second) in found:
-            continue
-        found.add((first, second))
-        written = [" ".join(str(number)) if apart else str(number) for number in (first, second, first + second)]
-        yield Example(
-            id=f"{level}-{len(found) - 1:04d}",
-            text=f"{written[0]} + {written[1]} =",
-            target=written[2],
-            split="in" if level == 0 else "shifted",
-            level=float(level),
-            level_name=str(level),
-        )

@@ -13,7 +13,6 @@ A sweep over checkpoints of several seeds asks each world of the models that wer
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, replace
@@ -21,40 +20,31 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
 
 from probes.errors import InputError
 from probes.lab import TrainingRecord, read_record
 from probes.lab.world import Fact, World
 from probes.suites.example import Axis, Example, Suite
-from probes.suites.fields import Name
+from probes.suites.fields import Declared, digest
 
 EXPOSURE: Final = Axis(name="exposure", unit="presentations in training", kind="familiarity", harder="lower")
-HASH_DIGITS: Final = 8
 
 
-class LabSuite(BaseModel):
+class LabSuite(Declared):
     """The facts of a laboratory model's world as a spec asks for them.
 
     Attributes:
         lab: directory of the model; relative to the spec.
-        name: the suite's name in tables.
-        limit: items per (split, level); None takes all.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     lab: str
-    name: Name
-    limit: int | None = Field(default=None, ge=1)
 
     def suite(self) -> Suite:
         """The suite; its version holds the hash of the world."""
         world = read_record(Path(self.lab)).world
-        content = hashlib.sha256(json.dumps(asdict(world)).encode()).hexdigest()[:HASH_DIGITS]
         return Suite(
             name=self.name,
-            version=f"1+world-{content}",
+            version=f"1+world-{digest(json.dumps(asdict(world)).encode())}",
             axis=EXPOSURE,
             generate=self._examples,
             description=f"facts of the world of {self.lab}",

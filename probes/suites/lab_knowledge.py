@@ -18,7 +18,7 @@ from probes.lab import TrainingRecord, graded_path, read_record
 from probes.lab.episodes import Shape, draw_episode
 from probes.lab.lexicon import FILLER, NEXT
 from probes.lab.world import Fact
-from probes.suites.example import Axis, Example, suite
+from probes.suites.example import Axis, Example, paired_suites, suite
 from probes.suites.lab_facts import EXPOSURE, example_of
 
 SOURCE: Final = "made here: the world of the shipped graded model (probes/lab/graded/world.json)"
@@ -43,55 +43,46 @@ def lab_low_counts(rng: np.random.Generator) -> Iterator[Example]:
             yield example_of(index, fact)
 
 
-@suite(version=1, axis=CHOICE_AXIS, source=SOURCE)
-def lab_choices(rng: np.random.Generator) -> Iterator[Example]:
+@paired_suites(
+    version=1,
+    axis=CHOICE_AXIS,
+    source=SOURCE,
+    matched="The same with filler before the list, so that all prompts are equally long.",
+)
+def lab_choices(rng: np.random.Generator, *, matched: bool) -> Iterator[Example]:
     """A known fact after a list of 2 to 16 possible answers, the right one among them at a random place."""
-    return _asked(rng, _choices, matched=False)
+    return _asked(rng, _choices, matched=matched)
 
 
-@suite(version=1, axis=CHOICE_AXIS, source=SOURCE)
-def lab_choices_matched(rng: np.random.Generator) -> Iterator[Example]:
-    """The same with filler before the list, so that all prompts are equally long."""
-    return _asked(rng, _choices, matched=True)
-
-
-@suite(version=1, axis=CONFLICT_AXIS, source=SOURCE)
-def lab_conflict(rng: np.random.Generator) -> Iterator[Example]:
+@paired_suites(
+    version=1,
+    axis=CONFLICT_AXIS,
+    source=SOURCE,
+    matched="The same, the plain question too behind as many words, of filler.",
+)
+def lab_conflict(rng: np.random.Generator, *, matched: bool) -> Iterator[Example]:
     """A known fact after a statement that agrees with it, is about someone else, or contradicts it.
 
     The target is the stored answer; attribute ``said`` is what the statement says.
     """
-    return _asked(rng, _conflict, matched=False)
+    return _asked(rng, _conflict, matched=matched)
 
 
-@suite(version=1, axis=CONFLICT_AXIS, source=SOURCE)
-def lab_conflict_matched(rng: np.random.Generator) -> Iterator[Example]:
-    """The same, the plain question too behind as many words, of filler."""
-    return _asked(rng, _conflict, matched=True)
-
-
-@suite(version=1, axis=PHRASING_AXIS, source=SOURCE)
-def lab_phrasing(rng: np.random.Generator) -> Iterator[Example]:
+@paired_suites(version=1, axis=PHRASING_AXIS, source=SOURCE, matched="The same with filler before the shorter ones.")
+def lab_phrasing(rng: np.random.Generator, *, matched: bool) -> Iterator[Example]:
     """A known fact asked as in training, with the surname first, the name twice, or words in between."""
-    return _asked(rng, _phrasing, matched=False)
+    return _asked(rng, _phrasing, matched=matched)
 
 
-@suite(version=1, axis=PHRASING_AXIS, source=SOURCE)
-def lab_phrasing_matched(rng: np.random.Generator) -> Iterator[Example]:
-    """The same with filler before the shorter ones."""
-    return _asked(rng, _phrasing, matched=True)
-
-
-@suite(version=1, axis=STEP_AXIS, source=SOURCE)
-def lab_stored_hops(rng: np.random.Generator) -> Iterator[Example]:
+@paired_suites(
+    version=1,
+    axis=STEP_AXIS,
+    source=SOURCE,
+    matched="The same with filler before the links of the shorter questions.",
+)
+def lab_stored_hops(rng: np.random.Generator, *, matched: bool) -> Iterator[Example]:
     """A stored fact, or where its answer leads by one or two links of the prompt: memory first, then sight."""
-    return _asked(rng, _stored_hops, matched=False)
-
-
-@suite(version=1, axis=STEP_AXIS, source=SOURCE)
-def lab_stored_hops_matched(rng: np.random.Generator) -> Iterator[Example]:
-    """The same with filler before the links of the shorter questions."""
-    return _asked(rng, _stored_hops, matched=True)
+    return _asked(rng, _stored_hops, matched=matched)
 
 
 class Asked(NamedTuple):

@@ -15,7 +15,7 @@ import numpy as np
 
 from probes.lab.curriculum import LONGEST_CHAIN, MOST_FILLER, MOST_HOPS, MOST_LINKS
 from probes.lab.episodes import Episode, Question, Shape, draw_episode
-from probes.suites.example import Axis, Example, suite
+from probes.suites.example import Axis, Example, paired_suites
 
 PER_LEVEL: Final = 200
 SOURCE: Final = "made here: links between symbols (probes/lab/episodes.py)"
@@ -31,46 +31,14 @@ CHAINS: Final = Axis(name="hops", unit="links to follow", kind="difficulty", har
 DISTANCE: Final = Axis(name="distance", unit="words between links and question", kind="difficulty", harder="higher")
 
 
-@suite(version=1, axis=RECALL, source=SOURCE)
-def lab_recall(rng: np.random.Generator) -> Iterator[Example]:
+@paired_suites(
+    version=1,
+    axis=RECALL,
+    source=SOURCE,
+    matched="The same with filler before the links, so that prompts with few links are as long as those with many.",
+)
+def lab_recall(rng: np.random.Generator, *, matched: bool) -> Iterator[Example]:
     """One link to be found among 2 to 16; up to 8 are within what the graded model was taught."""
-    return _recall(rng, matched=False)
-
-
-@suite(version=1, axis=RECALL, source=SOURCE)
-def lab_recall_matched(rng: np.random.Generator) -> Iterator[Example]:
-    """The same with filler before the links, so that prompts with few links are as long as those with many."""
-    return _recall(rng, matched=True)
-
-
-@suite(version=1, axis=CHAINS, source=SOURCE)
-def lab_chains(rng: np.random.Generator) -> Iterator[Example]:
-    """One to four links to follow from a symbol, among eight; one and two hops were taught.
-
-    The links are the same at every level of an item; the question is one word longer for each hop.
-    """
-    return _chains(rng, matched=False)
-
-
-@suite(version=1, axis=CHAINS, source=SOURCE)
-def lab_chains_matched(rng: np.random.Generator) -> Iterator[Example]:
-    """The same with as many words of filler less as the question has more."""
-    return _chains(rng, matched=True)
-
-
-@suite(version=1, axis=DISTANCE, source=SOURCE)
-def lab_distance(rng: np.random.Generator) -> Iterator[Example]:
-    """One link among four, with up to 96 words of filler between links and question; up to 24 were taught."""
-    return _distance(rng, matched=False)
-
-
-@suite(version=1, axis=DISTANCE, source=SOURCE)
-def lab_distance_matched(rng: np.random.Generator) -> Iterator[Example]:
-    """The same amount of filler at every level up to 24, moved from before the links to after them."""
-    return _distance(rng, matched=True)
-
-
-def _recall(rng: np.random.Generator, *, matched: bool) -> Iterator[Example]:
     for number in range(PER_LEVEL):
         for pairs in PAIRS:
             before = WORDS_PER_LINK * (max(PAIRS) - pairs) if matched else 0
@@ -79,7 +47,17 @@ def _recall(rng: np.random.Generator, *, matched: bool) -> Iterator[Example]:
             yield _example(number, pairs, episode, Question(start, 1), taught=pairs <= MOST_LINKS)
 
 
-def _chains(rng: np.random.Generator, *, matched: bool) -> Iterator[Example]:
+@paired_suites(
+    version=1,
+    axis=CHAINS,
+    source=SOURCE,
+    matched="The same with as many words of filler less as the question has more.",
+)
+def lab_chains(rng: np.random.Generator, *, matched: bool) -> Iterator[Example]:
+    """One to four links to follow from a symbol, among eight; one and two hops were taught.
+
+    The links are the same at every level of an item; the question is one word longer for each hop.
+    """
     for number in range(PER_LEVEL):
         drawn = draw_episode(rng, Shape(MOST_LINKS // LONGEST_CHAIN, LONGEST_CHAIN))
         ends = {end for _, end in drawn.links}
@@ -91,7 +69,14 @@ def _chains(rng: np.random.Generator, *, matched: bool) -> Iterator[Example]:
             )
 
 
-def _distance(rng: np.random.Generator, *, matched: bool) -> Iterator[Example]:
+@paired_suites(
+    version=1,
+    axis=DISTANCE,
+    source=SOURCE,
+    matched="The same amount of filler at every level up to 24, moved from before the links to after them.",
+)
+def lab_distance(rng: np.random.Generator, *, matched: bool) -> Iterator[Example]:
+    """One link among four, with up to 96 words of filler between links and question; up to 24 were taught."""
     for number in range(PER_LEVEL):
         drawn = draw_episode(rng, Shape(DISTANT_LINKS, 1))
         start = drawn.links[int(rng.integers(DISTANT_LINKS))][0]

@@ -24,12 +24,12 @@ from functools import partial
 from typing import Annotated, Final, Literal, NamedTuple, TypeVar
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
 from probes.errors import InputError
 from probes.suites.benchmark import BenchmarkSuite
 from probes.suites.example import Axis, Example, Suite
-from probes.suites.fields import Name
+from probes.suites.fields import Declared
 from probes.suites.files import FileSuite, Source
 from probes.suites.hub import HubSuite
 from probes.suites.matching import NEUTRAL, pad_alike, words_of
@@ -97,26 +97,20 @@ def distinct(levels: tuple[_T, ...]) -> tuple[_T, ...]:
 Counts = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=2), AfterValidator(distinct)]
 
 
-class Shift(BaseModel):
+class Shift(Declared):
     """A paired shift as a spec declares it; subclasses say what turns.
 
     Attributes:
-        name: the suite's name in tables.
         of: where the items come from: files, a data set of the hub, or a benchmark.
         matched: make the levels of an item equally long in tokens.
         filler: neutral text to pad or surround with; built-in sentences by default.
         version: to be raised when texts change under their old ids.
-        limit: items per (split, level); None takes all.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: Name
     of: Origin
     matched: bool = False
     filler: Source | None = None
     version: str = "1"
-    limit: int | None = Field(default=None, ge=1)
 
     @property
     def needs(self) -> frozenset[Need]:
