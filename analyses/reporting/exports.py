@@ -13,8 +13,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from analyses.finding import Finding
-from analyses.reporting.inventory import short_model
-from analyses.sentences import p_value, shown, signed
+from analyses.sentences import p_value, short_model, shown, signed
 
 FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 LONGEST: Final = 60

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from analyses.finding import Control, Finding
-from analyses.reporting.inventory import short_model
-from analyses.sentences import shown, signed, with_interval
+from analyses.sentences import short_model, shown, signed, with_interval
 
 MOST_SENTENCES: Final = 3
 MOST_MODELS: Final = 4

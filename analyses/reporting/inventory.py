@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import PurePath
 from typing import Final, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from analyses.runs import Run
+from analyses.sentences import short_model
 from analyses.tables import facts, place
 
 
@@ -104,15 +104,6 @@ MOST_REASONS: Final = 20
 LEFT_OUT: Final = "filter"  # stage of an item that the spec asked to leave out; it did not fail
 MOST_LEVELS_LISTED: Final = 16
 KEYS: Final = frozenset({"run_id", "example_id", "site", "layer", "unit", "basis", "token"})
-
-
-def short_model(name: str) -> str:
-    """A model's name without the folders it lies in.
-
-    >>> short_model("/data/models/stories260K"), short_model("EleutherAI/pythia-70m")
-    ('stories260K', 'EleutherAI/pythia-70m')
-    """
-    return PurePath(name).name if name.startswith(("/", ".", "~")) else name
 
 
 def _places(rows: pd.DataFrame) -> list[str]:

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from analyses import figures
 from analyses.finding import Finding
-from analyses.reporting.inventory import short_model
 from analyses.reporting.pictures import Picture, Studio
+from analyses.sentences import short_model
 
 
 class Comparison(NamedTuple):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,14 +17,13 @@ from typing import Any, Final
 import jinja2
 from markupsafe import Markup
 
-from analyses.finding import Finding
-from analyses.reporting.inventory import short_model
-from analyses.reporting.sections import Section
-from analyses.sentences import excess, number, p_value, shown, signed, with_interval
+from analyses.reporting.grids import against_chance, where
+from analyses.sentences import excess, number, p_value, short_model, shown, with_interval
 
 # Control characters and marks that turn the direction of text: in a name they hide what it says.
 INVISIBLE: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 MARKDOWN: Final = re.compile(r"([\\`*\[\]|!])")
+MOST_NAMES: Final = 6
 TEMPLATES: Final = Path(__file__).parent / "templates"
 
 
@@ -41,6 +39,7 @@ def page_environment() -> jinja2.Environment:
     filters: dict[str, Any] = environment.filters
     filters |= {
         "excess": excess,
+        "against_chance": against_chance,
         "with_interval": with_interval,
         "number": number,
         "shown": shown,
@@ -48,11 +47,8 @@ def page_environment() -> jinja2.Environment:
         "short_model": short_model,
         "drawing": Markup,
         "cell": _cell,
-        "covariates": _covariates,
-        "control": _control,
-        "effects": _effects,
-        "grouped": _grouped,
-        "where": _where,
+        "listed": _listed,
+        "where": where,
         "policy": _policy,
     }
     names: dict[str, Any] = environment.globals
@@ -70,46 +66,14 @@ def _policy(script: str) -> str:
     )
 
 
+def _listed(names: Sequence[str]) -> str:
+    """A few names as they are, many as their number and the ends."""
+    if len(names) <= MOST_NAMES:
+        return ", ".join(names)
+    return f"{len(names)} from {names[0]} to {names[-1]}"
+
+
 def _cell(text: object) -> str:
     """Text that stays text in Markdown and cannot break out of a table."""
     line = " ".join(str(text).replace("&", "&amp;").replace("<", "&lt;").split())
     return MARKDOWN.sub(r"\\\1", line)
-
-
-def _where(finding: Finding) -> str:
-    """Place, and basis where it is not the raw one."""
-    scope = finding.scope
-    return scope.place if scope.basis in {"", "raw"} else f"{scope.place} ({scope.basis})"
-
-
-def _covariates(findings: Sequence[Finding]) -> list[tuple[str, str]]:
-    """Names and roles of the covariates that any of these findings holds fixed, pre-treatment ones first."""
-    found = dict.fromkeys((control.name, control.role) for finding in findings for control in finding.controls)
-    return sorted(found, key=lambda entry: (entry[1] != "pre_treatment", entry[0] != "n_tokens"))
-
-
-def _control(finding: Finding, name: str) -> str:
-    found = next((control for control in finding.controls if control.name == name), None)
-    return "\N{EN DASH}" if found is None else with_interval(found.estimate, found.interval)
-
-
-def _effects(finding: Finding, names: Sequence[str]) -> list[str]:
-    """Other effect sizes under these headings, with intervals where they have one."""
-    found = {effect.name: effect for effect in finding.effects}
-    return [
-        "\N{EN DASH}"
-        if name not in found
-        else with_interval(found[name].estimate, found[name].interval)
-        if math.isfinite(found[name].interval[0])
-        else signed(found[name].estimate)
-        for name in names
-    ]
-
-
-def _grouped(findings: Sequence[Finding], section: Section) -> list[tuple[str, list[Finding]]]:
-    """Contrasts by place and unit, the place of the section's lead first."""
-    places: dict[tuple[str, str], list[Finding]] = {}
-    for finding in findings:
-        places.setdefault((finding.scope.place, finding.unit), []).append(finding)
-    first = section.lead.scope.place if section.lead else ""
-    return sorted(((place, own) for (place, _), own in places.items()), key=lambda entry: entry[0] != first)

@@ -18,9 +18,9 @@ import pandas as pd
 from analyses import figures
 from analyses.chance import chance, sparser
 from analyses.evidence import PRIMARY_METRIC
-from analyses.reporting.inventory import short_model
 from analyses.reporting.pictures import Picture, Studio
 from analyses.runs import Run
+from analyses.sentences import short_model
 from analyses.tables import RAW, WHOLE, place
 
 KEYS: Final = frozenset({"run_id", "example_id", "site", "layer", "unit", "basis", "token"})

@@ -17,7 +17,7 @@ from analyses.reporting.models import compare
 from analyses.reporting.opening import open_sweeps
 from analyses.reporting.page import INVISIBLE, page_environment
 from analyses.reporting.pictures import Format, Studio
-from analyses.reporting.sections import answer_picture, arrange
+from analyses.reporting.sections import answer_picture, arrange, contents
 from analyses.reporting.tokens import token_views
 from analyses.runs import Run, once
 from analyses.statistics.trend import RESAMPLES
@@ -88,7 +88,7 @@ def write_report(
     run = once(run)
     findings = ask(run, command)
     inventory = take_inventory(run)
-    sections = arrange(findings, run, studio)
+    sections, silences = arrange(findings, run, studio)
     asked = leads(findings)
     content = {
         "name": ", ".join(Path(directory).resolve().name for directory in directories),
@@ -97,6 +97,8 @@ def write_report(
         "answer_picture": answer_picture(sections, asked[0] if asked else None),
         "comparisons": compare(findings, studio),
         "sections": sections,
+        "silences": silences,
+        "contents": contents(sections),
         "items": token_views(run, studio),
         "inventory": inventory,
         "notes": notes,

@@ -1,0 +1,242 @@
+"""Findings as rows and columns: one table per thing that was estimated, with the columns that some row fills.
+
+Problem: findings of one question share an estimate's unit and little else; a table of all their fields is mostly dashes
+and wider than any screen, and their sentences below each other are a wall. Idea: findings of one unit are a table, one
+sentence above it says what they come to, and a column that no row fills is not there. An effect that is named after its
+row (``rank correlation with nll`` in the row of nll) shares the column of its likes.
+
+Non-goals: choosing what is shown (``sections``) and markup (the templates).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+from analyses.finding import Finding, Verdict
+from analyses.sentences import excess, number, p_value, short_model, shown, signed, with_interval
+
+ABSENT: Final = "\N{EN DASH}"
+ROLES: Final = {"pre_treatment": "given {}", "mediator": "beyond {}"}  # how an estimate with a covariate is headed
+CLAUSE: Final = re.compile(r", | \(")  # where the first words of a unit end
+LONGEST: Final = 70
+RAW: Final = frozenset({"", "raw"})
+
+
+class Column(NamedTuple):
+    """One heading: its words, the small print below them, and whether what stands under it is a number."""
+
+    name: str
+    note: str = ""
+    numeric: bool = True
+
+
+class Row(NamedTuple):
+    """One finding.
+
+    Attributes:
+        label: what it is about.
+        estimate: with its interval.
+        verdict: what may be said.
+        cells: under the grid's columns.
+        primary: whether it is the pre-stated one.
+    """
+
+    label: str
+    estimate: str
+    verdict: Verdict
+    cells: tuple[str, ...]
+    primary: bool
+
+
+class Grid(NamedTuple):
+    """A table of the page.
+
+    Attributes:
+        title: its heading.
+        about: what was estimated, and by which test.
+        summed: its rows in one sentence; empty for a single row.
+        first: heading of the labels.
+        columns: what stands beside estimate and verdict.
+        rows: one per finding.
+    """
+
+    title: str
+    about: str
+    summed: str
+    first: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+
+
+class _Filled(NamedTuple):
+    column: Column
+    cells: list[str]
+
+
+def where(finding: Finding) -> str:
+    """Place, and basis where it is not the raw one."""
+    scope = finding.scope
+    return scope.place if scope.basis in RAW else f"{scope.place} ({scope.basis})"
+
+
+def trend_grid(findings: Sequence[Finding], suite: str) -> Grid:
+    """Findings about all levels or domains, a row per place."""
+    return _grid("By place", findings, "place", lambda finding: _of(where(finding), finding, suite))
+
+
+def contrast_grids(findings: Sequence[Finding], place: str, suite: str) -> list[Grid]:
+    """Findings about single groups: a table per unit, those at the section's place first and apart from other places.
+
+    Units that one finding has alone (an estimate with its own covariate held fixed) share a table and stand in it.
+    """
+    here = [finding for finding in findings if finding.scope.place == place]
+    elsewhere = [finding for finding in findings if finding.scope.place != place]
+    grids: list[Grid] = []
+    for at, own in ((place, here), ("", elsewhere)):
+        by_unit: dict[str, list[Finding]] = {}
+        for finding in own:
+            by_unit.setdefault(finding.unit, []).append(finding)
+        alone = [group[0] for group in by_unit.values() if len(group) == 1]
+        together = [group for group in by_unit.values() if len(group) > 1] + ([alone] if alone else [])
+        grids += [_contrast_grid(group, at, suite, several=len(together) > 1) for group in together]
+    return grids
+
+
+def facts(finding: Finding) -> list[tuple[str, str]]:
+    """What stands beside an estimate that has no table of its own, as pairs of name and value.
+
+    Covariates are left to the forest where there is one: it shows the same numbers.
+    """
+    found = [(effect.name, _effect(effect.estimate, effect.interval)) for effect in finding.effects]
+    if finding.plot is None or finding.plot.kind != "forest":
+        for control in finding.controls:
+            heading = ROLES.get(control.role, "{}").format(control.name)
+            found.append((heading, with_interval(control.estimate, control.interval)))
+    return found
+
+
+def _contrast_grid(findings: Sequence[Finding], at: str, suite: str, *, several: bool) -> Grid:
+    what = "domain" if findings[0].levels else "comparison"
+    title = f"Single {what}s"
+    if at:
+        title += f" at {at}"
+    elif findings[0].scope.place:
+        title += " at other places"
+    if several:
+        title += f", {shown(CLAUSE.split(findings[0].unit)[0], LONGEST)}"
+    return _grid(title, findings, what, lambda finding: _of(finding.scope.group, finding, suite), places=not at)
+
+
+def _grid(
+    title: str, findings: Sequence[Finding], first: str, label: Callable[[Finding], str], *, places: bool = False
+) -> Grid:
+    filled = [entry for entry in _columns(findings, places=places) if any(cell != ABSENT for cell in entry.cells)]
+    rows = tuple(
+        Row(
+            shown(label(finding)),
+            with_interval(finding.estimate, finding.interval),
+            finding.verdict,
+            tuple(entry.cells[index] for entry in filled),
+            finding.primary,
+        )
+        for index, finding in enumerate(findings)
+    )
+    units = list(dict.fromkeys(finding.unit for finding in findings if finding.unit))
+    tests = "; ".join(dict.fromkeys(finding.test.name for finding in findings if finding.test))
+    about = f"Estimate: {units[0]}." if len(units) == 1 else ""
+    if tests:
+        about += f" Test: {tests}."
+    return Grid(title, about.strip(), _summed(findings, rows), first, tuple(entry.column for entry in filled), rows)
+
+
+def _columns(findings: Sequence[Finding], *, places: bool) -> list[_Filled]:
+    """Every column that a table could have."""
+    columns: list[_Filled] = []
+    if places:
+        columns.append(_Filled(Column("place", numeric=False), [where(finding) for finding in findings]))
+    if len({finding.unit for finding in findings}) > 1:
+        columns.append(_Filled(Column("estimate is", numeric=False), [finding.unit for finding in findings]))
+    named = [_effects(finding) for finding in findings]
+    names = dict.fromkeys(name for own in named for name in own)
+    columns += [_Filled(Column(_spaced(name)), [own.get(name, ABSENT) for own in named]) for name in names]
+    columns += [
+        _Filled(_covariate(name, role), [_control(finding, name) for finding in findings])
+        for name, role in _covariates(findings)
+    ]
+    columns.append(_Filled(Column("items"), [f"{finding.n:,}" for finding in findings]))
+    if any(finding.n_clusters != finding.n for finding in findings):
+        heading = "domains" if all(finding.generalises_over == "domains" for finding in findings) else "clusters"
+        columns.append(_Filled(Column(heading), [f"{finding.n_clusters:,}" for finding in findings]))
+    adjusted = [p_value(finding.test.p_adjusted) if finding.test else ABSENT for finding in findings]
+    columns.append(_Filled(Column("p, adjusted"), adjusted))
+    columns.append(_Filled(Column("mean against chance"), [against_chance(finding) for finding in findings]))
+    return columns
+
+
+def against_chance(finding: Finding) -> str:
+    """How far the mean of the items lies from chance, and on which side."""
+    if finding.null is not None:
+        return f"{excess(finding.null.excess)} {finding.null.sign}"
+    return "no null: a size" if finding.levels else ABSENT
+
+
+def _covariates(findings: Sequence[Finding]) -> list[tuple[str, str]]:
+    """Names and roles of the covariates that any of these findings holds fixed, pre-treatment ones first."""
+    found = dict.fromkeys((control.name, control.role) for finding in findings for control in finding.controls)
+    return sorted(found, key=lambda entry: (entry[1] != "pre_treatment", entry[0] != "n_tokens"))
+
+
+def _covariate(name: str, role: str) -> Column:
+    return Column(ROLES.get(role, "{}").format(_spaced(name)), role.replace("_", "-"))
+
+
+def _control(finding: Finding, name: str) -> str:
+    found = next((control for control in finding.controls if control.name == name), None)
+    return ABSENT if found is None else with_interval(found.estimate, found.interval)
+
+
+def _effects(finding: Finding) -> dict[str, str]:
+    """Other effect sizes by name; the finding's own group is written as "it"."""
+    return {_unnamed(effect.name, finding.scope.group): _effect(*effect[1:]) for effect in finding.effects}
+
+
+def _unnamed(name: str, group: str) -> str:
+    return name.removesuffix(group) + "it" if group and name.endswith(f" {group}") else name
+
+
+def _effect(estimate: float, interval: tuple[float, float]) -> str:
+    """With its sign where it has an interval, else as a plain number: it may be a count or a share."""
+    if math.isfinite(interval[0]):
+        return with_interval(estimate, interval)
+    if estimate.is_integer() and abs(estimate) >= 1:
+        return f"{estimate:,.0f}".replace("-", "\N{MINUS SIGN}")
+    return number(estimate)
+
+
+def _summed(findings: Sequence[Finding], rows: Sequence[Row]) -> str:
+    """What rows of one unit come to: how many say what, and from where to where the estimates go."""
+    single = [(finding, row) for finding, row in zip(findings, rows, strict=True) if math.isfinite(finding.estimate)]
+    if len(single) < 2:
+        return ""
+    counts = Counter(finding.verdict for finding, _ in single)
+    said = ", ".join(f"{n} {verdict}" for verdict, n in counts.items())
+    if len({finding.unit for finding, _ in single}) > 1:
+        return f"{said.capitalize()}."
+    low, lowest = min(single, key=lambda pair: pair[0].estimate)
+    high, highest = max(single, key=lambda pair: pair[0].estimate)
+    return f"{said}: from {signed(low.estimate)} ({lowest.label}) to {signed(high.estimate)} ({highest.label})."
+
+
+def _of(text: str, finding: Finding, suite: str) -> str:
+    """A label, with the suite where the section is about several, and the model where nothing else is there."""
+    parts = [text, finding.scope.suite if finding.scope.suite != suite else ""]
+    return ", ".join(part for part in parts if part) or short_model(finding.scope.model)
+
+
+def _spaced(name: str) -> str:
+    """Words that a heading can break between."""
+    return name.replace("_", " ")

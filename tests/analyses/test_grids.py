@@ -1,0 +1,101 @@
+"""Tables of the page: one unit per table, no empty column, nothing counted twice, nothing lost."""
+
+import math
+
+from analyses.finding import Control, Effect, Finding, Null, Scope, Significance
+from analyses.reporting.grids import contrast_grids, facts, trend_grid
+from analyses.reporting.pictures import Studio
+from analyses.reporting.sections import arrange, contents
+from tests.analyses.sweeps import Sweep
+
+
+def finding(group="", *, site="final_norm", unit="Cliff's delta", estimate=0.5, **more):
+    scope = Scope(
+        model="m", suite=more.pop("suite", "s"), site=site, group=group, position=more.pop("position", "last")
+    )
+    more = {"analysis": "planted", "question": "?", "text": f"text of {group}", "interval": (0.1, 0.9)} | more
+    return Finding(scope=scope, unit=unit, estimate=estimate, n=9, n_clusters=9, **more)
+
+
+def headings(grid):
+    return [column.name for column in grid.columns]
+
+
+def test_a_column_that_no_row_fills_is_not_there():
+    bare = trend_grid([finding(), finding(site="resid_post")], "s")
+    assert headings(bare) == ["items"]
+    tested = finding(
+        test=Significance("t", 0.1, 0.2), null=Null("gaussian", 0.2, 0.1, 0.1, (0, 1), "higher", "at chance")
+    )
+    assert headings(trend_grid([finding(), tested], "s")) == ["items", "p, adjusted", "mean against chance"]
+
+
+def test_each_unit_has_its_table_and_units_of_one_row_share_one():
+    findings = [finding("a"), finding("b"), finding("c", unit="given c"), finding("d", unit="given d")]
+    together, alone = contrast_grids(findings, "final_norm", "s")
+    assert [row.label for row in together.rows] == ["a", "b"]
+    assert [row.label for row in alone.rows] == ["c", "d"]
+    assert "estimate is" in headings(alone)
+    assert "estimate is" not in headings(together)
+    assert together.title != alone.title
+
+
+def test_other_places_stand_apart_and_say_which():
+    here, elsewhere = contrast_grids(
+        [finding("a"), finding("b"), finding("a", site="resid_post"), finding("b", site="resid_mid")], "final_norm", "s"
+    )
+    assert "place" not in headings(here)
+    assert [row.cells[0] for row in elsewhere.rows] == ["resid_post", "resid_mid"]
+
+
+def test_rows_are_summed_by_verdict_and_range():
+    grid = trend_grid(
+        [finding(estimate=0.1, verdict="supported"), finding(site="resid_post", estimate=-0.3, verdict="undecided")],
+        "s",
+    )
+    assert grid.summed == "1 supported, 1 undecided: from \N{MINUS SIGN}0.30 (resid_post) to +0.10 (final_norm)."
+
+
+def test_effects_named_after_their_rows_share_a_column():
+    findings = [
+        finding(name, effects=(Effect(f"rank correlation with {name}", 0.2, (0.1, 0.3)),)) for name in ("nll", "length")
+    ]
+    (grid,) = contrast_grids(findings, "final_norm", "s")
+    assert headings(grid)[0] == "rank correlation with it"
+    assert [row.cells[0] for row in grid.rows] == ["+0.20 [+0.10, +0.30]"] * 2
+    numbered = finding("0", effects=(Effect("detectable with 80 % power", 0.2, (math.nan, math.nan)),))
+    assert headings(contrast_grids([numbered], "final_norm", "s")[0])[0] == "detectable with 80 % power"
+
+
+def test_what_stands_beside_a_lead_without_a_table():
+    effects = (Effect("coordinates", 3.0, (math.nan, math.nan)), Effect("d", 0.8, (0.5, 1.1)))
+    controls = (
+        Control("n_tokens", "pre_treatment", 0.4, (0.2, 0.6), 0.1),
+        Control("nll", "mediator", 0.1, (0, 0.2), 0.9),
+    )
+    assert facts(finding(effects=effects, controls=controls)) == [
+        ("coordinates", "3"),
+        ("d", "+0.80 [+0.50, +1.10]"),
+        ("given n_tokens", "+0.40 [+0.20, +0.60]"),
+        ("beyond nll", "+0.10 [+0.01, +0.20]"),
+    ]
+
+
+def test_what_was_not_pre_stated_goes_to_the_answer_it_says_more_about(tmp_path):
+    lead = finding(primary=True)
+    other_position = finding(position="all")
+    claim = finding("claim", analysis="replication", suite="s")
+    whole = finding(analysis="replication", suite="", position="", primary=True)
+    silent = finding(analysis="silent", estimate=math.nan, text="Not answered: no table")
+    sections, silences = arrange([lead, other_position, claim, whole, silent], Sweep({}), Studio(tmp_path))
+    assert [section.analysis for section in sections] == ["replication", "planted"]
+    replication, planted = sections
+    assert [appendix.title for appendix in planted.appendices] == ["Position all"]
+    assert [row.label for grid in replication.parts[0].grids for row in grid.rows] == ["claim, s"]
+    assert [(silence.title, silence.reasons) for silence in silences] == [("Silent: s", ["Not answered: no table"])]
+    assert contents(sections) == [("Replication", [(1, "")]), ("Planted", [(2, "")])]
+
+
+def test_sections_of_one_question_are_told_apart_in_the_contents(tmp_path):
+    sections, _ = arrange([finding(primary=True), finding(primary=True, suite="t")], Sweep({}), Studio(tmp_path))
+    assert contents(sections) == [("Planted", [(1, "s"), (2, "t")])]
