@@ -15,13 +15,17 @@ import numpy as np
 
 from probes.lab.curriculum import LONGEST_CHAIN, MOST_FILLER, MOST_HOPS, MOST_LINKS
 from probes.lab.episodes import Episode, Question, Shape, draw_episode
+from probes.lab.lexicon import RELATIONS, SYMBOLS
 from probes.suites.example import Axis, Example, paired_suites
 
 PER_LEVEL: Final = 200
 SOURCE: Final = "made here: links between symbols (probes/lab/episodes.py)"
 WORDS_PER_LINK: Final = 3  # two symbols and a mark
 
-PAIRS: Final = (2, 4, 8, 12, 16)
+PAIRS: Final = (2, 4, 8, 12, 16, 32)
+MOST_SYMBOL_LINKS: Final = len(SYMBOLS) // 2
+STRANGERS: Final = tuple(tail for relation in RELATIONS for tail in relation.tails)
+"""Words that a model of the laboratory knows, but never met in a link."""
 HOPS: Final = (1, 2, 3, 4)
 DISTANCES: Final = (0, 8, 16, 24, 48, 96)
 DISTANT_LINKS: Final = 4
@@ -32,18 +36,26 @@ DISTANCE: Final = Axis(name="distance", unit="words between links and question",
 
 
 @paired_suites(
-    version=1,
+    version=2,
     axis=RECALL,
     source=SOURCE,
     matched="The same with filler before the links, so that prompts with few links are as long as those with many.",
 )
 def lab_recall(rng: np.random.Generator, *, matched: bool) -> Iterator[Example]:
-    """One link to be found among 2 to 16; up to 8 are within what the graded model was taught."""
+    """One link to be found among 2 to 32; up to 8 are within what the graded model was taught.
+
+    There are symbols for 16 links; what is more links words of the facts, and is never asked for.
+    """
     for number in range(PER_LEVEL):
         for pairs in PAIRS:
-            before = WORDS_PER_LINK * (max(PAIRS) - pairs) if matched else 0
-            episode = draw_episode(rng, Shape(pairs, 1, before))
-            start = episode.links[int(rng.integers(pairs))][0]
+            drawn = draw_episode(rng, Shape(min(pairs, MOST_SYMBOL_LINKS), 1)).links
+            start = drawn[int(rng.integers(len(drawn)))][0]
+            words = [STRANGERS[int(i)] for i in rng.permutation(len(STRANGERS))]
+            links = [*drawn, *zip(words[::2], words[1::2], strict=True)][:pairs]
+            episode = Episode(
+                tuple(links[int(i)] for i in rng.permutation(pairs)),
+                before=WORDS_PER_LINK * (max(PAIRS) - pairs) if matched else 0,
+            )
             yield _example(number, pairs, episode, Question(start, 1), taught=pairs <= MOST_LINKS)
 
 
