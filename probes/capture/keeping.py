@@ -7,7 +7,7 @@ float64 and kept in float32. Hooks never wait for the device, save where massive
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -86,15 +86,22 @@ class Keeper:
             item, rows = item[usual], rows[torch.from_numpy(usual).to(rows.device)]
         index = torch.from_numpy(item).long().to(vectors.device)
         total = torch.zeros((self._n, vectors.shape[-1]), dtype=torch.float64, device=vectors.device)
-        for own, there in zip(index.split(ROWS_AT_A_TIME), rows.split(ROWS_AT_A_TIME), strict=True):
-            total.index_add_(0, own, vectors.index_select(0, there).double())
+        for part in _parts(len(rows)):
+            total.index_add_(0, index[part], vectors.index_select(0, rows[part]).double())
         count = torch.bincount(index, minlength=self._n)
         return (total / count.unsqueeze(-1)).float()  # of no token 0 / 0, which is NaN
 
 
 def _lengths(vectors: Tensor, rows: Tensor) -> Float32[np.ndarray, " rows"]:
-    found = [vectors.index_select(0, own).float().norm(dim=-1) for own in rows.split(ROWS_AT_A_TIME)]
-    return torch.cat(found).cpu().numpy()
+    lengths = torch.empty(len(rows), device=vectors.device)
+    for part in _parts(len(rows)):
+        lengths[part] = torch.linalg.vector_norm(vectors.index_select(0, rows[part]).float(), dim=-1)
+    return lengths.cpu().numpy()
+
+
+def _parts(n_rows: int) -> Iterator[slice]:
+    """A few rows at a time, so that no copy of a whole layer is made."""
+    return (slice(start, start + ROWS_AT_A_TIME) for start in range(0, n_rows, ROWS_AT_A_TIME))
 
 
 def _bytes(vectors: Tensor) -> UInt8[np.ndarray, "prompts bytes"]:

@@ -83,8 +83,8 @@ def to_safetensors(rows: pa.Table) -> bytes:
     chunks: list[bytes] = []
     size = 0
     for place, own in _by_place(rows):
-        items: list[str] = own.column("example_id").to_pylist()
-        vectors: list[bytes] = own.column("vector").to_pylist()
+        items = cast("list[str]", own.column("example_id").to_pylist())
+        vectors = cast("list[bytes]", own.column("vector").to_pylist())
         data = b"".join(vectors)
         layer = "" if place["layer"] < 0 else f".{place['layer']}"
         name = f"{place['run_id']} {place['site']}{layer} {place['position']}"
@@ -108,7 +108,8 @@ def tensors_of(file: Path) -> Iterator[Tensor]:
             place: dict[str, Any] = json.loads(text)
             entry = header[name]
             start = HEADER_LENGTH.size + length + entry["data_offsets"][0]
-            yield Tensor(**{**place, "items": tuple(place["items"])}, start=start, width=entry["shape"][1])
+            names = tuple(map(str, place.pop("items")))
+            yield Tensor(**place, items=names, start=start, width=int(entry["shape"][1]))
 
 
 def _by_place(rows: pa.Table) -> Iterator[tuple[dict[str, Any], pa.Table]]:
