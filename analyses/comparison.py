@@ -15,15 +15,24 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from analyses.chance import sparser
-from analyses.evidence import FEWEST_ITEMS, SEED
-from analyses.finding import Verdict
-from analyses.statistics.association import Association, Estimate, associate_items
+from analyses.evidence import FEWEST_ITEMS, SEED, length_of
+from analyses.finding import Control, Verdict
+from analyses.statistics.association import (
+    Association,
+    Estimate,
+    associate_items,
+    partial_of,
+    partial_slope_of,
+)
 from analyses.statistics.design import DesignKind, design_of
+from analyses.statistics.intervals import fieller
 from analyses.statistics.ranks import Associations
 from analyses.statistics.resampling import interval
+from analyses.statistics.trend import RESAMPLES
 from analyses.tables import Panel
 
 ALL_SHIFTED: Final = "all shifted"
+MOSTLY: Final = 0.5
 
 
 class Comparison(NamedTuple):
@@ -36,6 +45,7 @@ class Comparison(NamedTuple):
         rows: the items that take part.
         score: 0 or 1 for a domain, the level turned so that larger is farther for an ordered axis.
         design: how the items depend on each other.
+        made: whether the far items are made from the near ones (they share clusters).
     """
 
     group: str
@@ -44,6 +54,7 @@ class Comparison(NamedTuple):
     rows: Bool[np.ndarray, " items"]
     score: Float[np.ndarray, " items"]
     design: DesignKind
+    made: bool = False
 
     @property
     def is_contrast(self) -> bool:
@@ -56,6 +67,16 @@ class Comparison(NamedTuple):
         if self.is_contrast:
             return "Cliff's delta, positive = shifted is sparser"
         return "rank correlation, positive = sparser towards the far end"
+
+    @property
+    def unit_given(self) -> str:
+        """The currency of the effect with something held fixed.
+
+        What is left of Cliff's delta is no chance and may lie beyond 1: it is the slope of ranks on membership.
+        """
+        if self.is_contrast:
+            return "partial slope of ranks (Cliff's delta when nothing is held fixed), positive = shifted is sparser"
+        return "partial rank correlation, positive = sparser towards the far end"
 
 
 def comparisons(panel: Panel) -> list[Comparison]:
@@ -83,8 +104,26 @@ def _domains(panel: Panel) -> list[Comparison]:
         own = panel.shifted & (labels == name)
         rows = own | inside
         if own.sum() >= FEWEST_ITEMS:
-            found.append(Comparison(name, name, near, rows, score, design_of(score[rows], panel.clusters[rows])))
+            design, made = design_of(score[rows], panel.clusters[rows]), is_made(panel, own)
+            found.append(Comparison(name, name, near, rows, score, design, made))
     return found
+
+
+def is_made(panel: Panel, far: Bool[np.ndarray, " items"]) -> bool:
+    """Whether most of these shifted items share a cluster with an in-distribution one, and so are made from it."""
+    return bool(np.isin(panel.clusters[far], panel.clusters[~panel.shifted]).mean() > MOSTLY)
+
+
+def independent(effects: Sequence[float], made: Sequence[bool]) -> Float[np.ndarray, " draws"]:
+    """One effect per domain that counts as a draw of its own; all shifts made from the same texts are one draw.
+
+    >>> independent([0.2, 0.4, 0.9], [True, True, False]).round(1).tolist()
+    [0.9, 0.3]
+    """
+    pairs = [(effect, is_made) for effect, is_made in zip(effects, made, strict=True) if np.isfinite(effect)]
+    from_same = [effect for effect, is_made in pairs if is_made]
+    others = [effect for effect, is_made in pairs if not is_made]
+    return np.array([*others, *([np.mean(from_same)] if from_same else [])], dtype=np.float64)
 
 
 def overall(panel: Panel) -> Comparison | None:
@@ -134,25 +173,78 @@ def effect_given(association: Association, compared: Comparison, covariate: int)
     return association.partial_slope(covariate) if compared.is_contrast else association.partial(covariate)
 
 
-def effect_lost(association: Association, compared: Comparison, *, before: int, after: int) -> Estimate:
+def effect_lost(
+    association: Association, compared: Comparison, *, before: int, after: int, given: int | None = None
+) -> Estimate:
     """How much of the effect of one column another one does not have, positive where the second has less of it.
 
     The sign is turned by that of the first, so that a change of direction counts as more than all lost. Both columns
     must be defined for the same items, so that they are resampled together; NaN where they are not.
+
+    Args:
+        association: of both columns with the comparison, and with what is held fixed.
+        compared: the comparison.
+        before: the column whose effect is lost.
+        after: the column that has less of it.
+        given: the covariate to hold fixed, counted from 1.
     """
     if len(association.blocks) != 1:
         nothing = np.full(1, np.nan)
         return Estimate(nothing, nothing, nothing)
     block = association.blocks[0]
+    turn = 1.0 if float(block.estimate.columns[0, before, 0]) >= 0 else -1.0
 
     def lost(found: Associations) -> Float[np.ndarray, "weightings 1"]:
-        effects = found.columns[..., 0] * (found.ratio if compared.is_contrast else 1.0)
+        effects = _effects(found, compared, given)
         return (effects[:, [before]] - effects[:, [after]]) * turn
 
-    turn = 1.0 if float(block.estimate.columns[0, before, 0]) >= 0 else -1.0
     value = lost(block.estimate)[0]
     bounds = interval(value, lost(block.replicates), block.way)
     return Estimate(value, bounds.low, bounds.high)
+
+
+def share_lost(
+    association: Association, compared: Comparison, *, before: int, after: int
+) -> tuple[float, tuple[float, float]]:
+    """The same as a share of the first column's effect; the interval is Fieller's, with the error of both sides.
+
+    1 where nothing is left, above 1 where the direction changes; NaN where there is no effect to have a share of.
+    """
+    if len(association.blocks) != 1:
+        return float("nan"), (float("nan"), float("nan"))
+    block = association.blocks[0]
+
+    def sides(found: Associations) -> Float[np.ndarray, "weightings two"]:
+        effects = _effects(found, compared, None)
+        return np.column_stack([effects[:, before] - effects[:, after], effects[:, before]])
+
+    both = sides(block.estimate)[0]
+    return float(both[0] / both[1]), fieller(both, sides(block.replicates), block.way)
+
+
+def _effects(found: Associations, compared: Comparison, given: int | None) -> Float[np.ndarray, "weightings columns"]:
+    if given is not None:
+        return (partial_slope_of if compared.is_contrast else partial_of)(found, given)
+    return found.columns[..., 0] * (found.ratio if compared.is_contrast else 1.0)
+
+
+def length_twin(panel: Panel, compared: Comparison, columns: Sequence[int]) -> Control | None:
+    """The effect with the number of tokens held fixed; None where no item is longer than another.
+
+    Of two columns, what the second has lost of the first one's effect.
+    """
+    length = length_of(panel)
+    if length is None or not np.isfinite(length.values[compared.rows]).all():
+        return None
+    if np.ptp(length.values[compared.rows]) == 0:
+        return None
+    found = associate_with(panel, compared, columns, length.values[:, None], resamples=RESAMPLES, rng=fresh())
+    if len(columns) == 1:
+        given = effect_given(found, compared, 1)
+    else:
+        given = effect_lost(found, compared, before=0, after=1, given=1)
+    value, bounds = at(given, 0)
+    return Control(length.name, length.role, value, bounds, float(found.correlation(1).value[0]))
 
 
 def judge(bounds: tuple[float, float]) -> Verdict:

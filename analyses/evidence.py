@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Int
 from scipy import stats
 
 from analyses.chance import chance, sparser
-from analyses.finding import DETECTABLE, Control, Effect, Finding, Level, Null, Role, Scope, decide
+from analyses.finding import DETECTABLE, LENGTH, Control, Effect, Finding, Level, Null, Role, Scope, decide
 from analyses.statistics.association import Association, Estimate
 from analyses.statistics.equivalence import NORMAL_QUANTILE, Equivalence, equivalence, minimum_detectable
 from analyses.statistics.means import Means, cluster_means
@@ -33,6 +33,7 @@ MOST_LEVELS: Final = 12  # more distinct values than this are shown as ranges
 RANGES: Final = 8
 FEWEST_ITEMS: Final = 6
 SEED: Final = 0
+SEPARATED: Final = "n/a (the interval reaches complete separation)"
 
 
 class Covariate(NamedTuple):
@@ -125,6 +126,12 @@ def null_of(panel: Panel, overall: Means, column: int) -> Null | None:
     return Null("gaussian", reference.mean, reference.sd, excess, (low, high), direction, sign)
 
 
+def length_of(panel: Panel) -> Covariate | None:
+    """The number of tokens, which every correlation is adjusted for; None where no item is longer than another."""
+    found = Covariate(LENGTH, "pre_treatment", panel.items["n_tokens"].to_numpy(np.float64))
+    return found if _varies(found) else None
+
+
 def covariates_of(panel: Panel) -> list[Covariate]:
     """What may stand behind a trend: length and bytes per token before the model, entropy and loss after it.
 
@@ -134,18 +141,19 @@ def covariates_of(panel: Panel) -> list[Covariate]:
     n_bytes = panel.items["n_bytes"].to_numpy(np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         candidates = [
-            Covariate("n_tokens", "pre_treatment", n_tokens),
+            Covariate(LENGTH, "pre_treatment", n_tokens),
             Covariate("bytes_per_token", "pre_treatment", n_bytes / n_tokens),
         ]
     for name in ("next_token_entropy", "mean_next_token_entropy", "nll"):
         values = panel.outcome(name)
         if values is not None:
             candidates.append(Covariate(name, "mediator", values))
-    return [
-        found
-        for found in candidates
-        if np.isfinite(found.values).mean() >= 0.5 and np.ptp(found.values[np.isfinite(found.values)]) > 0
-    ]
+    return [found for found in candidates if _varies(found)]
+
+
+def _varies(found: Covariate) -> bool:
+    known = np.isfinite(found.values)
+    return bool(known.mean() >= 0.5 and np.ptp(found.values[known]) > 0)
 
 
 def bounded(estimate: float, interval: tuple[float, float], floor: float, n_clusters: int) -> Equivalence | None:
@@ -159,9 +167,17 @@ def bounded(estimate: float, interval: tuple[float, float], floor: float, n_clus
 
 
 def detectable(interval: tuple[float, float]) -> Effect:
-    """The effect that a comparison with an interval of this width finds four times in five."""
+    """The effect, between -1 and 1, that a comparison of this precision finds four times in five.
+
+    The error is read off the width on Fisher's scale, where it is the same at the estimate as near zero, where a small
+    effect would lie. Where the groups are completely separated the width says nothing of that.
+    """
     low, high = interval
-    return Effect(DETECTABLE, minimum_detectable((high - low) / (2 * NORMAL_QUANTILE)), (math.nan, math.nan))
+    nothing = (math.nan, math.nan)
+    if math.isfinite(low) and math.isfinite(high) and max(-low, high) > 1 - 1e-9:
+        return Effect(f"{DETECTABLE}: {SEPARATED}", math.nan, nothing)
+    error = (math.atanh(high) - math.atanh(low)) / (2 * NORMAL_QUANTILE)
+    return Effect(DETECTABLE, math.tanh(minimum_detectable(error)), nothing)
 
 
 class Controlled(NamedTuple):

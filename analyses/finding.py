@@ -26,6 +26,7 @@ Role = Literal["pre_treatment", "mediator", "collider", "basis", "intervention"]
 
 ALPHA: Final = 0.05
 FEWEST_TO_GENERALISE: Final = 6
+LENGTH: Final = "n_tokens"  # name of the control that no correlation goes without
 DETECTABLE: Final = "detectable with 80 % power"  # name of an effect: the least that would have been found
 
 

@@ -15,17 +15,18 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
-from analyses.comparison import Comparison, associate_with, at, comparisons, effect, effect_given, signs
+from analyses.comparison import Comparison, associate_with, at, comparisons, effect, effect_given, independent, signs
 from analyses.evidence import Covariate
-from analyses.finding import Role
+from analyses.finding import LENGTH, Role
 from analyses.statistics.association import Association, associate_items
-from analyses.statistics.resampling import LEVEL
+from analyses.statistics.means import average
 from analyses.statistics.trend import RESAMPLES
-from analyses.tables import Panel
+from analyses.tables import LAST_READ, TEMPLATE, Panel
 
 MEDIATORS: Final = ("next_token_entropy", "mean_next_token_entropy", "nll", "mean_nll", "margin", "mean_margin")
 COLLIDERS: Final = ("correct",)
 NORM: Final = "l2_norm"
+KINDS_OF_ITEM: Final = {LAST_READ: "last token", TEMPLATE: "template"}
 FEWEST_KNOWN: Final = 0.5
 FEWEST_WITHIN: Final = 8  # items of a set, for a correlation within it
 
@@ -38,7 +39,8 @@ class Entry(NamedTuple):
     Attributes:
         covariate: which, with its role.
         correlation: rank correlation of the measure with it, over all items.
-        within: the same inside each level or domain.
+        twin: the same with the number of tokens held fixed; NaN for that number itself and where it does not vary.
+        within: rank correlation inside each level or domain.
         given: the effect with it held fixed, over items.
         over_domains: mean of the same over domains, with Student's interval over them; NaN where there is one domain.
         without_one: lowest and highest of that mean when one domain is left out.
@@ -47,6 +49,7 @@ class Entry(NamedTuple):
 
     covariate: Covariate
     correlation: float
+    twin: float
     within: tuple[float, ...]
     given: Numbers
     over_domains: Numbers
@@ -55,11 +58,18 @@ class Entry(NamedTuple):
 
 
 def ledger(panel: Panel, column: int) -> list[Covariate]:
-    """Covariates that most items have and that vary, pre-treatment ones first, colliders last."""
+    """Covariates that most items have and that vary, pre-treatment ones first, colliders last.
+
+    The position of the token that was measured is one of them where it is not the last of the prompt, whose place is
+    the prompt's length.
+    """
     n_tokens = panel.items["n_tokens"].to_numpy(np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         per_token = panel.items["n_bytes"].to_numpy(np.float64) / n_tokens
-    found = [Covariate("n_tokens", "pre_treatment", n_tokens), Covariate("bytes_per_token", "pre_treatment", per_token)]
+    found = [Covariate(LENGTH, "pre_treatment", n_tokens), Covariate("bytes_per_token", "pre_treatment", per_token)]
+    position = panel.token(panel.columns[column].position)
+    if position is not None:
+        found.append(Covariate("position", "pre_treatment", position))
     roles: tuple[tuple[tuple[str, ...], Role], ...] = ((MEDIATORS, "mediator"), (COLLIDERS, "collider"))
     for names, role in roles:
         read = ((name, panel.outcome(name)) for name in names)
@@ -101,21 +111,45 @@ def together(
 def enter(panel: Panel, column: int, one: Comparison, held: Together, number: int, rng: np.random.Generator) -> Entry:
     """What holding one covariate fixed, counted from 1, does over items and over domains."""
     covariate, association = held.covariates[number - 1], held.association
-    by_domain: list[float] = []
-    if one.is_contrast:
-        for single in comparisons(panel):
-            own = associate_with(panel, single, [column], covariate.values[:, None], resamples=2, rng=rng)
-            by_domain.append(float(effect_given(own, single, 1).value[0]))
-    deltas = np.array([value for value in by_domain if np.isfinite(value)])
+    slopes = by_domain(panel, column, one, [covariate], rng)
     return Entry(
         covariate,
         float(association.correlation(number).value[0]),
+        _twin(panel, column, one, covariate),
         _within(panel, column, one, covariate),
         at(effect_given(association, one, number), 0),
-        over_domains(deltas),
-        _without_one(deltas),
-        len(deltas),
+        average(slopes)[:2],
+        without_one(slopes),
+        len(slopes),
     )
+
+
+def by_domain(
+    panel: Panel, column: int, one: Comparison, held: Sequence[Covariate], rng: np.random.Generator
+) -> Float[np.ndarray, " domains"]:
+    """The effect of each independent domain with these covariates held fixed together; empty where there are none."""
+    if not one.is_contrast or not held:
+        return np.zeros(0)
+    domains = comparisons(panel)
+    scores = np.column_stack([covariate.values for covariate in held])
+    effects: list[float] = []
+    for single in domains:
+        own = associate_with(panel, single, [column], scores, resamples=2, rng=rng)
+        effects.append(float(own.partial_all(range(1, len(held) + 1), slope=True).value[0]))
+    return independent(effects, [single.made for single in domains])
+
+
+def _twin(panel: Panel, column: int, one: Comparison, covariate: Covariate) -> float:
+    """Rank correlation of the measure with a covariate, the number of tokens held fixed."""
+    length = panel.items["n_tokens"].to_numpy(np.float64)
+    known = one.rows & np.isfinite(covariate.values) & np.isfinite(length) & np.isfinite(panel.values[:, column])
+    if covariate.name == LENGTH or known.sum() < FEWEST_WITHIN or np.ptp(length[known]) == 0:
+        return float("nan")
+    values = signs(panel)[column] * panel.values[known][:, [column]]
+    scores = np.column_stack([covariate.values, length])[known]
+    codes = np.arange(int(known.sum()))
+    found = associate_items(values, scores, codes, within=False, resamples=2, rng=np.random.default_rng(0))
+    return float(found.partial(1).value[0])
 
 
 def _within(panel: Panel, column: int, one: Comparison, covariate: Covariate) -> tuple[float, ...]:
@@ -130,31 +164,27 @@ def _within(panel: Panel, column: int, one: Comparison, covariate: Covariate) ->
     return tuple(found)
 
 
-def over_domains(deltas: Float[np.ndarray, " domains"]) -> Numbers:
-    """Mean over domains with Student's interval, one estimate per domain."""
-    if len(deltas) < 2:
-        return float("nan"), (float("nan"), float("nan"))
-    mean = float(deltas.mean())
-    half = float(stats.t.ppf((1 + LEVEL) / 2, len(deltas) - 1) * deltas.std(ddof=1) / np.sqrt(len(deltas)))
-    return mean, (mean - half, mean + half)
-
-
-def _without_one(deltas: Float[np.ndarray, " domains"]) -> tuple[float, float]:
+def without_one(deltas: Float[np.ndarray, " domains"]) -> tuple[float, float]:
+    """Lowest and highest mean when each domain is left out once; NaN below two domains."""
     if len(deltas) < 2:
         return float("nan"), float("nan")
     means = (deltas.sum() - deltas) / (len(deltas) - 1)
     return float(means.min()), float(means.max())
 
 
-def same_last_token(panel: Panel, column: int, one: Comparison, rng: np.random.Generator) -> Numbers | None:
-    """The effect among items that end in the same token, where at least half of the items have such company."""
-    if "last_token" not in panel.items or panel.columns[column].position not in {"last", "answer"}:
+def same_kind(panel: Panel, column: int, one: Comparison, name: str, rng: np.random.Generator) -> Numbers | None:
+    """The effect among items of one kind, where at least half of the items have company on the other side.
+
+    The token that a state stands on says much of it, and so does the template in which something is asked; both were
+    there before the model ran. The token matters for positions that are one token.
+    """
+    if name not in panel.items or (name == LAST_READ and panel.columns[column].position not in {"last", "answer"}):
         return None
-    tokens = panel.items["last_token"].to_numpy(np.float64)
-    rows = one.rows & np.isfinite(tokens)
+    kinds = panel.items[name]
+    rows = one.rows & kinds.notna().to_numpy()
     if not rows.any():
         return None
-    codes = np.unique(tokens[rows], return_inverse=True)[1].reshape(-1)
+    codes = np.unique(kinds[rows].astype(str), return_inverse=True)[1].reshape(-1)
     values = signs(panel)[column] * panel.values[rows][:, [column]]
     found = associate_items(values, one.score[rows, None], codes, within=True, resamples=RESAMPLES, rng=rng)
     if found.n[0] < FEWEST_KNOWN * rows.sum() or found.n_clusters[0] < 2:

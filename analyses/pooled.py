@@ -11,11 +11,10 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-from scipy import stats
 
-from analyses.finding import FEWEST_TO_GENERALISE, Finding, Mark, Plot, Scope, Significance, decide
+from analyses.finding import FEWEST_TO_GENERALISE, LENGTH, Control, Finding, Mark, Plot, Scope, Significance, decide
 from analyses.sentences import shown, signed, with_interval
-from analyses.statistics.resampling import LEVEL
+from analyses.statistics.means import average
 
 CLAIMS: Final = {
     "supported": "Over suites, sparser where {far}",
@@ -37,14 +36,14 @@ def pooled(findings: Sequence[Finding], far: str) -> list[Finding]:
 def _over_suites(own: list[Finding], far: str) -> Finding:
     values = np.array([finding.estimate for finding in own])
     n = len(values)
-    mean = float(values.mean())
-    half = float(stats.t.ppf((1 + LEVEL) / 2, n - 1) * values.std(ddof=1) / np.sqrt(n))
-    interval = (max(mean - half, -1.0), min(mean + half, 1.0))
+    mean, (low, high), p = average(values)
+    interval = (max(low, -1.0), min(high, 1.0))
     few = n < FEWEST_TO_GENERALISE
-    p = float("nan") if few or not half else float(stats.ttest_1samp(values, 0.0).pvalue)
     verdict = "described" if few else decide(mean, interval, p)
+    twin = _twin(own)
     first = own[0]
     places = ", ".join(dict.fromkeys(f"{finding.scope.metric} at {finding.scope.place}" for finding in own))
+    beside = f", {with_interval(twin.estimate, twin.interval)} with {LENGTH} held fixed" if twin else ""
     listed = "; ".join(f"{shown(finding.scope.suite)} {signed(finding.estimate)}" for finding in own)
     return Finding(
         analysis=first.analysis,
@@ -57,10 +56,11 @@ def _over_suites(own: list[Finding], far: str) -> Finding:
         n_clusters=n,
         test=None if few else Significance("Student's t over suites", p, p),
         generalises_over="domains",
+        controls=(twin,) if twin else (),
         verdict=verdict,
         text=(
             f"{CLAIMS[verdict].format(far=far, n=n)}: the mean rank correlation of {places} is "
-            f"{with_interval(mean, interval)} ({listed})."
+            f"{with_interval(mean, interval)} ({listed}){beside}."
         ),
         plot=Plot(
             "forest",
@@ -73,3 +73,12 @@ def _over_suites(own: list[Finding], far: str) -> Finding:
             0.0,
         ),
     )
+
+
+def _twin(own: Sequence[Finding]) -> Control | None:
+    """The same mean with the number of tokens held fixed in every suite where it varies."""
+    twins = [next((c.estimate for c in f.controls if c.name == LENGTH), f.estimate) for f in own]
+    if twins == [finding.estimate for finding in own]:
+        return None
+    found = average(np.array(twins))
+    return Control(LENGTH, "pre_treatment", found.mean, found.interval, float("nan"))

@@ -7,8 +7,9 @@ from pathlib import PurePath
 from typing import Final
 
 from analyses.chance import sparser
-from analyses.finding import Finding, Level, Null
+from analyses.finding import LENGTH, Finding, Level, Null
 
+PARTIAL: Final = "partial slope of ranks "
 PLUS_MINUS: Final = "\N{PLUS-MINUS SIGN}"
 TREND_CLAIMS: Final = {
     "supported": "Sparser where {far}",
@@ -74,13 +75,27 @@ def signed(value: float) -> str:
 
 
 def with_interval(value: float, interval: tuple[float, float]) -> str:
-    """An effect and its 95 % interval.
+    """An effect and its 95 % interval, where it has one.
 
-    >>> with_interval(0.62, (0.55, 0.68))
-    '+0.62 [+0.55, +0.68]'
+    >>> with_interval(0.62, (0.55, 0.68)), with_interval(0.62, (float("nan"), float("nan")))
+    ('+0.62 [+0.55, +0.68]', '+0.62')
     """
     low, high = interval
+    if math.isnan(low) and math.isnan(high):
+        return signed(value)
     return f"{signed(value)} [{signed(low)}, {signed(high)}]"
+
+
+def percent(value: float, interval: tuple[float, float]) -> str:
+    """A share with its interval.
+
+    >>> percent(0.81, (0.78, 0.84))
+    '81 % [78, 84]'
+    """
+    if not math.isfinite(interval[0]):
+        return f"{100 * value:.0f} %"
+    low, high = interval
+    return f"{100 * value:.0f} % [{100 * low:.0f}, {100 * high:.0f}]".replace("-", "\N{MINUS SIGN}")
 
 
 def excess(value: float) -> str:
@@ -113,9 +128,22 @@ def trend_sentence(finding: Finding, far: str) -> str:
     return (
         f"{claim}: {scope.metric} at {scope.place} goes from {number(near_end.mean)} ({axis} {shown(near_end.name)}) "
         f"to {number(far_end.mean)} ({axis} {shown(far_end.name)}), rank correlation "
-        f"{with_interval(finding.estimate, finding.interval)} over {_items(finding)}{_power(finding)}"
-        f"{_chance(finding.null, near_end, far_end)}."
+        f"{with_interval(finding.estimate, finding.interval)}{length_twin(finding)} over {_items(finding)}"
+        f"{_power(finding)}{_chance(finding.null, near_end, far_end)}."
     )
+
+
+def length_twin(finding: Finding, called: str = "") -> str:
+    """The same estimate with the number of tokens held fixed, which no correlation goes without; else nothing.
+
+    Args:
+        finding: its first control of that name is the twin.
+        called: what the twin is, where it is no longer what the finding's estimate is.
+    """
+    twin = next((control for control in finding.controls if control.name == LENGTH), None)
+    if twin is None:
+        return ""
+    return f" ({called}{with_interval(twin.estimate, twin.interval)} with {LENGTH} held fixed)"
 
 
 def contrast_sentence(finding: Finding) -> str:
@@ -126,8 +154,9 @@ def contrast_sentence(finding: Finding) -> str:
     claim = CONTRAST_CLAIMS[finding.verdict].format(group=group, inside=reference)
     return (
         f"{claim}: {scope.metric} at {scope.place} is {number(inside.mean)} on {reference} and "
-        f"{number(shifted.mean)} on {group}, Cliff's delta {with_interval(finding.estimate, finding.interval)} "
-        f"over {_items(finding)}{_power(finding)}{_chance(finding.null, inside, shifted)}."
+        f"{number(shifted.mean)} on {group}, Cliff's delta {with_interval(finding.estimate, finding.interval)}"
+        f"{length_twin(finding, PARTIAL)} over {_items(finding)}{_power(finding)}"
+        f"{_chance(finding.null, inside, shifted)}."
     )
 
 
@@ -145,10 +174,11 @@ def farther_sentence(finding: Finding) -> str:
     if sparser(scope.metric) is None:
         claim = "Size, which says nothing of sparsity"
     interval = with_interval(finding.estimate, finding.interval) if n_domains > 1 else signed(finding.estimate)
+    twin = length_twin(finding, PARTIAL)
     domains = "1 shifted domain" if len(shifted) == 1 else f"{len(shifted)} shifted domains"
     return (
         f"{claim}: {scope.metric} at {scope.place} is {number(inside.mean)} on {shown(inside.name)} and {span} on "
-        f"{domains}, mean Cliff's delta {interval}{_chance(finding.null, inside, higher)}."
+        f"{domains}, mean Cliff's delta {interval}{twin}{_chance(finding.null, inside, higher)}."
     )
 
 

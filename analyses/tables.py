@@ -26,7 +26,7 @@ from analyses.runs import Run, remember
 from probes.suites.example import Axis
 
 UNLAYERED: Final = ("embed", "final_norm")
-WHOLE: Final = -1  # `unit` of a row that is about the whole vector
+WHOLE: Final = -1  # `unit` of a row that is about the whole vector, `token` of one that is about several
 RAW: Final = "raw"
 ALL_TOKENS: Final = "all"
 CHECKPOINT: Final = re.compile(r"(/checkpoints)?/step-?\d+/?$")
@@ -55,8 +55,9 @@ class Panel:
         model: which model, as the sweep names it.
         suites: the suites the items come from.
         axis: the ruler.
-        items: one row per item: suite, level, label, shifted, cluster (a number), n_tokens, n_bytes, and one column
-            ``outcome:<name>`` per outcome.
+        items: one row per item: suite, level, label, shifted, cluster (a number), n_tokens, n_bytes, the last token and
+            the template where they are known, one column ``outcome:<name>`` per outcome, and ``token:<position>`` with
+            the index of the token per position that is one.
         columns: what was measured.
         values: shape ``(items, columns)``, NaN where undefined or not measured.
         widths: number of coordinates behind each column; NaN where it is not recorded.
@@ -102,6 +103,16 @@ class Panel:
         key = OUTCOME + name
         return self.items[key].to_numpy(dtype=np.float64) if key in self.items else None
 
+    def token(self, position: str) -> Float[np.ndarray, " items"] | None:
+        """Index of the token that a position is in each item; None where it is several, or always the last."""
+        key = INDEX + position
+        if key not in self.items:
+            return None
+        index = self.items[key].to_numpy(dtype=np.float64)
+        behind = self.items["n_tokens"].to_numpy(dtype=np.float64) - index
+        known = np.isfinite(behind)
+        return index if known.any() and np.ptp(behind[known]) > 0 else None
+
     def of_items(self, example_ids: pd.Index) -> Panel:
         """The same panel with these of its items only, in this order."""
         rows = self.items.index.get_indexer(example_ids)
@@ -114,6 +125,13 @@ class Panel:
 
 
 OUTCOME: Final = "outcome:"
+INDEX: Final = "token:"
+LAST_READ: Final = "last_token"
+TEMPLATE: Final = "template"
+ASKED: Final = (
+    TEMPLATE,
+    "relation",
+)  # attributes of an item that say in which words it is asked, the first that is there
 
 
 def place(site: str, layer: int) -> str:
@@ -180,7 +198,7 @@ def _panels(run: Run, kind: str, basis: str, *, every_step: bool) -> list[Panel]
     runs = run.runs()
     runs = runs if every_step else _last_steps(runs)
     examples = run.examples()
-    examples = examples.drop(columns=[name for name in ("text", "target", "attrs") if name in examples])
+    examples = examples.drop(columns=[name for name in ("text", "target") if name in examples])
     axes = _axes(runs, examples)
     wanted = [suite for suite, axis in axes.items() if axis.kind == kind]
     if not wanted:
@@ -256,8 +274,8 @@ def _long(run: Run, suites: Sequence[str], basis: str) -> pd.DataFrame:
         return rows
     metrics = [name for name in tokens.columns if name not in {*keys, "unit", "basis", "token"}]
     means = tokens.groupby(keys, observed=True, sort=False)[metrics].mean().reset_index()
-    melted = means.melt(keys, var_name="metric").assign(position=ALL_TOKENS)
-    return pd.concat([rows[[*keys, "position", "metric", "value"]], melted]).reset_index(drop=True)
+    melted = means.melt(keys, var_name="metric").assign(position=ALL_TOKENS, token=WHOLE)
+    return pd.concat([rows[[*keys, "position", "token", "metric", "value"]], melted]).reset_index(drop=True)
 
 
 def _whole_in(rows: pd.DataFrame, basis: str) -> Bool[np.ndarray, " rows"]:
@@ -288,12 +306,25 @@ def _items(
     if "token_ids" in lengths:
         # what a model read last says much of its state; NaN where a sweep keeps no tokens
         last = [ids[-1] if ids is not None and len(ids) else math.nan for ids in lengths["token_ids"]]
-        table["last_token"] = pd.Series(last, index=lengths.index, dtype=np.float64).reindex(items.index)
+        table[LAST_READ] = pd.Series(last, index=lengths.index, dtype=np.float64).reindex(items.index)
+    if "attrs" in items:
+        table[TEMPLATE] = [_template(attrs) for attrs in items["attrs"]]
+    if "token" in rows:
+        single = rows[rows["token"] >= 0].drop_duplicates(["example_id", "position"])
+        for position, own in single.groupby(single["position"].astype(str)):
+            index = own.set_index(own["example_id"].astype(str))["token"].astype(np.float64)
+            table[INDEX + str(position)] = index.reindex(items.index)
     own = outcomes[outcomes["run_id"].isin(run_ids)]
     for name, values in own.groupby(own["name"].astype(str)):
         by_item = values.drop_duplicates("example_id").set_index("example_id")["value"]
         table[OUTCOME + str(name)] = by_item.reindex(items.index).astype(np.float64)
     return table
+
+
+def _template(attrs: object) -> str | None:
+    """In which words an item is asked; None where nothing says so."""
+    known = facts(attrs) if isinstance(attrs, str) and attrs != "{}" else {}
+    return next((str(known[name]) for name in ASKED if name in known), None)
 
 
 def _labels(items: pd.DataFrame) -> pd.Series:

@@ -20,10 +20,11 @@ from analyses.comparison import (
     effect,
     effect_lost,
     fresh,
+    length_twin,
     overall,
 )
 from analyses.evidence import primary_column
-from analyses.finding import Effect, Finding, Mark, Plot, Scope, Verdict, analysis
+from analyses.finding import LENGTH, Effect, Finding, Mark, Plot, Scope, Verdict, analysis
 from analyses.runs import Run
 from analyses.sentences import short_model, shown, signed, with_interval
 from analyses.statistics.trend import RESAMPLES
@@ -76,9 +77,15 @@ def _difference(first: Panel, other: Panel) -> Finding | None:
     effects = effect(association, compared)
     own, theirs = at(effects, 0), at(effects, 1)
     lost, bounds = at(effect_lost(association, compared, before=0, after=1), 0)
+    turn = -1.0 if own[0] >= 0 else 1.0  # what is lost is counted along the first one's effect
+    gained = Effect("difference", turn * lost, _turned(bounds, turn))
+    twin = length_twin(both, compared, [0, 1])
+    if twin is not None:
+        twin = twin._replace(estimate=turn * twin.estimate, interval=_turned(twin.interval, turn))
     verdict: Verdict = "supported" if bounds[0] > 0 or bounds[1] < 0 else "undecided"
     names = shown(short_model(other.model)), shown(short_model(first.model))
     where = other.columns[columns[1]]
+    beside = f" ({with_interval(twin.estimate, twin.interval)} with {LENGTH} held fixed)" if twin else ""
     claim = {"supported": "differ", "undecided": "are not told apart"}[verdict]
     return Finding(
         analysis="architecture",
@@ -93,18 +100,24 @@ def _difference(first: Panel, other: Panel) -> Finding | None:
             metric=where.metric,
             group=other.model,
         ),
-        estimate=-lost,
-        unit=f"difference of the {_unit(compared)} on the same items, positive = larger in the second model",
-        interval=(-bounds[1], -bounds[0]),
+        estimate=gained.estimate,
+        unit=f"difference of the {_unit(compared)} on the same items, of the second model less the first",
+        interval=gained.interval,
         n=len(both.items),
         n_clusters=len(np.unique(both.clusters)),
+        controls=(twin,) if twin else (),
         effects=(Effect(f"{_unit(compared)} of the first", *own), Effect(f"{_unit(compared)} of the second", *theirs)),
         verdict=verdict,
         text=(
             f"{names[0]} and {names[1]} {claim} on {shown(first.suite)}: {where.metric}'s {_unit(compared)} is "
-            f"{with_interval(*theirs)} and {with_interval(*own)} on the same {len(both.items):,} items."
+            f"{with_interval(*theirs)} and {with_interval(*own)} on the same {len(both.items):,} items, "
+            f"a difference of {with_interval(gained.estimate, gained.interval)}{beside}."
         ),
     )
+
+
+def _turned(bounds: tuple[float, float], turn: float) -> tuple[float, float]:
+    return bounds if turn > 0 else (-bounds[1], -bounds[0])
 
 
 def _unit(compared: Comparison) -> str:

@@ -1,10 +1,11 @@
 """Covariates: what is left when what could stand behind a change is held fixed, and what the output accounts for.
 
 Every covariate declares its role (:mod:`analyses.ledger`). Primary: the effect of the pre-stated measure with all
-pre-treatment covariates held fixed together, tested by Freedman and Lane. Mediators are reported as what the output
+numeric pre-treatment covariates held fixed together, tested by Freedman and Lane; what has kinds instead of numbers
+(the last token, the template) is held fixed by comparing within its kinds. Mediators are reported as what the output
 accounts for; colliders are named and never conditioned on. Where the axis is a set of domains, every partial also has
-the interval over domains and its range when one of them is left out: with few domains a covariate that differs
-between them and the domain itself can hardly be told apart.
+the interval over independent domains and its range when one of them is left out: with few domains a covariate that
+differs between them and the domain itself can hardly be told apart.
 """
 
 from __future__ import annotations
@@ -12,13 +13,26 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
+from jaxtyping import Float
 
 from analyses.comparison import Comparison, associate_with, at, effect, fresh, judge, overall
 from analyses.evidence import Covariate, primary_column, scope_of, unanswered
-from analyses.finding import Control, Effect, Finding, Mark, Plot, Significance, Verdict, analysis, decide
-from analyses.ledger import Entry, Numbers, Together, enter, ledger, same_last_token, together
+from analyses.finding import LENGTH, Control, Effect, Finding, Mark, Plot, Significance, Verdict, analysis, decide
+from analyses.ledger import (
+    KINDS_OF_ITEM,
+    Entry,
+    Numbers,
+    Together,
+    by_domain,
+    enter,
+    ledger,
+    same_kind,
+    together,
+    without_one,
+)
 from analyses.runs import Run
 from analyses.sentences import shown, signed, with_interval
+from analyses.statistics.means import average
 from analyses.statistics.partial import freedman_lane_p
 from analyses.statistics.trend import RESAMPLES
 from analyses.tables import Panel, read_panels
@@ -66,13 +80,14 @@ def _summary(
     plain = at(effect(held[0].association, one), 0)
     before = [entry for entry in entries if entry.covariate.role == "pre_treatment"]
     jointly, p = _jointly(panel, column, one, [entry.covariate for entry in before], held)
-    token = same_last_token(panel, column, one, rng)
+    kinds = {name: found for name in KINDS_OF_ITEM if (found := same_kind(panel, column, one, name, rng)) is not None}
+    jointly_held = [entry.covariate for entry in before]
+    over = by_domain(panel, column, one, jointly_held, rng)
     rows = [Mark("as measured", "as measured", float("nan"), plain[0], *plain[1])]
     rows += [Mark(HELD, e.covariate.name, float("nan"), e.given[0], *e.given[1]) for e in before]
     if len(before) > 1:
         rows.append(Mark(HELD, "all of them", float("nan"), jointly[0], *jointly[1]))
-    if token is not None:
-        rows.append(Mark(HELD, "same last token", float("nan"), token[0], *token[1]))
+    rows += [Mark(HELD, f"same {KINDS_OF_ITEM[name]}", float("nan"), v, *i) for name, (v, i) in kinds.items()]
     after = [entry for entry in entries if entry.covariate.role == "mediator"]
     rows += [Mark(OUTPUT, e.covariate.name, float("nan"), e.given[0], *e.given[1]) for e in after]
     value, interval = jointly if before else plain
@@ -83,7 +98,9 @@ def _summary(
         scope=scope_of(panel, column),
         primary=True,
         estimate=value,
-        unit=f"{one.unit}, {'all pre-treatment covariates held fixed' if before else 'nothing to hold fixed'}",
+        unit=f"{one.unit_given}, all pre-treatment covariates held fixed"
+        if before
+        else f"{one.unit}, nothing to hold fixed",
         interval=interval,
         n=int(own.sum()),
         n_clusters=len(np.unique(panel.clusters[own])),
@@ -91,11 +108,34 @@ def _summary(
         controls=tuple(Control(e.covariate.name, e.covariate.role, *e.given, e.correlation) for e in (*before, *after)),
         effects=(
             Effect("as measured", *plain),
-            *([Effect("among items with the same last token", *token)] if token else []),
+            *(Effect(f"among items with the same {KINDS_OF_ITEM[name]}", *found) for name, found in kinds.items()),
+            *_domains(over),
         ),
         verdict=_verdict(value, interval, p) if before else "described",
-        text=_sentence(one, plain, jointly if before else None, before, after, _colliders(book)),
+        text=_sentence(one, plain, jointly if before else None, before, after, _colliders(book)) + _spread(over),
         plot=Plot("forest", one.unit, "", tuple(rows), 0.0),
+    )
+
+
+def _domains(effects: Float[np.ndarray, " domains"]) -> list[Effect]:
+    """The mean over domains with Student's interval, and its range when one of them is left out."""
+    if len(effects) < 2:
+        return []
+    found, (low, high) = average(effects), without_one(effects)
+    return [
+        Effect(f"mean over {len(effects)} independent domains", found.mean, found.interval),
+        Effect("one domain left out, lowest", low, NOTHING[1]),
+        Effect("one domain left out, highest", high, NOTHING[1]),
+    ]
+
+
+def _spread(effects: Float[np.ndarray, " domains"]) -> str:
+    if len(effects) < 2:
+        return ""
+    found, (low, high) = average(effects), without_one(effects)
+    return (
+        f" Over {len(effects)} independent domains the mean is {with_interval(found.mean, found.interval)}, "
+        f"with one of them left out {signed(low)} to {signed(high)}."
     )
 
 
@@ -143,6 +183,8 @@ def _entry_finding(panel: Panel, column: int, one: Comparison, entry: Entry) -> 
     role = "held fixed" if entry.covariate.role == "pre_treatment" else "accounted for"
     nothing = (float("nan"), float("nan"))
     effects = [Effect(f"rank correlation of the measure with {entry.covariate.name}", entry.correlation, nothing)]
+    if np.isfinite(entry.twin):
+        effects.append(Effect(f"the same with {LENGTH} held fixed", entry.twin, nothing))
     if entry.within:
         effects += [
             Effect("the same within sets, lowest", min(entry.within), nothing),
@@ -154,11 +196,12 @@ def _entry_finding(panel: Panel, column: int, one: Comparison, entry: Entry) -> 
             Effect("one domain left out, lowest", entry.without_one[0], nothing),
             Effect("one domain left out, highest", entry.without_one[1], nothing),
         ]
-    spread = f" ({signed(min(entry.within))} to {signed(max(entry.within))} within sets)" if entry.within else ""
+    beside = f", {signed(entry.twin)} with {LENGTH} held fixed" if np.isfinite(entry.twin) else ""
+    spread = f" ({_range(entry)})" if entry.within else ""
     left = (
         f"; one domain left out {signed(entry.without_one[0])} to {signed(entry.without_one[1])}" if by_domain else ""
     )
-    over = f"over {entry.n_domains} domains" if by_domain else "over items"
+    over = f"over {entry.n_domains} independent domains" if by_domain else "over items"
     own = one.rows & np.isfinite(panel.values[:, column]) & np.isfinite(entry.covariate.values)
     measure = f"{panel.columns[column].metric} at {panel.columns[column].place}"
     return Finding(
@@ -166,7 +209,7 @@ def _entry_finding(panel: Panel, column: int, one: Comparison, entry: Entry) -> 
         question=QUESTION,
         scope=scope_of(panel, column, entry.covariate.name),
         estimate=value,
-        unit=f"{one.unit}, {entry.covariate.name} {role}",
+        unit=f"{one.unit_given}, {entry.covariate.name} {role}",
         interval=interval,
         n=int(own.sum()),
         n_clusters=entry.n_domains if by_domain else len(np.unique(panel.clusters[own])),
@@ -176,10 +219,20 @@ def _entry_finding(panel: Panel, column: int, one: Comparison, entry: Entry) -> 
         verdict="described",
         text=(
             f"{entry.covariate.name} ({entry.covariate.role.replace('_', '-')}) goes with {measure} "
-            f"by rank correlation {signed(entry.correlation)}{spread}; with it {role} "
-            f"{with_interval(value, interval)} {over} is left{left}."
+            f"by rank correlation {signed(entry.correlation)}{beside}{spread}; with it {role} the {_given(one)} left "
+            f"is {with_interval(value, interval)} {over}{left}."
         ),
     )
+
+
+def _given(one: Comparison) -> str:
+    return "partial slope of ranks" if one.is_contrast else "partial rank correlation"
+
+
+def _range(entry: Entry) -> str:
+    """The rank correlations inside levels or domains; of a few items each, and so without intervals."""
+    low, high = signed(min(entry.within)), signed(max(entry.within))
+    return f"{low} within the one set" if len(entry.within) == 1 else f"{low} to {high} within {len(entry.within)} sets"
 
 
 def _sentence(
@@ -194,17 +247,19 @@ def _sentence(
     said = ""
     if together is not None:
         names = " and ".join(shown(entry.covariate.name) for entry in before)
-        strongest = max(before, key=lambda entry: abs(entry.correlation))
+        most = max(before, key=lambda entry: abs(entry.correlation))
         said = (
-            f"With {names} held fixed {unit} goes from {signed(plain[0])} to {with_interval(*together)}"
-            f" (strongest: {strongest.covariate.name}, rank correlation {signed(strongest.correlation)})"
+            f"With {names} held fixed, {unit} of {signed(plain[0])} becomes a {_given(one)} of "
+            f"{with_interval(*together)} "
+            f"(strongest: {most.covariate.name}, rank correlation {signed(most.correlation)})"
         )
     else:
         said = f"Nothing that was fixed before the model ran varies, so {unit} stays {with_interval(*plain)}"
     entropies = [e for e in after if "entropy" in e.covariate.name] or after
     if entropies:
         most = max(entropies, key=lambda entry: abs(entry.correlation))
-        spread = f", {signed(min(most.within))} to {signed(max(most.within))} within sets" if most.within else ""
+        spread = f", {signed(most.twin)} with {LENGTH} held fixed" if np.isfinite(most.twin) else ""
+        spread += f", {_range(most)}" if most.within else ""
         said += (
             f"; the output's {most.covariate.name} (rank correlation {signed(most.correlation)}{spread}) accounts for "
             f"all but {with_interval(*most.given)} of it"

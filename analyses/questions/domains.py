@@ -13,9 +13,9 @@ from typing import Final, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy import stats
 
 from analyses.chance import sparser
+from analyses.comparison import independent, is_made
 from analyses.evidence import (
     FEWEST_ITEMS,
     SEED,
@@ -35,18 +35,18 @@ from analyses.evidence import (
     unanswered,
     undefined_columns,
 )
-from analyses.finding import FEWEST_TO_GENERALISE, Effect, Finding, Level, Significance, analysis
+from analyses.finding import FEWEST_TO_GENERALISE, LENGTH, Control, Effect, Finding, Level, Significance, analysis
 from analyses.runs import Run
 from analyses.sentences import contrast_sentence, farther_sentence
 from analyses.statistics.association import associate_items
 from analyses.statistics.contrasts import Contrast, contrast
 from analyses.statistics.equivalence import noise_floor
+from analyses.statistics.means import average
 from analyses.statistics.permutation import CONTRAST_NAMES
 from analyses.statistics.trend import RESAMPLES
 from analyses.tables import Panel, read_panels
 
 QUESTION: Final = "Are activations sparser on shifted texts than on in-distribution ones?"
-MOSTLY: Final = 0.5
 DELTA: Final = "Cliff's delta, positive = shifted is sparser"
 DELTA_SIZE: Final = "Cliff's delta, positive = shifted is larger"
 
@@ -142,8 +142,7 @@ def _domain(
         pair = np.column_stack([shifted.astype(np.float64), covariate.values[rows]])
         alone = associate_items(own, pair, clusters, within=False, resamples=RESAMPLES, rng=rng)
         controls += controlled(alone, [covariate], slope=True)
-    made = bool(np.isin(clusters[shifted], clusters[~shifted]).mean() > MOSTLY)
-    return Domain(name, made, found, controls, floor)
+    return Domain(name, is_made(panel, rows & panel.shifted), found, controls, floor)
 
 
 def _contrast_finding(panel: Panel, domain: Domain, means: LevelMeans, column: int) -> Finding:
@@ -176,13 +175,11 @@ def _contrast_finding(panel: Panel, domain: Domain, means: LevelMeans, column: i
 
 def _farther(panel: Panel, found: list[Domain], means: LevelMeans, column: int, *, primary: bool) -> Finding:
     """The mean delta over independent domains; Student's interval with a domain as the unit."""
-    deltas = independent_deltas(found, column)
+    deltas = independent(
+        [float(domain.contrast.delta.value[column]) for domain in found], [domain.made for domain in found]
+    )
     n_domains = len(deltas)
-    mean = float(deltas.mean())
-    interval, p = (float("nan"), float("nan")), float("nan")
-    if n_domains > 1 and np.ptp(deltas) > 0:
-        half = float(stats.t.ppf(0.975, n_domains - 1) * deltas.std(ddof=1) / np.sqrt(n_domains))
-        interval, p = (max(mean - half, -1.0), min(mean + half, 1.0)), float(stats.ttest_1samp(deltas, 0.0).pvalue)
+    mean, (low, high), p = average(deltas)
     is_size = sparser(panel.columns[column].metric) is None
     few = n_domains < FEWEST_TO_GENERALISE
     return Finding(
@@ -192,24 +189,28 @@ def _farther(panel: Panel, found: list[Domain], means: LevelMeans, column: int, 
         primary=primary,
         estimate=mean,
         unit=("mean " + (DELTA_SIZE if is_size else DELTA)) + " over domains",
-        interval=interval,
+        interval=(max(low, -1.0), min(high, 1.0)),
         n=int(np.isfinite(panel.values[:, column]).sum()),
         n_clusters=n_domains,
         null=null_of(panel, means.overall, column),
         test=None if few else Significance("Student's t over domains", p, float("nan")),
         generalises_over="domains",
+        controls=_over_domains(found, column),
         verdict="described" if is_size or few else "undecided",
         text="",
         levels=means.of_column(column),
     )
 
 
-def independent_deltas(found: list[Domain], column: int) -> Float[np.ndarray, " domains"]:
-    """One delta per domain that counts as a draw of its own; all shifts made from the same texts are one."""
-    made = [domain.contrast.delta.value[column] for domain in found if domain.made]
-    others = [domain.contrast.delta.value[column] for domain in found if not domain.made]
-    deltas = np.array([*others, *([np.nanmean(made)] if np.isfinite(made).any() else [])], dtype=np.float64)
-    return deltas[np.isfinite(deltas)]
+def _over_domains(found: list[Domain], column: int) -> tuple[Control, ...]:
+    """The mean over domains with the number of tokens held fixed where it varies; nothing where it never does."""
+    twins = [[c.of_column(column) for c in domain.controls if c.covariate.name == LENGTH] for domain in found]
+    if not any(twins):
+        return ()
+    plain = [float(domain.contrast.delta.value[column]) for domain in found]
+    given = [own[0].estimate if own else delta for own, delta in zip(twins, plain, strict=True)]
+    twin = average(independent(given, [domain.made for domain in found]))
+    return (Control(LENGTH, "pre_treatment", twin.mean, twin.interval, float("nan")),)
 
 
 def _inside(means: LevelMeans, column: int) -> Level:

@@ -12,12 +12,24 @@ from typing import Final, NamedTuple
 import numpy as np
 from scipy import stats
 
-from analyses.comparison import associate_with, at, effect, fresh, overall
+from analyses.comparison import associate_with, at, effect, fresh, length_twin, overall
 from analyses.evidence import primary_column, scope_of
-from analyses.finding import FEWEST_TO_GENERALISE, Effect, Finding, Mark, Plot, Scope, Significance, analysis, decide
+from analyses.finding import (
+    FEWEST_TO_GENERALISE,
+    LENGTH,
+    Control,
+    Effect,
+    Finding,
+    Mark,
+    Plot,
+    Scope,
+    Significance,
+    analysis,
+    decide,
+)
 from analyses.runs import Run
 from analyses.sentences import number, short_model, shown, signed, with_interval
-from analyses.statistics.resampling import LEVEL
+from analyses.statistics.means import average
 from analyses.tables import Panel, lineage, read_checkpoints
 
 QUESTION: Final = "When in training does the change appear, and does it follow the loss?"
@@ -27,12 +39,13 @@ MEAN: Final = "mean over seeds"
 
 
 class Point(NamedTuple):
-    """One checkpoint."""
+    """One checkpoint; ``twin`` is its effect with the number of tokens held fixed, NaN where that does not vary."""
 
     step: int
     effect: float
     interval: tuple[float, float]
     loss: float
+    twin: float
 
 
 class Training(NamedTuple):
@@ -75,7 +88,9 @@ def _trainings(run: Run, steps: dict[str, int]) -> list[Training]:
             (model, panel.suite), Training(model, panel.suite, scope, one.unit, [], len(panel.items))
         )
         if np.isfinite(value):
-            training.points.append(Point(int(step), value, interval, _loss(panel)))
+            twin = length_twin(panel, one, [column])
+            beside = twin.estimate if twin else float("nan")
+            training.points.append(Point(int(step), value, interval, _loss(panel), beside))
     for training in found.values():
         training.points.sort(key=lambda point: point.step)
     return list(found.values())
@@ -97,12 +112,13 @@ def _common(own: list[Training]) -> Finding:
     ends = [(training.points[0], training.points[-1]) for training in own]
     changes = np.array([last.effect - first.effect for first, last in ends])
     n = len(changes)
-    value, interval = _over_seeds(changes)
+    value, interval, p = average(changes)
     few = n < FEWEST_TO_GENERALISE
-    p = float("nan") if few else float(stats.ttest_1samp(changes, 0.0).pvalue)
+    twins = average(np.array([last.twin - first.twin for first, last in ends]))
+    twin = Control(LENGTH, "pre_treatment", twins.mean, twins.interval, float("nan"))
     marks = [
         Mark(
-            shown(f"{training.model} {training.suite}"),
+            shown(f"{short_model(training.model)} {training.suite}"),
             f"step {point.step}",
             float(point.step),
             point.effect,
@@ -114,7 +130,7 @@ def _common(own: list[Training]) -> Finding:
     if n > 1:
         for step in shared:
             at_step = np.array([p.effect for training in own for p in training.points if p.step == step])
-            mean, bounds = _over_seeds(at_step)
+            mean, bounds, _ = average(at_step)
             marks.append(Mark(MEAN, f"step {step}", float(step), mean, *bounds))
     first, last = ends[0]
     scope = own[0].scope
@@ -128,8 +144,15 @@ def _common(own: list[Training]) -> Finding:
     fell = ""
     if np.isfinite([first_loss, last_loss]).all():
         fell = f", while the loss goes from {number(first_loss)} to {number(last_loss)} nats"
+    beside = f" ({signed(twins.mean)} with {LENGTH} held fixed)" if np.isfinite(twins.mean) else ""
     follows = _following(own)
-    effects = [Effect("rank correlation of effect and loss over checkpoints", follows, (float("nan"), float("nan")))]
+    effects = [
+        Effect(
+            "rank correlation of effect and loss over checkpoints of the same items",
+            follows,
+            (float("nan"), float("nan")),
+        )
+    ]
     return Finding(
         analysis="dynamics",
         question=QUESTION,
@@ -150,23 +173,16 @@ def _common(own: list[Training]) -> Finding:
         n_clusters=n,
         test=None if few else Significance("Student's t over seeds", p, p),
         generalises_over="seeds",
+        controls=(twin,) if np.isfinite(twins.mean) else (),
         effects=tuple(effects if np.isfinite(follows) else []),
         verdict="described" if few else decide(value, interval, p),
         text=(
             f"Over {models} the {unit} of {scope.metric} at {scope.place} with {shown(scope.axis)} goes from "
             f"{signed(start)} at step {first.step:,} to {signed(finish)} at step {last.step:,}, a change of "
-            f"{with_interval(value, interval) if n > 1 else signed(value)}{fell}."
+            f"{with_interval(value, interval) if n > 1 else signed(value)}{beside}{fell}."
         ),
         plot=Plot("curve", "optimizer step", own[0].unit, tuple(marks), 0.0),
     )
-
-
-def _over_seeds(values: np.ndarray) -> tuple[float, tuple[float, float]]:
-    mean, n = float(values.mean()), len(values)
-    if n < 2:
-        return mean, (float("nan"), float("nan"))
-    half = float(stats.t.ppf((1 + LEVEL) / 2, n - 1) * values.std(ddof=1) / np.sqrt(n))
-    return mean, (mean - half, mean + half)
 
 
 def _following(own: list[Training]) -> float:

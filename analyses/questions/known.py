@@ -19,18 +19,18 @@ from typing import Any, Final, Literal, NamedTuple, cast
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
-from analyses.comparison import fresh, signs
-from analyses.evidence import FEWEST_ITEMS, bounded, detectable, levels_of, primary_column, scope_of, settle
-from analyses.finding import Control, Effect, Finding, Mark, Plot, Significance, analysis
+from analyses.comparison import at, fresh, signs
+from analyses.evidence import FEWEST_ITEMS, bounded, detectable, length_of, levels_of, primary_column, scope_of, settle
+from analyses.finding import LENGTH, Control, Effect, Finding, Mark, Plot, Significance, analysis
 from analyses.runs import Run
-from analyses.sentences import shown, with_interval
+from analyses.sentences import length_twin, shown, with_interval
 from analyses.statistics.association import associate_items
 from analyses.statistics.design import recode
 from analyses.statistics.equivalence import noise_floor
 from analyses.statistics.permutation import TEST_NAMES
-from analyses.statistics.trend import RESAMPLES, trend
+from analyses.statistics.trend import RESAMPLES, Trend, trend
 from analyses.tables import Panel, read_panels
 
 QUESTION: Final = "Do activations get sparser as inputs are less familiar by what is measured of each?"
@@ -120,14 +120,15 @@ def _finding(panel: Panel, column: int, measured: Measured) -> Finding:
     usable = np.isfinite(measured.unfamiliar)
     values = (panel.values * signs(panel))[usable][:, [column]]
     score, clusters = measured.unfamiliar[usable], panel.clusters[usable]
-    found = trend(values, score, clusters, resamples=RESAMPLES, rng=rng)
+    lengths = _lengths(panel, usable)
+    found = trend(values, score, clusters, covariates=lengths, resamples=RESAMPLES, rng=rng)
     value = float(found.correlation.value[0])
     interval = float(found.correlation.low[0]), float(found.correlation.high[0])
     codes = levels_of(panel)[0][usable]
     effects = [detectable(interval), *_within(values, score, codes)]
     n_clusters = int(found.association.n_clusters[0])
     floor = float(noise_floor(values, clusters, currency="correlation", rng=rng)[0])
-    control = (Control(measured.name, "mediator", float("nan"), NOTHING, value),) if measured.from_output else ()
+    output = (Control(measured.name, "mediator", float("nan"), NOTHING, value),) if measured.from_output else ()
     return Finding(
         analysis="known",
         question=QUESTION,
@@ -138,11 +139,27 @@ def _finding(panel: Panel, column: int, measured: Measured) -> Finding:
         n=int(found.association.n[0]),
         n_clusters=n_clusters,
         test=Significance(TEST_NAMES[found.design], float(found.p[0]), float("nan")),
-        controls=control,
+        controls=(*_twin(found, lengths), *output),
         effects=tuple(effects),
         bound=bounded(value, interval, floor, n_clusters),
         text="",
     )
+
+
+def _lengths(panel: Panel, rows: Bool[np.ndarray, " items"]) -> Float[np.ndarray, "some one"] | None:
+    """The number of tokens where it varies; None where there is nothing to hold fixed."""
+    length = length_of(panel)
+    if length is None or not np.isfinite(length.values[rows]).all() or np.ptp(length.values[rows]) == 0:
+        return None
+    return length.values[rows, None]
+
+
+def _twin(found: Trend, lengths: Float[np.ndarray, "some one"] | None) -> tuple[Control, ...]:
+    """The same with the number of tokens held fixed."""
+    if lengths is None:
+        return ()
+    own = found.association.correlation(1)
+    return (Control(LENGTH, "pre_treatment", *at(found.association.partial(1), 0), float(own.value[0])),)
 
 
 WITHIN: Final = "within levels"
@@ -177,11 +194,12 @@ def _sentence(finding: Finding) -> str:
     }
     inside = next((effect for effect in finding.effects if effect.name == WITHIN), None)
     levels = f", {with_interval(inside.estimate, inside.interval)} within levels" if inside else ""
-    output = "; it is read off the model's own output" if finding.controls else ""
+    from_output = any(control.role == "mediator" for control in finding.controls)
+    output = "; it is read off the model's own output" if from_output else ""
     effect = with_interval(finding.estimate, finding.interval)
     return (
         f"{claims[finding.verdict]} by {shown(finding.scope.group)}: {finding.scope.metric} at {finding.scope.place}, "
-        f"rank correlation {effect} over {finding.n:,} items{levels}{output}."
+        f"rank correlation {effect}{length_twin(finding)} over {finding.n:,} items{levels}{output}."
     )
 
 
@@ -198,7 +216,8 @@ def _dose_response(panel: Panel, column: int) -> list[Finding]:
     rows = np.isin(levels, mastered)
     values = (panel.values * signs(panel))[rows][:, [column]]
     rng = fresh()
-    found = trend(values, -levels[rows], panel.clusters[rows], resamples=RESAMPLES, rng=rng)
+    lengths = _lengths(panel, rows)
+    found = trend(values, -levels[rows], panel.clusters[rows], covariates=lengths, resamples=RESAMPLES, rng=rng)
     value = float(found.correlation.value[0])
     interval = float(found.correlation.low[0]), float(found.correlation.high[0])
     clusters = panel.clusters[rows]
@@ -214,6 +233,7 @@ def _dose_response(panel: Panel, column: int) -> list[Finding]:
         n=int(found.association.n[0]),
         n_clusters=n_clusters,
         test=Significance(TEST_NAMES[found.design], float(found.p[0]), float(found.p[0])),
+        controls=_twin(found, lengths),
         effects=(detectable(interval),),
         bound=bounded(value, interval, floor, n_clusters),
         text="",
@@ -228,8 +248,8 @@ def _dose_response(panel: Panel, column: int) -> list[Finding]:
     }
     text = (
         f"{claims[settled.verdict]} ({spans}, answers right with a chance of {MASTERED:g} or more): "
-        f"{settled.scope.metric} at {settled.scope.place}, rank correlation {with_interval(value, interval)} over "
-        f"{settled.n:,} items."
+        f"{settled.scope.metric} at {settled.scope.place}, rank correlation {with_interval(value, interval)}"
+        f"{length_twin(settled)} over {settled.n:,} items."
     )
     return [replace(settled, text=text)]
 

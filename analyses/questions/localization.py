@@ -22,11 +22,13 @@ from analyses.comparison import (
     effect,
     fresh,
     judge,
+    length_twin,
     signs,
 )
 from analyses.evidence import primary_column, scope_of, unanswered
-from analyses.finding import Control, Effect, Finding, Mark, Plot, Scope, analysis
+from analyses.finding import LENGTH, Control, Effect, Finding, Mark, Plot, Scope, analysis
 from analyses.runs import Run
+from analyses.sentences import length_twin as length_twin_words
 from analyses.sentences import shown, signed, with_interval
 from analyses.statistics.onset import Onset, Sums, contrast_sums, find_onset, slope_sums
 from analyses.statistics.trend import RESAMPLES
@@ -98,6 +100,8 @@ def _onset_finding(panel: Panel, found: list[Comparison], columns: list[int], gr
     peak, unit = columns[onset.peak], _unit(found)
     chosen = [places[index] for index in onset.onset_set]
     own = panel.values[rows][:, peak]
+    # Cohen's d is in another currency than what ranks leave of it
+    twin = None if found[0].is_contrast else length_twin(panel, found[0], [peak])
     finding = Finding(
         analysis="localization",
         question=QUESTION,
@@ -108,6 +112,7 @@ def _onset_finding(panel: Panel, found: list[Comparison], columns: list[int], gr
         interval=onset.interval,
         n=int(np.isfinite(own).sum()),
         n_clusters=len(np.unique(panel.clusters[rows])),
+        controls=(twin,) if twin else (),
         effects=(Effect(f"{unit} from all items", float(onset.effects[onset.peak]), _interval(onset, onset.peak)),),
         verdict=judge(onset.interval),
         text="",
@@ -158,7 +163,8 @@ def _point(onset: Onset, index: int) -> tuple[float, float, float]:
 
 def _onset_sentence(finding: Finding, onset: str, chosen: list[str], found: list[Comparison], unit: str) -> str:
     far = shown(finding.scope.group) or ("shifted domains" if found[0].is_contrast else _far_end(finding, found[0]))
-    where = f"{unit} {with_interval(finding.estimate, finding.interval)} on items that did not choose the place"
+    effect = f"{with_interval(finding.estimate, finding.interval)} on items that did not choose the place"
+    where = f"{unit} {effect}{length_twin_words(finding)}"
     if finding.verdict == "undecided":
         return (
             f"Undecided where {far} differs: the largest effect is at {finding.scope.place}, {where}; "
@@ -275,15 +281,17 @@ def _basis_finding(raw: Panel, one: Comparison, column: int, others: dict[str, P
             continue
         found = effect(associate_with(other, again[0], [index], resamples=RESAMPLES, rng=rng), again[0])
         controls.append(Control(basis, "basis", *at(found, 0), float("nan")))
+    twin = length_twin(raw, one, [column])
     if not controls or not np.isfinite(value):
         return []
     marks = [Mark("as measured", "raw", float("nan"), value, *interval)]
     marks += [Mark("another basis", c.name, float("nan"), c.estimate, *c.interval) for c in controls]
     scope = scope_of(raw, column, one.group)
+    beside = f" ({signed(twin.estimate)} with {LENGTH} held fixed)" if twin else ""
     listed = ", ".join(f"{signed(control.estimate)} in {control.name}" for control in controls)
     text = (
         f"{shown(one.far)} beside {shown(one.near)} at {scope.place}: {scope.metric} {with_interval(value, interval)} "
-        f"in the model's own coordinates, {listed} (the same {int(one.rows.sum())} items)."
+        f"in the model's own coordinates{beside}, {listed} (the same {int(one.rows.sum())} items)."
     )
     return [
         Finding(
@@ -295,7 +303,7 @@ def _basis_finding(raw: Panel, one: Comparison, column: int, others: dict[str, P
             interval=interval,
             n=int(one.rows.sum()),
             n_clusters=len(np.unique(raw.clusters[one.rows])),
-            controls=tuple(controls),
+            controls=(*([twin] if twin else []), *controls),
             verdict="described",
             text=text,
             plot=Plot("forest", one.unit, "", tuple(marks), 0.0),

@@ -10,14 +10,14 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
 
 from analyses.chance import sparser
 from analyses.comparison import fresh, signs
 from analyses.evidence import FEWEST_ITEMS, levels_of, primary_column, scope_of
-from analyses.finding import Effect, Finding, Mark, Plot, analysis
+from analyses.finding import LENGTH, Control, Effect, Finding, Mark, Plot, analysis
 from analyses.runs import Run
 from analyses.sentences import shown, signed, with_interval
 from analyses.statistics.association import centred_within, cluster_sums
@@ -31,13 +31,25 @@ KINDS: Final = ("familiarity", "difficulty", "nominal", "length")
 
 
 class Agreement(NamedTuple):
-    """Rank correlations of every pair of measures, and the lowest with its interval."""
+    """Rank correlations of every pair of measures, and the lowest with its interval.
+
+    Attributes:
+        matrix: of all pairs.
+        lowest: the least of them.
+        interval: its 95 % interval.
+        pair: which two measures.
+        n: items.
+        twin: the same with the number of tokens held fixed; NaN where that does not vary within groups.
+        twin_interval: its 95 % interval.
+    """
 
     matrix: Float[np.ndarray, "measures measures"]
     lowest: float
     interval: tuple[float, float]
     pair: tuple[int, int]
     n: int
+    twin: float
+    twin_interval: tuple[float, float]
 
 
 @analysis(QUESTION)
@@ -69,8 +81,12 @@ def _panel_findings(panel: Panel) -> list[Finding]:
     groups = recode(codes[known])
     if (np.ptp(centred_within(values[known], groups), axis=0) == 0).any():
         return []  # a measure that is one value within every level agrees with nothing
-    within = agreement(values[known], clusters, groups)
-    over = agreement(values[known], clusters, np.zeros_like(groups))
+    lengths = panel.items["n_tokens"].to_numpy(np.float64)[known]
+    within = agreement(values[known], lengths, clusters, groups)
+    over = agreement(values[known], lengths, clusters, np.zeros_like(groups))
+    twin = Control(LENGTH, "pre_treatment", within.twin, within.twin_interval, float("nan"))
+    has_twin = np.isfinite(within.twin)
+    beside = f" ({with_interval(within.twin, within.twin_interval)} with {LENGTH} held fixed)" if has_twin else ""
     names = [panel.columns[index].metric for index in same]
     order = cluster_order(within.matrix)
     a, b = (shown(names[index]) for index in within.pair)
@@ -92,6 +108,7 @@ def _panel_findings(panel: Panel) -> list[Finding]:
             interval=within.interval,
             n=within.n,
             n_clusters=int(clusters.max()) + 1,
+            controls=(twin,) if has_twin else (),
             effects=(
                 Effect("median over pairs", middle, (float("nan"), float("nan"))),
                 Effect("lowest over all items", over.lowest, over.interval),
@@ -99,35 +116,52 @@ def _panel_findings(panel: Panel) -> list[Finding]:
             verdict="described",
             text=(
                 f"Of {len(names)} measures at {where.place}, within levels, {a} and {b} agree least: rank correlation "
-                f"{with_interval(within.lowest, within.interval)}; the median pair has {signed(middle)}, and over all "
-                f"items the lowest is {signed(over.lowest)}."
+                f"{with_interval(within.lowest, within.interval)}{beside}; the median pair has {signed(middle)}, "
+                f"and over all items the lowest is {signed(over.lowest)}."
             ),
             plot=Plot("matrix", "measure", "measure", marks, 0.0),
         )
     ]
 
 
-def agreement(values: Float[np.ndarray, "items measures"], clusters: np.ndarray, groups: np.ndarray) -> Agreement:
+def agreement(
+    values: Float[np.ndarray, "items measures"],
+    lengths: Float[np.ndarray, " items"],
+    clusters: Int[np.ndarray, " items"],
+    groups: Int[np.ndarray, " items"],
+) -> Agreement:
     """Rank correlations of all pairs, ranks taken within groups; resamples keep the ranks and draw clusters."""
-    ranks = centred_within(values, groups)
+    ranks = centred_within(np.column_stack([values, lengths]), groups)
     products = cluster_sums(ranks[:, :, None] * ranks[:, None, :], clusters)
     first, second = np.triu_indices(values.shape[1], 1)
 
-    def pairs(weights: Float[np.ndarray, "weightings clusters"]) -> Float[np.ndarray, "weightings pairs"]:
+    def correlations(weights: Float[np.ndarray, "weightings clusters"]) -> Float[np.ndarray, "weightings all all"]:
         sums = np.tensordot(weights.astype(np.float64), products, axes=1)
-        square = np.einsum("bii->bi", sums)
+        scale = np.sqrt(np.einsum("bii->bi", sums))
         with np.errstate(invalid="ignore", divide="ignore"):
-            return sums[:, first, second] / np.sqrt(square[:, first] * square[:, second])
+            return sums / (scale[:, :, None] * scale[:, None, :])
 
     n_clusters = products.shape[0]
-    estimate = pairs(np.ones((1, n_clusters)))[0]
-    way, parts = map_weightings(pairs, n_clusters=n_clusters, resamples=RESAMPLES, rng=fresh())
-    at = int(np.nanargmin(estimate))
-    bounds = interval(estimate[[at]], np.concatenate(parts)[:, [at]], way)
-    matrix = np.eye(values.shape[1])
-    matrix[first, second] = matrix[second, first] = estimate
-    pair = int(first[at]), int(second[at])
-    return Agreement(matrix, float(estimate[at]), (float(bounds.low[0]), float(bounds.high[0])), pair, len(values))
+    whole = correlations(np.ones((1, n_clusters)))
+    lowest = int(np.nanargmin(whole[0, first, second]))
+    a, b = int(first[lowest]), int(second[lowest])
+
+    def pair(found: Float[np.ndarray, "weightings all all"]) -> Float[np.ndarray, "weightings two"]:
+        r_ab, r_az, r_bz = found[:, a, b], found[:, a, -1], found[:, b, -1]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.column_stack([r_ab, (r_ab - r_az * r_bz) / np.sqrt((1 - r_az**2) * (1 - r_bz**2))])
+
+    way, parts = map_weightings(
+        lambda weights: pair(correlations(weights)), n_clusters=n_clusters, resamples=RESAMPLES, rng=fresh()
+    )
+    estimate = pair(whole)[0]
+    (low, low_given), (high, high_given) = interval(estimate, np.concatenate(parts), way)
+    matrix = whole[0, :-1, :-1].copy()
+    np.fill_diagonal(matrix, 1.0)
+    twin = (float(low_given), float(high_given))
+    return Agreement(
+        matrix, float(estimate[0]), (float(low), float(high)), (a, b), len(values), float(estimate[1]), twin
+    )
 
 
 def cluster_order(matrix: Float[np.ndarray, "measures measures"]) -> list[int]:

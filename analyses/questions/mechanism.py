@@ -22,14 +22,14 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from analyses.comparison import Comparison, associate_with, at, effect, effect_lost, fresh, judge, overall
+from analyses.comparison import Comparison, associate_with, at, effect, fresh, judge, overall, share_lost
 from analyses.evidence import primary_column, scope_of
 from analyses.finding import Effect, Finding, Mark, Plot, Scope, Verdict, analysis
 from analyses.pinning import ENTROPY, LOSS, Pinned, pinned, pinned_sites
 from analyses.questions.intervention import pinned_groups
 from analyses.questions.readout import ROWS, projected
 from analyses.runs import Run
-from analyses.sentences import shown, signed
+from analyses.sentences import percent, shown, signed
 from analyses.statistics.trend import RESAMPLES
 from analyses.substitution import Share, Substitution, read_substitutions
 from analyses.tables import Panel, read_panels
@@ -127,12 +127,8 @@ def _lost(run: Run, panel: Panel) -> tuple[Share | None, str]:
             if one is None:
                 continue
             association = associate_with(states.panel, one, [0, 1], resamples=RESAMPLES, rng=fresh())
-            whole, whole_interval = at(effect(association, one), 0)
-            value, (low, high) = at(effect_lost(association, one, before=0, after=1), 0)
-            if judge(whole_interval) == "undecided":
-                return None, ROWS[basis]
-            size = abs(whole)
-            return Share(value / size, low / size, high / size), ROWS[basis]
+            value, (low, high) = share_lost(association, one, before=0, after=1)
+            return (Share(value, low, high) if math.isfinite(low) else None), ROWS[basis]
     return None, ""
 
 
@@ -224,27 +220,19 @@ def _numbers(evidence: Evidence) -> list[str]:
     if share is not None:
         many = "more than were tried" if math.isinf(evidence.k50) else f"{evidence.k50:.0f}"
         where = evidence.carried[0].place
+        carried = percent(share.value, share[1:])
         said.append(
-            f"at {where} one coordinate carries {percent(share)} of the change by substitution, half of it takes {many}"
+            f"at {where} one coordinate carries {carried} of the change by substitution, half of it takes {many}"
         )
     if evidence.pinned is not None:
         said.append(_pinned_words(evidence.pinned))
     if lost is not None:
-        said.append(f"{percent(lost)} of the effect at final_norm goes with {evidence.row} projected out")
+        said.append(
+            f"{percent(lost.value, lost[1:])} of the effect at final_norm goes with {evidence.row} projected out"
+        )
     if evidence.changes == "undecided":
         said.append("the change itself is undecided")
     return said
-
-
-def percent(share: Share) -> str:
-    """A share with its interval.
-
-    >>> percent(Share(0.81, 0.78, 0.84))
-    '81 % [78, 84]'
-    """
-    if not math.isfinite(share.low):
-        return f"{100 * share.value:.0f} %"
-    return f"{100 * share.value:.0f} % [{100 * share.low:.0f}, {100 * share.high:.0f}]".replace("-", "\N{MINUS SIGN}")
 
 
 def _pinned_words(found: Pinned) -> str:

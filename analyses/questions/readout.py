@@ -23,12 +23,14 @@ from analyses.comparison import (
     effect_lost,
     fresh,
     judge,
+    length_twin,
     overall,
+    share_lost,
 )
 from analyses.evidence import scope_of
-from analyses.finding import Control, Effect, Finding, Mark, Plot, Scope, Verdict, analysis
+from analyses.finding import LENGTH, Control, Effect, Finding, Mark, Plot, Scope, Verdict, analysis
 from analyses.runs import Run
-from analyses.sentences import number, shown, with_interval
+from analyses.sentences import percent, shown, with_interval
 from analyses.statistics.association import associate_items
 from analyses.statistics.trend import RESAMPLES
 from analyses.tables import Column, Panel, read_panels
@@ -124,8 +126,14 @@ def _finding(states: Projected, one: Comparison) -> Finding:
     both = effect(association, one)
     (value, bounds), (left, left_bounds) = at(both, 0), at(both, 1)
     lost, lost_bounds = at(effect_lost(association, one, before=0, after=1), 0)
+    twin = length_twin(panel, one, [0, 1])
+    share = share_lost(association, one, before=0, after=1)
     mediated = _mediated(panel, one, states.raw.position)
-    controls = (Control(states.basis, "basis", left, left_bounds, float("nan")), *(m.control for m in mediated))
+    controls = (
+        *([twin] if twin else []),
+        Control(states.basis, "basis", left, left_bounds, float("nan")),
+        *(m.control for m in mediated),
+    )
     marks = [
         Mark("as measured", "as measured", float("nan"), value, *bounds),
         Mark("another basis", f"{ROWS[states.basis]} projected out", float("nan"), left, *left_bounds),
@@ -149,11 +157,14 @@ def _finding(states: Projected, one: Comparison) -> Finding:
         controls=controls,
         effects=(
             Effect("as measured", value, bounds),
+            Effect("share of the effect that is lost", *share),
             *(Effect(f"{m.control.name} itself, towards the far end", m.change, m.change_interval) for m in mediated),
             *_row_shape(panel, one, states),
         ),
         verdict=verdict,
-        text=_sentence(one, states, verdict, (value, bounds), (left, left_bounds), (lost, lost_bounds), mediated),
+        text=_sentence(
+            one, states, verdict, (value, bounds), (left, left_bounds), (lost, lost_bounds), share, twin, mediated
+        ),
         plot=Plot("forest", one.unit, "", tuple(marks), 0.0),
     )
 
@@ -215,6 +226,8 @@ def _sentence(
     whole: Numbers,
     left: Numbers,
     lost: Numbers,
+    shared: Numbers,
+    twin: Control | None,
     mediated: list[_Mediated],
 ) -> str:
     row = ROWS[states.basis]
@@ -227,7 +240,8 @@ def _sentence(
         "undecided": f"Undecided whether the change at final_norm is alignment with {row}",
         "described": "Described",
     }
-    share = f" ({lost[0] / abs(whole[0]):.0%} of it)" if verdict == "supported" else ""
+    share = f" ({percent(*shared)} of it)" if verdict == "supported" and np.isfinite(shared[1]).all() else ""
+    beside = f" ({with_interval(twin.estimate, twin.interval)} with {LENGTH} held fixed)" if twin else ""
     wanted = names.ANSWER_ALIGNMENT if states.basis == names.WITHOUT_ANSWER_ROW else names.ARGMAX_ALIGNMENT
     first = next((m for m in mediated if m.control.name.endswith(wanted)), None)
     given = (
@@ -237,5 +251,5 @@ def _sentence(
     )
     return (
         f"{claims[verdict]}: {ends}, hoyer's {unit} is {with_interval(*whole)}, and {with_interval(*left)} with {row} "
-        f"projected out, {number(abs(lost[0]))} {'less' if lost[0] >= 0 else 'more'}{share}{given}."
+        f"projected out, a loss of {with_interval(*lost)}{share}{beside}{given}."
     )

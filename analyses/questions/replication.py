@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from analyses.finding import Effect, Finding, Mark, Plot, Scope, Verdict, analysis, answers
+from analyses.finding import LENGTH, Effect, Finding, Mark, Plot, Scope, Verdict, analysis, answers
 from analyses.runs import Run
-from analyses.sentences import shown, with_interval
+from analyses.sentences import length_twin, shown, with_interval
 
 QUESTION: Final = "Which claims of the seed paper hold in this sweep?"
 SOURCE: Final = "arXiv:2603.03415"
@@ -85,6 +85,7 @@ def _judged(claim: Claim, finding: Finding) -> Finding:
         "described": "is described only",
     }
     effect = with_interval(finding.estimate, finding.interval)
+    twin = length_twin(finding)
     entropy = next((control for control in finding.controls if "entropy" in control.name), None)
     beyond = ""
     if entropy is not None:
@@ -112,7 +113,8 @@ def _judged(claim: Claim, finding: Finding) -> Finding:
         effects=() if entropy is None else (Effect(f"given {entropy.name}", entropy.estimate, entropy.interval),),
         bound=finding.bound,
         verdict=finding.verdict,
-        text=f"'{claim.name}' {words[finding.verdict]} on {shown(scope.suite)}: {effect}{beyond}.",
+        controls=tuple(control for control in finding.controls if control.name == LENGTH),
+        text=f"'{claim.name}' {words[finding.verdict]} on {shown(scope.suite)}: {effect}{twin}{beyond}.",
     )
 
 

@@ -17,6 +17,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from analyses.statistics.design import finite_patterns, recode
+from analyses.statistics.intervals import separated
 from analyses.statistics.ranks import COARSE, Associations, associate, group
 from analyses.statistics.resampling import Interval, Way, interval, map_weightings
 
@@ -35,7 +36,17 @@ class Estimate(NamedTuple):
 
 
 class Block(NamedTuple):
-    """The correlations of those columns that are defined for the same items."""
+    """The correlations of those columns that are defined for the same items.
+
+    Attributes:
+        columns: which.
+        estimate: from all items.
+        replicates: under each weighting.
+        way: how the weightings were made.
+        n: items.
+        n_clusters: independent ones.
+        ends: how many clusters hold the lowest value of the first score, and how many the highest.
+    """
 
     columns: Int[np.ndarray, " some"]
     estimate: Associations
@@ -43,6 +54,7 @@ class Block(NamedTuple):
     way: Way
     n: int
     n_clusters: int
+    ends: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,28 +73,29 @@ class Association:
 
         .. math:: r_{xy \cdot z} = \frac{r_{xy} - r_{xz} r_{yz}}{\sqrt{(1 - r_{xz}^2)(1 - r_{yz}^2)}}
         """
-
-        def given(found: Associations) -> np.ndarray:
-            r_yz, r_xz = found.columns[..., score], found.scores[..., 0, score, None]
-            return _beyond(found, score) / _positive_root((1 - r_xz**2) * (1 - r_yz**2))
-
-        return self._estimate(given)
+        return self._estimate(lambda found: partial_of(found, score))
 
     def slope(self) -> Estimate:
-        """Slope of ranks on ranks of the first score; Cliff's delta when that score is zero or one."""
-        return self._estimate(lambda found: found.columns[..., 0] * found.ratio)
+        """Slope of ranks on ranks of the first score; Cliff's delta when that score is zero or one.
+
+        Where two groups are completely separated no resample differs, and an interval without width would claim that
+        no item ever lies on the wrong side: there the interval is Newcombe's, with a cluster as one item.
+        """
+        found = self._estimate(lambda found: found.columns[..., 0] * found.ratio)
+        low, high = found.low.copy(), found.high.copy()
+        for block in self.blocks:
+            own = block.columns[np.abs(found.value[block.columns]) >= NEARLY_ONE]
+            bound = separated(*block.ends)
+            low[own] = np.where(found.value[own] > 0, bound, -1.0)
+            high[own] = np.where(found.value[own] > 0, 1.0, -bound)
+        return Estimate(found.value, low, high)
 
     def partial_slope(self, score: int) -> Estimate:
         """The same slope given another score; NaN where the two scores are one.
 
         Unlike the slope itself it may lie beyond 1: what is left of a score spreads less than the score.
         """
-
-        def given(found: Associations) -> np.ndarray:
-            r_xz = found.scores[..., 0, score, None]
-            return _beyond(found, score) / _positive_root(1 - r_xz**2) ** 2 * found.ratio
-
-        return self._estimate(given, bounded=False)
+        return self._estimate(lambda found: partial_slope_of(found, score), bounded=False)
 
     def partial_all(self, scores: Sequence[int], *, slope: bool) -> Estimate:
         r"""Correlation with the first score given several others together, or its slope; NaN where nothing is left.
@@ -146,6 +159,18 @@ def _bounded_interval(
     return Interval(np.where(agree, np.nan, np.tanh(low)), np.where(agree, np.nan, np.tanh(high)))
 
 
+def partial_of(found: Associations, score: int) -> Float[np.ndarray, "weightings columns"]:
+    """Correlation of the columns with the first score given another one, under every weighting."""
+    r_yz, r_xz = found.columns[..., score], found.scores[..., 0, score, None]
+    return _beyond(found, score) / _positive_root((1 - r_xz**2) * (1 - r_yz**2))
+
+
+def partial_slope_of(found: Associations, score: int) -> Float[np.ndarray, "weightings columns"]:
+    """Slope of the columns' ranks on those of the first score given another one, under every weighting."""
+    r_xz = found.scores[..., 0, score, None]
+    return _beyond(found, score) / _positive_root(1 - r_xz**2) ** 2 * found.ratio
+
+
 def _beyond(found: Associations, score: int) -> np.ndarray:
     return found.columns[..., 0] - found.scores[..., 0, score, None] * found.columns[..., score]
 
@@ -204,7 +229,13 @@ def _across(
         rng=rng,
     )
     estimate = associate([group(column) for column in values.T], score_groups, np.ones((len(values), 1)))
-    return Block(columns, estimate, _concatenate(parts), way, len(values), n_clusters)
+    ends = _at_ends(scores[:, 0], clusters)
+    return Block(columns, estimate, _concatenate(parts), way, len(values), n_clusters, ends)
+
+
+def _at_ends(score: Float[np.ndarray, " n"], clusters: Int[np.ndarray, " n"]) -> tuple[int, int]:
+    low, high = (len(np.unique(clusters[score == end])) for end in (score.min(), score.max()))
+    return low, high
 
 
 def _within(
@@ -235,7 +266,8 @@ def _within(
             )
 
     way, parts = map_weightings(correlations, n_clusters=n_clusters, resamples=resamples, rng=rng)
-    return Block(columns, correlations(np.ones((1, n_clusters))), _concatenate(parts), way, len(values), n_clusters)
+    estimate, ends = correlations(np.ones((1, n_clusters))), _at_ends(scores[:, 0], clusters)
+    return Block(columns, estimate, _concatenate(parts), way, len(values), n_clusters, ends)
 
 
 def centred_within(values: Float[np.ndarray, "n k"], clusters: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n k"]:

@@ -3,6 +3,7 @@
 import pytest
 
 MODULES = (
+    "analyses.comparison",
     "analyses.ledger",
     "analyses.ordered",
     "analyses.pinning",

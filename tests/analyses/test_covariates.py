@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 
 from analyses import analyse
-from analyses.ledger import ledger, over_domains
+from analyses.ledger import ledger
 from analyses.statistics.association import associate_items
+from analyses.statistics.means import average
 from analyses.tables import read_panels
 from tests.analyses.sweeps import STEPS, exposure, make_sweep, text_domains, with_table
 
@@ -80,11 +81,11 @@ def test_the_interval_over_domains_is_students():
     from scipy import stats
 
     deltas = np.array([0.2, 0.5, 0.3, 0.6])
-    value, (low, high) = over_domains(deltas)
+    value, (low, high), _ = average(deltas)
     assert value == pytest.approx(deltas.mean())
     expected = stats.ttest_1samp(deltas, 0.0).confidence_interval()
     assert (low, high) == pytest.approx((expected.low, expected.high))
-    assert np.isnan(over_domains(deltas[:1])[0])
+    assert np.isnan(average(deltas[:1]).interval[0])
 
 
 def test_the_joint_partial_is_the_one_of_regression_on_ranks(rng):

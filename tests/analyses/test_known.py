@@ -40,8 +40,8 @@ def test_either_direction_of_a_measure_is_turned_to_less_familiar(rng):
     assert by_name["bits_per_byte"].verdict == "supported"
     assert by_name["bits_per_byte"].primary
     assert by_name["text_count in facts"].estimate == pytest.approx(by_name["bits_per_byte"].estimate)
-    assert by_name["bits_per_byte"].controls[0].role == "mediator"
-    assert not by_name["text_count in facts"].controls
+    assert [c.role for c in by_name["bits_per_byte"].controls] == ["pre_treatment", "mediator"]
+    assert [c.name for c in by_name["text_count in facts"].controls] == ["n_tokens"]
 
 
 def test_within_levels_the_axis_cannot_stand_behind_it(rng):

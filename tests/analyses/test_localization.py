@@ -93,7 +93,7 @@ def test_bases_are_compared_on_the_items_of_the_controls(rng):
     by_name = {control.name: control for control in bases.controls}
     assert by_name["pca"].estimate > 0.4
     assert by_name["without_top(1)"].interval[0] < 0 < by_name["without_top(1)"].interval[1]
-    assert {control.role for control in bases.controls} == {"basis"}
+    assert {c.role for c in bases.controls if c.name != "n_tokens"} == {"basis"}
 
 
 def test_one_layer_and_no_layer_say_why(rng):

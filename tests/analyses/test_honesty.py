@@ -1,0 +1,143 @@
+"""What a skeptical reader checks first: no correlation without its twin, no width of zero, no share of nothing."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from analyses import analyse
+from analyses.comparison import associate_with, comparisons, share_lost
+from analyses.evidence import detectable
+from analyses.finding import ANALYSES, DETECTABLE
+from analyses.runs import once
+from analyses.statistics.contrasts import contrast
+from analyses.statistics.intervals import fieller, separated
+from analyses.statistics.means import average, cluster_means
+from analyses.tables import read_panels
+from tests.analyses.controlled import with_controls
+from tests.analyses.sweeps import STEPS, exposure, make_sweep, merge, text_domains
+from tests.analyses.test_known import level_of, with_familiarity
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(22)
+
+
+@pytest.fixture(scope="module")
+def asked():
+    """Every analysis of a sweep in which length varies, two suites, two models, controls and familiarity."""
+    rng = np.random.default_rng(5)
+    steps = [(str(step), float(step), "in") for step in range(4)]
+    few = {"n_layers": 1, "n_per_level": 20, "metrics": ("hoyer", "gini", "kurtosis")}
+    lab = with_controls(exposure(rng, **few), "alignment", rng, per_group=20)
+    lab = with_familiarity(lab, -level_of(lab) + rng.normal(size=160))
+    other = exposure(rng, **few, model="/models/other")
+    for table in other.tables.values():
+        if "run_id" in table:
+            table["run_id"] = "run-other"
+    harder = [
+        make_sweep(STEPS, steps, effect=lambda *_: 0.3, rng=rng, suite=name, length_effect=0.2, **few)
+        for name in ("one", "two")
+    ]
+    sweep = once(merge(lab, other, *harder, text_domains(rng, **few)))
+    analyse(sweep, "difficulty")  # loads them all
+    return [finding for name in ANALYSES for finding in analyse(sweep, name)]
+
+
+def test_no_correlation_goes_without_its_length_adjusted_twin(asked):
+    printed = [f for f in asked if f.answered and ("correlation" in f.unit or "Cliff" in f.unit or "slope" in f.unit)]
+    assert {f.analysis for f in printed} >= {
+        *("difficulty", "familiarity", "domains", "known", "localization"),
+        *("readout", "covariates", "architecture", "measures", "replication"),
+    }
+    entries = [f for f in printed if f.analysis == "covariates" and f.scope.group not in {"", "n_tokens"}]
+    assert all("with n_tokens held fixed" in f.text for f in entries)
+    others = [f for f in printed if f.analysis != "covariates" and f.scope.suite != "exposure"]
+    summaries = [f for f in others if f.analysis == "architecture" and f.primary]  # its parts have theirs
+    without = [f for f in others if f not in summaries and "n_tokens" not in {c.name for c in f.controls}]
+    assert [(f.analysis, f.scope.suite, f.unit) for f in without] == []
+
+
+def test_partial_slopes_are_not_called_deltas(asked):
+    given = [f for f in asked if f.analysis == "covariates" and "slope" in f.unit]
+    assert given
+    assert all("Cliff's delta when nothing is held fixed" in f.unit for f in given)
+    assert not any("held fixed Cliff's delta" in f.text for f in given)
+
+
+def test_complete_separation_has_an_interval_and_no_detectable_effect(rng):
+    values = np.concatenate([rng.normal(size=40), 50 + rng.normal(size=40)])[:, None]
+    found = contrast(values, np.arange(80) >= 40, np.arange(80), resamples=100, rng=rng).delta
+    assert found.value[0] == 1
+    assert found.low[0] == pytest.approx(separated(40, 40))
+    assert 0.8 < found.low[0] < found.high[0] == 1
+    few = contrast(values, np.arange(80) >= 40, np.arange(80) // 10, resamples=100, rng=rng).delta
+    assert few.low[0] == pytest.approx(separated(4, 4))
+    assert detectable((0.9, 1.0)).name.startswith(f"{DETECTABLE}: n/a")
+    assert math.isnan(detectable((0.9, 1.0)).estimate)
+
+
+@pytest.mark.parametrize("n", [8, 30])
+def test_separation_bounds_the_delta_that_would_separate_once_in_forty(n, rng):
+    """Newcombe's bound is an approximation to the delta at which separation is as rare as one in forty."""
+    theta = (1 + separated(n, n)) / 2
+    shift = math.sqrt(2) * stats.norm.ppf(theta)
+    a, b = rng.normal(size=(2, 4000, n))
+    rate = (a.max(axis=1) < b.min(axis=1) + shift).mean()
+    assert 0.0 < rate < 0.06
+
+
+def test_the_detectable_effect_does_not_shrink_with_the_effect():
+    n = 400
+    for rho in (0.0, 0.5, 0.9):
+        half = 1.96 / math.sqrt(n - 3)
+        found = detectable((math.tanh(math.atanh(rho) - half), math.tanh(math.atanh(rho) + half))).estimate
+        assert found == pytest.approx(2.80 / math.sqrt(n), rel=0.02)
+
+
+def test_fieller_covers_a_ratio_whose_denominator_is_uncertain(rng):
+    hits = naive = 0
+    runs, n = 400, 60
+    for _ in range(runs):
+        shared = rng.normal(size=n)
+        b = 0.5 + shared
+        a = 0.5 + 0.3 * shared + rng.normal(size=n)
+        over = np.array([a.mean(), b.mean()])
+        draws = rng.integers(0, n, (400, n))
+        replicates = np.column_stack([a[draws].mean(axis=1), b[draws].mean(axis=1)])
+        low, high = fieller(over, replicates, "bootstrap")
+        hits += math.isnan(low) or low <= 1 <= high
+        error = 1.96 * a.std(ddof=1) / math.sqrt(n) / over[1]
+        naive += abs(over[0] / over[1] - 1) <= error
+    assert hits / runs >= 0.93
+    assert hits > naive or naive / runs > 0.97
+
+
+def test_a_share_of_no_effect_has_no_interval(rng):
+    assert np.isnan(fieller(np.array([0.1, 0.02]), rng.normal(size=(200, 2)) * 0.1, "bootstrap")).all()
+    assert np.isnan(fieller(np.array([0.1, 0.02]), np.full((1, 2), 0.1), "bootstrap")).all()
+    (panel,) = read_panels(exposure(rng, n_layers=1, metrics=("hoyer", "gini")), ["familiarity"])
+    (one,) = comparisons(panel)
+    same = [index for index, column in enumerate(panel.columns) if column.site == "final_norm"]
+    association = associate_with(panel, one, same, resamples=100, rng=rng)
+    share, (low, high) = share_lost(association, one, before=0, after=1)
+    assert low <= 0 <= high
+    assert share == pytest.approx(0, abs=0.05)
+
+
+def test_the_average_of_draws_is_students():
+    draws = np.array([0.2, 0.5, 0.3, 0.6])
+    found, expected = average(draws), stats.ttest_1samp(draws, 0.0)
+    assert found.p == pytest.approx(expected.pvalue)
+    assert found.interval == pytest.approx(tuple(expected.confidence_interval()))
+    assert np.isnan(average(np.full(4, 0.3)).interval).all()
+
+
+def test_means_of_skewed_measures_miss_on_both_sides(rng):
+    values = rng.exponential(size=(40, 1500))
+    found = cluster_means(values, np.arange(40), resamples=400, rng=rng)
+    above, below = (found.low > 1).mean(), (found.high < 1).mean()
+    assert 1 - above - below >= 0.9
+    assert below - above < 0.035  # percentiles miss .069 on this side and .021 on the other
