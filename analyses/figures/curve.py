@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from textwrap import wrap
 from typing import Final
 
 import numpy as np
@@ -11,13 +13,17 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
 from analyses.drawing import OKABE_ITO, new_figure, styled, width_of
-from analyses.figures.marks import CHANCE, DASHES, LONGEST_NAME, SIZE, grid, label_lines
+from analyses.figures.depth import GAP
+from analyses.figures.marks import CHANCE, DASHES, LONGEST_NAME, SIZE, grid, label_lines, spans
 from analyses.finding import Mark, Plot
 from analyses.sentences import shown
+from analyses.tables import UNLAYERED
 
 SPAN_OF_A_LOG: Final = 16.0
 MOST_TICKS: Final = 9
-LONG_LABEL: Final = 30
+ROOM: Final = 0.11  # share of the axis that a number needs
+LONGEST_LABEL: Final = 68
+LINE: Final = 36  # characters along the vertical axis
 FEWEST_WITHOUT_MARKERS: Final = 16
 COLOURS: Final = ("#0072B2", "#000000", *OKABE_ITO[:1], *OKABE_ITO[2:])
 
@@ -26,6 +32,8 @@ COLOURS: Final = ("#0072B2", "#000000", *OKABE_ITO[:1], *OKABE_ITO[2:])
 def curve(plot: Plot) -> Figure:
     """One line per series with its interval as a band; logarithmic to base 2 where positive x span a factor of 16.
 
+    A zero among them (the step before training) stands one doubling below the least.
+
     Points whose marks have names (places, say) and few enough of them are named on the axis.
     """
     lines: dict[str, list[Mark]] = {}
@@ -33,33 +41,49 @@ def curve(plot: Plot) -> Figure:
         lines.setdefault(mark.series, []).append(mark)
     names = [shown(name, LONGEST_NAME).replace("_", " ") for name in lines]
     several = len(lines) > 1
-    figure, axes = new_figure(SIZE, right=0.15 + width_of(names) if several else 0.2)
+    left = 0.62 + 0.14 * (len(plot.y) > LINE)
+    figure, axes = new_figure(SIZE, left=left, right=0.15 + width_of(names) if several else 0.2)
     if math.isfinite(plot.reference):
         axes.axhline(plot.reference, color=CHANCE, linewidth=1, linestyle=DASHES)
     colours = [COLOURS[number % len(COLOURS)] for number in range(len(lines))]
     ends: list[float] = []
     for marks, colour in zip(lines.values(), colours, strict=True):
         ordered = sorted(marks, key=_place)
-        x, value, low, high = np.array([(m.x, m.value, m.low, m.high) for m in ordered], dtype=np.float64).T
-        axes.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
-        axes.plot(x, value, color=colour, marker="o" if len(x) < FEWEST_WITHOUT_MARKERS else None, markersize=3.5)
-        ends.append(float(value[-1]))
+        _line(axes, [mark for mark in ordered if not _apart(mark)], colour)
+        for mark in filter(_apart, ordered):
+            value, low, high = (np.array([number]) for number in (mark.value, mark.low, mark.high))
+            span = spans(value, low, high)
+            axes.errorbar([_place(mark)], value, span, color=colour, fmt="D", markersize=4, elinewidth=1.2)
+        ends.append(ordered[-1].value)
     _scale(axes, plot)
-    label = shown(plot.y, 56)
-    axes.set_ylabel(label, fontsize=8.5 if len(label) < LONG_LABEL else 7.2)
+    axes.set_ylabel("\n".join(wrap(shown(plot.y, LONGEST_LABEL), LINE)))
     grid(axes, "y")
     if several:
-        label_lines(axes, names, ends, colours, max(mark.x for mark in plot.marks), "")
+        label_lines(axes, names, ends, colours, max(_place(mark) for mark in plot.marks), "")
     return figure
+
+
+def _line(axes: Axes, marks: Sequence[Mark], colour: str) -> None:
+    if not marks:
+        return
+    x, value, low, high = np.array([(m.x, m.value, m.low, m.high) for m in marks], dtype=np.float64).T
+    axes.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
+    axes.plot(x, value, color=colour, marker="o" if len(x) < FEWEST_WITHOUT_MARKERS else None, markersize=3.5)
 
 
 def _scale(axes: Axes, plot: Plot) -> None:
     """Ticks: powers of two, or the names of few points; what all names begin with moves into the label."""
     x = np.array([mark.x for mark in plot.marks], dtype=np.float64)
-    named = {mark.x: mark.name for mark in plot.marks if mark.name}
+    named = {_place(mark): mark.name for mark in plot.marks if mark.name}
     axes.set_xlabel(shown(plot.x, 60))
-    if x.min() > 0 and x.max() / x.min() > SPAN_OF_A_LOG:
-        axes.set_xscale("log", base=2)
+    positive = x[x > 0]
+    if x.min() >= 0 and len(positive) and x.max() / positive.min() > SPAN_OF_A_LOG:
+        if x.min() > 0:
+            axes.set_xscale("log", base=2)
+        else:
+            axes.set_xscale("symlog", base=2, linthresh=float(positive.min()))
+        if (x == np.rint(x)).all():
+            axes.set_xticks(_thinned(np.unique(x), axes))
         axes.xaxis.set_major_formatter(FuncFormatter(_plain))
         axes.xaxis.set_minor_locator(NullLocator())
     elif named and len(named) <= MOST_TICKS:
@@ -72,9 +96,29 @@ def _scale(axes: Axes, plot: Plot) -> None:
             axes.set_xlabel(f"layer of {shown(site, 40)}")
 
 
+def _thinned(values: np.ndarray, axes: Axes) -> list[float]:
+    """Those of the values that leave room for their numbers, from the last one on."""
+    low, high = axes.transLimits.inverted().transform([(0, 0), (1, 1)])[:, 0]
+    at = axes.transScale.transform([(value, 1.0) for value in values])[:, 0]
+    kept: list[float] = []
+    last = math.inf
+    for value, place in sorted(zip(values.tolist(), at.tolist(), strict=True), reverse=True):
+        if last - place > ROOM * (high - low):
+            kept.append(value)
+            last = place
+    return kept
+
+
 def _plain(value: float, _: int) -> str:
-    return f"{value:g}"
+    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
+
+
+def _apart(mark: Mark) -> bool:
+    """Whether a place is outside the blocks: another vector, never connected to them."""
+    return mark.name.rpartition(".")[2] in UNLAYERED
 
 
 def _place(mark: Mark) -> float:
-    return mark.x if math.isfinite(mark.x) else math.inf
+    if not math.isfinite(mark.x):
+        return math.inf
+    return mark.x + (0.0 if not _apart(mark) else GAP if mark.name.endswith("norm") else -GAP)

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analyses.chance import sparser
 from analyses.drawing import OKABE_ITO, new_figure, styled, width_of
 from analyses.figures.depth import in_order, is_unlayered, layer_ticks, positions
 from analyses.figures.marks import CHANCE, DASHES, LONGEST_NAME, SIZE, grid, label_lines, points, spans
@@ -24,13 +25,15 @@ def effects(findings: Sequence[Finding], *, covariate: str = "n_tokens") -> Figu
     ordered = in_order(findings)
     figure, axes = new_figure((SIZE[0], 2.7), top=0.34)
     x = positions(ordered)
-    _from_zero(axes)
-    points(axes, x - 0.09, [(finding.estimate, *finding.interval) for finding in ordered], marker="o", filled=True)
+    _from_zero(axes, ordered[0])
     twin = [
         next(((c.estimate, *c.interval) for c in finding.controls if c.name == covariate), (math.nan,) * 3)
         for finding in ordered
     ]
-    if np.isfinite(np.array(twin)[:, 0]).any():
+    beside = bool(np.isfinite(np.array(twin)[:, 0]).any())
+    own = [(finding.estimate, *finding.interval) for finding in ordered]
+    points(axes, x - 0.09 * beside, own, marker="o", filled=True)
+    if beside:
         points(axes, x + 0.09, twin, marker="s", filled=False)
         given = covariate.replace("_", " ")
         axes.set_title(f"filled: as measured; hollow: {given} held fixed", fontsize=8, color=CHANCE, loc="left")
@@ -49,7 +52,7 @@ def across_models(families: Mapping[str, Sequence[Finding]]) -> Figure:
     """
     names = [shown(model, LONGEST_NAME) for model in families]
     figure, axes = new_figure(SIZE, right=0.15 + width_of([*names, "model"]))
-    _from_zero(axes)
+    _from_zero(axes, next(iter(families.values()))[0])
     ends: list[float] = []
     colours: list[str] = []
     for number, findings in enumerate(families.values()):
@@ -80,9 +83,10 @@ def across_models(families: Mapping[str, Sequence[Finding]]) -> Figure:
     return figure
 
 
-def _from_zero(axes: Axes) -> None:
+def _from_zero(axes: Axes, finding: Finding) -> None:
     axes.axhline(0, color=CHANCE, linewidth=1, linestyle=DASHES)
-    axes.set_ylabel(DIRECTION)
+    unit = shown(finding.unit.partition(",")[0])
+    axes.set_ylabel(f"{unit}\n{DIRECTION}" if sparser(finding.scope.metric) else unit)
     grid(axes, "y")
 
 

@@ -32,8 +32,8 @@ def heatmap(findings: Sequence[Finding]) -> Figure:
     ordered = in_order(findings)
     rows = ordered[0].levels
     names = [named(row) for row in rows]
-    size = (SIZE[0], min(1.2 + 0.28 * len(rows), 5.0))
-    figure, axes = new_figure(size, left=width_of(names), right=0.75)
+    size = (SIZE[0], min(1.4 + 0.28 * len(rows), 5.2))
+    figure, axes = new_figure(size, left=width_of(names), right=0.75, top=0.48)
     mesh = _cells(axes, ordered)
     # the axis of an order starts at the bottom, a list of domains at the top, as beside it
     if math.isnan(rows[0].value):
@@ -49,8 +49,7 @@ def heatmap(findings: Sequence[Finding]) -> Figure:
     if bar.solids is not None:
         bar.solids.set_edgecolor("face")  # no seams between the steps
     bar.outline.set_visible(False)
-    place = (1 - 0.05 / size[0], frame.y1 + 0.14 / size[1])
-    figure.text(*place, measure(ordered[0]), fontsize=8, ha="right", va="center")
+    figure.text(1 - 0.05 / size[0], frame.y1 + 0.34 / size[1], measure(ordered[0]), fontsize=8, ha="right", va="center")
     _mark_chance(axes, bar.ax, mesh.get_clim(), ordered[0].null)
     return figure
 

@@ -54,7 +54,7 @@ def _ordered(finding: Finding, items: Items) -> Figure:
     draw_chance(axes, finding.null, rows)
     axes.set_xticks(x, names, rotation=35 if crowded else 0, ha="right" if crowded else "center")
     axes.set_xlabel(f"{shown(finding.scope.axis)}, near to far \N{RIGHTWARDS ARROW}")
-    axes.set_ylabel(f"{measure(finding)} at {finding.scope.place}")
+    axes.set_ylabel(measure(finding, finding.scope.place))
     return figure
 
 
@@ -70,7 +70,7 @@ def _domains(finding: Finding, items: Items) -> Figure:
     axes.set_yticks(y, names)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
-    axes.set_xlabel(f"{measure(finding)} at {finding.scope.place}")
+    axes.set_xlabel(measure(finding, finding.scope.place))
     _chance_above(axes, finding.null, rows)
     axes.margins(y=0.06)
     grid(axes, "x")

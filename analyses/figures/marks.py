@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 from matplotlib.axes import Axes
 
+from analyses.chance import sparser
 from analyses.finding import Finding, Level, Null
 from analyses.sentences import number, shown
 
@@ -108,9 +109,12 @@ def _apart(ends: Sequence[float], gap: float) -> list[float]:
     return at
 
 
-def measure(finding: Finding) -> str:
-    """The measure as an axis says it."""
-    return finding.scope.metric.replace("_", " ")
+def measure(finding: Finding, at: str = "") -> str:
+    """The measure as an axis says it: where it was read, and which end is the sparse one."""
+    metric = finding.scope.metric
+    end = sparser(metric)
+    words = f"{metric.replace('_', ' ')}{at and f' at {at}'}"
+    return words if end is None else f"{words} ({end} is sparser)"
 
 
 def named(level: Level) -> str:

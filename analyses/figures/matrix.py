@@ -10,7 +10,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from analyses.drawing import new_figure, styled, width_of
-from analyses.figures.marks import CHANCE
+from analyses.figures.marks import CHANCE, SIZE
 from analyses.finding import Plot
 from analyses.sentences import shown
 
@@ -30,8 +30,10 @@ def matrix(plot: Plot) -> Figure:
         values[rows.index(mark.series), columns.index(mark.name)] = mark.value
     row_names, column_names = ([shown(name, LONGEST).replace("_", " ") for name in names] for names in (rows, columns))
     left, below = width_of(row_names), width_of(column_names) * 0.92
-    size = (left + CELL * len(columns) + 0.15, below + CELL * len(rows) + 0.35)
-    figure, axes = new_figure(size, left=left, bottom=below, right=0.15, top=0.35)
+    cells = CELL * len(columns)
+    right = max(0.15, SIZE[0] - left - cells)  # few cells are small, not blown up to the width of a column
+    size = (left + cells + right, below + CELL * len(rows) + 0.35)
+    figure, axes = new_figure(size, left=left, bottom=below, right=right, top=0.35)
     middle = plot.reference if math.isfinite(plot.reference) else 0.0
     finite = values[np.isfinite(values)]
     reach = max(float(np.abs(finite - middle).max()) if len(finite) else 0.0, 1e-9)

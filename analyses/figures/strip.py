@@ -15,6 +15,7 @@ from analyses.figures.marks import CHANCE
 from analyses.sentences import number, shown
 
 MOST_TOKENS: Final = 40
+LONGEST_TOKEN: Final = 9
 STEPS: Final = 48
 
 
@@ -41,8 +42,10 @@ def strip(item: Strip) -> Figure:
     """Layers x the first tokens of one item; white is chance, orange above it, purple below."""
     n = min(len(item.tokens), MOST_TOKENS)
     names = [shown(place, 18) for place in item.places]
-    size = (max(4.7, 0.8 + width_of(names) + 0.17 * n), 1.6 + 0.24 * len(names))
-    figure, axes = new_figure(size, left=width_of(names), right=0.75, bottom=0.85)
+    labels = [shown(token, LONGEST_TOKEN).strip() or "\N{OPEN BOX}" for token in item.tokens[:n]]
+    below = 0.34 + 0.8 * width_of(labels)
+    size = (max(4.7, 0.8 + width_of(names) + 0.17 * n), 0.45 + below + 0.24 * len(names))
+    figure, axes = new_figure(size, left=width_of(names), right=0.75, bottom=below, top=0.35)
     values = item.values[:, :n]
     finite = values[np.isfinite(values)]
     low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
@@ -53,7 +56,8 @@ def strip(item: Strip) -> Figure:
     mesh = axes.pcolormesh(*edges, values, cmap=colormaps["PuOr_r"].resampled(STEPS), norm=norm)
     mesh.set_edgecolor("face")
     axes.set_yticks(np.arange(len(names)), names)
-    axes.set_xticks(np.arange(n), [shown(token, 9).strip() or "\N{OPEN BOX}" for token in item.tokens[:n]], rotation=90)
+    axes.set_xticks(np.arange(n), labels, rotation=90)
+    axes.set_xlabel("token, in the order of the text", fontsize=7.5)
     axes.tick_params(length=0, axis="both", labelsize=7)
     for spine in axes.spines.values():
         spine.set_visible(False)
@@ -63,6 +67,7 @@ def strip(item: Strip) -> Figure:
     if bar.solids is not None:
         bar.solids.set_edgecolor("face")
     bar.outline.set_visible(False)
+    bar.ax.set_ylim(low, max(high, low + 1e-12))  # the scale is symmetric about chance, the values are not
     said = f"{item.metric.replace('_', ' ')}" + (f"; white: chance {number(middle)}" if item.chance is not None else "")
     axes.set_title(said, fontsize=8, color=CHANCE, loc="left")
     return figure

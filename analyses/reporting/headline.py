@@ -1,7 +1,8 @@
 """The answer in up to three sentences: first screen of the page and last line of the terminal.
 
 The first says what happens, the second what the output accounts for, the third by which mechanism or, where none was
-asked for, what tests over items or length say. Several questions get a sentence each, several models one together.
+asked for, when in training or what tests over items or length say. Several questions get a sentence each; one question
+put to several suites or models gets one sentence that names them by verdict.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from analyses.finding import Control, Finding
 from analyses.sentences import short_model, shown, signed, with_interval
 
 MOST_SENTENCES: Final = 3
-MOST_MODELS: Final = 4
+MOST_NAMED: Final = 4  # suites or models of one verdict
+MOST_MECHANISMS: Final = 2
 # What the page is about; all other analyses say more about one of these.
 QUESTIONS: Final = ("difficulty", "familiarity", "domains")
 OUTPUT: Final = "covariates"
 MECHANISM: Final = "mechanism"
+TRAINING: Final = "dynamics"
 ENTROPIES: Final = ("next_token_entropy", "mean_next_token_entropy")
 LAST: Final = ("last", "answer")
 COUNTED: Final = (
@@ -40,16 +43,14 @@ def sentences(findings: Sequence[Finding]) -> list[str]:
     asked = leads(findings)
     if not asked:
         return _reasons(findings)
-    by_question: dict[tuple[str, str], list[Finding]] = {}
+    by_question: dict[str, list[Finding]] = {}
     for finding in asked:
-        by_question.setdefault((finding.analysis, finding.scope.suite), []).append(finding)
-    opening = [_opening(own) for own in by_question.values()]
-    mechanism = _mechanism(asked, findings)
-    if len(opening) > 1:
-        said = [*opening[: MOST_SENTENCES - bool(mechanism)], mechanism]
-    else:
-        said = [opening[0], _output(asked, findings), mechanism or _items(asked, findings)]
-    return [sentence for sentence in said if sentence]
+        by_question.setdefault(finding.analysis, []).append(finding)
+    suites = {finding.scope.suite for finding in asked}
+    opening = [_opening(own, findings, by_suite=len(suites) > 1) for own in by_question.values()]
+    beyond = [_output(asked, findings), _mechanism(asked, findings), _training(findings), _items(asked, findings)]
+    more = [sentence for sentence in beyond if sentence]
+    return [*opening[: MOST_SENTENCES - min(1, len(more))], *more][:MOST_SENTENCES]
 
 
 def leads(findings: Sequence[Finding]) -> list[Finding]:
@@ -67,19 +68,50 @@ def _reasons(findings: Sequence[Finding]) -> list[str]:
     return list(dict.fromkeys(said))[:MOST_SENTENCES]
 
 
-def _opening(findings: Sequence[Finding]) -> str:
-    """One model's own sentence, or one sentence for several models."""
-    if len(findings) == 1:
-        return findings[0].text
-    first = findings[0]
-    counts = [(word, sum(finding.verdict == verdict for finding in findings)) for verdict, word in COUNTED]
-    said = ", ".join(f"{word} in {n}" for word, n in counts if n)
-    listed = "; ".join(
-        f"{shown(short_model(finding.scope.model))} {with_interval(finding.estimate, finding.interval)}"
-        for finding in findings[:MOST_MODELS]
-    )
-    more = "" if len(findings) <= MOST_MODELS else f"; {len(findings) - MOST_MODELS} more below"
-    return f"{first.question.rstrip('?')}, in {len(findings)} models: {said} ({first.unit}: {listed}{more})."
+def _opening(own: Sequence[Finding], findings: Sequence[Finding], *, by_suite: bool) -> str:
+    """The only answer's own sentence, named by its suite where there are others; or one for several answers."""
+    first = own[0]
+    if len(own) == 1:
+        return f"{shown(first.scope.suite)}: {first.text}" if by_suite else first.text
+    models = len({finding.scope.model for finding in own})
+    suites = len({finding.scope.suite for finding in own})
+    what = "suites" if models == 1 else "models" if suites == 1 else "cases"
+    said: list[str] = []
+    for verdict, word in COUNTED:
+        named = [_named(finding, models, suites) for finding in own if finding.verdict == verdict]
+        if named:
+            more = [f"{len(named) - MOST_NAMED} more"] if len(named) > MOST_NAMED else []
+            said.append(f"{word} in {len(named)} ({'; '.join([*named[:MOST_NAMED], *more])})")
+    places = ", ".join(dict.fromkeys(f"{finding.scope.metric} at {finding.scope.place}" for finding in own))
+    unit = first.unit.partition(",")[0]
+    return f"{first.question} In {len(own)} {what}: {', '.join(said)}; {unit} of {places}{_over(own, findings)}."
+
+
+def _named(finding: Finding, models: int, suites: int) -> str:
+    """What tells an answer from the others, and its number."""
+    model, suite = shown(short_model(finding.scope.model)), shown(finding.scope.suite)
+    name = suite if models == 1 else model if suites == 1 else f"{model} on {suite}"
+    return f"{name} {with_interval(finding.estimate, finding.interval)}"
+
+
+def _over(own: Sequence[Finding], findings: Sequence[Finding]) -> str:
+    """The mean over suites, where there is one model."""
+    pooled = [
+        finding
+        for finding in findings
+        if finding.analysis == own[0].analysis and finding.scope.suite == f"{len(own)} suites" and finding.answered
+    ]
+    if len(pooled) != 1:
+        return ""
+    mean = with_interval(pooled[0].estimate, pooled[0].interval)
+    few = f", {len(own)} suites being too few for a general claim" if pooled[0].verdict == "described" else ""
+    return f", on average {mean}{few}"
+
+
+def _training(findings: Sequence[Finding]) -> str:
+    """When in training the change appears; empty where no checkpoints were asked."""
+    found = [finding.text for finding in findings if finding.analysis == TRAINING and finding.primary]
+    return found[0] if len(found) == 1 else ""
 
 
 def _output(asked: Sequence[Finding], findings: Sequence[Finding]) -> str:
@@ -93,9 +125,15 @@ def _output(asked: Sequence[Finding], findings: Sequence[Finding]) -> str:
 
 
 def _mechanism(asked: Sequence[Finding], findings: Sequence[Finding]) -> str:
-    """The mechanism of each lead; two suites may have two."""
-    texts = [found.text.rstrip(".") for lead in asked for found in _about(lead, findings, MECHANISM)]
-    return "; ".join(list(dict.fromkeys(texts))[:2]) + "." if texts else ""
+    """The mechanisms that were told, two suites may have two; of one lead also that none was."""
+    found = [mechanism for lead in asked for mechanism in _about(lead, findings, MECHANISM)]
+    told = found if len(asked) == 1 else [mechanism for mechanism in found if mechanism.verdict == "supported"]
+    texts = list(dict.fromkeys(mechanism.text.rstrip(".") for mechanism in told))[:MOST_MECHANISMS]
+    if found and not told:
+        return f"The mechanism is undecided in all {len(found)}."
+    if len(told) < len(found):
+        texts.append(f"undecided in {len(found) - len(told)} more")
+    return f"{'; '.join(texts)}." if texts else ""
 
 
 def _about(lead: Finding, findings: Sequence[Finding], analysis: str) -> list[Finding]:

@@ -129,9 +129,12 @@ def _plot_picture(key: str, finding: Finding, layout: Layout) -> Picture:
     plot = finding.plot
     if plot is None:
         raise ValueError(f"{finding.text!r} has no plot")
-    kind = {"curve": "Bands are 95 % intervals.", "forest": "Bars are 95 % intervals.", "matrix": ""}[plot.kind]
-    of = " at ".join(part for part in (finding.scope.group, finding.scope.place) if part)
-    caption = " ".join(part for part in (f"{of or finding.analysis}: {plot.y or plot.x}.", kind) if part)
+    shows = {
+        "curve": f"{plot.y}, against {plot.x}. Bands are 95 % intervals.",
+        "forest": f"{plot.x}. Bars are 95 % intervals.",
+        "matrix": f"{plot.y or plot.x}.",
+    }[plot.kind]
+    caption = f"{finding.scope.group}: {shows}" if finding.scope.group else shows[:1].upper() + shows[1:]
     return layout.studio.draw(key, partial(DRAWINGS[plot.kind], plot), label=finding.text, caption=caption)
 
 

@@ -1,16 +1,24 @@
-"""A figure of the page: drawn once, inline in the page, beside it as a file in every format asked for."""
+"""A figure of the page: drawn once, inline in the page, beside it as a file in every format asked for.
+
+``captions.json`` in the folder of figures lists the files and what each shows; by it the figures of an earlier report
+are told from files of somebody else and removed, so that no stale figure ends up in a paper.
+"""
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from matplotlib.figure import Figure
 
 from analyses.drawing import save, standalone, to_svg
 
 Format = Literal["pdf", "png"]
+CAPTIONS: Final = "captions.json"
+OURS: Final = re.compile(r"[\w.-]*\w\.(svg|pdf|png)")
 
 
 class Picture(NamedTuple):
@@ -27,16 +35,22 @@ class Picture(NamedTuple):
     caption: str
 
 
-class Studio(NamedTuple):
-    """Where figures go.
+class Studio:
+    """Where figures go."""
 
-    Attributes:
-        folder: the folder of figure files; SVG always, because the Markdown shows them.
-        formats: further formats.
-    """
+    def __init__(self, folder: Path, formats: Sequence[Format] = ()) -> None:
+        """Open a folder of figures, without those that an earlier report left there.
 
-    folder: Path
-    formats: Sequence[Format] = ()
+        Args:
+            folder: the folder of figure files; SVG always, because the Markdown shows them.
+            formats: further formats.
+        """
+        self._folder = folder
+        self._formats = formats
+        self._captions: dict[str, str] = {}
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in _listed(folder / CAPTIONS):
+            (folder / name).unlink(missing_ok=True)
 
     def draw(self, key: str, drawing: Callable[[], Figure], *, label: str, caption: str) -> Picture:
         """Draw a figure, write its files and hand back what the page shows.
@@ -49,7 +63,22 @@ class Studio(NamedTuple):
         """
         figure = drawing()
         svg = to_svg(figure, label=label, key=key)
-        (self.folder / f"{key}.svg").write_text(standalone(svg), encoding="utf-8")
-        for suffix in self.formats:
-            save(figure, self.folder / f"{key}.{suffix}")
+        (self._folder / f"{key}.svg").write_text(standalone(svg), encoding="utf-8")
+        self._captions[f"{key}.svg"] = caption
+        for suffix in self._formats:
+            save(figure, self._folder / f"{key}.{suffix}")
+            self._captions[f"{key}.{suffix}"] = caption
         return Picture(key, svg, caption)
+
+    def close(self) -> None:
+        """Write which figures there are."""
+        (self._folder / CAPTIONS).write_text(json.dumps(self._captions, indent=1), encoding="utf-8")
+
+
+def _listed(path: Path) -> list[str]:
+    """Names of figures in a list that an earlier report wrote; plain names only, whatever the list says."""
+    try:
+        names = list(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return []
+    return [name for name in names if OURS.fullmatch(str(name))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -101,7 +102,12 @@ def arrange(findings: Sequence[Finding], run: Run, studio: Studio) -> Arranged:
     layout = Layout(run, studio)
     told = [finding for finding in findings if finding.answered or finding.plot is not None]
     groups = _hosted(_grouped(told))
-    sections = [_section(f"s{number}", own, layout) for number, own in enumerate(groups, 1)]
+    counts: Counter[str] = Counter()
+    sections: list[Section] = []
+    for group in groups:
+        analysis = group.findings[0].analysis
+        counts[analysis] += 1
+        sections.append(_section(f"{analysis}-{counts[analysis]}", group, layout))
     silent = [finding for finding in findings if not (finding.answered or finding.plot is not None)]
     return Arranged(sorted(sections, key=_place), _silences(silent))
 
@@ -215,7 +221,7 @@ def _section(key: str, group: _Group, layout: Layout) -> Section:
         appendices=[
             Appendix(
                 f"Position {position}",
-                measure_parts(f"{key}-{number}", own, layout, lead=None, suite=first.scope.suite),
+                measure_parts(f"{key}-p{number}", own, layout, lead=None, suite=first.scope.suite),
             )
             for number, (position, own) in enumerate(group.elsewhere.items(), 1)
         ],

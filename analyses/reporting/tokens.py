@@ -116,7 +116,9 @@ def _view(key: str, example_id: str, label: str, model: str, item: _Item, studio
         key,
         partial(figures.strip, figures.Strip(pieces, names, values, item.metric, middle)),
         label=f"{item.metric} of each token of {example_id} through the layers",
-        caption="The same item through the layers, its first tokens.",
+        caption="The same item through the layers, its first tokens: orange above chance, purple below."
+        if middle is not None
+        else "The same item through the layers, its first tokens.",
     )
     shaded = _shaded(pieces, values[-1], item.metric, middle)
     return ItemView(

@@ -84,7 +84,6 @@ def write_report(
         figures: formats of figure files beside SVG.
     """
     studio = Studio(page.parent / "figures", figures)
-    studio.folder.mkdir(parents=True, exist_ok=True)
     run = once(run)
     findings = ask(run, command)
     inventory = take_inventory(run)
@@ -109,6 +108,7 @@ def write_report(
         "opened": repr(directories[0] if directories else ""),
         "resamples": RESAMPLES,
     }
+    studio.close()
     environment = page_environment()
     for template, file in (("report.html.j2", page), ("report.md.j2", page.parent / "report.md")):
         text = environment.get_template(template).render(content)

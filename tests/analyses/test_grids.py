@@ -71,7 +71,7 @@ def test_what_stands_beside_a_lead_without_a_table():
     effects = (Effect("coordinates", 3.0, (math.nan, math.nan)), Effect("d", 0.8, (0.5, 1.1)))
     controls = (
         Control("n_tokens", "pre_treatment", 0.4, (0.2, 0.6), 0.1),
-        Control("nll", "mediator", 0.1, (0, 0.2), 0.9),
+        Control("nll", "mediator", 0.1, (0.01, 0.2), 0.9),
     )
     assert facts(finding(effects=effects, controls=controls)) == [
         ("coordinates", "3"),

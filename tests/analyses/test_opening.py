@@ -49,7 +49,7 @@ def test_models_side_by_side_share_a_table_and_a_picture(tmp_path, monkeypatch):
     text = written.html.read_text(encoding="utf-8")
     assert "Models side by side" in text
     assert {finding.scope.model for finding in written.findings if finding.primary} == {"/models/toy", "/models/other"}
-    assert "in 2 models" in headline(written.findings)
+    assert "In 2 models: undecided in 2 (toy" in headline(written.findings)
     figures = tmp_path / "out" / "figures"
     assert (figures / "models-1.svg").is_file()
     assert (figures / "models-1.pdf").read_bytes().startswith(b"%PDF")
