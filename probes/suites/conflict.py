@@ -40,7 +40,7 @@ class KnowledgeConflict(Shift):
     @field_validator("statement")
     @classmethod
     def _states_something(cls, statement: str) -> str:
-        if slots_of(statement) != ["answer"]:
+        if slots_of(statement) != ("answer",):
             raise ValueError("should name {answer} once and no other field")
         return statement
 

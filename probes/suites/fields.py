@@ -189,10 +189,9 @@ class FieldMap(Declared):
             level=level,
             level_name=self.name if math.isnan(level) else "",
             cluster=record.text(self.cluster) if self.cluster else record.cluster,
+            target=record.text(self.answer) if self.answer and self.choices is None else None,
         )
-        if self.choices is None:
-            return replace(question, target=record.text(self.answer) if self.answer else None)
-        return self._with_choices(record, question)
+        return question if self.choices is None else self._with_choices(record, question)
 
     def _with_choices(self, record: Record, question: Question) -> Question:
         if self.answer is None or self.choices is None:

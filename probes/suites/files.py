@@ -124,6 +124,7 @@ def _lines(path: Path) -> Iterator[str]:
 
 
 def _objects(path: Path) -> Iterator[Record]:
+    part = path.stem
     for number, line in enumerate(_lines(path), start=1):
         if not line.strip():
             continue
@@ -134,7 +135,7 @@ def _objects(path: Path) -> Iterator[Record]:
             raise InputError(f"{place}: not JSON ({error.msg} at column {error.colno})") from None
         if not isinstance(fields, dict):
             raise InputError(f"{place}: should be a JSON object and is {type(fields).__name__}")
-        yield Record(place, fields, part=path.stem)
+        yield Record(place, fields, part=part)
 
 
 def _cells(path: Path, delimiter: str) -> Iterator[Record]:

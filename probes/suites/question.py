@@ -11,6 +11,7 @@ import re
 import string
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 from probes.errors import InputError
@@ -113,13 +114,14 @@ class Question:
         )
 
 
-def slots_of(wording: str) -> list[str]:
+@lru_cache  # a suite has few wordings and many items
+def slots_of(wording: str) -> tuple[str, ...]:
     """The names between braces, in order.
 
     >>> slots_of("Question: {question} Answer:")
-    ['question']
+    ('question',)
     """
-    return [match[1] for match in SLOT.finditer(wording)]
+    return tuple(match[1] for match in SLOT.finditer(wording))
 
 
 def same(text: str) -> str:

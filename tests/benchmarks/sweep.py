@@ -39,13 +39,7 @@ from sparsity import MetricSpec
 
 TINY = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
 LLAMA = {"hidden_size": 768, "intermediate_size": 2048, "num_hidden_layers": 12, "num_attention_heads": 12}
-MANY_SITES = [
-    "resid_pre",
-    "resid_mid",
-    "resid_post",
-    "attn_out",
-    "mlp_out",
-]  # 10 places x 10 metrics = 100 rows a prompt
+MANY_SITES = ["resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "mlp_post", "final_norm"]  # of 2 layers
 N_WORDS = 500
 ITEMS_PER_COMMIT = 2000  # what 8 MB of rows are
 
