@@ -1,8 +1,14 @@
-"""Which prompts run together.
+"""Which prompts run together, and what becomes of those that cannot.
 
 Prompts are sorted by length so that little of a batch is padding, and cut into batches of at most so many padded
-tokens. The plan depends on the lengths alone, so a resumed sweep runs the batches it planned; results are put back in
-input order. Memory that does not suffice halves the plan from that batch on, and says so.
+tokens. On a CPU that number is fixed: more do not pay. On an accelerator it grows: passes over copies of the longest
+prompt, each twice as large as the one before, are tried until memory runs out, before anything is planned. The plan
+then depends on lengths and that number alone, so a resumed sweep runs the batches it planned; results are put back in
+input order.
+
+A batch that memory does not hold after all is halved, and so are those after it, and a warning says so. Where one bad
+prompt must not cost the others (sweeps), a batch that fails for any other reason is halved too, until the bad one
+stands alone.
 """
 
 from __future__ import annotations
@@ -10,7 +16,7 @@ from __future__ import annotations
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -20,18 +26,22 @@ from probes.errors import InputError
 
 T = TypeVar("T")
 BatchSize = int | Literal["auto"]
-TOKENS_AT_ONCE: Final = (
-    2048  # a CPU gains nothing from larger batches, and one of these fits beside any model it can hold
-)
-PROMPTS_AT_ONCE: Final = 64
+# GPT-2's size on one CPU thread, ms per token of passes of 256, 512, 1024, 2048, 4096, 8192 tokens, the better of two
+# rounds: 2.12, 2.05, 2.06, 1.96, 2.26, 2.30; and one of 2048 fits beside any model that the machine can hold
+TOKENS_AT_ONCE: Final = 2048
+PROMPTS_AT_ONCE: Final = 64  # of every TOKENS_AT_ONCE: short prompts cost more per token outside the model
+MOST_TOKENS: Final = 1 << 16  # of a pass that has grown; an accelerator is busy long before
 
 
-def plan_batches(lengths: Sequence[int], batch_size: BatchSize = "auto") -> list[list[int]]:
+def plan_batches(
+    lengths: Sequence[int], batch_size: BatchSize = "auto", tokens: int = TOKENS_AT_ONCE
+) -> list[list[int]]:
     """Group prompts into batches of similar length.
 
     Args:
         lengths: tokens of each prompt.
         batch_size: prompts per batch; ``auto`` fills batches up to a number of padded tokens.
+        tokens: that number.
 
     Returns:
         Indices of the prompts of each batch, longest first: if memory does not suffice, the first batch says so.
@@ -49,21 +59,57 @@ def plan_batches(lengths: Sequence[int], batch_size: BatchSize = "auto") -> list
     size = 0
     for index in map(int, order):
         if not batches or len(batches[-1]) >= size:
-            auto = max(1, min(PROMPTS_AT_ONCE, TOKENS_AT_ONCE // max(lengths[index], 1)))
-            size = auto if batch_size == "auto" else batch_size
+            size = prompts_at_once(lengths[index], tokens) if batch_size == "auto" else batch_size
             batches.append([])
         batches[-1].append(index)
     return batches
 
 
+def prompts_at_once(longest: int, tokens: int = TOKENS_AT_ONCE) -> int:
+    """How many prompts of a length fill a pass of so many tokens; at least one.
+
+    >>> prompts_at_once(100), prompts_at_once(5), prompts_at_once(5, 4096), prompts_at_once(4096)
+    (20, 64, 128, 1)
+    """
+    return max(1, min(PROMPTS_AT_ONCE * tokens // TOKENS_AT_ONCE, tokens // max(longest, 1)))
+
+
+def tokens_at_once(longest: int, wanted: int, device: torch.device, run: Callable[[int], object]) -> int:
+    """How many padded tokens a pass takes when nobody said: on an accelerator, as many as its memory is seen to hold.
+
+    Args:
+        longest: tokens of the longest prompt.
+        wanted: tokens of all prompts; no pass need be larger.
+        device: where the model is.
+        run: makes a pass over so many prompts of that length.
+
+    Returns:
+        :data:`TOKENS_AT_ONCE`, or a power of two times as many: the largest that was held, at most
+        :data:`MOST_TOKENS`. Memory may still run out, because another process takes some; then batches are halved.
+    """
+    tokens = TOKENS_AT_ONCE
+    if device.type == "cpu":
+        return tokens
+    while tokens < min(wanted, MOST_TOKENS):
+        try:
+            run(prompts_at_once(longest, 2 * tokens))
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            break
+        tokens *= 2
+    return tokens
+
+
 def run_batches(
-    lengths: Sequence[int], batch_size: BatchSize, run: Callable[[Sequence[int]], T]
+    lengths: Sequence[int], batch_size: BatchSize, device: torch.device, run: Callable[[Sequence[int]], T]
 ) -> Iterator[tuple[Sequence[int], T]]:
     """Run prompts in planned batches, in smaller ones from where memory does not hold the planned.
 
     Args:
         lengths: tokens of each prompt.
         batch_size: as :func:`plan_batches` takes it.
+        device: where the model is.
         run: reads the prompts of some indices in one pass.
 
     Yields:
@@ -72,23 +118,71 @@ def run_batches(
     Raises:
         CaptureError: if even one prompt alone does not fit.
     """
-    waiting = deque(plan_batches(lengths, batch_size))
-    while waiting:
-        indices = waiting.popleft()
-        try:
-            found = run(indices)
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-        else:
+    tokens = TOKENS_AT_ONCE
+    if batch_size == "auto" and lengths:
+        first = int(np.argmax(lengths))
+        tokens = tokens_at_once(lengths[first], sum(lengths), device, lambda count: run([first] * count))
+    room = Room()
+    for planned in plan_batches(lengths, batch_size, tokens):
+        for indices, found in room.run(planned, run):
+            if isinstance(found, Failed):
+                longest = lengths[indices[0]]
+                raise CaptureError(f"out of memory on one prompt of {longest} tokens; set max_tokens")
             yield indices, found
-            continue
-        # past the except clause, or the traceback would keep the tensors of the failed pass
-        if len(indices) == 1:
-            raise CaptureError(f"out of memory on one prompt of {lengths[indices[0]]} tokens; set max_tokens")
-        half = (len(indices) + 1) // 2
-        warnings.warn(f"out of memory on a batch of {len(indices)} prompts; reading {half} at a time", stacklevel=3)
-        waiting = deque(own[at : at + half] for own in (indices, *waiting) for at in range(0, len(own), half))
+
+
+class Failed(NamedTuple):
+    """Why a pass over one prompt alone gave nothing."""
+
+    error: Exception
+
+
+class Room:
+    """How many prompts a pass may hold, as far as running out of memory has taught; for all passes of one reader."""
+
+    def __init__(self) -> None:
+        self._most: int | None = None
+
+    def run(
+        self, indices: Sequence[int], run: Callable[[Sequence[int]], T], *, isolate: bool = False
+    ) -> Iterator[tuple[Sequence[int], T | Failed]]:
+        """Run some prompts together, in halves where memory does not hold them.
+
+        Args:
+            indices: which.
+            run: reads the prompts of some indices in one pass.
+            isolate: halve on every fault, until a bad prompt stands alone.
+
+        Yields:
+            The indices of each pass, in order, and what was read of them or why nothing was.
+        """
+        waiting = deque(self._parts(indices))
+        while waiting:
+            own = waiting.popleft()
+            try:
+                found = run(own)
+            except Exception as error:  # whatever a model raises is a fault of its prompts, found by halving
+                is_full = is_out_of_memory(error)
+                if not (isolate or is_full):
+                    raise
+                fault = error.with_traceback(None)  # which would keep the tensors of the failed pass
+            else:
+                yield own, found
+                continue
+            if len(own) == 1:
+                yield own, Failed(fault)
+                continue
+            half = (len(own) + 1) // 2
+            if is_full:
+                warnings.warn(f"out of memory on a batch of {len(own)} prompts; reading {half} at a time", stacklevel=3)
+                self._most = half
+                waiting = deque(part for left in (own, *waiting) for part in self._parts(left))
+            else:
+                waiting.extendleft((own[half:], own[:half]))
+
+    def _parts(self, indices: Sequence[int]) -> Iterator[Sequence[int]]:
+        size = self._most or max(len(indices), 1)
+        return (indices[at : at + size] for at in range(0, len(indices), size))
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -125,8 +125,9 @@ def collect(
         positions: which tokens: words, slices or expressions of :mod:`probes.capture.positions`, selectors, functions.
         metrics: names as in ``sparsity list metrics``; ``default`` for the default set.
         max_tokens: cut prompts to this many tokens, BOS included; None: a prompt that is too long raises.
-        batch_size: prompts per forward pass; ``auto`` fills passes of a fixed number of tokens. It changes no value by
-            more than rounding. Where memory does not hold a batch, a warning says so and smaller ones are read.
+        batch_size: prompts per forward pass; ``auto`` fills passes of a number of tokens, on an accelerator as many as
+            its memory holds. It changes no value by more than rounding. Where memory does not hold a batch, a warning
+            says so and smaller ones are read.
         bos: what to do about the beginning-of-sequence token.
         template: ``chat`` puts each text into the tokenizer's chat template.
         bases: coordinates to measure in.
@@ -148,7 +149,8 @@ def collect(
     read = partial(read_batch, loaded, sites=asked_sites, positions=selectors, metrics=specs, bases=bases)
     found: list[tuple[Reading, np.ndarray]] = []
     lengths = [len(prompt.ids) for prompt in encoded]
-    for indices, result in run_batches(lengths, batch_size, lambda own: read([encoded[index] for index in own])):
+    passes = run_batches(lengths, batch_size, loaded.device, lambda own: read([encoded[index] for index in own]))
+    for indices, result in passes:
         found += [(reading, np.array(indices)[reading.item]) for reading in result.readings]
     return melt(loaded, found, specs, len(encoded))
 

@@ -112,7 +112,8 @@ def capture_states(
     rows: list[tuple[int, int, BatchStates, int]] = []
     lengths = [len(prompt.ids) for prompt in encoded]
     read = partial(read_states, loaded, sites=asked, positions=positions)
-    for indices, batch in run_batches(lengths, batch_size, lambda own: read([encoded[index] for index in own])):
+    passes = run_batches(lengths, batch_size, loaded.device, lambda own: read([encoded[index] for index in own]))
+    for indices, batch in passes:
         for place, states in enumerate(batch):
             rows += [(indices[int(item)], place, states, row) for row, item in enumerate(states.item)]
     rows.sort(key=lambda row: (row[0], row[1], row[3]))

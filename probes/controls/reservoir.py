@@ -14,12 +14,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int32
 
-from probes.capture.batches import plan_batches
+from probes.capture.batches import run_batches
 from probes.capture.models import LoadedModel
 from probes.capture.positions import SELECTORS, Selector
 from probes.capture.prompts import Prompt
@@ -136,9 +137,12 @@ def read_samples(
     row_bytes = 4 * sum(model.width(site) for site in sites)
     asked = selectors(positions, len(prompts), row_bytes)
     found: dict[tuple[Site, str], list[Sample]] = {}
-    for indices in plan_batches([len(prompt.ids) for prompt in prompts]):
+    read = partial(read_states, model, sites=sites, positions=asked)
+    lengths = [len(prompt.ids) for prompt in prompts]
+    passes = run_batches(lengths, "auto", model.device, lambda some: read([prompts[index] for index in some]))
+    for indices, batch in passes:
         own = np.array(indices, dtype=np.int32)
-        for states in read_states(model, [prompts[index] for index in indices], sites=sites, positions=asked):
+        for states in batch:
             part = Sample(states.site, states.position, own[states.item], states.token, states.vectors)
             found.setdefault((states.site, states.position), []).append(part)
     return {place: _in_order(parts) for place, parts in found.items()}

@@ -1,18 +1,19 @@
 """One run in progress: batches in, rows out, wherever it runs.
 
-A batch that fails is halved until the one bad item stands alone and becomes a row of ``failures``; memory that runs out
-ends the same way.
+A batch that fails is halved until the one bad item stands alone and becomes a row of ``failures``; where memory runs
+out a warning says so, and later batches are read in parts (`probes.capture.batches`).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from typing import NamedTuple
 
 import pyarrow as pa
 
+from probes.capture.batches import Failed, Room
 from probes.capture.collect import read_batch
 from probes.capture.models import LoadedModel
 from probes.capture.prompts import Prompt, PromptError
@@ -52,6 +53,7 @@ class Measurement:
     def __init__(self, spec: SweepSpec, run: Run, model: LoadedModel) -> None:
         self.spec, self.run, self.model = spec, run, model
         self._sites = {str(site): site for site in run.sites}
+        self._room = Room()
 
     def rows(self, items: Sequence[Item], block: Block) -> Rows:
         """Measure a batch; an item that cannot be read or measured becomes a failure of its own."""
@@ -72,7 +74,7 @@ class Measurement:
                 prompts[item.example_id] = prompt
         encoded = time.perf_counter()
         asked = {item.example_id: item for item in items}
-        parts = [self._halving(prompts, block, asked)] if prompts else []
+        parts = list(self._read(prompts, block, asked))
         measured = time.perf_counter()
         if unreadable:
             parts.append(self._failed(unreadable, "encode", block))
@@ -80,17 +82,20 @@ class Measurement:
             parts.append(self._failed(too_short, "filter", block, min_tokens=least))
         return together(parts)._replace(encode_seconds=encoded - began, model_seconds=measured - encoded)
 
-    def _halving(self, prompts: Mapping[str, Prompt], block: Block, items: Mapping[str, Item]) -> Rows:
-        try:
-            return self._measured(prompts, block, [items[name] for name in prompts])
-        except Exception as error:  # noqa: BLE001  whatever a model raises is a fault of its items, found by halving
-            if len(prompts) == 1:
-                reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-                return self._failed(dict.fromkeys(prompts, reason), "forward", block)
+    def _read(self, prompts: Mapping[str, Prompt], block: Block, items: Mapping[str, Item]) -> Iterator[Rows]:
+        """Rows of a batch, in as many passes as it takes."""
         names = list(prompts)
-        middle = len(names) // 2
-        parts = (names[:middle], names[middle:])
-        return together([self._halving({name: prompts[name] for name in part}, block, items) for part in parts])
+
+        def run(own: Sequence[int]) -> Rows:
+            asked = {names[index]: prompts[names[index]] for index in own}
+            return self._measured(asked, block, [items[name] for name in asked])
+
+        for own, found in self._room.run(range(len(names)), run, isolate=True):
+            if isinstance(found, Failed):
+                reason = f"{type(found.error).__name__}: {' '.join(str(found.error).split())}"
+                yield self._failed({names[index]: reason for index in own}, "forward", block)
+            else:
+                yield found
 
     def _failed(self, reasons: Mapping[str, str], stage: str, block: Block, min_tokens: int | None = None) -> Rows:
         run_id = self.run.run_id

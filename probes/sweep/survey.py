@@ -15,8 +15,9 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from probes.capture.batches import PROMPTS_AT_ONCE, TOKENS_AT_ONCE
+from probes.capture.batches import prompts_at_once, tokens_at_once
 from probes.capture.choices import CHOICE_OUTCOMES, LETTERS, with_choices
+from probes.capture.collect import read_batch
 from probes.capture.models import LoadedModel, load_model
 from probes.capture.positions import parse_positions
 from probes.capture.prompts import Prompt, PromptError, encode, template_identity
@@ -35,6 +36,7 @@ from probes.sweep.plan import Batch, RunIdentity, batches
 from probes.sweep.shelf import Shelf, shelve
 from probes.sweep.spec import ModelEntry, SweepSpec
 from probes.sweep.tools import tools_of
+from sparsity import MetricSpec
 
 PROBED: Final = 32  # prompts encoded to learn tokens per byte, half of them the longest
 
@@ -204,8 +206,10 @@ def _plan(
     run = Run(run_id=identity.run_id(), entry=entry, suite=suite.name, sites=sites)
     refuse_changed_sources(familiarity, stored.done(run.run_id))
     left = missing(wanted, items.example_ids, _settled(stored, run.run_id, spec, options))
-    lengths = _probed(spec, model, items, np.concatenate(list(left.values()))) if left else _Lengths(np.nan, 1)
-    batch_size = options.batch_size or _planned_batch_size(stored, run.run_id) or _auto_batch_size(lengths.longest)
+    lengths = _probed(spec, model, items, np.concatenate(list(left.values()))) if left else _Lengths(np.nan, None)
+    batch_size = options.batch_size or _planned_batch_size(stored, run.run_id)
+    if batch_size is None:
+        batch_size = _auto_batch_size(spec, model, sites, lengths.longest, sum(map(len, left.values())))
     return RunPlan(
         run=run,
         suite=suite,
@@ -244,7 +248,7 @@ def _settled(stored: Records, run_id: str, spec: SweepSpec, options: Options) ->
 
 class _Lengths(NamedTuple):
     per_byte: float
-    longest: int
+    longest: Prompt | None
 
 
 def _probed(spec: SweepSpec, model: LoadedModel, items: Shelf, left: np.ndarray) -> _Lengths:
@@ -252,13 +256,14 @@ def _probed(spec: SweepSpec, model: LoadedModel, items: Shelf, left: np.ndarray)
     order = left[np.argsort(-items.sizes[left], kind="stable")]
     spread = order[np.linspace(0, len(order) - 1, min(PROBED // 2, len(order))).astype(int)]
     n_tokens = n_bytes = 0
-    longest = 1
+    longest: Prompt | None = None
     for index in dict.fromkeys([*order[: PROBED // 2].tolist(), *spread.tolist()]):
         try:
-            length = len(read_prompt(spec, model, items[index]).ids)
+            prompt = read_prompt(spec, model, items[index])
         except PromptError:
             continue  # a failure of that item, recorded when its batch runs
-        longest = max(longest, length)
+        length = len(prompt.ids)
+        longest = prompt if longest is None or length > len(longest.ids) else longest
         n_tokens, n_bytes = n_tokens + length, n_bytes + int(items.sizes[index])
     return _Lengths(n_tokens / n_bytes if n_bytes else np.nan, longest)
 
@@ -274,8 +279,19 @@ def _controls_so_far(stored: Records, run_id: str) -> dict[str, Any]:
     return {"controls": facts["controls"]} if "controls" in facts else {}
 
 
-def _auto_batch_size(longest: int) -> int:
-    return max(1, min(PROMPTS_AT_ONCE, TOKENS_AT_ONCE // longest))
+def _auto_batch_size(
+    spec: SweepSpec, model: LoadedModel, sites: Sequence[Site], longest: Prompt | None, n_items: int
+) -> int:
+    """Items per batch: as many of the longest as a pass takes, seen by trial on an accelerator."""
+    if longest is None:
+        return prompts_at_once(1)
+
+    metrics = [MetricSpec.parse(name) for name in spec.metrics]
+    read = partial(read_batch, model, sites=sites, positions=spec.positions, metrics=metrics, outcomes=spec.outcomes)
+
+    length = len(longest.ids)
+    tokens = tokens_at_once(length, n_items * length, model.device, lambda count: read([longest] * count))
+    return prompts_at_once(length, tokens)
 
 
 def _facts(

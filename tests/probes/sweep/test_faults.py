@@ -83,6 +83,7 @@ def test_any_part_damaged_by_hand_is_found_and_mended(make_spec: MakeSpec, tmp_p
 
 
 @pytest.mark.long
+@pytest.mark.filterwarnings("ignore:out of memory")
 def test_any_item_that_raises_fails_alone(
     make_spec: MakeSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proof: Proof
 ) -> None:

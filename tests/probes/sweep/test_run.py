@@ -160,7 +160,9 @@ def test_memory_that_runs_out_halves_the_batch(
 
     with monkeypatch.context() as patch:
         patch.setattr(measurement, "read_batch", small)
-        result = run_sweep(make_spec(), tmp_path / "run", Options(batch_size=7))
+        with pytest.warns(UserWarning, match="out of memory on a batch of . prompts; reading . at a time") as said:
+            result = run_sweep(make_spec(), tmp_path / "run", Options(batch_size=7))
+        assert len(said) == 2
     assert (result.n_measured, result.n_failed) == (7, 0)
     assert sorted(sizes) == [1, 2, 2, 2]
     run_sweep(make_spec(), tmp_path / "whole", Options(batch_size=2))
