@@ -11,6 +11,8 @@ from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
 import pandas as pd
 
+from probes.records.states import States, StoredPlace
+
 T = TypeVar("T")
 
 
@@ -39,6 +41,44 @@ class Run(Protocol):
     def width(self, run_id: str, site: str) -> int: ...  # noqa: D102
 
 
+@runtime_checkable
+class KeepsStates(Protocol):
+    """A run that may hold raw vectors beside its numbers."""
+
+    def stored_states(self) -> Sequence[StoredPlace]: ...  # noqa: D102
+
+    def states(  # noqa: D102
+        self,
+        site: str,
+        *,
+        layer: int | None = None,
+        position: str | None = None,
+        suite: Sequence[str] | None = None,
+        model: Sequence[str] | None = None,
+    ) -> States: ...
+
+
+def with_states(run: Run) -> KeepsStates | None:
+    """The run as one that can be asked for raw vectors; None where it cannot. Vectors are never remembered."""
+    inner = run.unwrapped if isinstance(run, _Once) else run
+    return inner if isinstance(inner, KeepsStates) else None
+
+
+@runtime_checkable
+class TellsTokens(Protocol):
+    """A run that may hold the familiarity of single tokens."""
+
+    def familiarity_tokens(self) -> pd.DataFrame: ...  # noqa: D102
+
+
+def token_familiarity(run: Run) -> pd.DataFrame:
+    """A row per token and measure of familiarity; none where the run holds no such table."""
+    inner = run.unwrapped if isinstance(run, _Once) else run
+    if isinstance(inner, TellsTokens):
+        return inner.familiarity_tokens()
+    return pd.DataFrame(columns=["run_id", "example_id", "token", "measure", "corpus", "value"])
+
+
 def once(run: Run) -> Run:
     """The same run, its tables and panels read when first asked for and kept; for asking many questions."""
     return run if isinstance(run, _Once) else _Once(run)
@@ -50,6 +90,11 @@ class _Once:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._kept: dict[str, Any] = {}
+
+    @property
+    def unwrapped(self) -> Run:
+        """The run itself."""
+        return self._run
 
     def _keep(self, name: str, read: Callable[[], T]) -> T:
         if name not in self._kept:

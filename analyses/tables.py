@@ -55,9 +55,9 @@ class Panel:
         model: which model, as the sweep names it.
         suites: the suites the items come from.
         axis: the ruler.
-        items: one row per item: suite, level, label, shifted, cluster (a number), n_tokens, n_bytes, the last token and
-            the template where they are known, one column ``outcome:<name>`` per outcome, and ``token:<position>`` with
-            the index of the token per position that is one.
+        items: one row per item: suite, level, label, shifted, cluster (a number), n_tokens, n_bytes, the last token,
+            the template and kin (whom it is about) where they are known, one column ``outcome:<name>`` per outcome, and
+            ``token:<position>`` with the index of the token per position that is one.
         columns: what was measured.
         values: shape ``(items, columns)``, NaN where undefined or not measured.
         widths: number of coordinates behind each column; NaN where it is not recorded.
@@ -128,6 +128,7 @@ OUTCOME: Final = "outcome:"
 INDEX: Final = "token:"
 LAST_READ: Final = "last_token"
 TEMPLATE: Final = "template"
+KIN: Final = "kin"
 ASKED: Final = (
     TEMPLATE,
     "relation",
@@ -308,7 +309,9 @@ def _items(
         last = [ids[-1] if ids is not None and len(ids) else math.nan for ids in lengths["token_ids"]]
         table[LAST_READ] = pd.Series(last, index=lengths.index, dtype=np.float64).reindex(items.index)
     if "attrs" in items:
-        table[TEMPLATE] = [_template(attrs) for attrs in items["attrs"]]
+        known = [facts(attrs) if isinstance(attrs, str) and attrs != "{}" else {} for attrs in items["attrs"]]
+        table[TEMPLATE] = [next((str(own[name]) for name in ASKED if name in own), None) for own in known]
+        table[KIN] = [str(own["entity"]) if "entity" in own else None for own in known]
     if "token" in rows:
         single = rows[rows["token"] >= 0].drop_duplicates(["example_id", "position"])
         for position, own in single.groupby(single["position"].astype(str)):
@@ -319,12 +322,6 @@ def _items(
         by_item = values.drop_duplicates("example_id").set_index("example_id")["value"]
         table[OUTCOME + str(name)] = by_item.reindex(items.index).astype(np.float64)
     return table
-
-
-def _template(attrs: object) -> str | None:
-    """In which words an item is asked; None where nothing says so."""
-    known = facts(attrs) if isinstance(attrs, str) and attrs != "{}" else {}
-    return next((str(known[name]) for name in ASKED if name in known), None)
 
 
 def _labels(items: pd.DataFrame) -> pd.Series:

@@ -77,7 +77,7 @@ def held_out_gain(
             if len(np.unique(outcome[~test])) < 2:
                 return None
             for row, features in enumerate((covariates, both)):
-                p = _chances(features, outcome, test)
+                p = chances(features, outcome, test)
                 losses[row, test] -= np.log2(np.where(outcome[test], p, 1 - p)) / REPEATS
                 areas[row].append(_auc(outcome[test], p))
     gain = cluster_means((losses[0] - losses[1])[:, None], codes, resamples=RESAMPLES, rng=rng)
@@ -86,7 +86,7 @@ def held_out_gain(
     return Gain(float(gain.mean[0]), *interval, without, beside, len(outcome), gain.n_clusters)
 
 
-def _chances(
+def chances(
     features: Float[np.ndarray, "n k"], outcome: Bool[np.ndarray, " n"], test: Bool[np.ndarray, " n"]
 ) -> Float[np.ndarray, " held"]:
     """Predicted chance of the held-out items, never 0 or 1; features are scaled by what is not held out."""

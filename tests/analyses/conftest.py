@@ -14,6 +14,7 @@ MODULES = (
     "analyses.questions.localization",
     "analyses.questions.measures",
     "analyses.questions.mechanism",
+    "analyses.questions.probes",
     "analyses.questions.readout",
 )
 
