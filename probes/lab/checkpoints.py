@@ -35,7 +35,7 @@ class History:
     Attributes:
         presented: presentations of each fact so far.
         last_seen: optimizer step, from 1, at which each fact was last presented; 0 if never.
-        losses: mean loss of every step, on facts.
+        losses: mean loss of every step that presents facts.
         lesson_losses: the same on lessons, if any are read.
     """
 
@@ -43,6 +43,11 @@ class History:
     last_seen: Int[np.ndarray, " facts"]
     losses: list[float]
     lesson_losses: list[float]
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps taken."""
+        return max(len(self.losses), len(self.lesson_losses))
 
     def tensors(self) -> dict[str, Tensor]:
         """The same as a file of tensors holds it."""

@@ -1,8 +1,12 @@
-"""From two links to eight, from one hop to two: what a model that also follows links is taught, and when.
+"""From one link among two to two in a row: what a model that also follows links is taught, and when.
 
 Following a link takes a circuit of two attention layers that appears all at once, and sooner where there is little to
 confuse (two links) than where there is much (eight from the start). So the number of links grows over the first quarter
-of training; chains of two links come when single links are learned, and both go on to the end.
+of training; chains of two links come when single links are learned, and both go on to the last fact.
+
+That does not teach two hops: facts and chains together leave them at what recency gets. What does is practice, after
+the last fact and without facts: one or two chains of two links for so long that the second hop appears, and only then
+more and longer ones. The facts are not shown again, so their exposure stays what it is; what is forgotten is measured.
 Everything is a function of the step and of a generator made from seed and step, so training can be taken up anywhere.
 """
 
@@ -13,6 +17,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from probes.lab.episodes import Lesson, Shape, draw_lesson
+from probes.lab.recipe import Recipe
 
 MOST_LINKS: Final = 8
 MOST_HOPS: Final = 2
@@ -48,6 +53,26 @@ STAGES: Final = (
 CHAINED_SHARE: Final = 0.6
 
 
+class Drill(NamedTuple):
+    """What is practised from some share of the practice on.
+
+    Attributes:
+        begins: share of the steps of practice after which it begins.
+        chains: most chains of an episode.
+        links: most links of a chain; at least two.
+        filler: most filler words before the links, and as many after them.
+    """
+
+    begins: float
+    chains: int
+    links: int
+    filler: int
+
+
+DRILLS: Final = (Drill(0.0, 2, 2, 0), Drill(0.4, 4, 3, 0), Drill(0.7, 4, LONGEST_CHAIN, MOST_FILLER))
+SINGLE_SHARE: Final = 0.2
+
+
 def draw_shape(rng: np.random.Generator, progress: float) -> Shape:
     """The shape of the episodes of one step.
 
@@ -66,13 +91,38 @@ def draw_shape(rng: np.random.Generator, progress: float) -> Shape:
     return Shape(int(rng.integers(2, stage.links + 1)), 1, before, after)
 
 
+def draw_drill(rng: np.random.Generator, progress: float) -> Shape:
+    """The shape of the episodes of one step of practice; now and then separate links, so that they are not unlearned.
+
+    Args:
+        rng: where it is drawn from.
+        progress: share of the practice that is done, from 0 to 1.
+    """
+    drill = [each for each in DRILLS if each.begins <= progress][-1]
+    if rng.random() < SINGLE_SHARE:
+        before, after = (draw_count(rng, MOST_FILLER) for _ in range(2))
+        return Shape(int(rng.integers(2, MOST_LINKS + 1)), 1, before, after)
+    chains, links = int(rng.integers(1, drill.chains + 1)), int(rng.integers(2, drill.links + 1))
+    before, after = (draw_count(rng, drill.filler) for _ in range(2))
+    return Shape(min(chains, MOST_LINKS // links), links, before, after)
+
+
 def draw_count(rng: np.random.Generator, most: int) -> int:
     """From 0 to `most`, small counts more often than large ones: evenly on a log scale."""
     return int((most + 2) ** rng.random()) - 1
 
 
-def draw_lessons(seed: int, step: int, n_steps: int, n_lessons: int) -> list[Lesson]:
-    """The episodes of one step, all of one shape."""
-    rng = np.random.default_rng([seed, step])
-    shape = draw_shape(rng, (step - 1) / n_steps)
-    return [draw_lesson(rng, shape, most_hops=MOST_HOPS) for _ in range(n_lessons)]
+def draw_lessons(recipe: Recipe, step: int, n_presenting: int) -> list[Lesson]:
+    """The episodes of one step, all of one shape.
+
+    Args:
+        recipe: says how many, how long practice is, and from which seed.
+        step: counted from 1.
+        n_presenting: steps that present facts; those after them are practice.
+    """
+    rng = np.random.default_rng([recipe.seed, step])
+    if step <= n_presenting:
+        shape = draw_shape(rng, (step - 1) / n_presenting)
+    else:
+        shape = draw_drill(rng, (step - 1 - n_presenting) / recipe.practice)
+    return [draw_lesson(rng, shape, most_hops=MOST_HOPS) for _ in range(recipe.lessons)]

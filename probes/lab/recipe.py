@@ -70,6 +70,9 @@ class Recipe:
         optimizer: AdamW, or its twin without a preference for coordinates (`probes.lab.optimizers`).
         batch_size: sentences per optimizer step.
         lessons: episodes of following links (`probes.lab.episodes`) per optimizer step, beside the sentences.
+        practice: optimizer steps of lessons alone after the last sentence, by an optimizer that begins anew.
+        practice_rate: learning rate of those steps, reached after the same warm-up but for a linear fall to 0, so that
+            what is new is learned before much is forgotten.
         preamble: most words of chance before the sentences of every third step, so that facts can be asked about in the
             middle of a text; 0 for facts that always stand at its beginning.
         learning_rate: reached after the warm-up, then constant.
@@ -94,6 +97,8 @@ class Recipe:
     optimizer: Optimizer = "adamw"
     batch_size: int = 512
     lessons: int = 0
+    practice: int = 0
+    practice_rate: float = 1e-3
     preamble: int = 0
     learning_rate: float = 3e-4
     warmup_steps: int = 100

@@ -32,8 +32,8 @@ class TrainingRecord:
         last_seen: optimizer step, from 1, at which each fact was last presented; None if never.
         known: whether the trained model's most likely next word after each fact's prompt is the answer.
         surprisals: how surprised the model is by each fact's answer, in nats.
-        losses: mean loss on facts of every optimizer step, in nats; as many as steps were taken.
-        lesson_losses: the same on the answers of lessons; empty for a model of facts alone.
+        losses: mean loss on facts of every optimizer step that presented some, in nats.
+        lesson_losses: the same on the answers of lessons, practice included; empty for a model of facts alone.
         n_threads: threads of the training process; another number may give other weights in the last bits.
         torch_version: the PyTorch that trained it; another one may, too.
     """
@@ -52,7 +52,7 @@ class TrainingRecord:
     @property
     def step(self) -> int:
         """Optimizer steps taken."""
-        return len(self.losses)
+        return max(len(self.losses), len(self.lesson_losses))
 
     @property
     def accuracy(self) -> dict[int, float]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Final, cast
 
@@ -43,7 +44,7 @@ from probes.lab.curriculum import draw_count, draw_lessons
 from probes.lab.episodes import WORDS, Lesson
 from probes.lab.families import build_model
 from probes.lab.lexicon import FILLER
-from probes.lab.optimizers import Update, build_update
+from probes.lab.optimizers import build_update
 from probes.lab.recipe import Objective, Recipe
 from probes.lab.record import TrainingRecord, write_record
 from probes.lab.stream import draw_answers, draw_stream, split_batches
@@ -97,13 +98,33 @@ class Course:
     module: PreTrainedModel
 
     @property
+    def n_presenting(self) -> int:
+        """Optimizer steps that present facts."""
+        return -(-len(self.stream) // self.recipe.batch_size)
+
+    @property
     def n_steps(self) -> int:
         """Optimizer steps of the whole training."""
-        return -(-len(self.stream) // self.recipe.batch_size)
+        return self.n_presenting + self.recipe.practice
+
+    def learning_rate(self, step: int) -> float:
+        """The rate of a step, from 1: warmed up and constant while facts are presented, falling to 0 in practice."""
+        recipe, practised = self.recipe, step - self.n_presenting
+        if practised <= 0:
+            return recipe.learning_rate * min(1.0, step / recipe.warmup_steps)
+        return (
+            recipe.practice_rate * min(1.0, practised / recipe.warmup_steps) * (1 - (practised - 1) / recipe.practice)
+        )
 
 
 def prepare(recipe: Recipe) -> Course:
-    """Draw world, order, answers and initial weights, each from a generator of its own."""
+    """Draw world, order, answers and initial weights, each from a generator of its own.
+
+    Raises:
+        InputError: if the recipe asks for a world that cannot be built, or for practice without lessons.
+    """
+    if recipe.practice and not recipe.lessons:
+        raise InputError(f"practice is of lessons: {recipe.practice} steps of it need lessons of 1 or more, got 0")
     world_rng, stream_rng, weights_rng, answers_rng = np.random.default_rng(recipe.seed).spawn(4)
     world = build_world(world_rng, multiples=recipe.multiples, unit=recipe.unit, n_tails=recipe.n_tails)
     tokenizer = build_tokenizer(sorted({*world.words, *WORDS}) if recipe.lessons or recipe.preamble else world.words)
@@ -141,64 +162,73 @@ def train(recipe: Recipe, out: Path, *, n_checkpoints: int = 0, on_step: OnStep 
         raise InputError(f"a model is written to a new or empty directory, but {out} is in use: name another one")
     course = prepare(recipe)
     unfinished = out.with_name(f"{out.name}.unfinished")
-    update = build_update(course.module, recipe)
-    history = _take_up(course, update, unfinished)
-    _present(course, update, history, unfinished, checkpoint_steps(course.n_steps, n_checkpoints), on_step)
+    history = _go_through(course, unfinished, checkpoint_steps(course.n_steps, n_checkpoints), on_step)
     record = _write(unfinished, course, history)
     (unfinished / STATE).unlink(missing_ok=True)
     unfinished.replace(out)
     return TrainedModel(module=course.module, tokenizer=course.tokenizer, record=record, path=out)
 
 
-def _take_up(course: Course, update: Update, unfinished: Path) -> History:
-    """Bring model and optimizer to where an interrupted training left them, or leave them at the beginning."""
-    state = load_state(unfinished, asdict(course.recipe))
+def _go_through(course: Course, unfinished: Path, kept: tuple[int, ...], on_step: OnStep | None) -> History:
+    """Take the steps that are left, from the beginning or from where an interruption left model and optimizer."""
+    recipe, module = course.recipe, course.module
+    state = load_state(unfinished, asdict(recipe))
     unfinished.mkdir(parents=True, exist_ok=True)
-    if state is None:
-        n_facts = len(course.world.facts)
-        return History(np.zeros(n_facts, np.int64), np.zeros(n_facts, np.int64), [], [])
-    course.module.load_state_dict(state.weights)
-    history = History.restored(state.history)
-    update.restore(state.moments, len(history.losses))
+    history = _blank(course) if state is None else History.restored(state.history)
+    if state is not None:
+        module.load_state_dict(state.weights)
+    elif 0 in kept:
+        _write(unfinished / FOLDER / checkpoint_name(0), course, history)
+    streams = (split_batches(part, recipe.batch_size) for part in (course.stream, course.answers))
+    batches = [*zip(*streams, strict=True), *repeat(None, recipe.practice)]
+    saved = time.monotonic()
+    module.train()
+    for part in (range(1, course.n_presenting + 1), range(course.n_presenting + 1, course.n_steps + 1)):
+        update, done = build_update(module, recipe), history.steps
+        if state is not None and done in part:
+            update.restore(state.moments, done - part.start + 1)
+        for step in range(max(done + 1, part.start), part.stop):
+            loss = _learn(course, history, step, batches[step - 1])
+            update(course.learning_rate(step))
+            if step in kept:
+                _write(unfinished / FOLDER / checkpoint_name(step), course, history)
+            if step in kept or due(saved):
+                save_state(unfinished, asdict(recipe), module.state_dict(), update.state(), history.tensors())
+                saved = time.monotonic()
+            if on_step is not None:
+                on_step(step, course.n_steps, loss)
     return history
 
 
-def _present(
-    course: Course, update: Update, history: History, unfinished: Path, kept: tuple[int, ...], on_step: OnStep | None
-) -> None:
-    """Go through what is left of the stream, and take down what was presented when."""
-    recipe = course.recipe
-    parts = (split_batches(part, recipe.batch_size) for part in (course.stream, course.answers))
-    batches = list(zip(*parts, strict=True))
-    if 0 in kept and not history.losses:
-        _write(unfinished / FOLDER / checkpoint_name(0), course, history)
-    saved = time.monotonic()
-    course.module.train()
-    for step in range(len(history.losses) + 1, len(batches) + 1):
-        facts, answers = batches[step - 1]
-        _learn(course, history, introduced(course, shown(course.sentences, facts, answers), step), step)
-        update(recipe.learning_rate * min(1.0, step / recipe.warmup_steps))
+def _blank(course: Course) -> History:
+    n_facts = len(course.world.facts)
+    return History(np.zeros(n_facts, np.int64), np.zeros(n_facts, np.int64), [], [])
+
+
+def _learn(
+    course: Course,
+    history: History,
+    step: int,
+    batch: tuple[Int[np.ndarray, " batch"], Int[np.ndarray, " batch"]] | None,
+) -> float:
+    """Gradients of one step, of sentences and of lessons if there are any; the loss of the first of them."""
+    losses: list[float] = []
+    if batch is not None:
+        facts, answers = batch
+        sentences = introduced(course, shown(course.sentences, facts, answers), step)
+        loss = surprisal(course.module, sentences, course.recipe.objective)
+        loss.backward()
+        losses.append(loss.item())
+        history.losses.append(losses[-1])
         np.add.at(history.presented, facts, 1)
         history.last_seen[facts] = step
-        if step in kept:
-            _write(unfinished / FOLDER / checkpoint_name(step), course, history)
-        if step in kept or due(saved):
-            save_state(unfinished, asdict(recipe), course.module.state_dict(), update.state(), history.tensors())
-            saved = time.monotonic()
-        if on_step is not None:
-            on_step(step, len(batches), history.losses[-1])
-
-
-def _learn(course: Course, history: History, sentences: Int[Tensor, "batch tokens"], step: int) -> None:
-    """Gradients of one step: of the sentences, and of lessons if there are any."""
-    loss = surprisal(course.module, sentences, course.recipe.objective)
-    loss.backward()
-    history.losses.append(loss.item())
     if course.recipe.lessons:
-        lessons = draw_lessons(course.recipe.seed, step, course.n_steps, course.recipe.lessons)
+        lessons = draw_lessons(course.recipe, step, course.n_presenting)
         taught = lesson_surprisal(course.module, course.tokenizer, lessons)
         taught.backward()
-        history.lesson_losses.append(taught.item())
+        losses.append(taught.item())
+        history.lesson_losses.append(losses[-1])
+    return losses[0]
 
 
 def shown(

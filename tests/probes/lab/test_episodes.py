@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,13 +10,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from probes.errors import InputError
-from probes.lab.curriculum import MOST_FILLER, STAGES, draw_lessons, draw_shape
+from probes.lab.curriculum import (
+    DRILLS,
+    MOST_FILLER,
+    MOST_LINKS,
+    STAGES,
+    draw_drill,
+    draw_lessons,
+    draw_shape,
+)
 from probes.lab.episodes import WORDS, Episode, Shape, draw_episode, draw_lesson
 from probes.lab.lexicon import FIRST_NAMES, LAST_NAMES, RELATIONS, SYMBOLS
+from probes.lab.recipe import GRADED
 from probes.lab.solver import solve_links
 from probes.lab.vocabulary import build_tokenizer
 
 seeds = st.integers(0, 2**32 - 1)
+CHAINS = {(1, 2), (2, 2), (3, 2), (4, 2), (1, 3), (2, 3), (1, 4), (2, 4)}
 shapes = st.builds(
     Shape, chains=st.integers(1, 8), links=st.integers(1, 3), before=st.integers(0, 5), after=st.integers(0, 5)
 )
@@ -66,13 +77,24 @@ def test_too_many_symbols_are_refused_in_one_line():
 
 
 def test_the_curriculum_depends_on_seed_and_step_alone_and_stays_in_its_range():
-    assert draw_lessons(3, 40, 100, 2) == draw_lessons(3, 40, 100, 2) != draw_lessons(3, 41, 100, 2)
+    recipe = replace(GRADED, seed=3, lessons=2, practice=50)
+    for step in (40, 140):
+        assert draw_lessons(recipe, step, 100) == draw_lessons(recipe, step, 100) != draw_lessons(recipe, step + 1, 100)
     rng = np.random.default_rng(0)
     drawn = [draw_shape(rng, progress) for progress in np.linspace(0, 1, 2000)]
     assert {shape.pairs for shape in drawn if shape.links == 1} == set(range(2, 9))
-    assert {(shape.chains, shape.links) for shape in drawn if shape.links > 1} == {
-        *((1, 2), (2, 2), (3, 2), (4, 2)),
-        *((1, 3), (2, 3), (1, 4), (2, 4)),
-    }
+    assert {(shape.chains, shape.links) for shape in drawn if shape.links > 1} == CHAINS
     assert max(shape.before for shape in drawn) == max(shape.after for shape in drawn) == MOST_FILLER
     assert [stage.begins for stage in STAGES] == sorted(stage.begins for stage in STAGES)
+
+
+def test_practice_goes_from_two_links_in_a_row_to_all_chains_and_keeps_single_links():
+    rng = np.random.default_rng(0)
+    early, late = ([draw_drill(rng, progress) for _ in range(1000)] for progress in (0.0, 1.0))
+    for drawn in (early, late):
+        assert {shape.pairs for shape in drawn if shape.links == 1} == set(range(2, 9))
+        assert np.mean([shape.links == 1 for shape in drawn]) == pytest.approx(0.2, abs=0.04)
+        assert max(shape.pairs for shape in drawn) == MOST_LINKS
+    assert {(shape.chains, shape.links) for shape in early if shape.links > 1} == {(1, 2), (2, 2)}
+    assert {(shape.chains, shape.links) for shape in late if shape.links > 1} == CHAINS
+    assert [drill.begins for drill in DRILLS] == sorted(drill.begins for drill in DRILLS)

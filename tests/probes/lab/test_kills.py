@@ -22,6 +22,7 @@ RECIPE = Recipe(
     batch_size=16,
     learning_rate=1e-2,
     lessons=4,
+    practice=20,
     preamble=6,
 )
 SCRIPT = """

@@ -146,6 +146,44 @@ def test_a_training_that_was_killed_goes_on_to_the_same_weights(optimizer, famil
         assert (whole.path / name).read_bytes() == (again.path / name).read_bytes(), name
 
 
+def test_practice_comes_after_the_last_fact_and_is_taken_up_anywhere(tmp_path, monkeypatch):
+    """Killed in practice, at its first step and later, with a state written after every step."""
+    recipe = replace(MINIATURE, lessons=2, practice=8, context_length=160)
+    whole = train(recipe, tmp_path / "whole")
+    facts = train(replace(recipe, practice=0), tmp_path / "facts")
+    course = prepare(recipe)
+    assert whole.record.step == course.n_steps == course.n_presenting + 8 == len(whole.record.lesson_losses)
+    assert whole.record.losses == facts.record.losses
+    assert whole.record.lesson_losses[: course.n_presenting] == facts.record.lesson_losses
+    assert (whole.record.presented, whole.record.last_seen) == (facts.record.presented, facts.record.last_seen)
+    assert max(step or 0 for step in whole.record.last_seen) <= course.n_presenting
+    monkeypatch.setattr("probes.lab.checkpoints.SECONDS_BETWEEN_STATES", 0.0)
+    told: list[int] = []
+    for last in (course.n_presenting, course.n_presenting + 4):
+
+        def interrupt(step, *_, last=last):
+            told.append(step)
+            if step == last:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe, tmp_path / "model", on_step=interrupt)
+    again = train(recipe, tmp_path / "model", on_step=lambda step, *_: told.append(step))
+    assert told == list(range(1, course.n_steps + 1))
+    assert again.record == whole.record
+    assert all(np.array_equal(a, b) for a, b in zip(*(weights(m.module).values() for m in (again, whole)), strict=True))
+
+
+def test_practice_warms_up_anew_and_falls_to_nothing():
+    course = prepare(replace(MINIATURE, lessons=2, practice=100, warmup_steps=10, practice_rate=1.0))
+    rates = [course.learning_rate(step) for step in range(course.n_presenting + 1, course.n_steps + 1)]
+    assert course.learning_rate(course.n_presenting) == MINIATURE.learning_rate
+    assert rates.index(max(rates)) == 9
+    assert rates[9:] == pytest.approx(np.linspace(0.91, 0.01, 91))
+    with pytest.raises(InputError, match="20 steps of it need lessons"):
+        prepare(replace(MINIATURE, practice=20))
+
+
 def test_an_unfinished_training_of_another_recipe_is_not_gone_on_with(tmp_path):
     def interrupt(step, *_):
         if step == 2:
