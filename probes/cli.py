@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -38,6 +38,7 @@ def measure(
     position: Annotated[str, typer.Option(help="last, mean, or a slice such as 5:10.")] = "last",
     metrics: Annotated[str, typer.Option(help="Metrics separated by spaces.")] = "default",
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Cut the prompt to this many tokens.")] = None,
+    template: Annotated[str, typer.Option(help="none, or chat: the prompt as a user's turn.")] = "none",
     generate: Annotated[int | None, typer.Option(min=1, help="Also write so many tokens and measure each.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="With --generate: draw tokens; else the likeliest.")] = None,
 ) -> None:
@@ -49,12 +50,13 @@ def measure(
     prompt = _prompt(text, file)
     if position == "all":
         raise InputError("measure prints one row per layer; give --position last, mean or a slice")
+    if template not in ("none", "chat"):
+        raise InputError(f"--template should be none or chat and is {template!r}")
     specs = parse_metrics(metrics.split())
     names = [str(spec) for spec in specs]
     loaded = load_model(model)
-    frame = collect(
-        loaded, [prompt], sites=["resid_post", "final_norm"], positions=position, metrics=names, max_tokens=max_tokens
-    )
+    read: dict[str, Any] = {"max_tokens": max_tokens, "template": template}
+    frame = collect(loaded, [prompt], sites=["resid_post", "final_norm"], positions=position, metrics=names, **read)
     table = RichTable(title=f"{loaded.name}, position {position}", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("site", no_wrap=True)
     for name in names:
@@ -73,7 +75,7 @@ def measure(
         from probes.capture.generate import collect_generation
 
         written = collect_generation(
-            loaded, [prompt], "final_norm", names, max_new_tokens=generate, sample=seed, max_tokens=max_tokens
+            loaded, [prompt], "final_norm", names, max_new_tokens=generate, sample=seed, **read
         )
         new = written.measurements[written.measurements["position"] == "generated"]
         values = new["value"].to_numpy().reshape(-1, len(names))

@@ -8,7 +8,7 @@ position, so padding is never edited.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -120,7 +120,8 @@ def resolved(model: LoadedModel, edits: Sequence[Edit], prompts: Sequence[Prompt
             do not fit the prompts in number, width or tokens.
     """
     found: dict[Site, Resolved] = {}
-    for edit in edits:
+    for asked in edits:
+        edit = replace(asked, positions=tuple(selector.bound(model.word) for selector in asked.positions))
         sites = resolve_sites(model, [edit.site])
         if len(sites) != 1:
             raise InputError(f"an edit is of one site, and {edit.site!r} is {len(sites)}; write {edit.site}.0")

@@ -32,6 +32,7 @@ from probes.capture.prompts import Prompt
 from probes.errors import InputError
 
 Pick = Callable[[Prompt], Sequence[int]]
+Words = Callable[[int], str]
 _SLICE: Final = re.compile(r"(-?\d*):(-?\d*)")
 
 
@@ -44,12 +45,18 @@ class Selector:
         pick: token indices of one prompt, ascending; may be empty.
         each: True to report every picked token, False to report the mean of their metric values.
         typical: leave massive tokens out of the mean.
+        expression: what the text of a token should match, where that is how it is picked.
     """
 
     name: str
     pick: Pick
     each: bool = False
     typical: bool = False
+    expression: re.Pattern[str] | None = None
+
+    def bound(self, words: Words) -> Selector:
+        """The same choice by a model that knows the texts of tokens; an expression cannot pick without."""
+        return self if self.expression is None else parse_position(self.name, words)
 
     @property
     def is_single(self) -> bool:
@@ -67,7 +74,6 @@ SELECTORS: Final[dict[str, Selector]] = {
 
 
 Asked = str | Selector | Pick
-Words = Callable[[int], str]
 
 
 def parse_position(asked: Asked, words: Words | None = None) -> Selector:
@@ -90,7 +96,8 @@ def parse_position(asked: Asked, words: Words | None = None) -> Selector:
     if asked in SELECTORS:
         return SELECTORS[asked]
     if len(asked) > 2 and asked[0] == asked[-1] == "/":
-        return Selector(asked, partial(_matching, _expression(asked), words))
+        expression = _expression(asked)
+        return Selector(asked, partial(_matching, expression, words), expression=expression)
     match = _SLICE.fullmatch(asked)
     if match is None:
         near = difflib.get_close_matches(asked, SELECTORS, n=1)

@@ -14,17 +14,17 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, Int32, Int64
+from jaxtyping import Float32, Int32, Int64
 from torch import Tensor
 
 from probes.capture.positions import Selector
 from probes.capture.prompts import Prompt
 from probes.capture.sites import Site
 from probes.capture.taps import Taps
+from probes.records.lengths import massive
 from sparsity import MetricSpec, parse_metrics, profile
 
 ROWS_AT_A_TIME: Final = 1024
-MASSIVE: Final = 5.0  # a state this many times as long as the median of its prompt is called massive
 LENGTH: Final = parse_metrics("l2_norm")
 
 
@@ -200,20 +200,6 @@ class Profiler:
                     else:
                         found.append(Reading(*place, *_means(values, item, self._prompts)))
         return tuple(found)
-
-
-def massive(lengths: Float32[np.ndarray, " n"], item: Int32[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
-    """Which vectors are more than :data:`MASSIVE` times as long as the median vector of their item; False for NaN.
-
-    Args:
-        lengths: L2 norms.
-        item: which item each belongs to.
-    """
-    found = np.zeros(len(lengths), dtype=bool)
-    for own in np.unique(item):
-        here = (item == own) & np.isfinite(lengths)
-        found[here] = lengths[here] > MASSIVE * np.median(lengths[here]) if here.any() else False
-    return found
 
 
 def _means(

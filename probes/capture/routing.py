@@ -94,7 +94,7 @@ def collect_routing(
     """
     loaded = load_model(model)
     sites = resolve_sites(loaded, [str(SiteKind.ROUTER_LOGITS)])
-    selector = parse_position(position)
+    selector = parse_position(position, loaded.word)
     encoded = encode_all(loaded, prompts, max_tokens=max_tokens, bos=bos)
     picked = [np.asarray(selector.pick(prompt), dtype=np.int64) for prompt in encoded]
     tokens = np.array([len(own) for own in picked], dtype=np.float64)

@@ -51,7 +51,8 @@ MEANINGS: Final[dict[SiteKind, str]] = {
     SiteKind.ATTN_OUT: "what attention adds to the residual stream (after a post-norm where the family has one)",
     SiteKind.MLP_PRE: "output of the MLP's input projection; of the up branch (no activation function) if it is gated",
     SiteKind.MLP_GATE: "gated MLPs: output of the gate projection, before its activation (TransformerLens: hook_pre)",
-    SiteKind.MLP_POST: "input of the MLP's down projection: act(mlp_pre), or act(mlp_gate) * mlp_pre",
+    SiteKind.MLP_POST: "input of the MLP's down projection: act(mlp_pre), or act(mlp_gate) * mlp_pre; dense layers"
+    " only: experts run fused and show none, what a mixture has is router_logits",
     SiteKind.MLP_OUT: "what the MLP (or the mixture of experts) adds to the residual stream",
     SiteKind.ROUTER_LOGITS: "one logit per expert, before the softmax",
     SiteKind.SSM_STATE: "state-space layers: gated read-out of the recurrent state (input of the output projection)",

@@ -15,6 +15,7 @@ import pyarrow as pa
 from probes.errors import InputError
 from probes.records.cells import Done, versions
 from probes.records.layout import read_rows, scan
+from probes.records.lengths import massive
 from probes.records.schema import FAMILIARITY_STAGE, Table
 from probes.records.states import States, StoredPlace, read_states, stored_places
 from probes.records.store import Commit, committed
@@ -87,11 +88,35 @@ class Records:
         )
 
     def token_measurements(
-        self, *, site: Wanted = None, layer: int | Sequence[int] | None = None, suite: Wanted = None
+        self,
+        *,
+        site: Wanted = None,
+        layer: int | Sequence[int] | None = None,
+        suite: Wanted = None,
+        flag_massive: bool = False,
     ) -> pd.DataFrame:
-        """One row per token and place, one column per metric (position ``all``)."""
+        """One row per token and place, one column per metric (position ``all``).
+
+        Args:
+            site: of these sites only.
+            layer: of these layers only.
+            suite: of these suites only.
+            flag_massive: add a column ``massive``: whether the state is more than five times as long as the median of
+                the item's tokens there, as attention sinks are; ``rows[~rows.massive]`` leaves them out.
+
+        Raises:
+            InputError: if metrics are recorded in two versions, or massive tokens are asked for without ``l2_norm``.
+        """
         self._refuse_mixed_versions(None)
-        return self._read("token_measurements", site=site, layer=layer, run_id=self._runs_of(suite))
+        rows = self._read("token_measurements", site=site, layer=layer, run_id=self._runs_of(suite))
+        if not flag_massive:
+            return rows
+        if "l2_norm" not in rows:
+            raise InputError(
+                f"{self.directory} has no l2_norm of tokens, by which massive ones are told; add the metric"
+            )
+        places = rows.groupby(["run_id", "example_id", "site", "layer", "unit", "basis"], observed=True, sort=False)
+        return rows.assign(massive=massive(rows["l2_norm"].to_numpy(np.float64), places.ngroup().to_numpy(np.int64)))
 
     def outcomes(self, *, suite: Wanted = None) -> pd.DataFrame:
         """One row per item and outcome."""

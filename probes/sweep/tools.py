@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
 import torch
@@ -16,13 +17,17 @@ OWNER_DIGITS: Final = 8
 
 
 def tools_of(spec: SweepSpec, model: LoadedModel) -> Tools:
-    """The tools that one model gives; suites made with them carry its fingerprint in their version."""
+    """The tools that one model gives; suites made with them carry its fingerprint (and a template) in their version.
+
+    Texts are counted and answered as the sweep will read them, chat template included.
+    """
+    read = partial(encode, model, bos=spec.bos, template=spec.template)
 
     def count_tokens(text: str) -> int:
-        return encode(model, text, bos=spec.bos).end
+        return read(text).end
 
     def answer(text: str) -> str:
-        prompt = encode(model, text, bos=spec.bos)
+        prompt = read(text)
         ids = torch.tensor([prompt.ids], device=model.device)
         module: Any = model.module
         with torch.inference_mode():
@@ -37,4 +42,5 @@ def tools_of(spec: SweepSpec, model: LoadedModel) -> Tools:
         written = str(tokenizer.decode(out[0, len(prompt.ids) :], skip_special_tokens=True))
         return written.strip().split("\n")[0].strip()
 
-    return Tools(owner=model.fingerprint[:OWNER_DIGITS], count_tokens=count_tokens, answer=answer)
+    framed = "" if spec.template == "none" else f"-{spec.template}"
+    return Tools(owner=model.fingerprint[:OWNER_DIGITS] + framed, count_tokens=count_tokens, answer=answer)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from transformers import AutoTokenizer
 
 from analyses.cli import main
 from probes.records import open_run
@@ -131,6 +133,23 @@ def test_measure_prints_a_row_per_token_that_the_model_writes(
     assert capsys.readouterr().out == drawn
     assert command(monkeypatch, *arguments, "--seed", "2") == 0
     assert capsys.readouterr().out != drawn
+
+
+def test_measure_may_put_the_prompt_into_a_chat_template(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chatty = tmp_path / "chatty"
+    shutil.copytree(tiny_model, chatty)
+    tokenizer = AutoTokenizer.from_pretrained(chatty)
+    tokenizer.chat_template = "{% for m in messages %}<s>one {{ m.content }} two{% endfor %}"
+    tokenizer.save_pretrained(chatty)
+    shown: list[str] = []
+    for text, template in (("one the cat sat two", "none"), ("the cat sat", "chat"), ("the cat sat", "none")):
+        options = ("--text", text, "--template", template, "--metrics", "hoyer", "--position", "mean")
+        assert command(monkeypatch, "measure", chatty, *options) == 0
+        shown.append(capsys.readouterr().out)
+    assert shown[0] == shown[1] != shown[2]
+    assert command(monkeypatch, "measure", chatty, "--text", "the", "--template", "chatty") == 2
 
 
 @pytest.mark.parametrize("what", ["metrics", "suites", "sites", "familiarity", "analyses"])

@@ -231,3 +231,20 @@ def test_half_precision_models_are_edited_in_their_own_dtype(prompts):
         model, prompts, pin("resid_post.1", [2], 8.0), norm="frozen", sites="resid_post.1", metrics="max_abs"
     )
     assert (found.measurements.edited >= 8.0).all()
+
+
+def test_an_edit_may_name_its_tokens_by_an_expression(stories):
+    texts = ["Once upon a time, Lily saw a dog.", "Tom ran to the big dog and sat."]
+    named = ablate("resid_post.1", [3, 4], positions="/Lily|the/")
+    read = {"sites": "resid_post.1", "metrics": "l2_norm", "positions": "all"}
+    found = intervene(stories, texts, named, **read).measurements
+    words = [
+        stories.word(stories.tokenizer(texts[int(i)])["input_ids"][t])
+        for i, t in found[["example_id", "token"]].to_numpy()
+    ]
+    named_so = np.array([word.strip() in {"Lily", "the"} for word in words])
+    assert 0 < named_so.sum() < len(found)
+    np.testing.assert_array_equal(found["clean"] != found["edited"], named_so)
+    states = [own[None] for own in capture_states(stories, texts, "resid_post.1", "last").vector]
+    swapped = intervene(stories, texts, swap("resid_post.1", states, positions="/Lily|the/"), **read).measurements
+    np.testing.assert_array_equal(swapped["clean"] != swapped["edited"], named_so)

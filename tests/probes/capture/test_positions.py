@@ -55,3 +55,13 @@ def test_an_expression_picks_the_content_tokens_whose_text_matches():
         parse_position("/a/").pick(WITH_BOS)
     with pytest.raises(InputError, match="'/\\(/' is not a regular expression"):
         parse_position("/(/")
+
+
+def test_an_expression_picks_once_a_model_lends_its_words():
+    words = ["a", "12", "b", " 3", "4x", "c"]
+    unbound = parse_position("/[0-9]/")
+    with pytest.raises(InputError, match="needs the texts of tokens"):
+        unbound.pick(WITHOUT)
+    assert list(unbound.bound(words.__getitem__).pick(WITHOUT)) == [1, 3, 4]
+    last = parse_position("last")
+    assert last.bound(words.__getitem__) is last
