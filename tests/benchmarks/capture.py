@@ -2,9 +2,9 @@
 
 ``bare`` is the same forward pass doing only what is asked: the model without its head, inference mode, no cache. Each
 measured pass stands between two bare ones and is divided by their mean, so a machine that slows down slows down both;
-medians over the rounds are printed. Times are CPU times of one thread. The other ways to the second row (see
-:mod:`tests.benchmarks.comparators`) stand below it without a promise. Memory rows run one process each and compare the
-peak resident memory above what the process held before its first pass.
+medians over the rounds are printed, each row as soon as it is measured. Times are CPU times of one thread. Memory rows
+run one process each and compare the peak resident memory above what the process held before its first pass. The other
+ways to the second row (:mod:`tests.benchmarks.comparators`) come last, without a promise.
 """
 
 import multiprocessing
@@ -23,6 +23,7 @@ from probes.capture import LoadedModel, encode, load_model, read_batch, resolve_
 from probes.capture.prompts import Prompt, pad
 from tests.benchmarks.comparators import comparators
 
+SHAPE = (8, 128)  # prompts x tokens
 COMPONENTS = ("resid_post", "attn_out", "mlp_out", "mlp_post")
 
 
@@ -79,27 +80,39 @@ def reader(model: LoadedModel, prompts: list[Prompt], row: Row) -> Callable[[], 
     return lambda: read_batch(model, prompts, sites=sites, positions=row.positions, metrics=metrics)
 
 
-def times(name: str, rounds: int) -> Iterable[str]:
-    model = MODELS[name]()
-    prompts = random_prompts(model, 8, 128)
-    batch = pad(prompts, model.pad_id)
+def ratio_lines(name: str, model: LoadedModel, runs: dict[str, Callable[[], object]], rounds: int) -> Iterable[str]:
+    """One line per way of running, as soon as it is measured: each run stands between two bare passes."""
+    batch = pad(random_prompts(model, *SHAPE), model.pad_id)
 
     def bare() -> object:
         return model.run(batch)
 
-    runs = {f"{row.what} (<= {row.budget})": reader(model, prompts, row) for row in ROWS}
-    others = {f"every token, resid_post: {what}": run for what, run in comparators(model, prompts).items()}
-    runs = {"bare again: the noise": bare} | runs | others
-    ratios: dict[str, list[float]] = {what: [] for what in runs}
     bare()
     before = seconds(bare)
-    for _ in range(rounds):
-        for what, run in runs.items():
+    for what, run in runs.items():
+        ratios: list[float] = []
+        for _ in range(rounds):
             there, after = seconds(run), seconds(bare)
-            ratios[what].append(2 * there / (before + after))
+            ratios.append(2 * there / (before + after))
             before = after
-    for what, own in ratios.items():
-        yield f"{name:20s} 8 x 128   {statistics.median(own):6.3f}  [{min(own):.3f} {max(own):.3f}]  {what}"
+        median = statistics.median(ratios)
+        yield f"{name:20s} 8 x 128   {median:6.3f}  [{min(ratios):.3f} {max(ratios):.3f}]  {what}"
+
+
+def budget_lines(name: str, rounds: int) -> Iterable[str]:
+    """The rows that promise something, and the noise of the machine first."""
+    model = MODELS[name]()
+    prompts = random_prompts(model, *SHAPE)
+    runs = {"bare again: the noise": lambda: model.run(pad(prompts, model.pad_id))}
+    runs |= {f"{row.what} (<= {row.budget})": reader(model, prompts, row) for row in ROWS}
+    return ratio_lines(name, model, runs, rounds)
+
+
+def comparator_lines(name: str) -> Iterable[str]:
+    """What other ways cost: far more than the noise, so one round says it."""
+    model = MODELS[name]()
+    runs = comparators(model, random_prompts(model, *SHAPE))
+    return ratio_lines(name, model, {f"every token, resid_post: {what}": run for what, run in runs.items()}, 1)
 
 
 def peak_above_idle(run: Callable[[], object]) -> float:
@@ -139,18 +152,27 @@ def in_own_process(function: Callable[..., float], **arguments: object) -> float
         return pool.apply(function, kwds=arguments)
 
 
-def main(rounds: int = 5) -> None:
-    """Print the first five rows of the budget with the machine they were measured on."""
+def main(rounds: int = 3) -> None:
+    """Print the first five rows of the budget with the machine they were measured on, then what other ways cost."""
     torch.set_num_threads(1)
     simd = np.show_config(mode="dicts")["SIMD Extensions"]["found"]
-    print(f"torch {torch.__version__}, numpy {np.__version__}, 1 thread, SIMD up to {simd[-1]}")
+    print(f"torch {torch.__version__}, numpy {np.__version__}, 1 thread, SIMD up to {simd[-1]}", flush=True)
     for name in MODELS:
-        for line in times(name, rounds):
-            print(line)
+        for line in budget_lines(name, rounds):
+            print(line, flush=True)
     bare, collected = (in_own_process(memory_of_components, collected=how) for how in (False, True))
-    print(f"peak memory 16 x 512  {collected / bare:6.3f}  ({collected:.0f} / {bare:.0f} MB)  {ROWS[2].what} (<= 1.15)")
+    print(
+        f"peak memory 16 x 512  {collected / bare:6.3f}  ({collected:.0f} / {bare:.0f} MB)  {ROWS[2].what} (<= 1.15)",
+        flush=True,
+    )
     few, many = (in_own_process(memory_of_prompts, count=count) for count in (1_000, 100_000))
-    print(f"peak memory 100k / 1k {many / few:6.3f}  ({many:.0f} / {few:.0f} MB)  prompts, mean, resid_post (<= 1.05)")
+    print(
+        f"peak memory 100k / 1k {many / few:6.3f}  ({many:.0f} / {few:.0f} MB)  prompts, mean, resid_post (<= 1.05)",
+        flush=True,
+    )
+    for name in MODELS:
+        for line in comparator_lines(name):
+            print(line, flush=True)
 
 
 if __name__ == "__main__":
