@@ -20,9 +20,10 @@ from scipy import stats
 from analyses.chance import chance, sparser
 from analyses.finding import DETECTABLE, LENGTH, Control, Effect, Finding, Level, Null, Role, Scope, decide
 from analyses.statistics.association import Association, Estimate
+from analyses.statistics.design import DesignKind
 from analyses.statistics.equivalence import NORMAL_QUANTILE, Equivalence, equivalence, minimum_detectable
 from analyses.statistics.means import Means, cluster_means
-from analyses.statistics.multiplicity import weighted_benjamini_hochberg
+from analyses.statistics.multiplicity import MaxT, family_p, max_t, weighted_benjamini_hochberg
 from analyses.statistics.resampling import FEW_CLUSTERS, LEVEL
 from analyses.tables import ALL_TOKENS, Panel
 
@@ -256,7 +257,30 @@ def scope_of(panel: Panel, column: int, group: str = "") -> Scope:
     )
 
 
-def settle(findings: Sequence[Finding]) -> list[Finding]:
+class Family(NamedTuple):
+    """Tests of one set of items that were permuted together, by what each is about."""
+
+    scopes: list[Scope]
+    tests: MaxT
+
+
+def family_of(
+    panel: Panel,
+    values: Float[np.ndarray, "n columns"],
+    levels: Float[np.ndarray, " n"],
+    clusters: Int[np.ndarray, " n"],
+    *,
+    design: DesignKind,
+    group: str = "",
+    rng: np.random.Generator,
+) -> Family:
+    """The measures of sparsity of a panel as one family; sizes are no part of it."""
+    columns = [index for index, column in enumerate(panel.columns) if sparser(column.metric) is not None]
+    tests = max_t(values[:, columns], levels, clusters, design=design, rng=rng)
+    return Family([scope_of(panel, column, group) for column in columns], tests)
+
+
+def settle(findings: Sequence[Finding], families: Sequence[Family] = ()) -> list[Finding]:
     """Adjust the p-values of secondary findings and give every tested finding its verdict.
 
     All measures of sparsity at one place, in one group, are one construct and count as one test together. Primary
@@ -271,6 +295,12 @@ def settle(findings: Sequence[Finding]) -> list[Finding]:
         np.array([1 / members[construct] for construct in constructs], dtype=np.float64),
     )
     value_of = {id(finding): float(p) for finding, p in zip(open_ones, adjusted, strict=True)}
+    joined = family_p([family.tests for family in families])
+    p_family = {
+        scope: float(p)
+        for family, own in zip(families, joined, strict=True)
+        for scope, p in zip(family.scopes, own, strict=True)
+    }
     settled: list[Finding] = []
     for finding in findings:
         if finding.test is None:
@@ -280,7 +310,9 @@ def settle(findings: Sequence[Finding]) -> list[Finding]:
         verdict = finding.verdict
         if verdict != "described":
             verdict = decide(finding.estimate, finding.interval, p)
-        settled.append(replace(finding, test=finding.test._replace(p_adjusted=p), verdict=verdict))
+        among_all = p_family.get(finding.scope, finding.test.p_family)
+        test = finding.test._replace(p_adjusted=p, p_family=among_all)
+        settled.append(replace(finding, test=test, verdict=verdict))
     return settled
 
 

@@ -130,15 +130,21 @@ class Plot(NamedTuple):
 
 
 class Significance(NamedTuple):
-    """A test of the estimate; ``p_adjusted`` is by Benjamini-Hochberg over the secondary findings of its analysis.
+    """A test of the estimate, alone and as one of many.
 
-    There, all measures of sparsity of one place and group count as one test together
-    (:func:`analyses.statistics.multiplicity.weighted_benjamini_hochberg`).
+    Attributes:
+        name: which test.
+        p: its two-sided p-value.
+        p_adjusted: by Benjamini and Hochberg over the secondary findings of its analysis, where all measures of
+            sparsity of one place and group count as one test together; it decides the verdict.
+        p_family: by Westfall and Young's max-T over all layers, sites, measures and suites of its analysis: the chance
+            of one trend as large anywhere, if there is none at all. NaN where nothing was permuted.
     """
 
     name: str
     p: float
     p_adjusted: float
+    p_family: float = math.nan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,11 +21,13 @@ from analyses.evidence import (
     FEWEST_ITEMS,
     SEED,
     Controlled,
+    Family,
     LevelMeans,
     bounded,
     controlled,
     covariates_of,
     detectable,
+    family_of,
     level_means,
     null_of,
     primary_column,
@@ -39,8 +41,9 @@ from analyses.finding import FEWEST_TO_GENERALISE, Effect, Finding, Generality, 
 from analyses.pooled import pooled
 from analyses.sentences import trend_sentence
 from analyses.statistics.association import associate_items
+from analyses.statistics.concordance import concordance
 from analyses.statistics.equivalence import noise_floor
-from analyses.statistics.mixed import slopes
+from analyses.statistics.mixed import MOST_ITEMS, slopes
 from analyses.statistics.permutation import TEST_NAMES
 from analyses.statistics.trend import RESAMPLES, Trend, trend
 from analyses.tables import Panel
@@ -55,6 +58,7 @@ class Wording(NamedTuple):
 
 
 NO_INTERVAL: Final = (math.nan, math.nan)
+TAU: Final = "Kendall's tau-b"
 UNIT: Final = "rank correlation, positive = sparser where {far}"
 SIZE_UNIT: Final = "rank correlation, positive = larger where {far}"
 
@@ -63,15 +67,18 @@ def ordered_findings(panels: Sequence[Panel], wording: Wording) -> list[Finding]
     """Findings of all panels, secondary ones adjusted together."""
     rng = np.random.default_rng(SEED)
     findings: list[Finding] = []
+    families: list[Family] = []
     for panel in panels:
         reason = _why_not(panel)
         if reason:
             findings.append(unanswered(panel, wording.analysis, wording.question, reason))
         else:
-            findings += _panel_findings(panel, wording, rng)
+            found = _trends(panel, rng)
+            findings += _panel_findings(panel, wording, found, rng)
+            families.append(found.family)
     settled = [
         replace(finding, text=trend_sentence(finding, wording.far)) if finding.levels else finding
-        for finding in settle(findings)
+        for finding in settle(findings, families)
     ]
     return settled + pooled(settled, wording.far)
 
@@ -87,8 +94,7 @@ def _why_not(panel: Panel) -> str:
     return ""
 
 
-def _panel_findings(panel: Panel, wording: Wording, rng: np.random.Generator) -> list[Finding]:
-    found = _trends(panel, rng)
+def _panel_findings(panel: Panel, wording: Wording, found: _Trends, rng: np.random.Generator) -> list[Finding]:
     means = level_means(panel, resamples=RESAMPLES, rng=rng)
     primary = primary_column(panel)
     findings = [
@@ -111,13 +117,16 @@ class _Trends(NamedTuple):
         trend: of every column.
         controls: the same with covariates held fixed.
         floor: noise floor of every column.
-        slopes: for the pre-stated column of a design with sources, the mixed and the within-source slope.
+        family: all measures of sparsity permuted together.
+        more: of the pre-stated column, other effect sizes: Kendall's tau-b and Somers' D with intervals, and in a
+            design with sources the mixed and the within-source slope.
     """
 
     trend: Trend
     controls: list[Controlled]
     floor: Float[np.ndarray, " columns"]
-    slopes: dict[int, tuple[Effect, ...]]
+    family: Family
+    more: dict[int, tuple[Effect, ...]]
 
 
 def _trends(panel: Panel, rng: np.random.Generator) -> _Trends:
@@ -135,21 +144,30 @@ def _trends(panel: Panel, rng: np.random.Generator) -> _Trends:
         own = associate_items(values, scores, panel.clusters, within=within, resamples=RESAMPLES, rng=rng)
         controls += controlled(own, [covariate], slope=False)
     floor = noise_floor(values[usable], panel.clusters[usable], currency="correlation", rng=rng)
-    return _Trends(found, controls, floor, _slopes(panel, found, values, levels))
+    family = family_of(panel, values[usable], levels[usable], panel.clusters[usable], design=found.design, rng=rng)
+    return _Trends(found, controls, floor, family, _more(panel, found, values, levels))
 
 
-def _slopes(
+def _more(
     panel: Panel, found: Trend, values: Float[np.ndarray, "items columns"], levels: Float[np.ndarray, " items"]
 ) -> dict[int, tuple[Effect, ...]]:
-    """What a mixed model says of the pre-stated column, and the slope within sources, which is another estimand."""
+    """Other effect sizes of the pre-stated column; with sources also a mixed model, and the slope within sources."""
     column = primary_column(panel)
-    if column is None or found.design == "items":
+    usable = np.isfinite(levels) & np.isfinite(values[:, column or 0])
+    if column is None or usable.sum() > MOST_ITEMS or found.association.n_clusters[column] < 2:
         return {}
-    usable = np.isfinite(levels) & np.isfinite(values[:, column])
+    pairs = concordance(values[usable][:, [column]], levels[usable], panel.clusters[usable])
+    chances = tuple(
+        Effect(name, float(own.value[0]), (float(own.low[0]), float(own.high[0])))
+        for name, own in ((TAU, pairs.tau_b), ("Somers' D", pairs.somers_d))
+    )
+    if found.design == "items":
+        return {column: chances}
     fitted = slopes(values[usable, column], levels[usable], panel.clusters[usable])
     mixed = "mixed-effects slope, standardised" + ("" if fitted.status == "converged" else f" ({fitted.status})")
     return {
         column: (
+            *chances,
             Effect(mixed, fitted.mixed.value, (fitted.mixed.low, fitted.mixed.high)),
             Effect("slope within sources, standardised", fitted.within.value, (fitted.within.low, fitted.within.high)),
         )
@@ -189,9 +207,8 @@ def _column_finding(
         generalises_over=over,
         controls=tuple(control.of_column(column) for control in found.controls),
         effects=(
-            Effect("Kendall's tau-b", float(found.trend.tau_b[column]), NO_INTERVAL),
+            *found.more.get(column, (Effect(TAU, float(found.trend.tau_b[column]), NO_INTERVAL),)),
             detectable(interval),
-            *found.slopes.get(column, ()),
         ),
         bound=None if is_size else bounded(estimate, interval, float(found.floor[column]), n_clusters),
         verdict="described" if is_size else settled,

@@ -20,11 +20,13 @@ from analyses.evidence import (
     FEWEST_ITEMS,
     SEED,
     Controlled,
+    Family,
     LevelMeans,
     bounded,
     controlled,
     covariates_of,
     detectable,
+    family_of,
     level_means,
     levels_of,
     null_of,
@@ -60,6 +62,7 @@ class Domain(NamedTuple):
         contrast: the comparison, per column.
         controls: the same with covariates held fixed.
         floor: noise floor of every column, from halves of the in-distribution items.
+        family: all measures of sparsity permuted together.
     """
 
     name: str
@@ -67,6 +70,7 @@ class Domain(NamedTuple):
     contrast: Contrast
     controls: list[Controlled]
     floor: Float[np.ndarray, " columns"]
+    family: Family
 
     def difference(self, column: int) -> Effect:
         """Cohen's d of one column."""
@@ -79,13 +83,16 @@ def domains(run: Run) -> list[Finding]:
     """Answer from all suites on nominal axes, pooled by axis."""
     rng = np.random.default_rng(SEED)
     findings: list[Finding] = []
+    families: list[Family] = []
     for panel in read_panels(run, ["nominal"]):
         reason = _why_not(panel)
         if reason:
             findings.append(unanswered(panel, "domains", QUESTION, reason))
         else:
-            findings += _panel_findings(panel, rng)
-    return [_told(finding) for finding in settle(findings)]
+            found = _domains(panel, rng)
+            findings += _panel_findings(panel, found, rng)
+            families += [domain.family for domain in found]
+    return [_told(finding) for finding in settle(findings, families)]
 
 
 def _why_not(panel: Panel) -> str:
@@ -102,17 +109,20 @@ def _why_not(panel: Panel) -> str:
     return ""
 
 
-def _panel_findings(panel: Panel, rng: np.random.Generator) -> list[Finding]:
+def _domains(panel: Panel, rng: np.random.Generator) -> list[Domain]:
     codes, names, _, shifted = levels_of(panel)
-    means = level_means(panel, resamples=RESAMPLES, rng=rng)
     values = panel.values * np.array([-1.0 if sparser(column.metric) == "lower" else 1.0 for column in panel.columns])
     inside = ~panel.shifted
     floor = noise_floor(panel.values[inside], panel.clusters[inside], rng=rng)
-    found = [
+    return [
         _domain(panel, name, (codes == code) | inside, values, floor, rng)
         for code, name in enumerate(names)
         if shifted[code] and (codes == code).sum() >= FEWEST_ITEMS
     ]
+
+
+def _panel_findings(panel: Panel, found: list[Domain], rng: np.random.Generator) -> list[Finding]:
+    means = level_means(panel, resamples=RESAMPLES, rng=rng)
     primary = primary_column(panel)
     findings = [
         unanswered(panel, "domains", QUESTION, f"{metric} is undefined for every item at {', '.join(at)}")
@@ -142,7 +152,9 @@ def _domain(
         pair = np.column_stack([shifted.astype(np.float64), covariate.values[rows]])
         alone = associate_items(own, pair, clusters, within=False, resamples=RESAMPLES, rng=rng)
         controls += controlled(alone, [covariate], slope=True)
-    return Domain(name, is_made(panel, rows & panel.shifted), found, controls, floor)
+    score = shifted.astype(np.float64)
+    family = family_of(panel, own, score, clusters, design=found.design, group=name, rng=rng)
+    return Domain(name, is_made(panel, rows & panel.shifted), found, controls, floor, family)
 
 
 def _contrast_finding(panel: Panel, domain: Domain, means: LevelMeans, column: int) -> Finding:

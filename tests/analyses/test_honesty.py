@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from analyses import analyse
+from analyses.chance import sparser
 from analyses.comparison import associate_with, comparisons, share_lost
 from analyses.evidence import detectable
 from analyses.finding import ANALYSES, DETECTABLE
@@ -65,6 +66,18 @@ def test_partial_slopes_are_not_called_deltas(asked):
     assert given
     assert all("Cliff's delta when nothing is held fixed" in f.unit for f in given)
     assert not any("held fixed Cliff's delta" in f.text for f in given)
+
+
+def test_every_trend_of_sparsity_knows_the_whole_family(asked):
+    for question in ("difficulty", "familiarity", "domains"):
+        tested = [f for f in asked if f.analysis == question and f.test and f.n_clusters > 2 and "mean" not in f.unit]
+        assert tested
+        for finding in tested:
+            is_measure = sparser(finding.scope.metric) is not None
+            assert np.isfinite(finding.test.p_family) == is_measure
+            assert not is_measure or finding.test.p_family >= min(finding.test.p, 0.001)
+    primary = next(f for f in asked if f.analysis == "difficulty" and f.primary)
+    assert {"Kendall's tau-b", "Somers' D"} <= {e.name for e in primary.effects if np.isfinite(e.interval).all()}
 
 
 def test_complete_separation_has_an_interval_and_no_detectable_effect(rng):
