@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from analyses.finding import FEWEST_TO_GENERALISE, Finding
@@ -21,13 +22,9 @@ def caveats_of(findings: Sequence[Finding], lead: Finding | None) -> list[str]:
     """What a skeptic must know of one answer; what holds for all of them is said once, at the end of the page."""
     about = [lead] if lead is not None else list(findings)
     said: list[str] = []
-    if any(finding.generalises_over == "domains" and finding.verdict == "described" for finding in about):
-        n = about[0].n_clusters
-        said.append(
-            f"{n} independent domains; below {FEWEST_TO_GENERALISE} of them a claim about farther texts in general is "
-            "described and not decided."
-        )
-    if any(0 < finding.n_clusters < FEW_CLUSTERS and finding.generalises_over == "items" for finding in about):
+    few = [finding for finding in about if finding.generalises_over == "domains" and finding.verdict == "described"]
+    said += [_few_domains(finding) for finding in few[:1]]
+    if any(_few_items(finding) for finding in about):
         said.append(f"Fewer than {FEW_CLUSTERS} independent items: intervals leave one out at a time and are wide.")
     moved = [
         control.name
@@ -46,6 +43,22 @@ def caveats_of(findings: Sequence[Finding], lead: Finding | None) -> list[str]:
     if accounted:
         said.append(f"Nothing is left by its interval beyond what {_joined(accounted)} accounts for.")
     return said
+
+
+def _few_domains(finding: Finding) -> str:
+    """Why a claim over domains (or suites) is described only, and why there may be fewer than are listed."""
+    n, shifted = finding.n_clusters, sum(level.shifted for level in finding.levels)
+    what = "domains" if finding.levels else "suites"
+    of = f" of {shifted} shifted ones: those made from the same items count once" if 0 < n < shifted else ""
+    return f"{n} independent {what}{of}; a claim in general takes {FEWEST_TO_GENERALISE} and is described below that."
+
+
+def _few_items(finding: Finding) -> bool:
+    return finding.generalises_over == "items" and 0 < finding.n_clusters < FEW_CLUSTERS and _has_interval(finding)
+
+
+def _has_interval(finding: Finding) -> bool:
+    return not math.isnan(finding.interval[0])
 
 
 def _crosses(interval: tuple[float, float]) -> bool:
@@ -111,21 +124,26 @@ def _multiplicity(findings: Sequence[Finding]) -> list[str]:
     secondary = [finding for finding in findings if finding.test is not None and not finding.primary]
     if not secondary:
         return []
-    stated = ", ".join(dict.fromkeys(f"{f.scope.metric} at {f.scope.place} ({f.analysis})" for f in primary)) or "none"
+    by_place: dict[str, list[str]] = {}
+    for finding in primary:
+        if finding.scope.metric and finding.scope.place:
+            by_place.setdefault(f"{finding.scope.metric} at {finding.scope.place}", []).append(finding.analysis)
+    stated = "; ".join(f"{what} ({', '.join(dict.fromkeys(own))})" for what, own in by_place.items()) or "none"
     text = (
-        f"Stated before looking: {stated}. The other {len(secondary)} tested findings are secondary; their p-values "
+        f"Stated before looking: {stated}. The other {len(secondary):,} tested findings are secondary; their p-values "
         "are adjusted by Benjamini-Hochberg within each question, over places, measures and groups together."
     )
     return [text]
 
 
 def _few(findings: Sequence[Finding]) -> list[str]:
-    few = [finding for finding in findings if finding.generalises_over == "items" and finding.n_clusters < FEW_CLUSTERS]
+    few = sum(_few_items(finding) for finding in findings)
     if not few:
         return []
+    rest = "1 finding rests" if few == 1 else f"{few:,} findings rest"
     text = (
-        f"{len(few)} findings rest on fewer than {FEW_CLUSTERS} independent items; their intervals leave one out at a "
-        "time and use Student's t instead of the bootstrap."
+        f"{rest} on fewer than {FEW_CLUSTERS} independent items; "
+        "such intervals leave one out at a time and use Student's t instead of the bootstrap."
     )
     return [text]
 

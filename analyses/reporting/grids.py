@@ -23,6 +23,7 @@ ABSENT: Final = "\N{EN DASH}"
 ROLES: Final = {"pre_treatment": "given {}", "mediator": "beyond {}"}  # how an estimate with a covariate is headed
 CLAUSE: Final = re.compile(r", | \(")  # where the first words of a unit end
 LONGEST: Final = 70
+ELSEWHERE: Final = " at other places"
 RAW: Final = frozenset({"", "raw"})
 
 
@@ -93,10 +94,10 @@ def contrast_grids(findings: Sequence[Finding], place: str, suite: str) -> list[
 
     Units that one finding has alone (an estimate with its own covariate held fixed) share a table and stand in it.
     """
-    here = [finding for finding in findings if finding.scope.place == place]
-    elsewhere = [finding for finding in findings if finding.scope.place != place]
+    here = [finding for finding in findings if place and finding.scope.place == place]
+    elsewhere = [finding for finding in findings if not place or finding.scope.place != place]
     grids: list[Grid] = []
-    for at, own in ((place, here), ("", elsewhere)):
+    for at, own in ((f" at {place}", here), (ELSEWHERE if place else "", elsewhere)):
         by_unit: dict[str, list[Finding]] = {}
         for finding in own:
             by_unit.setdefault(finding.unit, []).append(finding)
@@ -121,14 +122,12 @@ def facts(finding: Finding) -> list[tuple[str, str]]:
 
 def _contrast_grid(findings: Sequence[Finding], at: str, suite: str, *, several: bool) -> Grid:
     what = "domain" if findings[0].levels else "comparison"
-    title = f"Single {what}s"
-    if at:
-        title += f" at {at}"
-    elif findings[0].scope.place:
-        title += " at other places"
+    title = f"Single {what}s{at}"
     if several:
         title += f", {shown(CLAUSE.split(findings[0].unit)[0], LONGEST)}"
-    return _grid(title, findings, what, lambda finding: _of(finding.scope.group, finding, suite), places=not at)
+    return _grid(
+        title, findings, what, lambda finding: _of(finding.scope.group, finding, suite), places=at in {"", ELSEWHERE}
+    )
 
 
 def _grid(
@@ -137,7 +136,7 @@ def _grid(
     filled = [entry for entry in _columns(findings, places=places) if any(cell != ABSENT for cell in entry.cells)]
     rows = tuple(
         Row(
-            shown(label(finding)),
+            shown(label(finding), LONGEST),
             with_interval(finding.estimate, finding.interval),
             finding.verdict,
             tuple(entry.cells[index] for entry in filled),
@@ -146,8 +145,9 @@ def _grid(
         for index, finding in enumerate(findings)
     )
     units = list(dict.fromkeys(finding.unit for finding in findings if finding.unit))
+    unit = units[0] if len(units) == 1 else _shared(units).removesuffix(", ")
     tests = "; ".join(dict.fromkeys(finding.test.name for finding in findings if finding.test))
-    about = f"Estimate: {units[0]}." if len(units) == 1 else ""
+    about = f"Estimate: {unit}." if unit else ""
     if tests:
         about += f" Test: {tests}."
     return Grid(title, about.strip(), _summed(findings, rows), first, tuple(entry.column for entry in filled), rows)
@@ -159,7 +159,9 @@ def _columns(findings: Sequence[Finding], *, places: bool) -> list[_Filled]:
     if places:
         columns.append(_Filled(Column("place", numeric=False), [where(finding) for finding in findings]))
     if len({finding.unit for finding in findings}) > 1:
-        columns.append(_Filled(Column("estimate is", numeric=False), [finding.unit for finding in findings]))
+        shared = _shared([finding.unit for finding in findings])
+        own = [finding.unit.removeprefix(shared) for finding in findings]
+        columns.append(_Filled(Column("estimate is", numeric=False), own))
     named = [_effects(finding) for finding in findings]
     names = dict.fromkeys(name for own in named for name in own)
     columns += [_Filled(Column(_spaced(name)), [own.get(name, ABSENT) for own in named]) for name in names]
@@ -175,6 +177,17 @@ def _columns(findings: Sequence[Finding], *, places: bool) -> list[_Filled]:
     columns.append(_Filled(Column("p, adjusted"), adjusted))
     columns.append(_Filled(Column("mean against chance"), [against_chance(finding) for finding in findings]))
     return columns
+
+
+def _shared(units: Sequence[str]) -> str:
+    """The clauses that all units begin with, and the comma after them."""
+    clauses = [unit.split(", ") for unit in units]
+    common: list[str] = []
+    for same in zip(*clauses, strict=False):
+        if len(set(same)) > 1:
+            break
+        common.append(same[0])
+    return ", ".join(common) + ", " if common else ""
 
 
 def against_chance(finding: Finding) -> str:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, cast
 import pandas as pd
 from pandas.api.types import union_categoricals
 
-from analyses.runs import Run
+from analyses.runs import Run, token_familiarity
 from probes.errors import InputError
 from probes.records import Records, open_run
 from probes.records.cells import versions
@@ -150,6 +150,10 @@ class SideBySide:
     def familiarity(self) -> pd.DataFrame:
         """Rows of all sweeps."""
         return self._joined(lambda run: run.familiarity())
+
+    def familiarity_tokens(self) -> pd.DataFrame:
+        """Rows of all sweeps."""
+        return self._joined(token_familiarity)
 
     def failures(self) -> pd.DataFrame:
         """Rows of all sweeps."""

@@ -120,7 +120,9 @@ class _Group(NamedTuple):
 
     @property
     def lead(self) -> Finding | None:
-        return next((finding for finding in self.findings if finding.primary and finding.answered), None)
+        answered = [finding for finding in self.findings if finding.answered]
+        stated = [finding for finding in answered if finding.primary or _sums_up(finding)]
+        return stated[0] if stated else None
 
 
 def _grouped(findings: Sequence[Finding]) -> list[_Group]:
@@ -169,12 +171,23 @@ def _silences(findings: Sequence[Finding]) -> list[Silence]:
     ]
 
 
-def answer_picture(sections: Sequence[Section], lead: Finding | None) -> Picture | None:
-    """The one figure that carries the answer, shown there only: the first of what the headline opens with."""
-    for section in sections:
-        if section.lead is not None and section.lead is lead and section.parts and section.parts[0].pictures:
-            return section.parts[0].pictures[0]
+def answer_picture(sections: Sequence[Section], leads: Sequence[Finding]) -> Picture | None:
+    """The one figure that carries the answer, shown there only: the first of what the headline opens with.
+
+    Several suites have their estimates below each other, where a finding sums them up.
+    """
+    for lead in leads[:1]:
+        over = [section.lead for section in sections if section.analysis == lead.analysis and _sums_up(section.lead)]
+        wanted = over[0] if over else lead
+        for section in sections:
+            if section.lead is wanted and section.parts and section.parts[0].pictures:
+                return section.parts[0].pictures[0]
     return None
+
+
+def _sums_up(finding: Finding | None) -> bool:
+    """Whether a finding is about the pre-stated answers of several suites together and about no place of its own."""
+    return finding is not None and not finding.primary and not finding.scope.site and finding.plot is not None
 
 
 def contents(sections: Sequence[Section]) -> list[tuple[str, list[tuple[int, str]]]]:
@@ -184,19 +197,24 @@ def contents(sections: Sequence[Section]) -> list[tuple[str, list[tuple[int, str
         numbered.setdefault(_name(section.analysis), []).append((number, section))
     listed: list[tuple[str, list[tuple[int, str]]]] = []
     for name, own in numbered.items():
-        several = [
-            trait
-            for trait in ("suite", "model", "position")
-            if len({getattr(section, trait) for _, section in own}) > 1
-        ]
-        labels = [(number, ", ".join(str(getattr(section, trait)) for trait in several)) for number, section in own]
-        listed.append((name, labels))
+        told = _telling([section for _, section in own])
+        listed.append((name, [(number, label) for (number, _), label in zip(own, told, strict=True)]))
     return listed
 
 
-def _place(section: Section) -> tuple[int, bool]:
-    """Its question's place on the page; what was not pre-stated comes after what was."""
-    return _order(section.analysis), section.lead is None
+def _telling(sections: Sequence[Section]) -> list[str]:
+    """The fewest words that tell these sections apart: suites, else with models, else with positions."""
+    labels = [section.suite for section in sections]
+    for trait in ("model", "position"):
+        if len(set(labels)) < len(labels):
+            words = [str(getattr(section, trait)) for section in sections]
+            labels = [", ".join(part for part in pair if part) for pair in zip(labels, words, strict=True)]
+    return labels
+
+
+def _place(section: Section) -> tuple[int, bool, bool]:
+    """Its question's place on the page: first what sums up several answers, last what was not pre-stated."""
+    return _order(section.analysis), section.lead is None, not _sums_up(section.lead)
 
 
 def _order(analysis: str) -> int:

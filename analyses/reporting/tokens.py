@@ -1,7 +1,8 @@
 """Single items, token by token: the text with each token shaded by its measure, and the same through the layers.
 
 Only sweeps with position ``all`` hold a value per token. One item per level is shown, the first measured one, so that
-nothing is picked by what it looks like.
+nothing is picked by what it looks like; in-distribution items first, then by level. Where the sweep asked for the
+familiarity of tokens, it stands above them.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ from analyses import figures
 from analyses.chance import chance, sparser
 from analyses.evidence import PRIMARY_METRIC
 from analyses.reporting.pictures import Picture, Studio
-from analyses.runs import Run
-from analyses.sentences import short_model
+from analyses.runs import Run, token_familiarity
+from analyses.sentences import number, short_model
 from analyses.tables import RAW, WHOLE, place
 
 KEYS: Final = frozenset({"run_id", "example_id", "site", "layer", "unit", "basis", "token"})
 MOST_ITEMS: Final = 8
 MOST_TOKENS: Final = 160
+SURPRISAL: Final = "surprisal"
 WORD: Final = re.compile(r"\s*\S*")
 FULL: Final = 0.55  # opacity of the strongest shade, under which text still reads
 
@@ -35,13 +37,13 @@ class Token(NamedTuple):
 
     Attributes:
         text: its characters; empty for a token without text (the start of a sequence).
-        value: the measure of its vector, NaN where undefined.
+        said: its index and its numbers.
         shade: opacity of its background.
         side: ``sparser`` or ``denser`` than chance (than the middle of the items shown, where the measure has no null).
     """
 
     text: str
-    value: float
+    said: str
     shade: float
     side: str
 
@@ -80,6 +82,7 @@ def token_views(run: Run, studio: Studio) -> list[ItemView]:
     metric = _metric([name for name in rows.columns if name not in KEYS])
     examples = run.examples().drop_duplicates("example_id").set_index("example_id")
     models = dict(zip(run.runs()["run_id"].astype(str), run.runs()["model"].astype(str), strict=True))
+    told = _told(run)
     views: list[ItemView] = []
     for run_id, example_id in _first_of_each_level(rows, examples):
         own = rows[(rows["run_id"] == run_id) & (rows["example_id"] == example_id)]
@@ -89,7 +92,8 @@ def token_views(run: Run, studio: Studio) -> list[ItemView]:
         if metric and starts is not None and isinstance(text, str):
             key = f"tokens-{len(views) + 1}"
             width = _width(run, run_id, str(own["site"].iloc[-1]))
-            view = _Item(own, metric, width, _pieces(text, [int(start) for start in starts]))
+            known = told[(told["run_id"] == run_id) & (told["example_id"] == example_id)]
+            view = _Item(own, metric, width, _pieces(text, [int(start) for start in starts]), known)
             label = str(examples["level_name"].get(example_id) or examples["level"].get(example_id))
             views.append(_view(key, example_id, label, short_model(models.get(run_id, "")), view, studio))
         if len(views) == MOST_ITEMS:
@@ -102,6 +106,18 @@ class _Item(NamedTuple):
     metric: str
     width: float
     pieces: list[str]
+    told: pd.DataFrame
+
+
+def _told(run: Run) -> pd.DataFrame:
+    """Rows of the one measure of familiarity that is shown: surprisal, or the first one that the sweep has."""
+    rows = token_familiarity(run)
+    if rows.empty:
+        return rows
+    names = [str(name) for name in rows["measure"].unique()]
+    own = (rows["measure"] == (SURPRISAL if SURPRISAL in names else names[0])).to_numpy(bool)
+    corpora = rows["corpus"].astype(str).to_numpy(object)
+    return rows.loc[own & (corpora == corpora[own][0])]
 
 
 def _view(key: str, example_id: str, label: str, model: str, item: _Item, studio: Studio) -> ItemView:
@@ -110,17 +126,26 @@ def _view(key: str, example_id: str, label: str, model: str, item: _Item, studio
     tokens = [int(token) for token in table.columns]
     values = table.to_numpy(np.float64)
     pieces = [item.pieces[token] if token < len(item.pieces) else "" for token in tokens]
+    known = dict(zip(item.told["token"].astype(int), item.told["value"].astype(float), strict=True))
+    familiarity = [known.get(token, math.nan) for token in tokens]
+    measure = str(item.told["measure"].iloc[0]) if known else ""
+    caption = "The same item through the layers, its first tokens"
     reference = chance(item.metric, item.width)
     middle = reference.mean if reference is not None else None
+    caption += ": orange above chance, purple below." if middle is not None else "."
+    if measure:
+        caption += f" Bars: {measure} of each token; the cells below it are of states that have read it."
+    unit = f"{measure} (bits)" if measure == SURPRISAL else measure
     picture = studio.draw(
         key,
-        partial(figures.strip, figures.Strip(pieces, names, values, item.metric, middle)),
+        partial(figures.strip, figures.Strip(pieces, names, values, item.metric, middle, unit, familiarity)),
         label=f"{item.metric} of each token of {example_id} through the layers",
-        caption="The same item through the layers, its first tokens: orange above chance, purple below."
-        if middle is not None
-        else "The same item through the layers, its first tokens.",
+        caption=caption,
     )
-    shaded = _shaded(pieces, values[-1], item.metric, middle)
+    said = [f"{token}: {number(value)}" for token, value in zip(tokens, values[-1].tolist(), strict=True)]
+    if measure:
+        said = [f"{one}; {measure} {number(value)}" for one, value in zip(said, familiarity, strict=True)]
+    shaded = _shaded(pieces, said, values[-1], item.metric, middle)
     return ItemView(
         example_id,
         label,
@@ -133,16 +158,18 @@ def _view(key: str, example_id: str, label: str, model: str, item: _Item, studio
     )
 
 
-def _shaded(pieces: Sequence[str], values: np.ndarray, metric: str, middle: float | None) -> list[Token]:
+def _shaded(
+    pieces: Sequence[str], said: Sequence[str], values: np.ndarray, metric: str, middle: float | None
+) -> list[Token]:
     finite = values[np.isfinite(values)]
     centre = middle if middle is not None else (float(np.median(finite)) if len(finite) else 0.0)
     reach = float(np.abs(finite - centre).max()) if len(finite) else 1.0
     higher = sparser(metric) != "lower"
     tokens: list[Token] = []
-    for piece, value in zip(pieces, values.tolist(), strict=True):
+    for piece, words, value in zip(pieces, said, values.tolist(), strict=True):
         share = abs(value - centre) / reach if math.isfinite(value) and reach > 0 else 0.0
         side = "sparser" if (value > centre) == higher else "denser"
-        tokens.append(Token(piece, value, round(FULL * share, 3), side))
+        tokens.append(Token(piece, words, round(FULL * share, 3), side))
     return tokens
 
 
@@ -164,8 +191,12 @@ def _pieces(text: str, starts: Sequence[int]) -> list[str]:
 def _first_of_each_level(rows: pd.DataFrame, examples: pd.DataFrame) -> list[tuple[str, str]]:
     pairs = rows[["run_id", "example_id"]].drop_duplicates().astype(str)
     found = examples.reindex(pairs["example_id"])
-    table = pairs.assign(level=found["level"].to_numpy(), name=found["level_name"].astype(object).to_numpy())
-    first = table.drop_duplicates(["run_id", "level", "name"])
+    table = pairs.assign(
+        level=found["level"].to_numpy(),
+        name=found["level_name"].astype(object).to_numpy(),
+        shifted=(found["split"].astype(str) != "in").to_numpy(),
+    )
+    first = table.drop_duplicates(["run_id", "level", "name"]).sort_values(["shifted", "level"], kind="stable")
     return list(zip(first["run_id"], first["example_id"], strict=True))
 
 

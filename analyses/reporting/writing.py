@@ -88,12 +88,11 @@ def write_report(
     findings = ask(run, command)
     inventory = take_inventory(run)
     sections, silences = arrange(findings, run, studio)
-    asked = leads(findings)
     content = {
         "name": ", ".join(Path(directory).resolve().name for directory in directories),
         "command": command,
         "headline": sentences(findings),
-        "answer_picture": answer_picture(sections, asked[0] if asked else None),
+        "answer_picture": answer_picture(sections, leads(findings)),
         "comparisons": compare(findings, studio),
         "sections": sections,
         "silences": silences,

@@ -1,11 +1,14 @@
-"""Tables of the page: one unit per table, no empty column, nothing counted twice, nothing lost."""
+"""Tables and order of the page: one unit per table, no empty column, nothing lost, no figure stale."""
 
+import json
 import math
 
-from analyses.finding import Control, Effect, Finding, Null, Scope, Significance
+from matplotlib.figure import Figure
+
+from analyses.finding import Control, Effect, Finding, Mark, Null, Plot, Scope, Significance
 from analyses.reporting.grids import contrast_grids, facts, trend_grid
 from analyses.reporting.pictures import Studio
-from analyses.reporting.sections import arrange, contents
+from analyses.reporting.sections import answer_picture, arrange, contents
 from tests.analyses.sweeps import Sweep
 
 
@@ -36,6 +39,13 @@ def test_each_unit_has_its_table_and_units_of_one_row_share_one():
     assert [row.label for row in together.rows] == ["a", "b"]
     assert [row.label for row in alone.rows] == ["c", "d"]
     assert "estimate is" in headings(alone)
+    share = [
+        finding("a", unit="delta, + = sparser, a held fixed"),
+        finding("b", unit="delta, + = sparser, b held fixed"),
+    ]
+    (grid,) = contrast_grids(share, "final_norm", "s")
+    assert grid.about == "Estimate: delta, + = sparser."
+    assert [row.cells[0] for row in grid.rows] == ["a held fixed", "b held fixed"]
     assert "estimate is" not in headings(together)
     assert together.title != alone.title
 
@@ -93,9 +103,41 @@ def test_what_was_not_pre_stated_goes_to_the_answer_it_says_more_about(tmp_path)
     assert [appendix.title for appendix in planted.appendices] == ["Position all"]
     assert [row.label for grid in replication.parts[0].grids for row in grid.rows] == ["claim, s"]
     assert [(silence.title, silence.reasons) for silence in silences] == [("Silent: s", ["Not answered: no table"])]
-    assert contents(sections) == [("Replication", [(1, "")]), ("Planted", [(2, "")])]
+    assert contents(sections) == [("Replication", [(1, "")]), ("Planted", [(2, "s")])]
 
 
 def test_sections_of_one_question_are_told_apart_in_the_contents(tmp_path):
     sections, _ = arrange([finding(primary=True), finding(primary=True, suite="t")], Sweep({}), Studio(tmp_path))
     assert contents(sections) == [("Planted", [(1, "s"), (2, "t")])]
+
+
+def test_what_sums_up_several_suites_comes_first_and_is_its_own_answer(tmp_path):
+    pooled = finding(
+        site="", suite="2 suites", position="", plot=Plot("forest", "x", "", (Mark("", "s", 0, 1, 0, 2),), 0.0)
+    )
+    found = [finding(primary=True), finding(primary=True, suite="t"), pooled]
+    sections, _ = arrange(found, Sweep({}), Studio(tmp_path))
+    assert [section.suite for section in sections] == ["2 suites", "s", "t"]
+    assert sections[0].lead is pooled
+    picture = answer_picture(sections, found[:2])
+    assert picture is not None
+    assert picture is sections[0].parts[0].pictures[0]
+
+
+def test_figures_of_an_earlier_report_are_removed_and_those_of_others_stay(tmp_path):
+    (tmp_path / "mine.svg").write_text("kept")
+    for name in ("first-1", "second-1"):
+        studio = Studio(tmp_path)
+        studio.draw(name, Figure, label="l", caption=f"caption of {name}")
+        studio.close()
+    assert {path.name for path in tmp_path.glob("*.svg")} == {"mine.svg", "second-1.svg"}
+    assert json.loads((tmp_path / "captions.json").read_text()) == {"second-1.svg": "caption of second-1"}
+
+
+def test_a_list_of_figures_that_names_files_elsewhere_removes_none(tmp_path):
+    (tmp_path / "kept.svg").write_text("kept")
+    folder = tmp_path / "figures"
+    folder.mkdir()
+    (folder / "captions.json").write_text(json.dumps({"../kept.svg": "", "kept.txt": "", "": ""}))
+    Studio(folder)
+    assert (tmp_path / "kept.svg").exists()
