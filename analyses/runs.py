@@ -36,6 +36,8 @@ class Run(Protocol):
 
     def familiarity(self) -> pd.DataFrame: ...  # noqa: D102
 
+    def familiarity_tokens(self) -> pd.DataFrame: ...  # noqa: D102
+
     def failures(self) -> pd.DataFrame: ...  # noqa: D102
 
     def width(self, run_id: str, site: str) -> int: ...  # noqa: D102
@@ -118,6 +120,9 @@ class _Once:
 
     def familiarity(self) -> pd.DataFrame:
         return self._keep("familiarity", self._run.familiarity)
+
+    def familiarity_tokens(self) -> pd.DataFrame:
+        return self._keep("familiarity_tokens", self._run.familiarity_tokens)
 
     def failures(self) -> pd.DataFrame:
         return self._keep("failures", self._run.failures)

@@ -143,6 +143,8 @@ def length_twin(finding: Finding, called: str = "") -> str:
     twin = next((control for control in finding.controls if control.name == LENGTH), None)
     if twin is None:
         return ""
+    if not math.isfinite(twin.estimate):
+        return f" (not separable from {LENGTH}, which follows it)"
     return f" ({called}{with_interval(twin.estimate, twin.interval)} with {LENGTH} held fixed)"
 
 

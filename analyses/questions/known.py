@@ -14,8 +14,7 @@ condition on a collider.
 from __future__ import annotations
 
 from dataclasses import replace
-from importlib import import_module
-from typing import Any, Final, Literal, NamedTuple, cast
+from typing import Final, NamedTuple, cast
 
 import numpy as np
 import pandas as pd
@@ -23,6 +22,7 @@ from jaxtyping import Bool, Float, Int
 
 from analyses.comparison import at, fresh, signs
 from analyses.evidence import FEWEST_ITEMS, bounded, detectable, length_of, levels_of, primary_column, scope_of, settle
+from analyses.familiar import promise, written
 from analyses.finding import LENGTH, Control, Effect, Finding, Mark, Plot, Significance, analysis
 from analyses.runs import Run
 from analyses.sentences import length_twin, shown, with_interval
@@ -77,28 +77,17 @@ def _measured(panel: Panel, table: pd.DataFrame) -> list[Measured]:
     found: list[Measured] = []
     for key, own in rows.groupby(["measure", "corpus"], observed=True, sort=False, dropna=False):
         measure, corpus = cast("tuple[str, object]", key)
-        promise = _promise(str(measure))
-        if promise is None:
+        record = promise(str(measure))
+        if record is None:
             continue
         by_item = own.drop_duplicates("example_id").set_index("example_id")["value"]
         values = by_item.reindex(panel.items.index).to_numpy(np.float64)
         known_items = values[np.isfinite(values)]
         if len(known_items) < FEWEST_ITEMS or np.ptp(known_items) == 0:
             continue
-        where = f" in {corpus}" if isinstance(corpus, str) and corpus else ""
-        turn = -1.0 if promise[0] == "higher" else 1.0
-        found.append(Measured(f"{measure}{where}", promise[1], turn * values))
+        turn = -1.0 if record.familiar == "higher" else 1.0
+        found.append(Measured(written(str(measure), corpus), record.from_output, turn * values))
     return found
-
-
-def _promise(measure: str) -> tuple[Literal["higher", "lower"], bool] | None:
-    """Which end of a measure is familiar, and whether it is read off the output; None for one not known here."""
-    familiarity: Any = import_module("probes.familiarity")  # only where it is needed: it is heavy
-    try:
-        record = familiarity.FamiliaritySpec.parse(measure).record
-    except (ValueError, KeyError, RuntimeError):
-        return None
-    return record.familiar, record.needs == "logits"
 
 
 def _with_primary(findings: list[Finding]) -> list[Finding]:

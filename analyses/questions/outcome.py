@@ -73,7 +73,7 @@ def _panel_findings(panel: Panel) -> list[Finding]:
                 ),
                 verdict=verdict,
                 text=(
-                    f"{where.metric} at {where.place} {claims[verdict]} what {shown(name, 80)} tell of errors on "
+                    f"{where.metric} at {where.place} {claims[verdict]} what is told of errors by {shown(name, 80)} on "
                     f"{shown(panel.suite)}: {with_interval(found.bits, interval)} bits per held-out item, AUC "
                     f"{found.auc_without:.2f} without and {found.auc_with:.2f} with it, over {found.n:,} items."
                 ),

@@ -246,9 +246,40 @@ def _within(
     resamples: int,
     rng: np.random.Generator,
 ) -> Block:
+    ranks, score_ranks = centred_within(values, clusters), centred_within(scores, clusters)
+    return _products(columns, ranks, score_ranks, clusters, resamples, rng)
+
+
+def associate_centred(
+    values: Float[np.ndarray, "n columns"],
+    scores: Float[np.ndarray, "n scores"],
+    clusters: Int[np.ndarray, " n"],
+    *,
+    resamples: int,
+    rng: np.random.Generator,
+) -> Association:
+    """The same of numbers that are ranked and centred already, without missing ones; clusters are resampled.
+
+    Args:
+        values: the measures.
+        scores: what is asked about first, then covariates.
+        clusters: which items belong together.
+        resamples: bootstrap draws, where the bootstrap is used.
+        rng: the source of chance.
+    """
+    columns = np.arange(values.shape[1])
+    return Association(len(columns), (_products(columns, values, scores, recode(clusters), resamples, rng),))
+
+
+def _products(
+    columns: Int[np.ndarray, " some"],
+    ranks: Float[np.ndarray, "n some"],
+    score_ranks: Float[np.ndarray, "n scores"],
+    clusters: Int[np.ndarray, " n"],
+    resamples: int,
+    rng: np.random.Generator,
+) -> Block:
     n_clusters = int(clusters.max()) + 1
-    ranks = centred_within(values, clusters)
-    score_ranks = centred_within(scores, clusters)
     squares = cluster_sums(ranks**2, clusters)
     products = cluster_sums(ranks[:, :, None] * score_ranks[:, None, :], clusters)
     score_products = cluster_sums(score_ranks[:, :, None] * score_ranks[:, None, :], clusters)
@@ -266,8 +297,8 @@ def _within(
             )
 
     way, parts = map_weightings(correlations, n_clusters=n_clusters, resamples=resamples, rng=rng)
-    estimate, ends = correlations(np.ones((1, n_clusters))), _at_ends(scores[:, 0], clusters)
-    return Block(columns, estimate, _concatenate(parts), way, len(values), n_clusters, ends)
+    estimate, ends = correlations(np.ones((1, n_clusters))), _at_ends(score_ranks[:, 0], clusters)
+    return Block(columns, estimate, _concatenate(parts), way, len(ranks), n_clusters, ends)
 
 
 def centred_within(values: Float[np.ndarray, "n k"], clusters: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n k"]:

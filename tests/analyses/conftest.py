@@ -16,6 +16,7 @@ MODULES = (
     "analyses.questions.mechanism",
     "analyses.questions.probes",
     "analyses.questions.readout",
+    "analyses.questions.tokens",
 )
 
 

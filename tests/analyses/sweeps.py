@@ -47,6 +47,9 @@ class Sweep:
     def familiarity(self):
         return self.tables["familiarity"]
 
+    def familiarity_tokens(self):
+        return self.tables["familiarity_tokens"]
+
     def failures(self):
         return self.tables["failures"]
 
@@ -183,6 +186,7 @@ def make_sweep(
         ),
         "populations": SCHEMAS["populations"].empty_table().to_pandas(),
         "familiarity": SCHEMAS["familiarity"].empty_table().to_pandas(),
+        "familiarity_tokens": SCHEMAS["familiarity_tokens"].empty_table().to_pandas(),
         "failures": pd.DataFrame(columns=["run_id", "example_id", "stage", "error"]),
     }
     return Sweep(tables)

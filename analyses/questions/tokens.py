@@ -1,0 +1,268 @@
+"""Tokens: within a text, are states sparser where the token just read was less familiar?
+
+A text that is unfamiliar as a whole differs from another in many ways; two tokens of one text share all of them. So the
+sparsity of the state after each token is ranked against the familiarity of that token *within its item*, and items
+(with those they are made from) are what is resampled. Two things are held fixed, because both were there before the
+model ran: the place of the token in the text, and which token it is, by comparing its occurrences with each other.
+Primary: Hoyer at the final norm against surprisal, sparser where less familiar, both held fixed.
+
+Tokens of a text follow each other and are not exchangeable, so nothing is permuted: the test is Student's over the
+items' own correlations. A surprisal is read off the model's own output, and no cause of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final, NamedTuple, cast
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+
+from analyses.chance import sparser
+from analyses.comparison import at, fresh
+from analyses.evidence import PRIMARY_METRIC, PRIMARY_SITES, detectable, settle
+from analyses.familiar import promise, written
+from analyses.finding import Control, Effect, Finding, Mark, Plot, Scope, Significance, analysis
+from analyses.runs import Run
+from analyses.sentences import shown, with_interval
+from analyses.statistics.association import associate_centred, centred_within, cluster_sums
+from analyses.statistics.design import recode
+from analyses.statistics.means import average, cluster_means
+from analyses.statistics.trend import RESAMPLES
+from analyses.tables import RAW, WHOLE, Panel, read_panels
+
+QUESTION: Final = "Within a text, are states sparser where the token just read was less familiar?"
+KINDS: Final = ("familiarity", "difficulty", "nominal", "length")
+FIRST: Final = "surprisal"
+POSITION: Final = "position"
+IDENTITY: Final = "position and token identity"
+UNIT: Final = "partial rank correlation within items, positive = sparser where less familiar"
+TEST: Final = "Student's t over the items' own rank correlations"
+MOST_TOKENS: Final = 200_000
+FEWEST_TOKENS: Final = 4  # of an item: fewer have no order to speak of
+OCTILES: Final = 8
+ROUNDS: Final = 8  # of taking off item means and token means in turn; the rest is then below rounding of ranks
+NOTHING: Final = (float("nan"), float("nan"))
+Numbers = tuple[float, tuple[float, float]]
+
+
+class Tokens(NamedTuple):
+    """The tokens of a panel at one place, as ranks within their items.
+
+    Attributes:
+        metric: the measure of sparsity.
+        where: the place.
+        sparsity: ranks, larger meaning sparser.
+        unfamiliar: ranks, larger meaning less familiar.
+        index: ranks of the place in the text.
+        identity: which token; -1 where it is not known.
+        items: the item of each token.
+        clusters: which items belong together, by token.
+    """
+
+    metric: str
+    where: Scope
+    sparsity: Float[np.ndarray, " n"]
+    unfamiliar: Float[np.ndarray, " n"]
+    index: Float[np.ndarray, " n"]
+    identity: Int[np.ndarray, " n"]
+    items: Int[np.ndarray, " n"]
+    clusters: Int[np.ndarray, " n"]
+
+
+@analysis(QUESTION)
+def tokens(run: Run) -> list[Finding]:
+    """Answer for every suite whose sweep has sparsity and familiarity of single tokens."""
+    told = run.familiarity_tokens()
+    findings: list[Finding] = []
+    if told.empty:
+        return findings
+    for panel in read_panels(run, KINDS):
+        rows = told[told["run_id"].astype(str).isin(panel.run_ids)]
+        states = _states(run, panel)
+        if states is None or rows.empty:
+            continue
+        for key, own in rows.groupby(["measure", "corpus"], observed=True, sort=False, dropna=False):
+            measure, corpus = cast("tuple[str, object]", key)
+            known = promise(str(measure))
+            if known is None:
+                continue
+            found = _joined(panel, states, own, -1.0 if known.familiar == "higher" else 1.0)
+            if found is not None:
+                findings.append(_finding(found, written(str(measure), corpus), from_output=known.from_output))
+    return [replace(finding, text=_sentence(finding)) for finding in settle(findings)]
+
+
+def _states(run: Run, panel: Panel) -> pd.DataFrame | None:
+    """Sparsity of every token at the pre-stated place, with which token it is."""
+    rows = run.token_measurements(suite=panel.suites)
+    rows = rows[rows["run_id"].astype(str).isin(panel.run_ids)] if len(rows) else rows
+    metric = PRIMARY_METRIC
+    if rows.empty or metric not in rows:
+        return None
+    rows = rows[(rows["unit"] == WHOLE) & (rows["basis"].astype(str) == RAW)]
+    sites = set(rows["site"].astype(str))
+    site = next((name for name in PRIMARY_SITES if name in sites), None)
+    if site is None:
+        return None
+    rows = rows[rows["site"].astype(str) == site]
+    layer = int(rows["layer"].max())
+    own = rows.loc[rows["layer"] == layer, ["run_id", "example_id", "token", metric]]
+    own = own.astype({"run_id": str, "example_id": str})
+    ids = run.inputs()
+    if "token_ids" in ids:
+        read = ids.loc[ids["run_id"].astype(str).isin(panel.run_ids), ["run_id", "example_id", "token_ids"]]
+        read = read.astype({"run_id": str, "example_id": str}).dropna(subset="token_ids").explode("token_ids")
+        read["token"] = read.groupby(["run_id", "example_id"]).cumcount()
+        own = own.merge(read.rename(columns={"token_ids": "identity"}), how="left")
+    else:
+        own["identity"] = np.nan
+    own.attrs["place"] = (site, layer, metric)
+    return own
+
+
+def _joined(panel: Panel, states: pd.DataFrame, told: pd.DataFrame, turn: float) -> Tokens | None:
+    site, layer, metric = cast("tuple[str, int, str]", states.attrs["place"])
+    told = told.astype({"run_id": str, "example_id": str})[["run_id", "example_id", "token", "value"]]
+    both = states.merge(told, on=["run_id", "example_id", "token"])
+    both = both[np.isfinite(both[metric]) & np.isfinite(both["value"])]
+    row = panel.items.index.get_indexer(both["example_id"])
+    both, row = both[row >= 0], row[row >= 0]
+    counts = np.bincount(row, minlength=len(panel.items))
+    keep = (counts[row] >= FEWEST_TOKENS) & (np.cumsum(counts)[row] <= MOST_TOKENS)
+    both, row = both[keep], row[keep]
+    if len(np.unique(panel.clusters[row])) < 2:
+        return None
+    items = recode(row)
+    better = -1.0 if sparser(metric) == "lower" else 1.0
+    columns = np.column_stack([better * both[metric].to_numpy(np.float64), turn * both["value"], both["token"]]).astype(
+        np.float64
+    )
+    ranks = centred_within(columns, items)
+    if (np.ptp(ranks[:, :2], axis=0) == 0).any():
+        return None
+    identity = pd.to_numeric(both["identity"]).fillna(-1).to_numpy(np.int64)
+    scope = Scope(
+        model=panel.model,
+        suite=panel.suite,
+        axis=panel.axis.name,
+        site=site,
+        layer=layer,
+        position="all",
+        metric=metric,
+    )
+    return Tokens(metric, scope, *ranks.T, identity, items, recode(panel.clusters[row]))
+
+
+def without_means(columns: Float[np.ndarray, "n k"], *groupings: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n k"]:
+    """Columns less the means of their groups in several groupings at once, by taking them off in turn."""
+    left = columns.copy()
+    for _ in range(ROUNDS):
+        for codes in groupings:
+            sizes = np.bincount(codes)[:, None]
+            left -= (cluster_sums(left, codes) / sizes)[codes]
+    return left
+
+
+class Held(NamedTuple):
+    """What was held fixed, and the ranks of sparsity, unfamiliarity and place that it leaves."""
+
+    name: str
+    columns: Float[np.ndarray, "n three"]
+    clusters: Int[np.ndarray, " n"]
+
+
+def _held(found: Tokens) -> Held:
+    """Occurrences of one token less their means, which compares them with each other; all where few come twice."""
+    columns = np.column_stack([found.sparsity, found.unfamiliar, found.index])
+    codes = recode(found.identity)
+    known = (found.identity >= 0) & (np.bincount(codes)[codes] > 1)
+    if known.mean() < 0.5:
+        return Held(POSITION, columns, found.clusters)
+    left = without_means(columns[known], recode(found.items[known]), recode(found.identity[known]))
+    if (left[:, 2] ** 2).sum() < 1e-6 * (columns[known, 2] ** 2).sum():
+        left[:, 2] = 0.0  # a token that has one place only has it held fixed
+    return Held(IDENTITY, left, recode(found.clusters[known]))
+
+
+def _given_position(columns: Float[np.ndarray, "n three"], clusters: Int[np.ndarray, " n"]) -> Numbers:
+    """Correlation of the first column with the second given the third, which may have nothing left."""
+    found = associate_centred(columns[:, :1], columns[:, 1:], clusters, resamples=RESAMPLES, rng=fresh())
+    return at(found.partial(1) if columns[:, 2].any() else found.correlation(), 0)
+
+
+def _finding(found: Tokens, name: str, *, from_output: bool) -> Finding:
+    columns, held = np.column_stack([found.sparsity, found.unfamiliar, found.index]), _held(found)
+    plain = associate_centred(columns[:, :1], columns[:, 1:], found.clusters, resamples=RESAMPLES, rng=fresh())
+    measured = at(plain.correlation(), 0)
+    value, interval = _given_position(held.columns, held.clusters)
+    goes = float(plain.correlation(1).value[0])
+    controls = [Control(POSITION, "pre_treatment", *at(plain.partial(1), 0), goes)]
+    if held.name == IDENTITY:
+        controls.append(Control(IDENTITY, "pre_treatment", value, interval, float("nan")))
+    if from_output:
+        controls.append(Control(name, "mediator", float("nan"), NOTHING, measured[0]))
+    return Finding(
+        analysis="tokens",
+        question=QUESTION,
+        scope=replace(found.where, group=name),
+        primary=name == FIRST,
+        estimate=value,
+        unit=f"{UNIT}, {held.name} held fixed",
+        interval=interval,
+        n=len(held.columns),
+        n_clusters=int(held.clusters.max()) + 1,
+        test=Significance(TEST, _p(held), float("nan")),
+        controls=tuple(controls),
+        effects=(Effect("as measured", *measured), detectable(interval)),
+        text="",
+        plot=_dose_response(found, name) if name == FIRST else None,
+    )
+
+
+def _p(held: Held) -> float:
+    """Two-sided p-value of the mean over independent items of their own partial rank correlations given position."""
+    sums = cluster_sums(held.columns[:, :, None] * held.columns[:, None, :], held.clusters)
+    scale = np.sqrt(np.einsum("cii->ci", sums))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        r = sums / (scale[:, :, None] * scale[:, None, :])
+        xz, yz = (np.where(scale[:, 2] > 0, r[:, side, 2], 0.0) for side in (0, 1))
+        own = (r[:, 0, 1] - xz * yz) / np.sqrt((1 - xz**2) * (1 - yz**2))
+    return average(own[np.isfinite(own)]).p
+
+
+def _dose_response(found: Tokens, name: str) -> Plot:
+    """Mean place of the sparsity within its item, by eighths of the familiarity within the item."""
+    sizes = np.bincount(found.items)[found.items]
+    share = found.unfamiliar / sizes + 0.5
+    octile = np.minimum((share * OCTILES).astype(np.int64), OCTILES - 1)
+    marks: list[Mark] = []
+    for number in range(OCTILES):
+        rows = octile == number
+        if rows.any():
+            centred = (found.sparsity / sizes)[rows, None]
+            mean = cluster_means(centred, found.clusters[rows], resamples=RESAMPLES, rng=fresh())
+            point = float(mean.mean[0]), float(mean.low[0]), float(mean.high[0])
+            marks.append(Mark(name, f"eighth {number + 1}", (number + 0.5) / OCTILES, *point))
+    return Plot(
+        "curve", f"unfamiliarity by {name}, place within the item", "sparsity, place within the item less one half",
+        tuple(marks), 0.0,
+    )  # fmt: skip
+
+
+def _sentence(finding: Finding) -> str:
+    claims = {
+        "supported": "Within texts, sparser where the token just read is less familiar",
+        "contradicted": "Within texts, denser where the token just read is less familiar",
+        "undecided": "Undecided whether, within texts, states are sparser where the token just read is less familiar",
+        "described": "Described",
+    }
+    scope, plain = finding.scope, finding.effects[0]
+    held = finding.unit.rpartition(", ")[2]
+    output = "; it is read off the model's own output" if any(c.role == "mediator" for c in finding.controls) else ""
+    return (
+        f"{claims[finding.verdict]}, by {shown(scope.group)}: {scope.metric} at {scope.place}, rank correlation within "
+        f"items {with_interval(plain.estimate, plain.interval)}, {with_interval(finding.estimate, finding.interval)} "
+        f"with {held}, over {finding.n:,} tokens of {finding.n_clusters:,} independent items{output}."
+    )
