@@ -218,7 +218,9 @@ def _effects(finding: Finding) -> dict[str, str]:
 
 
 def _unnamed(name: str, group: str) -> str:
-    return name.removesuffix(group) + "it" if group and name.endswith(f" {group}") else name
+    if not group or not name.endswith(f" {group}"):
+        return name
+    return name.removesuffix(f", {group}") if name.endswith(f", {group}") else name.removesuffix(group) + "it"
 
 
 def _effect(estimate: float, interval: tuple[float, float]) -> str:

@@ -48,6 +48,7 @@ def page_environment() -> jinja2.Environment:
         "drawing": Markup,
         "cell": _cell,
         "listed": _listed,
+        "tight": _tight,
         "where": where,
         "policy": _policy,
     }
@@ -71,6 +72,11 @@ def _listed(names: Sequence[str]) -> str:
     if len(names) <= MOST_NAMES:
         return ", ".join(names)
     return f"{len(names)} from {names[0]} to {names[-1]}"
+
+
+def _tight(text: str) -> str:
+    """An interval that is never broken inside its brackets."""
+    return text.replace(", ", ",\N{NO-BREAK SPACE}")
 
 
 def _cell(text: object) -> str:

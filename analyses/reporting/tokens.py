@@ -117,7 +117,7 @@ def _told(run: Run) -> pd.DataFrame:
     names = [str(name) for name in rows["measure"].unique()]
     own = (rows["measure"] == (SURPRISAL if SURPRISAL in names else names[0])).to_numpy(bool)
     corpora = rows["corpus"].astype(str).to_numpy(object)
-    return rows.loc[own & (corpora == corpora[own][0])]
+    return pd.DataFrame(rows[own & (corpora == corpora[own][0])])
 
 
 def _view(key: str, example_id: str, label: str, model: str, item: _Item, studio: Studio) -> ItemView:

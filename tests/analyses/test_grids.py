@@ -113,7 +113,7 @@ def test_sections_of_one_question_are_told_apart_in_the_contents(tmp_path):
 
 def test_what_sums_up_several_suites_comes_first_and_is_its_own_answer(tmp_path):
     pooled = finding(
-        site="", suite="2 suites", position="", plot=Plot("forest", "x", "", (Mark("", "s", 0, 1, 0, 2),), 0.0)
+        site="", suite="2 suites", position="", plot=Plot("forest", "x", "", (Mark("", "s", 0.0, 1.0, 0.0, 2.0),), 0.0)
     )
     found = [finding(primary=True), finding(primary=True, suite="t"), pooled]
     sections, _ = arrange(found, Sweep({}), Studio(tmp_path))

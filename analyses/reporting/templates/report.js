@@ -53,7 +53,4 @@
     button.addEventListener("click", function () { save(table); });
     table.parentNode.parentNode.insertBefore(button, table.parentNode.nextSibling);
   });
-  window.addEventListener("beforeprint", function () {
-    Array.prototype.forEach.call(document.querySelectorAll("details"), function (d) { d.open = true; });
-  });
 })();
