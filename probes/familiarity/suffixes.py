@@ -2,8 +2,9 @@
 
 Problem: how often does this string occur in the corpus, for millions of strings? A sorted list of all suffixes answers
 with two binary searches, but a search that steps in Python answers some ten thousand times a second. Idea: all queries
-step together in numpy, eight bytes to a comparison, and all but the last four steps are a look-up in a sorted sample of
-the suffixes' first sixteen bytes, which stays in cache.
+step together in numpy, up to 24 bytes to a comparison (what costs is the way to the first of them), all but the last
+four steps are a look-up in a sorted sample of the suffixes' first sixteen bytes, which stays in cache, and what the
+search for where a pattern's suffixes begin has seen of where they end is kept for the second search.
 
 Symbols are stored big-endian, so that the order of bytes is the order of symbols and one search serves bytes and 16-
 and 32-bit tokens; suffixes begin at symbols only, so that no match begins inside a token. Symbol 0 ends every document
@@ -14,6 +15,7 @@ Not here: files and documents (`probes.familiarity.index`), and what a match mea
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -22,8 +24,9 @@ from jaxtyping import Bool, Int64, Integer, UInt8, UInt64
 
 from probes.familiarity.extras import extra
 
-WORD: Final = 8  # bytes to a comparison
-PADDING: Final = 3 * WORD  # bytes of zeros after the last symbol, so that no comparison reads past the end
+WORD: Final = 8  # bytes
+MOST_WORDS: Final = 3  # of a pattern and a suffix that are compared at once
+PADDING: Final = MOST_WORDS * WORD  # bytes of zeros after the last symbol, so that no comparison reads past the end
 SAMPLE_EVERY: Final = 16  # one key in 16: a byte per corpus byte, and four steps left for the binary search
 SAMPLED: Final = 2 * WORD  # bytes of a key
 BLOCK: Final = 1 << 14  # patterns at once: what they need stays in a core's cache
@@ -48,18 +51,43 @@ class Patterns(NamedTuple):
         return Patterns(self.data, self.starts[which], self.lengths[which])
 
 
-class Ends(NamedTuple):
-    """The least (or greatest) first sixteen bytes of a suffix that begins with each pattern, in two words."""
-
-    first: UInt64[np.ndarray, " patterns"]
-    second: UInt64[np.ndarray, " patterns"]
-
-
 class Intervals(NamedTuple):
     """Where the suffixes that begin with each pattern stand in the sorted list: ``first <= rank < last``."""
 
     first: Int64[np.ndarray, " patterns"]
     last: Int64[np.ndarray, " patterns"]
+
+
+class Asked(NamedTuple):
+    """Patterns, and the words between which the suffixes that begin with them stand.
+
+    Attributes:
+        patterns: the patterns.
+        least: first words of the least suffix that begins with each, as many as are compared at once.
+        greatest: the same of the greatest.
+    """
+
+    patterns: Patterns
+    least: UInt64[np.ndarray, "patterns words"]
+    greatest: UInt64[np.ndarray, "patterns words"]
+
+    def at(self, which: Int64[np.ndarray, " some"]) -> Asked:
+        """Some of the patterns."""
+        return Asked(self.patterns.at(which), self.least[which], self.greatest[which])
+
+
+class Found(NamedTuple):
+    """What a search for the first suffix that is not before each pattern has found.
+
+    Attributes:
+        first: its rank.
+        held: a rank up to which, from there on, none is after the pattern's own.
+        after: a rank from which on all are.
+    """
+
+    first: Int64[np.ndarray, " patterns"]
+    held: Int64[np.ndarray, " patterns"]
+    after: Int64[np.ndarray, " patterns"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,15 +108,11 @@ class SuffixArray:
 
     def find(self, patterns: Patterns) -> Intervals:
         """Find all patterns at once."""
-        order = np.argsort(_bounds(patterns, 0, upper=False))  # neighbours in the corpus share cache lines
         found = Intervals(np.empty_like(patterns.starts), np.empty_like(patterns.starts))
-        for start in range(0, len(order), BLOCK):
-            block = order[start : start + BLOCK]
-            own = patterns.at(block)
-            low, high = _ends(own, upper=False), _ends(own, upper=True)
-            below, above = self._sampled(own, low, high)
-            found.first[block] = first = self._first(own, low, below, above)
-            found.last[block] = self._last(own, high, above, first)
+        for block in _blocks(patterns):
+            asked = _asked(patterns.at(block))
+            begun = self._first(asked)
+            found.first[block], found.last[block] = begun.first, self._last(asked, begun)
         return found
 
     def longest(self, patterns: Patterns) -> Int64[np.ndarray, " patterns"]:
@@ -96,122 +120,87 @@ class SuffixArray:
         found = np.zeros_like(patterns.starts)
         if not len(self.suffixes):
             return found
-        order = np.argsort(_bounds(patterns, 0, upper=False))
-        for start in range(0, len(order), BLOCK):
-            own = patterns.at(order[start : start + BLOCK])
-            low = _ends(own, upper=False)
-            rank = self._first(own, low, *self._sampled(own, low, _ends(own, upper=True)))
+        for block in _blocks(patterns):
+            own = patterns.at(block)
+            rank = self._first(_asked(own)).first
             # what shares most with a string stands right before or right after its place
             before, after = np.maximum(rank - 1, 0), np.minimum(rank, len(self.suffixes) - 1)
             shared = np.maximum(self._shared(before, own), self._shared(after, own))
-            found[order[start : start + BLOCK]] = shared // self.width
+            found[block] = shared // self.width
         return found
 
-    def _sampled(
-        self, patterns: Patterns, low: Ends, high: Ends
-    ) -> tuple[Int64[np.ndarray, " patterns"], Int64[np.ndarray, " patterns"]]:
+    def _sampled(self, asked: Asked) -> tuple[Int64[np.ndarray, " patterns"], Int64[np.ndarray, " patterns"]]:
         """How many samples are before the least, and not after the greatest, that can begin with each pattern."""
         words, seconds = self.samples
-        below = np.searchsorted(words, low.first, side="left")
-        above = np.searchsorted(words, high.first, side="right")
-        tied = np.flatnonzero((patterns.lengths > WORD) & (below < above))
-        lo, hi = below[tied], above[tied]
-        below[tied] = _bisected(seconds, lo, hi, low.second[tied], upper=False)
-        above[tied] = _bisected(seconds, lo, hi, high.second[tied], upper=True)
+        below = np.searchsorted(words, asked.least[:, 0], side="left")
+        above = np.searchsorted(words, asked.greatest[:, 0], side="right")
+        tied = np.flatnonzero((asked.patterns.lengths > WORD) & (below < above))
+        if len(tied):
+            lo, hi, greatest = below[tied], above[tied], asked.greatest[tied, 1]
+            below[tied] = above[tied] = lo = _bisected(seconds, lo, hi, asked.least[tied, 1], upper=False)
+            more = np.flatnonzero((lo < hi) & (seconds[np.minimum(lo, len(seconds) - 1)] <= greatest))
+            above[tied[more]] = _bisected(seconds, lo[more], hi[more], greatest[more], upper=True)
         return below, above
 
-    def _first(
-        self,
-        patterns: Patterns,
-        low: Ends,
-        below: Int64[np.ndarray, " patterns"],
-        above: Int64[np.ndarray, " patterns"],
-    ) -> Int64[np.ndarray, " patterns"]:
-        """Rank of the first suffix that is not before each pattern."""
-        # a sample below sixteen bytes of the pattern is before it; one that equals them is not, if they are all of it
-        hi = np.where(patterns.lengths <= SAMPLED, below, above) * SAMPLE_EVERY
+    def _first(self, asked: Asked) -> Found:
+        """Search for the first suffix that is not before each pattern."""
+        below, above = self._sampled(asked)
+        whole = asked.patterns.lengths <= SAMPLED  # for these the sample tells one's own from others
+        held = np.where(whole & (below < above), (above - 1) * SAMPLE_EVERY + 1, 0)
+        after = np.minimum(above * SAMPLE_EVERY, len(self.suffixes))
         lo = np.maximum((below - 1) * SAMPLE_EVERY + 1, 0)
-        return self._bisect(patterns, lo, np.minimum(hi, len(self.suffixes)), low, upper=False)
-
-    def _last(
-        self,
-        patterns: Patterns,
-        high: Ends,
-        above: Int64[np.ndarray, " patterns"],
-        first: Int64[np.ndarray, " patterns"],
-    ) -> Int64[np.ndarray, " patterns"]:
-        """Rank after the last suffix that begins with each pattern, given where the first would be."""
-        last = first.copy()
-        active = self._on(first, patterns, high, np.arange(len(first)))
-        last[active] += 1
-        # most long patterns occur once: see whether the next suffix begins with them too
-        short = patterns.lengths[active] <= WORD
-        active = np.concatenate([active[short], self._on(first + 1, patterns, high, active[~short])])
-        own = patterns.at(active)
-        top = np.minimum(above[active] * SAMPLE_EVERY, len(self.suffixes))
-        lo = np.where(
-            own.lengths <= SAMPLED, np.maximum((above[active] - 1) * SAMPLE_EVERY, first[active]), first[active]
-        )
-        last[active] = self._bisect(own, lo + 1, top, Ends(*(words[active] for words in high)), upper=True)
-        return last
-
-    def _on(
-        self,
-        rank: Int64[np.ndarray, " patterns"],
-        patterns: Patterns,
-        high: Ends,
-        which: Int64[np.ndarray, " some"],
-    ) -> Int64[np.ndarray, " on"]:
-        """Those of the patterns whose rank is not beyond the suffixes that begin with them."""
-        which = which[rank[which] < len(self.suffixes)]
-        return which[self._before(rank[which], patterns, which, high, upper=True)]
-
-    def _bisect(
-        self,
-        patterns: Patterns,
-        lo: Int64[np.ndarray, " patterns"],
-        hi: Int64[np.ndarray, " patterns"],
-        ends: Ends,
-        *,
-        upper: bool,
-    ) -> Int64[np.ndarray, " patterns"]:
-        """Rank between two others of the first suffix that is not before each pattern, or is after all its own."""
-        rank = lo
-        active = np.flatnonzero(lo < hi)
-        lo, hi = lo[active], hi[active]
-        while len(active):
+        hi = np.minimum(np.where(whole, below * SAMPLE_EVERY, after), len(self.suffixes))
+        found = Found(lo.copy(), held.copy(), after.copy())
+        which = np.arange(len(lo))
+        while True:
+            some = np.flatnonzero(lo < hi)
+            if len(some) < len(which):
+                which, asked = which[some], asked.at(some)
+                lo, hi, held, after = lo[some], hi[some], held[some], after[some]
+            if not len(which):
+                return found
             middle = (lo + hi) >> 1
-            before = self._before(middle, patterns, active, ends, upper=upper)
-            lo = np.where(before, middle + 1, lo)
-            hi = np.where(before, hi, middle)
-            unsettled = lo < hi
-            rank[active] = lo
-            active, lo, hi = active[unsettled], lo[unsettled], hi[unsettled]
-        return rank
+            is_before, is_after = self._compared(middle, asked)
+            held = np.where(is_before | is_after, held, np.maximum(held, middle + 1))
+            after = np.where(is_after, middle, after)
+            lo, hi = np.where(is_before, middle + 1, lo), np.where(is_before, hi, middle)
+            found.first[which], found.held[which], found.after[which] = lo, held, after
 
-    def _before(
-        self,
-        rank: Int64[np.ndarray, " active"],
-        patterns: Patterns,
-        active: Int64[np.ndarray, " active"],
-        ends: Ends,
-        *,
-        upper: bool,
-    ) -> Bool[np.ndarray, " active"]:
-        """Whether the suffix of each rank comes before its pattern (or, for the upper end, begins with it)."""
+    def _last(self, asked: Asked, found: Found) -> Int64[np.ndarray, " patterns"]:
+        """Rank after the last suffix that begins with each pattern."""
+        lo, hi = np.maximum(found.first, found.held), found.after
+        last = lo.copy()
+        which = np.arange(len(lo))
+        while True:
+            some = np.flatnonzero(lo < hi)
+            if len(some) < len(which):
+                which, asked, lo, hi = which[some], asked.at(some), lo[some], hi[some]
+            if not len(which):
+                return last
+            middle = (lo + hi) >> 1
+            _, is_after = self._compared(middle, asked)
+            lo, hi = np.where(is_after, lo, middle + 1), np.where(is_after, middle, hi)
+            last[which] = lo
+
+    def _compared(
+        self, rank: Int64[np.ndarray, " patterns"], asked: Asked
+    ) -> tuple[Bool[np.ndarray, " patterns"], Bool[np.ndarray, " patterns"]]:
+        """Whether the suffix of each rank is before all that begin with its pattern, and whether it is after them."""
         offset = self.suffixes[rank].astype(np.int64) * self.width
-        word, own = _words(self.data, offset), ends.first[active]
-        before = word <= own if upper else word < own
-        tied = np.flatnonzero((word == own) & (patterns.lengths[active] > WORD))
-        done = WORD
+        n_words = asked.least.shape[1]
+        words = _gathered(self.data, offset, n_words)
+        is_before, is_after = _less(words, asked.least), _less(asked.greatest, words)
+        done = n_words * WORD
+        tied = np.flatnonzero(asked.patterns.lengths > done)
+        tied = tied[(words[tied] == asked.least[tied]).all(axis=1)]
         while len(tied):
-            which = active[tied]
-            own = ends.second[which] if done == WORD else _bounds(patterns.at(which), done, upper=upper)
-            word = _words(self.data, offset[tied] + done)
-            before[tied] = word <= own if upper else word < own
+            some = asked.patterns.at(tied)
+            word, own = _words(self.data, offset[tied] + done), _words(some.data, some.starts + done)
+            beyond = _beyond(some.lengths, done)
+            is_before[tied], is_after[tied] = word < (own & ~beyond), word > (own | beyond)
             done += WORD
-            tied = tied[(word == own) & (patterns.lengths[which] > done)]
-        return before
+            tied = tied[(word == own) & (some.lengths > done)]
+        return is_before, is_after
 
     def _shared(self, rank: Int64[np.ndarray, " patterns"], patterns: Patterns) -> Int64[np.ndarray, " patterns"]:
         """Bytes that the suffix of each rank and its pattern have in common at their beginning."""
@@ -258,9 +247,17 @@ def padded(symbols: Integer[np.ndarray, " symbols"], width: int) -> UInt8[np.nda
 
 def _words(data: UInt8[np.ndarray, " bytes"], offsets: Int64[np.ndarray, " n"]) -> UInt64[np.ndarray, " n"]:
     """Eight bytes from each offset on, as one number in their order."""
+    return _gathered(data, offsets, 1)[:, 0]
+
+
+def _gathered(
+    data: UInt8[np.ndarray, " bytes"], offsets: Int64[np.ndarray, " n"], n_words: int
+) -> UInt64[np.ndarray, "n words"]:
+    """The words that follow one another from each offset on: what costs is the way to the first of them."""
     # numpy gathers opaque items twice as fast as byte-swapped numbers: 6 against 12 ns each
-    view = np.ndarray((len(data) - WORD + 1,), dtype=f"V{WORD}", buffer=data, strides=(1,))
-    return view[offsets].view(">u8").astype(np.uint64)
+    n_bytes = n_words * WORD
+    view = np.ndarray((len(data) - n_bytes + 1,), dtype=f"V{n_bytes}", buffer=data, strides=(1,))
+    return view[offsets].view(">u8").reshape(-1, n_words).astype(np.uint64)
 
 
 def _bisected(
@@ -284,12 +281,28 @@ def _bisected(
     return lo
 
 
-def _ends(patterns: Patterns, *, upper: bool) -> Ends:
-    return Ends(_bounds(patterns, 0, upper=upper), _bounds(patterns, WORD, upper=upper))
+def _blocks(patterns: Patterns) -> Iterator[Int64[np.ndarray, " block"]]:
+    """The patterns some at a time, in the order of their first words: neighbours in the corpus share cache lines."""
+    order = np.argsort(_words(patterns.data, patterns.starts))
+    return (order[start : start + BLOCK] for start in range(0, len(order), BLOCK))
 
 
-def _bounds(patterns: Patterns, done: int, *, upper: bool) -> UInt64[np.ndarray, " patterns"]:
-    """Eight bytes of each pattern after those done; beyond its end the least or greatest that can stand there."""
-    beyond = BELOW[np.minimum(np.maximum(patterns.lengths - done, 0), WORD)]
-    words = _words(patterns.data, patterns.starts + done)
-    return words | beyond if upper else words & ~beyond
+def _asked(patterns: Patterns) -> Asked:
+    """The first words of the least and of the greatest suffix that can begin with each pattern."""
+    n_words = min(max(-(-int(patterns.lengths.max(initial=1)) // WORD), 1), MOST_WORDS)
+    words = _gathered(patterns.data, patterns.starts, n_words)
+    beyond = _beyond(patterns.lengths[:, None], WORD * np.arange(n_words))
+    return Asked(patterns, words & ~beyond, words | beyond)
+
+
+def _less(one: UInt64[np.ndarray, "n words"], other: UInt64[np.ndarray, "n words"]) -> Bool[np.ndarray, " n"]:
+    """Whether words come before others in the order of a dictionary."""
+    less = one[:, -1] < other[:, -1]
+    for word in range(one.shape[1] - 2, -1, -1):
+        less = np.where(one[:, word] == other[:, word], less, one[:, word] < other[:, word])
+    return less
+
+
+def _beyond(lengths: Int64[np.ndarray, "*shape"], done: Int64[np.ndarray, " words"] | int) -> UInt64[np.ndarray, "..."]:
+    """Ones where a word that begins after the bytes done reaches beyond the end of its pattern."""
+    return BELOW[np.clip(lengths - done, 0, WORD)]

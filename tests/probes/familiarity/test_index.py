@@ -81,6 +81,18 @@ def test_overlaps_count(n, k):
     assert index.count_texts(["a" * k])[0] == max(n - k + 1, 0)
 
 
+@given(st.integers(0, 2**32), st.sampled_from([1, 2, 4]))
+def test_long_patterns_of_a_corpus_that_repeats_itself_are_counted(seed, width):
+    rng = np.random.default_rng(seed)
+    stretches = ["".join(rng.choice(list("ab"), 30)) for _ in range(3)]  # shared beginnings of four words and more
+    documents = ["".join(stretches[i] for i in rng.integers(0, 3, 12)) for _ in range(3)]
+    index = build_index(documents, alphabet=ALPHABETS[width], shard_symbols=800)
+    text = "".join(documents) + "".join(rng.choice(list("ab"), 40))
+    starts = rng.integers(0, len(text), 60)
+    queries = [text[start : start + length] for start, length in zip(starts, rng.integers(1, 70, 60), strict=True)]
+    assert index.count_texts(queries).tolist() == [occurrences(documents, query) for query in queries]
+
+
 def test_no_match_reaches_over_a_border_or_out_of_the_corpus():
     index = build_index(["abc", "abd", ""])
     assert index.count_texts(["cab", "abdab", "bd\x00", "abd"]).tolist() == [0, 0, 0, 1]
