@@ -178,6 +178,8 @@ def farther_sentence(finding: Finding) -> str:
     interval = with_interval(finding.estimate, finding.interval) if n_domains > 1 else signed(finding.estimate)
     twin = length_twin(finding, PARTIAL)
     domains = "1 shifted domain" if len(shifted) == 1 else f"{len(shifted)} shifted domains"
+    if n_domains != len(shifted):
+        domains += f" ({n_domains} independent: those made from the same texts count once)"
     return (
         f"{claim}: {scope.metric} at {scope.place} is {number(inside.mean)} on {shown(inside.name)} and {span} on "
         f"{domains}, mean Cliff's delta {interval}{twin}{_chance(finding.null, inside, higher)}."

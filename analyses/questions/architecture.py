@@ -29,6 +29,7 @@ from analyses.runs import Run
 from analyses.sentences import short_model, shown, signed, with_interval
 from analyses.statistics.trend import RESAMPLES
 from analyses.tables import Column, Panel, read_panels
+from analyses.twins import cited
 
 QUESTION: Final = "Do models differ in how sparse they get on the same items?"
 KINDS: Final = ("familiarity", "difficulty", "nominal", "length")
@@ -52,7 +53,7 @@ def _suite_findings(panels: list[Panel]) -> list[Finding]:
     first, *others = usable
     single = {panel.model: _own(panel) for panel in (first, *others)}
     findings = [found for other in others if (found := _difference(first, other)) is not None]
-    return [_summary(first, single, findings), *findings] if findings else []
+    return [cited(_summary(first, single, findings)), *findings] if findings else []
 
 
 def _own(panel: Panel) -> Numbers:

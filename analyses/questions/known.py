@@ -32,6 +32,7 @@ from analyses.statistics.equivalence import noise_floor
 from analyses.statistics.permutation import TEST_NAMES
 from analyses.statistics.trend import RESAMPLES, Trend, trend
 from analyses.tables import Panel, read_panels
+from analyses.twins import cited
 
 QUESTION: Final = "Do activations get sparser as inputs are less familiar by what is measured of each?"
 KINDS: Final = ("familiarity", "difficulty", "nominal", "length")
@@ -68,7 +69,7 @@ def known(run: Run) -> list[Finding]:
         own = settle(_with_primary([finding for finding in found if np.isfinite(finding.estimate)]))
         findings += [replace(finding, text=_sentence(finding)) for finding in own]
         if panel.axis.kind == "familiarity":
-            findings += _dose_response(panel, column)
+            findings += [cited(finding) for finding in _dose_response(panel, column)]
     return findings
 
 

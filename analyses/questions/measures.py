@@ -119,7 +119,9 @@ def _panel_findings(panel: Panel) -> list[Finding]:
                 f"{with_interval(within.lowest, within.interval)}{beside}; the median pair has {signed(middle)}, "
                 f"and over all items the lowest is {signed(over.lowest)}."
             ),
-            plot=Plot("matrix", "measure", "measure", marks, 0.0),
+            plot=Plot(
+                "matrix", "measure", "rank correlation within levels, both turned so that larger is sparser", marks, 0.0
+            ),
         )
     ]
 

@@ -34,6 +34,7 @@ from analyses.sentences import percent, shown, with_interval
 from analyses.statistics.association import associate_items
 from analyses.statistics.trend import RESAMPLES
 from analyses.tables import Column, Panel, read_panels
+from analyses.twins import cited
 from probes.controls import names
 
 QUESTION: Final = "Is the change at the final norm alignment with the unembedding rows that read it?"
@@ -60,7 +61,8 @@ def readout(run: Run) -> list[Finding]:
     for panel in panels:
         own = [finding for basis in ROWS for finding in _answers(run, panel, basis)]
         # the answer's row was stated first; where the suite has no answers, the top token's
-        findings += [replace(finding, primary=index == 0) for index, finding in enumerate(own)]
+        own = [replace(finding, primary=index == 0) for index, finding in enumerate(own)]
+        findings += [cited(finding) if finding.primary else finding for finding in own]
     if panels and not findings:
         findings.append(_not_answered(panels[0]))
     return findings

@@ -134,7 +134,7 @@ def _summary(findings: list[Finding], silent: list[str]) -> Finding:
         estimate=float(counts["supported"]),
         unit=f"claims of {SOURCE} supported, of {len(findings)} judged",
         n=len(findings),
-        n_clusters=len(asked),
+        n_clusters=0,  # judgements are no sample
         verdict="described",
         text=f"Of {len(findings)} judgements on {len(asked)} claims of {SOURCE}: {said}{unasked}.",
         plot=Plot("forest", "effect, + = sparser as claimed", "", marks, 0.0),
