@@ -11,7 +11,7 @@ from rich.text import Text
 
 index = typer.Typer(no_args_is_help=True, help="A corpus, indexed so that every stretch of it can be counted exactly.")
 
-SHORTEST = 12  # bytes: about two English words, below which everything is familiar to a corpus of any size
+SHORTEST = {"bytes": 12, "tokens": 4}  # some two English words; shorter is familiar to a corpus of any size
 
 
 @index.command("build")
@@ -38,20 +38,28 @@ def build(
 def query(
     folder: Annotated[Path, typer.Argument(help="An index.")],
     text: Annotated[str, typer.Argument(help="The text to look up.")],
-    shortest: Annotated[int, typer.Option(min=1, help="Symbols of the shortest span that counts.")] = SHORTEST,
+    shortest: Annotated[
+        int | None, typer.Option(min=1, help="Symbols of the shortest span that counts; 12 bytes or 4 tokens.")
+    ] = None,
     tokenizer: Annotated[str | None, typer.Option(help="The model of an index of tokens.")] = None,
 ) -> None:
     """Show which spans of a text the corpus holds, and how often."""
     from probes.capture.models import load_model
     from probes.errors import InputError
-    from probes.familiarity import highlight, open_index
+    from probes.familiarity import Bytes, highlight, open_index
     from probes.familiarity.engines import Engine
+    from probes.familiarity.matching import match_ahead
 
     opened = open_index(folder, tokenizer=None if tokenizer is None else load_model(tokenizer).tokenizer)
     if isinstance(opened, Engine):
         raise InputError(f"{folder} declares a corpus of another program; query reads folders of sparsity index build")
+    ids = opened.ids(text)
+    if not len(ids):
+        raise InputError("there is no text to look up")
+    unit = "bytes" if opened.identity == Bytes().identity else "tokens"
+    least = shortest or min(SHORTEST[unit], len(ids))
     console = Console(highlight=False)
-    spans = highlight(opened, text, shortest=shortest)
+    spans = highlight(opened, text, shortest=least)
     shown = Text()
     for span in spans:
         shown.append(text[span.start : span.end], style="bold green" if span.n_occurrences else "dim")
@@ -60,3 +68,9 @@ def query(
         if span.n_occurrences:
             line = f"{span.n_occurrences:>8} times in {span.n_documents} documents: {text[span.start : span.end]!r}"
             console.print(line, markup=False, soft_wrap=True)
+    familiar = sum(span.n_symbols for span in spans if span.n_occurrences)
+    console.print(
+        f"{familiar} of {len(ids)} {unit} stand in spans of {least} {unit} or more that the corpus holds (--shortest); "
+        f"its longest match is {int(match_ahead(opened, ids).max())} {unit}",
+        soft_wrap=True,
+    )

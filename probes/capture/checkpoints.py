@@ -15,6 +15,7 @@ import json
 import re
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
 
@@ -108,13 +109,28 @@ def open_checkpoint(
 def fingerprint_files(directory: Path) -> str:
     """sha256 over weights, configuration and tokenizer files of a directory, whatever it is called."""
     digest = hashlib.sha256()
-    for path in sorted({path for pattern in IDENTITY for path in directory.glob(pattern)}, key=lambda path: path.name):
-        stored = path.resolve().name  # the hub's cache names large files by their sha256
-        if not (path.is_symlink() and _SHA256.fullmatch(stored)):
-            with path.open("rb") as file:
-                stored = hashlib.file_digest(file, "sha256").hexdigest()
-        digest.update(f"{path.name} {stored}\n".encode())
+    for name, stored in _file_hashes(directory).items():
+        digest.update(f"{name} {stored}\n".encode())
     return digest.hexdigest()
+
+
+def model_files(name: str, revision: str | None) -> dict[str, str]:
+    """sha256 of each file that makes a model what it is, by file name; they are read once however often it is asked."""
+    return _file_hashes(_directory(name, revision))
+
+
+def _file_hashes(directory: Path) -> dict[str, str]:
+    paths = sorted({path for pattern in IDENTITY for path in directory.glob(pattern)}, key=lambda path: path.name)
+    return {path.name: _hash_of(path, path.stat().st_size, path.stat().st_mtime_ns) for path in paths}
+
+
+@cache
+def _hash_of(path: Path, _size: int, _changed: int) -> str:
+    stored = path.resolve().name  # the hub's cache names large files by their sha256
+    if path.is_symlink() and _SHA256.fullmatch(stored):
+        return stored
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def fingerprint_object(module: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None) -> str:

@@ -46,6 +46,7 @@ class Seconds(NamedTuple):
         survey: loading models, reading suites, planning.
         encode: tokenising, summed over workers.
         model: forward passes with metrics, summed over workers.
+        controls: the last stage, in the driver, with the writing of its one commit per run.
         store: writing and syncing.
         total: by the clock.
     """
@@ -53,6 +54,7 @@ class Seconds(NamedTuple):
     survey: float
     encode: float
     model: float
+    controls: float
     store: float
     total: float
 

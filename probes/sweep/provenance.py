@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import importlib.metadata
 import json
@@ -21,12 +22,20 @@ from probes.sweep.survey import RunPlan
 
 MANIFEST: Final = "manifest.json"
 DISTRIBUTION: Final = "activation-sparsity"
-PACKAGES: Final = (DISTRIBUTION, "numpy", "torch", "transformers", "tokenizers", "pyarrow", "pandas", "scipy")
+PACKAGES: Final = (
+    *(DISTRIBUTION, "numpy", "torch", "transformers", "tokenizers", "datasets", "pyarrow", "pandas", "scipy"),
+    *("faiss-cpu", "pydivsufsort", "zstandard", "ray"),  # of extras
+)
+RUN_FACTS: Final = ("model_files", "bos", "template", "max_tokens", "items_sha256", "n_items", "batch_size")
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of this toolkit and of what its numbers depend on."""
-    return {name: importlib.metadata.version(name) for name in PACKAGES}
+    """Versions of this toolkit and of what its numbers depend on, as far as it is installed."""
+    found: dict[str, str] = {}
+    for name in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 def session(spec: SweepSpec, plans: Sequence[RunPlan], options: Options) -> dict[str, Any]:
@@ -39,7 +48,9 @@ def session(spec: SweepSpec, plans: Sequence[RunPlan], options: Options) -> dict
         "git": _git_state(),
         "platform": platform.platform(),
         "processor": _processor(),
+        "simd": torch.backends.cpu.get_cpu_capability(),
         "cores": os.cpu_count(),
+        "memory_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
         "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
         "threads": torch.get_num_threads(),
         "executor": options.executor,
@@ -53,7 +64,7 @@ def session(spec: SweepSpec, plans: Sequence[RunPlan], options: Options) -> dict
                 "dtype": plan.identity.dtype,
                 "attention": plan.identity.attention,
                 "suite_version": plan.identity.suite_version,
-                **{name: plan.facts[name] for name in ("items_sha256", "n_items", "batch_size")},
+                **{name: plan.facts[name] for name in RUN_FACTS},
                 "n_left": plan.n_left(),
             }
             for plan in plans

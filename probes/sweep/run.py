@@ -90,14 +90,17 @@ def run_sweep(
             if interrupted:
                 break
             writer.commit({"runs": run_row(spec, plan, "done")})
+        measured = time.perf_counter()
         if not interrupted and options.shard is None:
             commit_controls(spec, plans, writer, model, lambda plan: run_row(spec, plan, "done"))
+        controls_seconds = time.perf_counter() - measured
     failures = open_run(directory).failures()
     n_filtered = int((failures["stage"] == "filter").sum())
     seconds = Seconds(
         survey=surveyed - began,
         encode=encode_seconds,
         model=model_seconds,
+        controls=controls_seconds,
         store=writer.seconds,
         total=time.perf_counter() - began,
     )

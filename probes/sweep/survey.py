@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from probes.capture.batches import prompts_at_once, tokens_at_once
+from probes.capture.checkpoints import model_files
 from probes.capture.choices import CHOICE_OUTCOMES, LETTERS, with_choices
 from probes.capture.collect import read_batch
 from probes.capture.models import LoadedModel, load_model
@@ -306,6 +307,7 @@ def _facts(
     return {
         "model": entry.name,
         "fingerprint": model.fingerprint,
+        "model_files": model_files(entry.name, entry.revision),
         "n_layers": model.n_layers,
         "d_model": model.d_model,
         "widths": {site.name: model.width(site) for site in sites},

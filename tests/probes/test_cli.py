@@ -175,6 +175,14 @@ def test_an_index_is_built_and_asked(
     shown = capsys.readouterr().out
     assert "my cat sat on the sofa" in shown
     assert "2 times in 2 documents: ' cat sat on the '" in shown
+    assert "16 of 22 bytes stand in spans of 8 bytes or more" in shown
+    assert command(monkeypatch, "index", "query", tmp_path / "index", "on the mat!") == 0
+    shown = capsys.readouterr().out  # nothing of 11 bytes, which are all that there is; what there is, is said
+    assert shown.splitlines()[-1].startswith("0 of 11 bytes stand in spans of 11 bytes or more")
+    assert "its longest match is 10 bytes" in shown
+    assert command(monkeypatch, "index", "query", tmp_path / "index", "the cat sat") == 0
+    assert "1 times in 1 documents: 'the cat sat'" in capsys.readouterr().out
+    assert command(monkeypatch, "index", "query", tmp_path / "index", "") == 2
     assert command(monkeypatch, "index", "query", tmp_path / "nowhere", "x") == 2
     (tmp_path / "empty.txt").write_text("")
     assert command(monkeypatch, "index", "build", tmp_path / "empty.txt", "--out", tmp_path / "other") == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import multiprocessing
 import os
@@ -199,6 +200,9 @@ def test_the_manifest_says_what_every_call_computed_with(make_spec: MakeSpec, tm
     assert sessions[0]["packages"]["torch"] == torch.__version__
     (run,) = sessions[1]["runs"].values()
     assert (run["batch_size"], run["n_items"], run["n_left"], run["dtype"]) == (3, 7, 7, "float32")
+    files = {name: Path(make_spec().models[0].name, name).read_bytes() for name in run["model_files"]}
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= set(files)
+    assert run["model_files"] == {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     assert len(run["model_sha256"]) == len(run["items_sha256"]) == 64
 
 

@@ -27,7 +27,7 @@ class Recorder:
         return call
 
 
-RESULT = SweepResult(Path("runs/a"), 9, 1, 0, False, Seconds(1.0, 2.0, 3.0, 4.0, 10.0))
+RESULT = SweepResult(Path("runs/a"), 9, 1, 0, False, Seconds(1.0, 2.0, 3.0, 0.5, 4.0, 10.5))
 
 
 @pytest.mark.parametrize(
