@@ -72,7 +72,7 @@ def left_or_right(model: LoadedModel, prompts: Sequence[Prompt]) -> Deviation:
     """Padding on the left, with mask and position ids, against padding on the right."""
     if model.module.config.is_encoder_decoder:
         raise NotApplicableError("an encoder-decoder is not run on left-padded prompts")
-    ids, mask = pad(prompts, model.pad_id)
+    ids, mask, _ = pad(prompts, model.pad_id)
     ids, mask = ids.flip(1), mask.flip(1)
     for row, prompt in enumerate(prompts):
         ids[row, -len(prompt.ids) :] = torch.tensor(prompt.ids)

@@ -13,11 +13,10 @@ from pandas.api.extensions import ExtensionArray
 from torch import Tensor
 
 from probes.capture.batches import BatchSize, run_batches
-from probes.capture.choices import read_choices
 from probes.capture.keeping import Keeper, Kept
-from probes.capture.logits import Reducer, reduce_logits
+from probes.capture.logits import Reducer
 from probes.capture.models import LoadedModel, load_model
-from probes.capture.outcomes import outcome_reducer, outcomes_of
+from probes.capture.outcomes import read_logits
 from probes.capture.positions import Asked, parse_position, parse_positions
 from probes.capture.prompts import BosPolicy, Prompt, Template, encode_all, pad
 from probes.capture.reading import RAW, Basis, Picks, Profiler, Reading
@@ -92,14 +91,7 @@ def read_batch(
     with watching(model.taps, watched, look, rows=batch.ids.numel()):
         output = model.run(batch)
     reducers = [reader(prompts) for reader in readers]
-    found: dict[str, Float64[np.ndarray, " prompts"]] = {}
-    reduced: list[Float64[np.ndarray, "numbers rows"]] = []
-    if outcomes:
-        own = outcome_reducer(model, prompts, outcomes)
-        table, *reduced = reduce_logits(model, output, [own, *reducers])
-        found = outcomes_of(prompts, outcomes, own.rows, table) | read_choices(model, output, prompts, outcomes)
-    elif reducers:
-        reduced = reduce_logits(model, output, reducers)
+    found, reduced = read_logits(model, output, prompts, outcomes, reducers)
     return BatchReadings(profiler.readings(), found, tuple(reduced), keeper.kept())
 
 

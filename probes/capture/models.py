@@ -92,6 +92,12 @@ class LoadedModel:
         """Whether it predicts the next token, so that outcomes can be read from it."""
         return type(self.module).__name__ in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values() and self.base is not self.module
 
+    @property
+    def is_answering(self) -> bool:
+        """Whether its encoder reads a prompt and its decoder, which has a head, writes what should follow."""
+        module: Any = self.module
+        return bool(module.config.is_encoder_decoder) and module.get_output_embeddings() is not None
+
     def word(self, token: int) -> str:
         """Text of one token id, by itself.
 
@@ -122,8 +128,10 @@ class LoadedModel:
         ids, mask = batch.ids.to(self.device), batch.mask.to(self.device)
         arguments: dict[str, Any] = {"input_ids": ids, "attention_mask": mask, "use_cache": False}
         if self.module.config.is_encoder_decoder:
-            # the decoder reads the same tokens, so that row t of either stack is about token t
+            # the decoder reads the same tokens, so that row t of either stack is about token t; an encoder looks both
+            # ways, and would see the answer
             arguments |= {"decoder_input_ids": ids, "decoder_attention_mask": mask}
+            arguments["attention_mask"] = mask if batch.asked is None else batch.asked.to(self.device)
         with torch.inference_mode():
             return self.base(**arguments)
 

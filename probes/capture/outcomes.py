@@ -16,7 +16,9 @@ name                        what                                               r
                             of positions ``mean`` those with a token after them
 =========================== ================================================== =========== =============================
 
-An outcome of the target is NaN for a prompt without one. Outcomes of choices are in :mod:`probes.capture.choices`.
+An outcome of the target is NaN for a prompt without one. Outcomes of choices are in :mod:`probes.capture.choices`, what
+is particular to encoder-decoders (which predict nothing of a prompt but what follows) in
+:mod:`probes.capture.answering`.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float64, Int64
 
+from probes.capture.answering import reduce_answers
 from probes.capture.choices import CHOICE_OUTCOMES, read_choices
 from probes.capture.logits import Reducer, reduce_logits
 from probes.capture.models import LoadedModel, Output
@@ -108,15 +111,30 @@ def read_outcomes(
         InputError: if the model does not predict the next token.
         sparsity.registry.UnknownNameError: for an unknown outcome.
     """
-    reducer = outcome_reducer(model, prompts, outcomes)
-    found = outcomes_of(prompts, outcomes, reducer.rows, *reduce_logits(model, output, [reducer]))
-    return found | read_choices(model, output, prompts, outcomes)
+    found, _ = read_logits(model, output, prompts, outcomes, ())
+    return found
+
+
+def read_logits(
+    model: LoadedModel, output: Output, prompts: Sequence[Prompt], outcomes: Sequence[str], others: Sequence[Reducer]
+) -> tuple[dict[str, Float64[np.ndarray, " prompts"]], list[Float64[np.ndarray, "numbers rows"]]]:
+    """Outcomes, and what other readers make of the same logits. Arguments and errors as :func:`read_outcomes`."""
+    if not outcomes:
+        return {}, reduce_logits(model, output, others) if others else []
+    own = outcome_reducer(model, prompts, outcomes)
+    if model.is_answering:
+        return outcomes_of(prompts, outcomes, own.rows, reduce_answers(model, output, prompts, own)), []
+    table, *reduced = reduce_logits(model, output, [own, *others])
+    found = outcomes_of(prompts, outcomes, own.rows, table) | read_choices(model, output, prompts, outcomes)
+    return found, reduced
 
 
 def outcome_reducer(model: LoadedModel, prompts: Sequence[Prompt], outcomes: Sequence[str]) -> Reducer:
     """What outcomes need of the logits. Errors as :func:`read_outcomes`."""
     asked = [OUTCOMES[name] for name in outcomes]
-    if asked and not model.is_causal:
+    if model.is_answering and set(outcomes) & set(CHOICE_OUTCOMES):
+        raise InputError(f"{model.name}: answers of an encoder-decoder are not compared; leave out choice outcomes")
+    if asked and not (model.is_causal or model.is_answering):
         raise InputError(
             f"{model.name} ({type(model.module).__name__}) has no next-token head, so it has no outcomes; "
             "use outcomes: []"

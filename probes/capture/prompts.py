@@ -273,10 +273,12 @@ class Batch(NamedTuple):
     Attributes:
         ids: token ids, ``(prompts, longest)``.
         mask: 1 where there is a token and 0 where there is padding.
+        asked: 1 where there is a token of the prompt itself, 0 where there is one of its target; None: no targets.
     """
 
     ids: Int[Tensor, "prompts longest"]
     mask: Int[Tensor, "prompts longest"]
+    asked: Int[Tensor, "prompts longest"] | None = None
 
 
 def pad(prompts: Sequence[Prompt], pad_id: int) -> Batch:
@@ -285,7 +287,8 @@ def pad(prompts: Sequence[Prompt], pad_id: int) -> Batch:
     mask = np.less.outer(np.arange(max(lengths)), lengths).T
     ids = np.full(mask.shape, pad_id, dtype=np.int64)
     ids[mask] = np.concatenate([prompt.ids for prompt in prompts])
-    return Batch(torch.from_numpy(ids), torch.from_numpy(mask.astype(np.int64)))
+    asked = np.less.outer(np.arange(max(lengths)), [prompt.end for prompt in prompts]).T
+    return Batch(*(torch.from_numpy(part.astype(np.int64)) for part in (ids, mask, asked)))
 
 
 def special_id(tokenizer: PreTrainedTokenizerBase, role: str) -> int | None:

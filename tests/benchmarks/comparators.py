@@ -45,7 +45,7 @@ def hidden_states_then_profile(model: LoadedModel, prompts: list[Prompt]) -> lis
 
 def shown(model: LoadedModel, prompts: list[Prompt]) -> tuple[torch.Tensor, ...]:
     """Block outputs as transformers shows them, the last one after the final norm."""
-    ids, mask = pad(prompts, model.pad_id)
+    ids, mask, _ = pad(prompts, model.pad_id)
     with torch.inference_mode():
         output: Any = model.base(input_ids=ids, attention_mask=mask, output_hidden_states=True, use_cache=False)
     return output.hidden_states[1:]
@@ -107,7 +107,7 @@ def run_with_cache(model: LoadedModel, prompts: list[Prompt]) -> Run:
 
     module = copy.deepcopy(model.module)
     bridge: Any = build_bridge_from_module(module, architecture=type(module).__name__, hf_config=module.config)
-    ids, mask = pad(prompts, model.pad_id)
+    ids, mask, _ = pad(prompts, model.pad_id)
 
     def run() -> list[dict[str, torch.Tensor]]:
         with torch.inference_mode():
@@ -129,7 +129,7 @@ def nnsight_trace(model: LoadedModel, prompts: list[Prompt]) -> Run:
     nnsight: Any = importlib.import_module("nnsight")
     module = copy.deepcopy(model.module)
     traced = nnsight.NNsight(module.base_model)
-    ids, mask = pad(prompts, model.pad_id)
+    ids, mask, _ = pad(prompts, model.pad_id)
 
     def run() -> list[dict[str, torch.Tensor]]:
         with torch.inference_mode(), traced.trace(ids, attention_mask=mask, use_cache=False):
