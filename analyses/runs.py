@@ -66,21 +66,6 @@ def with_states(run: Run) -> KeepsStates | None:
     return inner if isinstance(inner, KeepsStates) else None
 
 
-@runtime_checkable
-class TellsTokens(Protocol):
-    """A run that may hold the familiarity of single tokens."""
-
-    def familiarity_tokens(self) -> pd.DataFrame: ...  # noqa: D102
-
-
-def token_familiarity(run: Run) -> pd.DataFrame:
-    """A row per token and measure of familiarity; none where the run holds no such table."""
-    inner = run.unwrapped if isinstance(run, _Once) else run
-    if isinstance(inner, TellsTokens):
-        return inner.familiarity_tokens()
-    return pd.DataFrame(columns=["run_id", "example_id", "token", "measure", "corpus", "value"])
-
-
 def once(run: Run) -> Run:
     """The same run, its tables and panels read when first asked for and kept; for asking many questions."""
     return run if isinstance(run, _Once) else _Once(run)

@@ -7,7 +7,7 @@ from pathlib import PurePath
 from typing import Final
 
 from analyses.chance import sparser
-from analyses.finding import LENGTH, Finding, Level, Null
+from analyses.finding import ALPHA, LENGTH, Finding, Level, Null
 
 PARTIAL: Final = "partial slope of ranks "
 PLUS_MINUS: Final = "\N{PLUS-MINUS SIGN}"
@@ -129,7 +129,7 @@ def trend_sentence(finding: Finding, far: str) -> str:
         f"{claim}: {scope.metric} at {scope.place} goes from {number(near_end.mean)} ({axis} {shown(near_end.name)}) "
         f"to {number(far_end.mean)} ({axis} {shown(far_end.name)}), rank correlation "
         f"{with_interval(finding.estimate, finding.interval)}{length_twin(finding)} over {_items(finding)}"
-        f"{_power(finding)}{_chance(finding.null, near_end, far_end)}."
+        f"{_among(finding)}{_power(finding)}{_chance(finding.null, near_end, far_end)}."
     )
 
 
@@ -157,7 +157,7 @@ def contrast_sentence(finding: Finding) -> str:
     return (
         f"{claim}: {scope.metric} at {scope.place} is {number(inside.mean)} on {reference} and "
         f"{number(shifted.mean)} on {group}, Cliff's delta {with_interval(finding.estimate, finding.interval)}"
-        f"{length_twin(finding, PARTIAL)} over {_items(finding)}{_power(finding)}"
+        f"{length_twin(finding, PARTIAL)} over {_items(finding)}{_among(finding)}{_power(finding)}"
         f"{_chance(finding.null, inside, shifted)}."
     )
 
@@ -193,6 +193,16 @@ def _mean(level: Level) -> float:
 def _items(finding: Finding) -> str:
     sources = "" if finding.n_clusters == finding.n else f" from {finding.n_clusters:,} sources"
     return f"{finding.n:,} items{sources}"
+
+
+def _among(finding: Finding) -> str:
+    """How likely as large an effect is somewhere among all places and measures, where that is not rare."""
+    test = finding.test
+    if finding.primary or test is None or finding.verdict not in {"supported", "contradicted"}:
+        return ""
+    if not test.p_family >= ALPHA:
+        return ""
+    return f", one of many (by chance as large somewhere in {test.p_family:.0%} of runs)"
 
 
 def _power(finding: Finding) -> str:

@@ -289,9 +289,12 @@ def _basis_finding(raw: Panel, one: Comparison, column: int, others: dict[str, P
     scope = scope_of(raw, column, one.group)
     beside = f" ({signed(twin.estimate)} with {LENGTH} held fixed)" if twin else ""
     listed = ", ".join(f"{signed(control.estimate)} in {control.name}" for control in controls)
+    # axes fitted to the reference serve it better than what they were not fitted to
+    favoured = "; axes fitted to the reference (pca) favour it" if "pca" in {c.name for c in controls} else ""
     text = (
-        f"{shown(one.far)} beside {shown(one.near)} at {scope.place}: {scope.metric} {with_interval(value, interval)} "
-        f"in the model's own coordinates{beside}, {listed} (the same {int(one.rows.sum())} items)."
+        f"{shown(one.far)} beside {shown(one.near)} at {scope.place}: {scope.metric}'s {one.unit.partition(',')[0]} is "
+        f"{with_interval(value, interval)} "
+        f"in the model's own coordinates{beside}, {listed} (the same {int(one.rows.sum())} items){favoured}."
     )
     return [
         Finding(

@@ -170,7 +170,7 @@ def _findings(panel: Panel, column: int, evidence: Evidence) -> list[Finding]:
         replace(
             _about(panel, column, evidence, claim),
             verdict=verdict,
-            text=f"{suite}: {claim} is {verdict} ({'; '.join(_numbers(evidence))}).",
+            text=f"{suite}: {claim} is {verdict} ({'; '.join(_numbers(evidence, claim)) or 'nothing known of it'}).",
         )
         for claim, verdict in claims.items()
     ]
@@ -213,8 +213,8 @@ def _about(panel: Panel, column: int, evidence: Evidence, claim: str) -> Finding
     )
 
 
-def _numbers(evidence: Evidence) -> list[str]:
-    """What was found, in the order in which the mechanisms ask for it."""
+def _numbers(evidence: Evidence, claim: str = "") -> list[str]:
+    """What was found, in the order in which the mechanisms ask for it; of one claim only what it asks for."""
     said: list[str] = []
     share, lost = evidence.top_share, evidence.lost
     if share is not None:
@@ -224,9 +224,9 @@ def _numbers(evidence: Evidence) -> list[str]:
         said.append(
             f"at {where} one coordinate carries {carried} of the change by substitution, half of it takes {many}"
         )
-    if evidence.pinned is not None:
+    if evidence.pinned is not None and claim != ALIGNMENT:
         said.append(_pinned_words(evidence.pinned))
-    if lost is not None:
+    if lost is not None and claim != TEMPERATURE:
         said.append(
             f"{percent(lost.value, lost[1:])} of the effect at final_norm goes with {evidence.row} projected out"
         )

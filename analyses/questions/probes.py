@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Bool, Float, Int
 from scipy import sparse
 from scipy.sparse import csgraph
@@ -101,11 +102,12 @@ def _probed(run: Run, keeper: KeepsStates, panel: Panel, one: Comparison) -> lis
     kept = keeper.stored_states()
     positions = [panel.columns[column].position, *(stored.position for stored in kept)]
     position = next(name for name in positions if any(stored.position == name for stored in kept))
-    length, families, found = length_of(panel), _families(panel), []
+    length, families = length_of(panel), _families(panel)
+    found: list[Probed] = []
     for stored in (stored for stored in kept if stored.position == position):
         keys, vectors = keeper.states(stored.site, layer=stored.layer, position=position, suite=suites, model=models)
         mine = keys["run_id"].astype(str).isin(panel.run_ids).to_numpy() & np.isfinite(vectors).all(axis=1)
-        row = panel.items.index.get_indexer(keys["example_id"].astype(str))
+        row = panel.items.index.get_indexer(pd.Index(keys["example_id"].astype(str)))
         mine &= (row >= 0) & one.rows[np.maximum(row, 0)]
         mine[mine] = _some(families[row[mine]])
         rows = row[mine]

@@ -55,7 +55,7 @@ class Tokens(NamedTuple):
         where: the place.
         sparsity: ranks, larger meaning sparser.
         unfamiliar: ranks, larger meaning less familiar.
-        index: ranks of the place in the text.
+        place: ranks of the place in the text.
         identity: which token; -1 where it is not known.
         items: the item of each token.
         clusters: which items belong together, by token.
@@ -65,7 +65,7 @@ class Tokens(NamedTuple):
     where: Scope
     sparsity: Float[np.ndarray, " n"]
     unfamiliar: Float[np.ndarray, " n"]
-    index: Float[np.ndarray, " n"]
+    place: Float[np.ndarray, " n"]
     identity: Int[np.ndarray, " n"]
     items: Int[np.ndarray, " n"]
     clusters: Int[np.ndarray, " n"]
@@ -127,7 +127,7 @@ def _joined(panel: Panel, states: pd.DataFrame, told: pd.DataFrame, turn: float)
     told = told.astype({"run_id": str, "example_id": str})[["run_id", "example_id", "token", "value"]]
     both = states.merge(told, on=["run_id", "example_id", "token"])
     both = both[np.isfinite(both[metric]) & np.isfinite(both["value"])]
-    row = panel.items.index.get_indexer(both["example_id"])
+    row = panel.items.index.get_indexer(pd.Index(both["example_id"]))
     both, row = both[row >= 0], row[row >= 0]
     counts = np.bincount(row, minlength=len(panel.items))
     keep = (counts[row] >= FEWEST_TOKENS) & (np.cumsum(counts)[row] <= MOST_TOKENS)
@@ -152,7 +152,8 @@ def _joined(panel: Panel, states: pd.DataFrame, told: pd.DataFrame, turn: float)
         position="all",
         metric=metric,
     )
-    return Tokens(metric, scope, *ranks.T, identity, items, recode(panel.clusters[row]))
+    sparsity, unfamiliar, place = ranks.T
+    return Tokens(metric, scope, sparsity, unfamiliar, place, identity, items, recode(panel.clusters[row]))
 
 
 def without_means(columns: Float[np.ndarray, "n k"], *groupings: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n k"]:
@@ -175,7 +176,7 @@ class Held(NamedTuple):
 
 def _held(found: Tokens) -> Held:
     """Occurrences of one token less their means, which compares them with each other; all where few come twice."""
-    columns = np.column_stack([found.sparsity, found.unfamiliar, found.index])
+    columns = np.column_stack([found.sparsity, found.unfamiliar, found.place])
     codes = recode(found.identity)
     known = (found.identity >= 0) & (np.bincount(codes)[codes] > 1)
     if known.mean() < 0.5:
@@ -193,7 +194,7 @@ def _given_position(columns: Float[np.ndarray, "n three"], clusters: Int[np.ndar
 
 
 def _finding(found: Tokens, name: str, *, from_output: bool) -> Finding:
-    columns, held = np.column_stack([found.sparsity, found.unfamiliar, found.index]), _held(found)
+    columns, held = np.column_stack([found.sparsity, found.unfamiliar, found.place]), _held(found)
     plain = associate_centred(columns[:, :1], columns[:, 1:], found.clusters, resamples=RESAMPLES, rng=fresh())
     measured = at(plain.correlation(), 0)
     value, interval = _given_position(held.columns, held.clusters)

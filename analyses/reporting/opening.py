@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, cast
 import pandas as pd
 from pandas.api.types import union_categoricals
 
-from analyses.runs import Run, token_familiarity
+from analyses.runs import Run
 from probes.errors import InputError
 from probes.records import Records, open_run
 from probes.records.cells import versions
@@ -153,7 +153,7 @@ class SideBySide:
 
     def familiarity_tokens(self) -> pd.DataFrame:
         """Rows of all sweeps."""
-        return self._joined(token_familiarity)
+        return self._joined(lambda run: run.familiarity_tokens())
 
     def failures(self) -> pd.DataFrame:
         """Rows of all sweeps."""

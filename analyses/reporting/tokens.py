@@ -20,7 +20,7 @@ from analyses import figures
 from analyses.chance import chance, sparser
 from analyses.evidence import PRIMARY_METRIC
 from analyses.reporting.pictures import Picture, Studio
-from analyses.runs import Run, token_familiarity
+from analyses.runs import Run
 from analyses.sentences import number, short_model
 from analyses.tables import RAW, WHOLE, place
 
@@ -111,7 +111,7 @@ class _Item(NamedTuple):
 
 def _told(run: Run) -> pd.DataFrame:
     """Rows of the one measure of familiarity that is shown: surprisal, or the first one that the sweep has."""
-    rows = token_familiarity(run)
+    rows = run.familiarity_tokens()
     if rows.empty:
         return rows
     names = [str(name) for name in rows["measure"].unique()]

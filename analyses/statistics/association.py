@@ -267,8 +267,8 @@ def associate_centred(
         resamples: bootstrap draws, where the bootstrap is used.
         rng: the source of chance.
     """
-    columns = np.arange(values.shape[1])
-    return Association(len(columns), (_products(columns, values, scores, recode(clusters), resamples, rng),))
+    columns = np.arange(values.shape[1], dtype=np.int64)
+    return Association(values.shape[1], (_products(columns, values, scores, recode(clusters), resamples, rng),))
 
 
 def _products(

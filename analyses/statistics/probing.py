@@ -136,7 +136,8 @@ def online_code(
     n, n_clusters = len(label), int(codes.max()) + 1
     bits = np.zeros((2, n))
     for _ in range(ORDERS):
-        place = stats.rankdata(rng.permutation(n_clusters)[codes], method="min") / n
+        order = rng.permutation(n_clusters)[codes]
+        place = (np.searchsorted(np.sort(order), order) + 1) / n  # that of the first item of its cluster
         sent = place <= BLOCKS[0]
         bits[:, sent] += 1.0
         for end in BLOCKS[1:]:
