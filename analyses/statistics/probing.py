@@ -143,7 +143,7 @@ def online_code(
         for end in BLOCKS[1:]:
             block = (place <= end) & ~sent
             if block.any():
-                share = (label[sent].sum() + 1) / (sent.sum() + 2)
+                share = float((label[sent].sum() + 1) / (sent.sum() + 2))
                 bits[1, block] -= np.log2(np.where(label[block], share, 1 - share))
                 p = _coded(features, label, sent, block) if sent.any() else np.full(int(block.sum()), 0.5)
                 bits[0, block] -= np.log2(np.where(label[block], p, 1 - p))

@@ -110,6 +110,18 @@ def test_shifted_items_are_read_by_a_logistic_probe_and_errors_too(rng):
     assert "wrong answers: decodable" in errors.text.lower()
 
 
+@pytest.mark.parametrize("runs", [4, pytest.param(200, marks=pytest.mark.long)])
+def test_of_200_sweeps_whose_states_hold_nothing_at_most_17_say_decodable(runs, proof):
+    said = 0
+    for seed in range(runs):
+        own = np.random.default_rng(seed)
+        sweep = exposure(own, n_layers=1, n_per_level=10, metrics=("hoyer",), effect=lambda *_: 0.0)
+        states = own.normal(size=(80, WIDTH))
+        said += primary(analyse(kept(sweep, "last", at={("final_norm", 1): states}), "probes")).verdict == "supported"
+    assert said <= (17 if runs == 200 else 2)
+    proof(f"Of {runs} sweeps whose states hold nothing of the level a probe said 'decodable' in {said}.")
+
+
 def test_without_states_the_finding_names_the_key(rng):
     (found,) = analyse(exposure(rng, n_layers=1), "probes")
     assert not found.answered

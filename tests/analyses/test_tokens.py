@@ -71,6 +71,13 @@ def test_what_a_token_shares_with_others_makes_no_effect(rng, confounder):
     assert (plain.estimate > 0.2) == (confounder != "text")
 
 
+@pytest.mark.parametrize("runs", [4, pytest.param(200, marks=pytest.mark.long)])
+def test_of_200_sweeps_without_an_effect_at_most_17_say_one(runs, proof):
+    said = sum(answer(made(np.random.default_rng(s), place=1.0, token=1.0)).verdict != "undecided" for s in range(runs))
+    assert said <= (17 if runs == 200 else 2)
+    proof(f"Of {runs} sweeps in which place and token identity alone tie sparsity to surprisal, {said} said an effect.")
+
+
 def test_a_token_that_has_one_place_only_is_held_fixed_with_it(rng):
     sweep = made(rng, effect=0.4)
     places = [list(range(N_TOKENS))] * len(sweep.examples())
