@@ -40,7 +40,7 @@ from torch import Tensor, nn
 
 from probes.capture.batches import BatchSize, plan_batches
 from probes.capture.models import LoadedModel, load_model
-from probes.capture.positions import Asked, parse_position
+from probes.capture.positions import Asked, Selector, parse_position
 from probes.capture.prompts import BosPolicy, Prompt, encode_all, pad
 from probes.capture.sites import Site, SiteKind, resolve_sites
 from probes.capture.watching import CaptureError, Value
@@ -93,23 +93,37 @@ def collect_routing(
         CaptureError: if a router did not show its choice of experts, once per pass and for every token.
     """
     loaded = load_model(model)
-    sites = resolve_sites(loaded, [str(SiteKind.ROUTER_LOGITS)])
     selector = parse_position(position, loaded.word)
     encoded = encode_all(loaded, prompts, max_tokens=max_tokens, bos=bos)
-    picked = [np.asarray(selector.pick(prompt), dtype=np.int64) for prompt in encoded]
+    sites = resolve_sites(loaded, [str(SiteKind.ROUTER_LOGITS)])
+    return measure_routing(loaded, encoded, selector, sites, group=group, batch_size=batch_size, seed=seed)
+
+
+def measure_routing(
+    model: LoadedModel,
+    prompts: Sequence[Prompt],
+    selector: Selector,
+    sites: Sequence[Site],
+    *,
+    group: str,
+    batch_size: BatchSize = "auto",
+    seed: int = 0,
+) -> pd.DataFrame:
+    """The same of encoded prompts, at some routers. Arguments and errors as :func:`collect_routing`."""
+    picked = [np.asarray(selector.pick(prompt), dtype=np.int64) for prompt in prompts]
     tokens = np.array([len(own) for own in picked], dtype=np.float64)
     if not tokens.any():
         raise InputError(f"position {selector.name!r} picks no token of any prompt")
     tallies = {
-        site: _Tally(np.zeros((len(encoded), 0)), np.zeros(len(encoded)), np.zeros(len(encoded))) for site in sites
+        site: _Tally(np.zeros((len(prompts), 0)), np.zeros(len(prompts)), np.zeros(len(prompts))) for site in sites
     }
-    for indices in plan_batches([len(prompt.ids) for prompt in encoded], batch_size):
-        _read(loaded, [encoded[index] for index in indices], [picked[index] for index in indices], indices, tallies)
-    weights = _resampled(len(encoded), seed)
+    for indices in plan_batches([len(prompt.ids) for prompt in prompts], batch_size):
+        _read(model, [prompts[index] for index in indices], [picked[index] for index in indices], indices, tallies)
+    weights = _resampled(len(prompts), seed)
     rows = [row for site, tally in tallies.items() for row in _rows(site, tally, tokens, weights)]
     frame = pd.DataFrame(rows, columns=["site", "layer", "unit", "metric", "value", "ci_low", "ci_high"])
     frame = frame.assign(
-        run_id=loaded.fingerprint[:16],
+        run_id=model.fingerprint[:16],
         group=group,
         basis=BASIS,
         position=selector.name,

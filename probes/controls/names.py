@@ -5,7 +5,9 @@ table                      column        names
 ========================== ============= ==========================================================================
 ``measurements``           basis         ``centred pca pca_pooled unembed without_top(1) without_top(2)``, and at
                                          ``final_norm`` ``without_answer_row without_argmax_row``
-``populations``            metric        ``substitution_*(hoyer)``, and the population measures of ``sparsity``
+``populations``            metric        ``substitution_*(hoyer)``, and the population measures of ``sparsity``; of
+                                         sites ``router_logits`` also, in basis ``routing``, the measures of
+                                         :mod:`probes.capture.routing` over all tokens of the position
 ``outcomes``               name          readout (``answer_alignment`` ...) and interventions (``nll|pin(...)`` ...)
 ========================== ============= ==========================================================================
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from itertools import product
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pyarrow as pa
@@ -17,9 +18,12 @@ import torch
 import sparsity
 from probes.capture.editing import FinalNorm, final_norm_of
 from probes.capture.models import LoadedModel
+from probes.capture.positions import SELECTORS
 from probes.capture.prompts import Prompt
 from probes.capture.reading import Reading
+from probes.capture.routing import measure_routing
 from probes.capture.sites import Site, SiteKind
+from probes.capture.watching import CaptureError
 from probes.controls import names
 from probes.controls.bases import reading, views
 from probes.controls.pinning import pinned_outcomes
@@ -118,6 +122,7 @@ class _Work:
                 self._readout(sample, head, in_sweep=site in asked)
             if site == last and isinstance(norm, FinalNorm) and isinstance(head, Unembedding) and reference:
                 self._pin(sample, inside, head, norm, rng)
+        self._routing(groups, rows)
         names_of = [str(metric) for metric in ask.metrics]
         ids = [one.example_id for one in ask.members]
         tables: dict[Table, pa.Table] = {
@@ -164,6 +169,19 @@ class _Work:
             if reference and group not in reference:
                 found = _substituted(sample, inside, mine, rng)
                 rows.add_substitution(group, sample, found, int(mine.sum()))
+
+    def _routing(self, groups: np.ndarray, rows: PopulationRows) -> None:
+        """Where the routers that the sweep looks at send the tokens of each group."""
+        ask = self.ask
+        routers = [site for site in ask.sites if site.kind is SiteKind.ROUTER_LOGITS]
+        for group, position in product(dict.fromkeys(groups.tolist()), ask.positions) if routers else ():
+            prompts = [prompt for prompt, own in zip(ask.prompts, groups, strict=True) if own == group]
+            try:
+                found = measure_routing(self.model, prompts, SELECTORS[position], routers, group=group, seed=ask.seed)
+            except CaptureError as error:
+                self.skipped["routing"] = str(error)
+                return
+            rows.rows.extend(cast("list[dict[str, Any]]", found.assign(run_id=ask.run_id).to_dict("records")))
 
     def _readout(self, sample: Sample, head: Unembedding, *, in_sweep: bool) -> None:
         """How final states stand to the rows that read them, and their metrics without those rows."""

@@ -9,6 +9,7 @@ import sparsity
 from probes.capture import capture_states, encode, load_model
 from probes.capture.edits import pin
 from probes.capture.intervene import intervene
+from probes.capture.routing import BASIS, collect_routing
 from probes.capture.sites import Site, SiteKind, resolve_sites
 from probes.controls import names
 from probes.controls.bases import views
@@ -19,6 +20,7 @@ from probes.controls.stage import Ask, control
 from probes.suites.example import Axis
 from sparsity import parse_metrics
 from tests.probes.capture.conftest import tiny_llama, uneven
+from tests.probes.capture.families import build
 
 DOMAIN = Axis(name="domain", unit="", kind="nominal", harder=None)
 N = 40
@@ -252,3 +254,22 @@ def test_a_vector_that_is_not_finite_is_left_out_and_counted(llama):
     assert n > 0
     assert controls.facts["skipped"]["vectors at final_norm, last"] == f"{n} are not finite"
     assert not frames(controls)["measurements"].value.isna().any()
+
+
+def test_a_mixture_of_experts_has_its_routing_measured_group_by_group():
+    with torch.random.fork_rng():
+        model = load_model(build("mixtral"))
+    asked = ask(model, sites=("router_logits.0", "final_norm"), positions=("mean",))
+    controls = control(model, asked)
+    rows = frames(controls)["populations"]
+    rows = rows[rows["basis"] == BASIS]
+    assert set(rows["group"]) == {"s/in/x", "s/shifted/x"}
+    assert set(rows["run_id"]) == {"r"}
+    assert set(zip(rows["site"], rows["layer"], strict=True)) == {("router_logits", 0)}
+    shifted = [list(prompt.ids[: prompt.end]) for prompt in asked.prompts[N:]]
+    alone = collect_routing(model, shifted, "mean")
+    alone = alone[alone["layer"] == 0].set_index(["metric", "unit"])["value"]
+    ours = rows[rows["group"] == "s/shifted/x"].set_index(["metric", "unit"])["value"]
+    np.testing.assert_allclose(ours.loc[alone.index], alone, rtol=1e-5)
+    dense = load_model(tiny_llama(hidden_size=16, num_hidden_layers=2))
+    assert not (frames(control(dense, ask(dense)))["populations"]["basis"] == BASIS).any()
