@@ -57,6 +57,17 @@ def test_z_has_mean_0_and_variance_1_under_the_models_own_samples(scale):
     assert (p * z**2).sum().item() == pytest.approx(1, rel=1e-9)
 
 
+@pytest.mark.parametrize("apart", [1e-3, 1.0, 10.0, 30.0])
+def test_z_survives_one_token_before_many_that_are_alike_where_moments_about_the_maximum_cancel_most(apart):
+    n = 250_000
+    logits = torch.full((1, n), -apart, dtype=torch.float64)
+    logits[0, 0] = 0
+    p = 1 / (1 + (n - 1) * np.exp(-apart))
+    first, other = describe(logits.expand(2, n), torch.tensor([0, 1]))[1].tolist()
+    assert first == pytest.approx(np.sqrt((1 - p) / p), rel=1e-9)
+    assert other == pytest.approx(-np.sqrt(p / (1 - p)), rel=1e-9)
+
+
 def test_z_survives_a_prediction_that_is_nearly_certain_where_second_moments_cancel():
     logits = torch.zeros(1, 50, dtype=torch.float32)
     logits[0, 3] = 40.0
