@@ -91,11 +91,12 @@ def max_t(
     sizes = np.bincount(own)
     if design == "clusters":  # a whole cluster moves with all it holds, whatever its size
         ranks, level = cluster_sums(ranks, own), cluster_sums(level[:, None], own)[:, 0] / sizes
-    weights = sizes if design == "clusters" else np.ones(len(level))
 
     def trends(levels: Float[np.ndarray, "permutations units"]) -> Float[np.ndarray, "permutations columns"]:
-        centred = levels - (levels @ weights / weights.sum())[:, None]
-        return centred @ ranks / np.sqrt((centred**2) @ weights)[:, None]
+        if design != "clusters":
+            return levels @ ranks  # the same mean and spread in any order
+        centred = levels - (levels @ sizes / sizes.sum())[:, None]
+        return centred @ ranks / np.sqrt((centred**2) @ sizes)[:, None]
 
     unit = own if design != "clusters" else np.arange(len(level))
     orders = exchanged(len(level), unit, "paired" if design == "paired" else "items", permutations, rng)

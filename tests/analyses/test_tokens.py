@@ -73,9 +73,11 @@ def test_what_a_token_shares_with_others_makes_no_effect(rng, confounder):
 
 @pytest.mark.parametrize("runs", [4, pytest.param(200, marks=pytest.mark.long)])
 def test_of_200_sweeps_without_an_effect_at_most_17_say_one(runs, proof):
-    said = sum(answer(made(np.random.default_rng(s), place=1.0, token=1.0)).verdict != "undecided" for s in range(runs))
+    confounders = [{"place": 1.0}, {"token": 1.0}]
+    answers = [answer(made(np.random.default_rng(seed), **confounders[seed % 2])) for seed in range(runs)]
+    said = sum(found.verdict != "undecided" for found in answers)
     assert said <= (17 if runs == 200 else 2)
-    proof(f"Of {runs} sweeps in which place and token identity alone tie sparsity to surprisal, {said} said an effect.")
+    proof(f"Of {runs} sweeps in which place or token identity alone ties sparsity to surprisal, {said} said an effect.")
 
 
 def test_a_token_that_has_one_place_only_is_held_fixed_with_it(rng):
