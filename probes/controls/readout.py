@@ -57,10 +57,10 @@ class Unread(NamedTuple):
 
 def unembedding_of(model: LoadedModel) -> Unembedding | Unread:
     """Find the rows that read the final state, or say why there are none."""
+    if model.is_answering:
+        return Unread("the head of an encoder-decoder model is not read yet")
     if not model.is_causal:
         return Unread("the model has no next-token head")
-    if model.module.config.is_encoder_decoder:
-        return Unread("the head of an encoder-decoder model is not read yet")
     head = cast("object", model.module.get_output_embeddings())
     weight: object = getattr(head, "weight", None)
     site = Site(SiteKind.FINAL_NORM, model.n_layers)

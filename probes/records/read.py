@@ -27,8 +27,8 @@ ROWS_AT_ONCE: Final = 4096
 class Records:
     """The tables of one sweep directory, as far as they are committed.
 
-    Every method returns a pandas DataFrame with exactly the columns of :mod:`probes.records.schema`, names as
-    categories.
+    Methods named after a table return a pandas DataFrame with exactly its columns in :mod:`probes.records.schema`,
+    names as categories; :meth:`states` returns arrays.
     """
 
     def __init__(self, directory: Path, commits: Sequence[Commit]) -> None:

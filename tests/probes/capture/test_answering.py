@@ -31,6 +31,10 @@ def model(request):
         module = build(request.param)
     if module.config.model_type == "t5":
         module.config.decoder_start_token_id = 0  # as its checkpoints say; the bare configuration does not
+    with torch.no_grad():
+        for parameter in module.parameters():
+            if parameter.ndim > 1 and module.config.model_type == "bart":
+                parameter.mul_(8)  # as it is drawn, what the encoder says moves the logits by 1e-5
     return load_model(module)
 
 
@@ -85,6 +89,12 @@ def test_a_target_that_is_what_the_model_writes_is_correct(model):
     found = read(model, [Prompt((*ids, *written), 0, False, (), prompt.end)])
     assert found["correct"].tolist() == [1.0]
     assert found["margin"][0] > 0
+
+
+def test_outcomes_depend_on_the_prompt(model):
+    prompts = [Prompt((*ids, 9, 10), 0, False, (-1,) * 5, 3) for ids in ((5, 6, 7), (50, 60, 70))]
+    for values in read(model, prompts, DEFAULT_OUTCOMES).values():
+        assert abs(values[0] - values[1]) > 0.01
 
 
 def test_batch_and_padding_change_no_outcome(model):

@@ -147,7 +147,7 @@ def test_a_damaged_or_foreign_part_is_found(spec: SweepSpec, tmp_path: Path) -> 
 
 @pytest.mark.usefixtures("eager_commits")
 def test_a_killed_sweep_keeps_each_vector_once(make_spec: MakeSpec, tmp_path: Path) -> None:
-    spec = make_spec(n=8, states=SITES)
+    spec = make_spec(n=6, states=SITES)
     run_sweep(spec, tmp_path / "whole", Options(batch_size=2))
     rng = np.random.default_rng(0)
     kills = trial = 0
