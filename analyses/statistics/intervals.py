@@ -34,12 +34,14 @@ def bca(
     deviations = left_out.mean(axis=0) - left_out
     with np.errstate(invalid="ignore", divide="ignore"):
         acceleration = (deviations**3).sum(axis=0) / (6 * (deviations**2).sum(axis=0) ** 1.5)
-    bounds = np.full((2, len(estimate)), np.nan)
-    for row, share in enumerate(((1 - LEVEL) / 2, (1 + LEVEL) / 2)):
+    ordered, last = np.sort(replicates, axis=0), len(replicates) - 1
+    bounds: list[np.ndarray] = []
+    for share in ((1 - LEVEL) / 2, (1 + LEVEL) / 2):
         z = bias + float(stats.norm.ppf(share))
-        place = np.asarray(stats.norm.cdf(bias + z / (1 - acceleration * z)), dtype=np.float64)
-        for column in np.flatnonzero(np.isfinite(place)):
-            bounds[row, column] = np.quantile(replicates[:, column], place[column])
+        place = last * np.asarray(stats.norm.cdf(bias + z / (1 - acceleration * z)), dtype=np.float64)
+        below = np.where(np.isfinite(place), np.floor(place), 0).astype(np.int64)
+        pair = np.take_along_axis(ordered, np.stack([below, np.minimum(below + 1, last)]), axis=0)
+        bounds.append(pair[0] + (place - below) * (pair[1] - pair[0]))
     return Interval(bounds[0], bounds[1])
 
 
