@@ -110,7 +110,7 @@ def run_batches(
         lengths: tokens of each prompt.
         batch_size: as :func:`plan_batches` takes it.
         device: where the model is.
-        run: reads the prompts of some indices in one pass.
+        run: reads the prompts of some indices in one pass; of no effect, for passes that are tried are thrown away.
 
     Yields:
         The indices of each batch and what was read of them.
