@@ -27,7 +27,7 @@ FARTHER_CLAIMS: Final = {
     "supported": "Shifted domains are sparser",
     "contradicted": "Shifted domains are denser",
     "undecided": "Undecided whether shifted domains are sparser in general",
-    "described": "Described, not decided ({n} independent domains are too few for a general claim)",
+    "described": "Shifted domains beside {inside}",
 }
 
 
@@ -172,7 +172,8 @@ def farther_sentence(finding: Finding) -> str:
     span = f"{number(lower.mean)} ({shown(lower.name)})"
     if len(shifted) > 1:
         span = f"from {span} to {number(higher.mean)} ({shown(higher.name)})"
-    claim = FARTHER_CLAIMS[finding.verdict].format(n=n_domains)
+    claim = FARTHER_CLAIMS[finding.verdict].format(inside=shown(inside.name))
+    few = " Described, not decided: {n} too few for a general claim." if finding.verdict == "described" else ""
     if sparser(scope.metric) is None:
         claim = "Size, which says nothing of sparsity"
     interval = with_interval(finding.estimate, finding.interval) if n_domains > 1 else signed(finding.estimate)
@@ -183,6 +184,7 @@ def farther_sentence(finding: Finding) -> str:
     return (
         f"{claim}: {scope.metric} at {scope.place} is {number(inside.mean)} on {shown(inside.name)} and {span} on "
         f"{domains}, mean Cliff's delta {interval}{twin}{_chance(finding.null, inside, higher)}."
+        f"{few.format(n='1 independent domain is' if n_domains == 1 else f'{n_domains} independent domains are')}"
     )
 
 
@@ -219,8 +221,11 @@ def _power(finding: Finding) -> str:
 def _chance(null: Null | None, *ends: Level) -> str:
     if null is None:
         return ""
-    sides = [f"{shown(level.name)} is {side_of_chance(null, level)}" for level in dict.fromkeys(ends)]
-    return f"; chance is {number(null.value)}, {' and '.join(sides)}"
+    sides = {level: side_of_chance(null, level) for level in ends}
+    if len(sides) > 1 and len(set(sides.values())) == 1:
+        return f"; chance is {number(null.value)}, both are {sides[ends[0]]}"
+    said = [f"{shown(level.name)} is {side}" for level, side in sides.items()]
+    return f"; chance is {number(null.value)}, {' and '.join(said)}"
 
 
 def side_of_chance(null: Null, level: Level) -> str:

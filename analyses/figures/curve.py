@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 
 from analyses.drawing import OKABE_ITO, new_figure, styled, width_of
 from analyses.figures.depth import GAP
-from analyses.figures.marks import CHANCE, DASHES, LONGEST_NAME, SIZE, grid, label_lines, spans
+from analyses.figures.marks import CHANCE, DASHES, SIZE, grid, label_lines, spans
 from analyses.finding import Mark, Plot
 from analyses.sentences import shown
 from analyses.tables import UNLAYERED
@@ -22,7 +22,8 @@ from analyses.tables import UNLAYERED
 SPAN_OF_A_LOG: Final = 16.0
 MOST_TICKS: Final = 9
 ROOM: Final = 0.11  # share of the axis that a number needs
-LONGEST_LABEL: Final = 68
+LONGEST_LABEL: Final = 100
+LONGEST_SERIES: Final = 24
 LINE: Final = 36  # characters along the vertical axis
 FEWEST_WITHOUT_MARKERS: Final = 16
 COLOURS: Final = ("#0072B2", "#000000", *OKABE_ITO[:1], *OKABE_ITO[2:])
@@ -39,9 +40,10 @@ def curve(plot: Plot) -> Figure:
     lines: dict[str, list[Mark]] = {}
     for mark in plot.marks:
         lines.setdefault(mark.series, []).append(mark)
-    names = [shown(name, LONGEST_NAME).replace("_", " ") for name in lines]
+    names = [shown(name, LONGEST_SERIES).replace("_", " ") for name in lines]
     several = len(lines) > 1
-    left = 0.62 + 0.14 * (len(plot.y) > LINE)
+    label = wrap(shown(plot.y, LONGEST_LABEL), LINE)
+    left = 0.5 + 0.15 * len(label)
     figure, axes = new_figure(SIZE, left=left, right=0.15 + width_of(names) if several else 0.2)
     if math.isfinite(plot.reference):
         axes.axhline(plot.reference, color=CHANCE, linewidth=1, linestyle=DASHES)
@@ -56,7 +58,7 @@ def curve(plot: Plot) -> Figure:
             axes.errorbar([_place(mark)], value, span, color=colour, fmt="D", markersize=4, elinewidth=1.2)
         ends.append(ordered[-1].value)
     _scale(axes, plot)
-    axes.set_ylabel("\n".join(wrap(shown(plot.y, LONGEST_LABEL), LINE)))
+    axes.set_ylabel("\n".join(label))
     grid(axes, "y")
     if several:
         label_lines(axes, names, ends, colours, max(_place(mark) for mark in plot.marks), "")
@@ -91,9 +93,13 @@ def _scale(axes: Axes, plot: Plot) -> None:
         sites = {named[place].rpartition(".")[0] for place in at} - {""}
         (site,) = sites if len(sites) == 1 else ("",)
         texts = [shown(named[place].removeprefix(f"{site}."), 14).replace("_", "\n", 1) for place in at]
-        axes.set_xticks(at, texts)
+        words = {text.rpartition(" ")[0] for text in texts}
+        word = words.pop() if len(words) == 1 else ""  # "eighth 1", "eighth 2": said once
+        axes.set_xticks(at, [text.removeprefix(word).strip() for text in texts])
         if site:
             axes.set_xlabel(f"layer of {shown(site, 40)}")
+        elif word:
+            axes.set_xlabel(f"{shown(plot.x, 50)}, {word}")
 
 
 def _thinned(values: np.ndarray, axes: Axes) -> list[float]:

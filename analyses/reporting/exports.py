@@ -19,7 +19,8 @@ FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 LONGEST: Final = 60
 COLUMNS: Final = (
     "analysis", "model", "suite", "axis", "place", "basis", "position", "metric", "group", "primary", "estimate", "low",
-    "high", "unit", "n", "n_clusters", "p", "p_adjusted", "chance", "excess", "verdict", "generalises_over", "text",
+    "high", "unit", "n", "n_clusters", "p", "p_adjusted", "p_family", "chance", "excess", "verdict", "generalises_over",
+    "text",
 )  # fmt: skip
 LATEX: Final = str.maketrans(
     {
@@ -114,6 +115,7 @@ def _row(finding: Finding) -> list[object]:
         finding.n_clusters,
         test.p if test else math.nan,
         test.p_adjusted if test else math.nan,
+        test.p_family if test else math.nan,
         null.value if null else math.nan,
         null.excess if null else math.nan,
         finding.verdict,

@@ -112,7 +112,7 @@ def facts(finding: Finding) -> list[tuple[str, str]]:
 
     Covariates are left to the forest where there is one: it shows the same numbers.
     """
-    found = [(effect.name, _effect(effect.estimate, effect.interval)) for effect in finding.effects]
+    found = list(_effects(finding).items())
     if finding.plot is None or finding.plot.kind != "forest":
         for control in finding.controls:
             heading = ROLES.get(control.role, "{}").format(control.name)
@@ -175,8 +175,13 @@ def _columns(findings: Sequence[Finding], *, places: bool) -> list[_Filled]:
         columns.append(_Filled(Column(heading), [f"{finding.n_clusters:,}" for finding in findings]))
     adjusted = [p_value(finding.test.p_adjusted) if finding.test else ABSENT for finding in findings]
     columns.append(_Filled(Column("p, adjusted"), adjusted))
+    columns.append(_Filled(Column("family-wise p"), [_family_wise(finding) for finding in findings]))
     columns.append(_Filled(Column("mean against chance"), [against_chance(finding) for finding in findings]))
     return columns
+
+
+def _family_wise(finding: Finding) -> str:
+    return ABSENT if finding.test is None else p_value(finding.test.p_family)
 
 
 def _shared(units: Sequence[str]) -> str:
@@ -213,8 +218,12 @@ def _control(finding: Finding, name: str) -> str:
 
 
 def _effects(finding: Finding) -> dict[str, str]:
-    """Other effect sizes by name; the finding's own group is written as "it"."""
-    return {_unnamed(effect.name, finding.scope.group): _effect(*effect[1:]) for effect in finding.effects}
+    """Other effect sizes by name; the finding's own group is written as "it", and why one is missing as its value."""
+    found: dict[str, str] = {}
+    for effect in finding.effects:
+        name, _, why = effect.name.partition(": ") if math.isnan(effect.estimate) else (effect.name, "", "")
+        found[_unnamed(name, finding.scope.group)] = why or _effect(effect.estimate, effect.interval)
+    return found
 
 
 def _unnamed(name: str, group: str) -> str:

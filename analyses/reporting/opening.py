@@ -11,13 +11,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
+import numpy as np
 import pandas as pd
 from pandas.api.types import union_categoricals
 
-from analyses.runs import Run
+from analyses.runs import Run, with_states
 from probes.errors import InputError
 from probes.records import Records, open_run
 from probes.records.cells import versions
+from probes.records.states import States, StoredPlace
 from probes.records.store import Commit, committed
 
 FACTS = ["axis", "level", "level_name", "split", "cluster"]  # of an item, which two sweeps must agree on
@@ -158,6 +160,50 @@ class SideBySide:
     def failures(self) -> pd.DataFrame:
         """Rows of all sweeps."""
         return self._joined(lambda run: run.failures())
+
+    def stored_states(self) -> tuple[StoredPlace, ...]:
+        """The places of which any of the sweeps keeps vectors."""
+        keeping = [keeps for run in self._sweeps.values() if (keeps := with_states(run)) is not None]
+        return tuple(sorted({stored for keeps in keeping for stored in keeps.stored_states()}))
+
+    def states(
+        self,
+        site: str,
+        *,
+        layer: int | None = None,
+        position: str | None = None,
+        suite: Sequence[str] | None = None,
+        model: Sequence[str] | None = None,
+    ) -> States:
+        """The vectors that the sweeps keep of these models at one place; runs and models are named as in :meth:`runs`.
+
+        Raises:
+            InputError: if no sweep keeps vectors of one of these models there, or their widths differ.
+        """
+        runs = self.runs()
+        names = dict(zip(runs["run_id"].astype(str), runs["model"].astype(str), strict=True))
+        wanted = {model} if isinstance(model, str) else None if model is None else set(model)
+        found: list[States] = []
+        missing: InputError | None = None
+        for sweep, run in self._sweeps.items():
+            keeps = with_states(run)
+            try:
+                own = keeps.states(site, layer=layer, position=position, suite=suite) if keeps else None
+            except InputError as error:
+                missing = error
+                continue
+            if own is not None:
+                ids = sweep + "/" + own.keys["run_id"].astype(str)
+                keys = own.keys.assign(run_id=ids, model=ids.map(names))
+                rows = np.ones(len(keys), bool) if wanted is None else keys["model"].isin(wanted).to_numpy(bool)
+                found.append(States(keys[rows], own.vectors[rows]))
+        filled = [own for own in found if len(own.keys)]
+        if len({own.vectors.shape[1] for own in filled}) != 1:
+            raise missing or InputError(f"no states of one width at {site}; ask for one model")
+        keys = pd.concat([own.keys.astype({"model": object}) for own in filled], ignore_index=True)
+        order = keys.sort_values(["model", "suite", "example_id"], kind="stable").index.to_numpy()
+        vectors = np.concatenate([own.vectors for own in filled])
+        return States(keys.iloc[order].reset_index(drop=True), vectors[order])
 
     def width(self, run_id: str, site: str) -> int:
         """Coordinates at a site of one run."""

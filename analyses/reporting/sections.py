@@ -21,6 +21,7 @@ ORDER: Final = (
     "familiarity",
     "domains",
     "known",
+    "tokens",
     "length",
     "mechanism",
     "localization",
@@ -38,6 +39,7 @@ ORDER: Final = (
 # Names of analyses that are no heading by themselves.
 TITLES: Final = {
     "known": "Measured familiarity",
+    "tokens": "Single tokens",
     "outcome": "Prediction of errors",
     "measures": "Agreement of measures",
     "probes": "Probes beside sparsity",

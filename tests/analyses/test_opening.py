@@ -8,9 +8,10 @@ import pytest
 
 from analyses import analyse, report
 from analyses.reporting import headline
-from analyses.reporting.opening import open_sweeps
+from analyses.reporting.opening import SideBySide, open_sweeps
 from probes.errors import InputError
 from probes.records.cells import Block, Done
+from probes.records.states import States, StoredPlace
 from probes.records.store import COMMITS, Writer
 from tests.analyses.sweeps import exposure, text_domains
 from tests.benchmarks.report import tables_of, write
@@ -103,3 +104,37 @@ def test_domains_are_pooled_over_sweeps_of_one_model(tmp_path):
     run, _ = open_sweeps([tmp_path / "a", tmp_path / "b"])
     assert set(run.runs()["model"]) == {"/models/toy"}
     assert run.width(str(run.runs()["run_id"].iloc[0]), "final_norm") == 64
+
+
+class Keeping:
+    """A sweep that keeps vectors of its own width at one place."""
+
+    def __init__(self, inner, width):
+        self._inner, self._width = inner, width
+
+    def __getattr__(self, name):
+        return getattr(self._inner, name)
+
+    def stored_states(self):
+        return (StoredPlace("final_norm", 1, "last"),)
+
+    def states(self, site, *, layer=None, position=None, **_wanted):
+        if (site, layer, position) != ("final_norm", 1, "last"):
+            raise InputError("nothing is stored there")
+        keys = self._inner.runs()[["run_id", "model", "suite"]].assign(example_id="a")
+        return States(keys, np.full((len(keys), self._width), float(self._width), np.float32))
+
+
+def test_states_of_several_sweeps_keep_the_names_of_their_runs():
+    run = SideBySide(
+        {"a": Keeping(small(), 4), "b": Keeping(small(model="/models/other"), 8), "c": small(model="/models/none")}
+    )
+    assert run.stored_states() == (StoredPlace("final_norm", 1, "last"),)
+    for model, width, sweep in (("/models/toy", 4, "a"), ("/models/other", 8, "b")):
+        found = run.states("final_norm", layer=1, position="last", model=[model])
+        assert found.vectors.shape == (1, width)
+        assert found.keys["run_id"].iloc[0].startswith(f"{sweep}/")
+    with pytest.raises(InputError, match="ask for one model"):
+        run.states("final_norm", layer=1, position="last")
+    with pytest.raises(InputError, match="nothing is stored"):
+        run.states("embed", layer=-1, position="last")

@@ -122,7 +122,7 @@ def test_numbers_of_the_first_screen_are_those_of_the_primary_findings(written):
 
 def test_domains_are_counted_by_item_in_the_headline():
     text = headline(analyse(text_domains(np.random.default_rng(1)), "domains"))
-    assert "Described, not decided (3 independent domains" in text
+    assert "Described, not decided: 3 independent domains are too few" in text
     assert "of 3 shifted corpora are sparser than tinystories" in text
 
 
