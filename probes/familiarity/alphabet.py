@@ -61,6 +61,17 @@ class Alphabet(Protocol):
         ...
 
 
+def at_hand(alphabet: Alphabet | None, identity: str, corpus: str) -> Alphabet:
+    """The alphabet of a corpus.
+
+    Raises:
+        InputError: if its tokenizer is not at hand.
+    """
+    if alphabet is None:
+        raise InputError(f"{corpus} was built with {identity}: open it with that tokenizer")
+    return alphabet
+
+
 def encoded(text: str) -> bytes:
     """The bytes of a text, which every code length is divided by.
 

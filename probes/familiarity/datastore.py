@@ -24,7 +24,8 @@ from probes.errors import InputError
 from probes.familiarity.extras import extra, has_extra
 
 EXACT_BELOW: Final = 1_000_000
-QUERIES_AT_A_TIME: Final = 256
+QUERIES_AT_A_TIME: Final = 1024  # faiss reads all keys once per call
+RANKED_AT_A_TIME: Final = 1 << 22  # coordinates of candidates in float64: 32 MB
 SPARE: Final = 8  # candidates beyond k: float32 may rank near ties otherwise
 PROPOSED: Final = 8  # candidates per neighbour that IVF-PQ proposes
 PROBES: Final = 32
@@ -113,7 +114,10 @@ class Datastore:
             most = int(sizes[own[block]].max(initial=0, where=own[block] >= 0))
             n = (k if self.exact else PROPOSED * k) + most + SPARE
             candidates = self._candidates(queries[block], min(n, len(self.keys)))
-            found.distance[block], found.key[block] = self._ranked(states[block], candidates, own[block], k)
+            step = max(1, RANKED_AT_A_TIME // (candidates.shape[1] * states.shape[1]))
+            for first in range(0, len(candidates), step):
+                some, few = slice(first, first + step), slice(start + first, start + min(first + step, len(candidates)))
+                found.distance[few], found.key[few] = self._ranked(states[few], candidates[some], own[few], k)
         return found
 
     def _candidates(self, queries: Float32[np.ndarray, "queries width"], n: int) -> Int64[np.ndarray, "queries n"]:

@@ -25,10 +25,10 @@ import numpy as np
 from jaxtyping import Int64, Integer
 
 from probes.errors import InputError
-from probes.familiarity.alphabet import Alphabet
+from probes.familiarity.alphabet import Alphabet, at_hand
 from probes.familiarity.extras import extra
 from probes.familiarity.index import Corpus
-from probes.familiarity.suffixes import Patterns, padded
+from probes.familiarity.suffixes import Patterns, stretches
 
 WIDTH: Final = 4  # bytes of a symbol on its way to an engine
 FIELDS: Final = {
@@ -72,9 +72,7 @@ class Engine(Corpus):
 
     def written(self) -> Alphabet:
         """The alphabet, or a plain sentence about its tokenizer being missing."""
-        if self.alphabet is None:
-            raise InputError(f"the corpus {self.name!r} was built with {self.identity}: open it with that tokenizer")
-        return self.alphabet
+        return at_hand(self.alphabet, self.identity, f"the corpus {self.name!r}")
 
     def patterns(
         self,
@@ -83,8 +81,7 @@ class Engine(Corpus):
         lengths: Integer[np.ndarray, " patterns"],
     ) -> Patterns:
         """Stretches ``ids[start : start + length]`` as patterns to look for."""
-        data = padded(np.asarray(ids, dtype=np.int64), WIDTH)
-        return Patterns(data, np.asarray(starts, dtype=np.int64) * WIDTH, np.asarray(lengths, dtype=np.int64) * WIDTH)
+        return stretches(ids, starts, lengths, WIDTH)
 
     def count(self, patterns: Patterns) -> Int64[np.ndarray, " patterns"]:
         """How often each pattern occurs."""

@@ -17,8 +17,8 @@ import numpy as np
 from jaxtyping import Int64, Integer
 
 from probes.errors import InputError
-from probes.familiarity.alphabet import Alphabet
-from probes.familiarity.suffixes import PADDING, Intervals, Patterns, SuffixArray, padded
+from probes.familiarity.alphabet import Alphabet, at_hand
+from probes.familiarity.suffixes import PADDING, Intervals, Patterns, SuffixArray, stretches
 
 OCCURRENCES_AT_A_TIME: Final = 1 << 22
 
@@ -143,9 +143,7 @@ class CorpusIndex:
 
     def written(self) -> Alphabet:
         """The alphabet, or a plain sentence about its tokenizer being missing."""
-        if self.alphabet is None:
-            raise InputError(f"the index {self.name!r} was built with {self.identity}: open it with that tokenizer")
-        return self.alphabet
+        return at_hand(self.alphabet, self.identity, f"the index {self.name!r}")
 
     def patterns(
         self,
@@ -163,9 +161,7 @@ class CorpusIndex:
             raise InputError(
                 f"symbols of the index {self.name!r} are 0..{most - 1}, got {int(ids.min())}..{int(ids.max())}"
             )
-        width = self.width
-        data = padded(np.asarray(ids, dtype=np.int64) + 1, width)
-        return Patterns(data, np.asarray(starts, dtype=np.int64) * width, np.asarray(lengths, dtype=np.int64) * width)
+        return stretches(np.asarray(ids, dtype=np.int64) + 1, starts, lengths, self.width)
 
     def count(self, patterns: Patterns) -> Int64[np.ndarray, " patterns"]:
         """How often each pattern occurs, overlapping occurrences counted.

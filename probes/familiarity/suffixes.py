@@ -238,6 +238,17 @@ def sort_suffixes(symbols: Integer[np.ndarray, " symbols"], width: int) -> Suffi
     return SuffixArray(data, width, suffixes, np.stack([_words(data, sampled), _words(data, sampled + WORD)]))
 
 
+def stretches(
+    symbols: Integer[np.ndarray, " symbols"],
+    starts: Integer[np.ndarray, " patterns"],
+    lengths: Integer[np.ndarray, " patterns"],
+    width: int,
+) -> Patterns:
+    """Stretches ``symbols[start : start + length]`` as patterns, each symbol in so many bytes."""
+    first, n = (np.asarray(numbers, dtype=np.int64) * width for numbers in (starts, lengths))
+    return Patterns(padded(symbols, width), first, n)
+
+
 def padded(symbols: Integer[np.ndarray, " symbols"], width: int) -> UInt8[np.ndarray, " bytes"]:
     """Symbols as big-endian bytes, with the padding that searches read into."""
     data = np.zeros(len(symbols) * width + PADDING, dtype=np.uint8)
