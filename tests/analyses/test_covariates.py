@@ -113,3 +113,41 @@ def test_items_that_end_in_the_same_token_are_compared_where_there_are_enough(rn
     assert "among items with the same last token" in names
     alone = with_table(sweep, inputs=inputs.assign(token_ids=[[1, i] for i in range(len(inputs))]))
     assert len(primary(analyse(alone, "covariates")).effects) == 1
+
+
+def test_templates_are_held_fixed_by_comparing_within_them(rng):
+    sweep = exposure(rng)
+    examples = sweep.examples()
+    by_chance = [f'{{"template": "t{number}"}}' for number in rng.integers(0, 4, len(examples))]
+    found = primary(analyse(with_table(sweep, examples=examples.assign(attrs=by_chance)), "covariates"))
+    within = next(e for e in found.effects if e.name == "among items with the same template")
+    assert within.interval[0] > 0
+    # where every level is asked in words of its own, there is no company to compare with
+    own = [f'{{"template": "{level}"}}' for level in examples["level_name"]]
+    alone = primary(analyse(with_table(sweep, examples=examples.assign(attrs=own)), "covariates"))
+    assert "among items with the same template" not in {e.name for e in alone.effects}
+
+
+def test_the_place_of_the_token_is_a_covariate_where_it_is_not_the_last(rng):
+    sweep = exposure(rng)
+    items, inputs = sweep.examples()["example_id"], sweep.inputs()
+    length = dict(zip(inputs["example_id"], inputs["n_tokens"], strict=True))
+
+    def at_token(place):
+        token = dict(zip(items, place, strict=True))
+        rows = sweep.measurements().astype({"example_id": str})
+        return with_table(sweep, measurements=rows.assign(token=rows["example_id"].map(token)))
+
+    last = read_panels(at_token([length[item] - 1 for item in items]), ["familiarity"])[0]
+    assert "position" not in {c.name for c in ledger(last, 0)}
+    within = read_panels(at_token(rng.integers(3, 12, len(items))), ["familiarity"])[0]
+    (position,) = [c for c in ledger(within, 0) if c.name == "position"]
+    assert position.role == "pre_treatment"
+    assert 3 <= position.values.min() < position.values.max() < 12
+
+
+def test_shifts_of_the_same_texts_are_one_draw_of_the_interval_over_domains(rng):
+    findings = analyse(text_domains(rng, paired=True), "covariates")
+    entries = [f for f in findings if f.scope.group]
+    assert entries
+    assert all(f.generalises_over == "items" for f in entries)  # one draw is no sample of domains
