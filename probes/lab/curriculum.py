@@ -6,12 +6,14 @@ of training; chains of two links come when single links are learned, and both go
 
 That does not teach two hops: facts and chains together leave them at what recency gets. What does is practice, after
 the last fact and without facts: one or two chains of two links for so long that the second hop appears, and only then
-more and longer ones. The facts are not shown again, so their exposure stays what it is; what is forgotten is measured.
+more and longer ones. The facts are not shown again, so their exposure stays what it is, but every further step makes
+the model forget some of them; so practice ends as soon as there is hardly anything left to learn from it.
 Everything is a function of the step and of a generator made from seed and step, so training can be taken up anywhere.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -57,20 +59,21 @@ class Drill(NamedTuple):
     """What is practised from some share of the practice on.
 
     Attributes:
-        begins: share of the steps of practice after which it begins.
+        begins: share of the most steps of practice after which it begins.
         chains: most chains of an episode.
         links: most links of a chain; at least two.
-        filler: most filler words before the links, and as many after them.
     """
 
     begins: float
     chains: int
     links: int
-    filler: int
 
 
-DRILLS: Final = (Drill(0.0, 2, 2, 0), Drill(0.4, 4, 3, 0), Drill(0.7, 4, LONGEST_CHAIN, MOST_FILLER))
+DRILLS: Final = (Drill(0.0, 2, 2), Drill(0.4, 4, 3))
 SINGLE_SHARE: Final = 0.2
+ENOUGH: Final = 0.02
+"""Mean loss in nats, over `WINDOW` steps, at which practice ends."""
+WINDOW: Final = 50
 
 
 def draw_shape(rng: np.random.Generator, progress: float) -> Shape:
@@ -103,8 +106,18 @@ def draw_drill(rng: np.random.Generator, progress: float) -> Shape:
         before, after = (draw_count(rng, MOST_FILLER) for _ in range(2))
         return Shape(int(rng.integers(2, MOST_LINKS + 1)), 1, before, after)
     chains, links = int(rng.integers(1, drill.chains + 1)), int(rng.integers(2, drill.links + 1))
-    before, after = (draw_count(rng, drill.filler) for _ in range(2))
-    return Shape(min(chains, MOST_LINKS // links), links, before, after)
+    return Shape(min(chains, MOST_LINKS // links), links)
+
+
+def learned(losses: Sequence[float], practice: int) -> bool:
+    """Whether practice may end: at the last drill for `WINDOW` steps, with a mean loss below `ENOUGH` over them.
+
+    Args:
+        losses: of the steps of practice so far.
+        practice: most steps.
+    """
+    at_last_drill = len(losses) - DRILLS[-1].begins * practice
+    return at_last_drill >= WINDOW and sum(losses[-WINDOW:]) < ENOUGH * WINDOW
 
 
 def draw_count(rng: np.random.Generator, most: int) -> int:

@@ -40,7 +40,7 @@ from probes.lab.checkpoints import (
     load_state,
     save_state,
 )
-from probes.lab.curriculum import draw_count, draw_lessons
+from probes.lab.curriculum import draw_count, draw_lessons, learned
 from probes.lab.episodes import WORDS, Lesson
 from probes.lab.families import build_model
 from probes.lab.lexicon import FILLER
@@ -104,7 +104,7 @@ class Course:
 
     @property
     def n_steps(self) -> int:
-        """Optimizer steps of the whole training."""
+        """Most optimizer steps of the whole training; practice may end earlier."""
         return self.n_presenting + self.recipe.practice
 
     def learning_rate(self, step: int) -> float:
@@ -188,6 +188,8 @@ def _go_through(course: Course, unfinished: Path, kept: tuple[int, ...], on_step
         if state is not None and done in part:
             update.restore(state.moments, done - part.start + 1)
         for step in range(max(done + 1, part.start), part.stop):
+            if learned(history.lesson_losses[course.n_presenting :], recipe.practice):
+                break
             loss = _learn(course, history, step, batches[step - 1])
             update(course.learning_rate(step))
             if step in kept:

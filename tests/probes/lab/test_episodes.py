@@ -12,12 +12,15 @@ from hypothesis import strategies as st
 from probes.errors import InputError
 from probes.lab.curriculum import (
     DRILLS,
+    ENOUGH,
     MOST_FILLER,
     MOST_LINKS,
     STAGES,
+    WINDOW,
     draw_drill,
     draw_lessons,
     draw_shape,
+    learned,
 )
 from probes.lab.episodes import WORDS, Episode, Shape, draw_episode, draw_lesson
 from probes.lab.lexicon import FIRST_NAMES, LAST_NAMES, RELATIONS, SYMBOLS
@@ -88,7 +91,7 @@ def test_the_curriculum_depends_on_seed_and_step_alone_and_stays_in_its_range():
     assert [stage.begins for stage in STAGES] == sorted(stage.begins for stage in STAGES)
 
 
-def test_practice_goes_from_two_links_in_a_row_to_all_chains_and_keeps_single_links():
+def test_practice_goes_from_two_links_in_a_row_to_more_and_longer_chains_and_keeps_single_links():
     rng = np.random.default_rng(0)
     early, late = ([draw_drill(rng, progress) for _ in range(1000)] for progress in (0.0, 1.0))
     for drawn in (early, late):
@@ -96,5 +99,16 @@ def test_practice_goes_from_two_links_in_a_row_to_all_chains_and_keeps_single_li
         assert np.mean([shape.links == 1 for shape in drawn]) == pytest.approx(0.2, abs=0.04)
         assert max(shape.pairs for shape in drawn) == MOST_LINKS
     assert {(shape.chains, shape.links) for shape in early if shape.links > 1} == {(1, 2), (2, 2)}
-    assert {(shape.chains, shape.links) for shape in late if shape.links > 1} == CHAINS
+    assert {(shape.chains, shape.links) for shape in late if shape.links > 1} == CHAINS - {(1, 4), (2, 4)}
     assert [drill.begins for drill in DRILLS] == sorted(drill.begins for drill in DRILLS)
+
+
+def test_practice_ends_when_it_has_been_easy_for_a_while_at_the_last_drill():
+    practice = 200
+    easy = [ENOUGH / 2] * practice
+    begun = int(DRILLS[-1].begins * practice)
+    ends = next(n for n in range(practice) if learned(easy[:n], practice))
+    assert ends == begun + WINDOW
+    assert not learned([*easy[:-1], ENOUGH * WINDOW], practice), "one bad step"
+    assert not learned([ENOUGH * 1.01] * practice, practice)
+    assert not learned([], 0)
