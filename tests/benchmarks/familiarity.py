@@ -8,9 +8,11 @@ thread, the best of a few rounds for throughputs, medians of interleaved rounds 
 import bisect
 import statistics
 import sysconfig
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +22,7 @@ from probes.capture.models import LoadedModel
 from probes.capture.prompts import Prompt, pad
 from probes.familiarity.corpora import build_index
 from probes.familiarity.datastore import SPARE, Datastore
+from probes.familiarity.extras import has_extra
 from probes.familiarity.index import CorpusIndex
 from probes.familiarity.logits import surprisal_reader, surprisals_of
 from tests.benchmarks.capture import gpt2_size, llama_like, random_prompts
@@ -60,6 +63,7 @@ def counting(index: CorpusIndex, documents: list[str], rounds: int) -> Iterator[
             yield f"{QUERIES / best / 1e3:8.0f} k/s  counts of {length}-byte strings {what} (>= 500)"
     slow = python_counts(index, own, 2_000)
     yield f"{slow / 1e3:8.0f} k/s  counts of 8-byte strings, Python bisect in the same array"
+    yield from tokengrams_counts(own, 10_000)
 
 
 def python_counts(index: CorpusIndex, ids: np.ndarray, n: int) -> float:
@@ -76,6 +80,25 @@ def python_counts(index: CorpusIndex, ids: np.ndarray, n: int) -> float:
         return total
 
     return n / seconds(count_all)
+
+
+def tokengrams_counts(ids: np.ndarray, n: int) -> Iterator[str]:
+    """The same strings of the same corpus asked of tokengrams, a byte to a token, documents run together."""
+    if not has_extra("tokengrams"):
+        yield "       -       counts by tokengrams, which is not installed"
+        return
+    import tokengrams
+
+    rng = np.random.default_rng(1)
+    asked = [ids[start : start + 8].tolist() for start in rng.integers(0, len(ids) - 8, n)]
+    with tempfile.TemporaryDirectory() as folder:
+        tokens, table = f"{folder}/tokens.bin", f"{folder}/tokens.idx"
+        ids.astype(np.uint16).tofile(tokens)
+        built: list[Any] = []
+        spent = seconds(lambda: built.append(tokengrams.MemmapIndex.build(tokens, table, vocab=256)))
+        rate = n / seconds(lambda: [built[0].count(query) for query in asked])
+    yield f"{len(ids) / 1e6 / spent:8.1f} MB/s  index build by tokengrams, processor time of all its threads"
+    yield f"{rate / 1e3:8.0f} k/s  counts of 8-byte strings by tokengrams, one call each"
 
 
 def neighbours(rounds: int) -> Iterator[str]:
@@ -132,7 +155,7 @@ def overheads(rounds: int) -> Iterator[str]:
         yield f"{statistics.median(ratios):8.3f}  {spread} measures of all logits over the pass, {name} (<= 1.10)"
 
 
-def main(rounds: int = 3) -> None:
+def main(rounds: int = 5) -> None:
     """Print the costs with what is promised of each."""
     torch.set_num_threads(1)
     documents = corpus()
