@@ -2,6 +2,18 @@
 
 What the numbers mean stands with `Twin`; how models are made and measured, in `probes.lab.twins`, which needs torch.
 Reading the shipped table does not, so that a report can cite it beside a user's own sweep.
+
+The shipped table (recipe ``TINY``, seeds 0 to 7) says, as means over seeds with 95 % t intervals, of the correlation of
+exposure with Hoyer::
+
+                 all facts                mastered                 mastered, without the answer's row
+    adamw        -.267 [-.317, -.217]     -.199 [-.265, -.134]     -.009 [-.051, .033]
+    equivariant   .012 [-.036,  .059]      .008 [-.025,  .040]      .009 [-.035, .054]
+    untrained    -.013 [-.033,  .006]
+
+Under AdamW all facts lie below what a random direction gives, those never presented by .014 [.012, .017] and those
+presented most by .041 [.036, .046]. Twins with shuffled answers and with exposure crossed with recency are built and
+tested, but not in the table yet; each model of them takes about 50 seconds of one core.
 """
 
 from __future__ import annotations

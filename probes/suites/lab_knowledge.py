@@ -44,7 +44,7 @@ def lab_low_counts(rng: np.random.Generator) -> Iterator[Example]:
 
 
 @paired_suites(
-    version=1,
+    version=2,
     axis=CHOICE_AXIS,
     source=SOURCE,
     matched="The same with filler before the list, so that all prompts are equally long.",
@@ -55,7 +55,7 @@ def lab_choices(rng: np.random.Generator, *, matched: bool) -> Iterator[Example]
 
 
 @paired_suites(
-    version=1,
+    version=2,
     axis=CONFLICT_AXIS,
     source=SOURCE,
     matched="The same, the plain question too behind as many words, of filler.",
@@ -68,14 +68,14 @@ def lab_conflict(rng: np.random.Generator, *, matched: bool) -> Iterator[Example
     return _asked(rng, _conflict, matched=matched)
 
 
-@paired_suites(version=1, axis=PHRASING_AXIS, source=SOURCE, matched="The same with filler before the shorter ones.")
+@paired_suites(version=2, axis=PHRASING_AXIS, source=SOURCE, matched="The same with filler before the shorter ones.")
 def lab_phrasing(rng: np.random.Generator, *, matched: bool) -> Iterator[Example]:
     """A known fact asked as in training, with the surname first, the name twice, or words in between."""
     return _asked(rng, _phrasing, matched=matched)
 
 
 @paired_suites(
-    version=1,
+    version=2,
     axis=STEP_AXIS,
     source=SOURCE,
     matched="The same with filler before the links of the shorter questions.",
