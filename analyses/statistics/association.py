@@ -78,16 +78,18 @@ class Association:
     def slope(self) -> Estimate:
         """Slope of ranks on ranks of the first score; Cliff's delta when that score is zero or one.
 
-        Where two groups are completely separated no resample differs, and an interval without width would claim that
-        no item ever lies on the wrong side: there the interval is Newcombe's, with a cluster as one item.
+        Where two groups are completely separated, or are in some resamples, an interval with little or no width would
+        claim that hardly an item ever lies on the wrong side: there it reaches at least as far as Newcombe's for
+        complete separation, with a cluster as one item.
         """
         found = self._estimate(lambda found: found.columns[..., 0] * found.ratio)
         low, high = found.low.copy(), found.high.copy()
         for block in self.blocks:
-            own = block.columns[np.abs(found.value[block.columns]) >= NEARLY_ONE]
+            above = block.columns[np.fmax(high, found.value)[block.columns] >= NEARLY_ONE]
+            below = block.columns[np.fmin(low, found.value)[block.columns] <= -NEARLY_ONE]
             bound = separated(*block.ends)
-            low[own] = np.where(found.value[own] > 0, bound, -1.0)
-            high[own] = np.where(found.value[own] > 0, 1.0, -bound)
+            low[above], high[above] = np.fmin(low[above], bound), 1.0
+            low[below], high[below] = -1.0, np.fmax(high[below], -bound)
         return Estimate(found.value, low, high)
 
     def partial_slope(self, score: int) -> Estimate:
