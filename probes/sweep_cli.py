@@ -268,13 +268,17 @@ def _executor(text: str) -> Literal["local", "ray"]:
 def _progress() -> Generator[Callable[[Progress], None]]:
     console = err()
     if not console.is_terminal:
-        spoken = time.monotonic()
+        began = spoken = time.monotonic()
 
         def say(progress: Progress) -> None:
             nonlocal spoken
-            if progress.n_done == progress.n_items or time.monotonic() - spoken >= PLAIN_PROGRESS_SECONDS:
-                spoken = time.monotonic()
-                console.print(f"{progress.run}: {progress.n_done} of {progress.n_items} items")
+            now = time.monotonic()
+            if progress.n_done == progress.n_items or now - spoken >= PLAIN_PROGRESS_SECONDS:
+                spoken = now
+                each = (now - began) / max(progress.n_done, 1)
+                left = f"{_duration(each * (progress.n_items - progress.n_done))} left"
+                done = f"{progress.n_done} of {progress.n_items} items"
+                console.print(f"{progress.run}: {done}, {1 / max(each, 1e-9):.1f}/s, {left}", soft_wrap=True)
 
         yield say
         return
