@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from analyses.drawing import new_figure, styled, width_of
 from analyses.figures.depth import in_order, layer_ticks
-from analyses.figures.marks import CHANCE, SIZE, measure, named
+from analyses.figures.marks import CHANCE, SIZE, colour_scale, measure, named
 from analyses.finding import Finding, Level, Null
 from analyses.sentences import number
 
@@ -41,16 +41,16 @@ def heatmap(findings: Sequence[Finding]) -> Figure:
     axes.set_yticks(np.arange(len(rows)), names)
     layer_ticks(axes, ordered, np.arange(len(ordered), dtype=np.float64))
     axes.tick_params(length=0)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    frame = axes.get_position()
-    scale = figure.add_axes((frame.x1 + 0.1 / size[0], frame.y0, 0.14 / size[0], frame.height))
-    bar = figure.colorbar(mesh, cax=scale)
-    if bar.solids is not None:
-        bar.solids.set_edgecolor("face")  # no seams between the steps
-    bar.outline.set_visible(False)
-    figure.text(1 - 0.05 / size[0], frame.y1 + 0.34 / size[1], measure(ordered[0]), fontsize=8, ha="right", va="center")
-    _mark_chance(axes, bar.ax, mesh.get_clim(), ordered[0].null)
+    scale = colour_scale(figure, axes, mesh)
+    figure.text(
+        1 - 0.05 / size[0],
+        axes.get_position().y1 + 0.34 / size[1],
+        measure(ordered[0]),
+        fontsize=8,
+        ha="right",
+        va="center",
+    )
+    _mark_chance(axes, scale, mesh.get_clim(), ordered[0].null)
     return figure
 
 

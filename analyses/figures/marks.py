@@ -8,6 +8,8 @@ from typing import Any, Final
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.figure import Figure
 
 from analyses.chance import sparser
 from analyses.finding import Finding, Level, Null
@@ -29,6 +31,19 @@ def grid(axes: Axes, along: str) -> None:
     """Faint lines to read values by, behind everything."""
     axes.grid(axis="y" if along == "y" else "x", color=GRID, linewidth=0.6)
     axes.set_axisbelow(True)
+
+
+def colour_scale(figure: Figure, axes: Axes, mesh: ScalarMappable) -> Axes:
+    """What the colours of cells say, beside them; the cells stand without a frame."""
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    frame, width = axes.get_position(), figure.get_figwidth()
+    scale = figure.add_axes((frame.x1 + 0.1 / width, frame.y0, 0.14 / width, frame.height))
+    bar: Any = figure.colorbar(mesh, cax=scale)
+    if bar.solids is not None:
+        bar.solids.set_edgecolor("face")  # no seams between the steps
+    bar.outline.set_visible(False)
+    return scale
 
 
 def chance_band(null: Null, levels: Sequence[Level]) -> tuple[float, float]:

@@ -15,7 +15,7 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 
 from analyses.drawing import new_figure, styled, width_of
-from analyses.figures.marks import CHANCE
+from analyses.figures.marks import CHANCE, colour_scale
 from analyses.sentences import number, shown
 
 MOST_TOKENS: Final = 40
@@ -71,15 +71,8 @@ def strip(item: Strip) -> Figure:
     axes.set_xticks(np.arange(n), labels, rotation=90)
     axes.set_xlabel("token, in the order of the text", fontsize=7.5)
     axes.tick_params(length=0, axis="both", labelsize=7)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    frame = axes.get_position()
-    scale = figure.add_axes((frame.x1 + 0.1 / size[0], frame.y0, 0.14 / size[0], frame.height))
-    bar = figure.colorbar(mesh, cax=scale)
-    if bar.solids is not None:
-        bar.solids.set_edgecolor("face")
-    bar.outline.set_visible(False)
-    bar.ax.set_ylim(low, max(high, low + 1e-12))  # the scale is symmetric about chance, the values are not
+    scale = colour_scale(figure, axes, mesh)
+    scale.set_ylim(low, max(high, low + 1e-12))  # the scale is symmetric about chance, the values are not
     said = f"{item.metric.replace('_', ' ')}" + (f"; white: chance {number(middle)}" if item.chance is not None else "")
     axes.set_title(said, fontsize=8, color=CHANCE, loc="left")
     if item.told:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from analyses.finding import FEWEST_TO_GENERALISE, Finding
+from analyses.finding import FEWEST_TO_GENERALISE, Finding, Role
 from analyses.reporting.inventory import Inventory
 from analyses.statistics.resampling import FEW_CLUSTERS
 
@@ -26,23 +26,21 @@ def caveats_of(findings: Sequence[Finding], lead: Finding | None) -> list[str]:
     said += [_few_domains(finding) for finding in few[:1]]
     if any(_few_items(finding) for finding in about):
         said.append(f"Fewer than {FEW_CLUSTERS} independent items: intervals leave one out at a time and are wide.")
-    moved = [
-        control.name
-        for finding in about
-        for control in finding.controls
-        if control.role == "pre_treatment" and _crosses(control.interval) and not _crosses(finding.interval)
-    ]
-    if moved:
+    if moved := _taking_away(about, "pre_treatment"):
         said.append(f"With {_joined(moved)} held fixed the interval reaches zero.")
-    accounted = [
-        control.name
-        for finding in about
-        for control in finding.controls
-        if control.role == "mediator" and _crosses(control.interval) and not _crosses(finding.interval)
-    ]
-    if accounted:
+    if accounted := _taking_away(about, "mediator"):
         said.append(f"Nothing is left by its interval beyond what {_joined(accounted)} accounts for.")
     return said
+
+
+def _taking_away(findings: Sequence[Finding], role: Role) -> list[str]:
+    """Covariates of a role with which an interval reaches zero that does not without them."""
+    return [
+        control.name
+        for finding in findings
+        for control in finding.controls
+        if control.role == role and _crosses(control.interval) and not _crosses(finding.interval)
+    ]
 
 
 def _few_domains(finding: Finding) -> str:

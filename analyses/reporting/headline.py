@@ -21,6 +21,7 @@ QUESTIONS: Final = ("difficulty", "familiarity", "domains")
 OUTPUT: Final = "covariates"
 MECHANISM: Final = "mechanism"
 TRAINING: Final = "dynamics"
+CITED: Final = "twins"  # what was found on other models, beside answers about this one
 ENTROPIES: Final = ("next_token_entropy", "mean_next_token_entropy")
 LAST: Final = ("last", "answer")
 COUNTED: Final = (
@@ -39,7 +40,7 @@ def headline(findings: Sequence[Finding]) -> str:
 def sentences(findings: Sequence[Finding]) -> list[str]:
     """Up to three sentences with the numbers of the pre-stated findings; without any, what could not be answered."""
     if not findings:
-        return ["Nothing was asked that these tables could answer: the sweep holds no suite with items."]
+        return ["Nothing was asked that these tables could answer: the sweep holds no measured items of any suite."]
     asked = leads(findings)
     if not asked:
         return _reasons(findings)
@@ -61,6 +62,7 @@ def leads(findings: Sequence[Finding]) -> list[Finding]:
 
 def _reasons(findings: Sequence[Finding]) -> list[str]:
     """Why the main questions have no answer, then what else was answered, then why the rest was not."""
+    findings = [finding for finding in findings if finding.analysis != CITED]
     silent = [finding for finding in findings if not finding.answered]
     said = [finding.text for finding in silent if finding.analysis in QUESTIONS]
     said += [finding.text for finding in findings if finding.primary and finding.answered]

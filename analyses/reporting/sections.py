@@ -69,6 +69,7 @@ class Section:
         parts: by measure.
         appendices: other positions.
         caveats: what a skeptic must know of this answer.
+        counted: what the numbers behind the answer count.
     """
 
     analysis: str
@@ -82,6 +83,7 @@ class Section:
     parts: list[Part]
     appendices: list[Appendix]
     caveats: list[str]
+    counted: str
 
 
 class Silence(NamedTuple):
@@ -246,6 +248,7 @@ def _section(key: str, group: _Group, layout: Layout) -> Section:
             for number, (position, own) in enumerate(group.elsewhere.items(), 1)
         ],
         caveats=caveats_of(group.findings, lead),
+        counted="tokens" if first.analysis == "tokens" else "items",
     )
 
 

@@ -115,9 +115,9 @@ def _told(run: Run) -> pd.DataFrame:
     if rows.empty:
         return rows
     names = [str(name) for name in rows["measure"].unique()]
-    own = (rows["measure"] == (SURPRISAL if SURPRISAL in names else names[0])).to_numpy(bool)
-    corpora = rows["corpus"].astype(str).to_numpy(object)
-    return pd.DataFrame(rows[own & (corpora == corpora[own][0])])
+    measures, corpora = (rows[name].astype(str).to_numpy(object) for name in ("measure", "corpus"))
+    own = measures == (SURPRISAL if SURPRISAL in names else names[0])
+    return rows.iloc[np.flatnonzero(own & (corpora == corpora[own][0]))]
 
 
 def _view(key: str, example_id: str, label: str, model: str, item: _Item, studio: Studio) -> ItemView:
