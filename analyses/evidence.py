@@ -23,7 +23,13 @@ from analyses.statistics.association import Association, Estimate
 from analyses.statistics.design import DesignKind
 from analyses.statistics.equivalence import NORMAL_QUANTILE, Equivalence, equivalence, minimum_detectable
 from analyses.statistics.means import Means, cluster_means
-from analyses.statistics.multiplicity import MaxT, family_p, max_t, weighted_benjamini_hochberg
+from analyses.statistics.multiplicity import (
+    FAMILY_PERMUTATIONS,
+    MaxT,
+    family_p,
+    max_t,
+    weighted_benjamini_hochberg,
+)
 from analyses.statistics.resampling import FEW_CLUSTERS, LEVEL
 from analyses.tables import ALL_TOKENS, Panel
 
@@ -276,7 +282,7 @@ def family_of(
 ) -> Family:
     """The measures of sparsity of a panel as one family; sizes are no part of it."""
     columns = [index for index, column in enumerate(panel.columns) if sparser(column.metric) is not None]
-    tests = max_t(values[:, columns], levels, clusters, design=design, rng=rng)
+    tests = max_t(values[:, columns], levels, clusters, design=design, permutations=FAMILY_PERMUTATIONS, rng=rng)
     return Family([scope_of(panel, column, group) for column in columns], tests)
 
 

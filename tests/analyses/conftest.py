@@ -25,4 +25,6 @@ def fewer_resamples():
     with pytest.MonkeyPatch.context() as patch:
         for module in MODULES:
             patch.setattr(f"{module}.RESAMPLES", 200)
+        patch.setattr("analyses.evidence.FAMILY_PERMUTATIONS", 199)
+        patch.setattr("analyses.questions.covariates.PERMUTATIONS", 199)
         yield
