@@ -28,6 +28,7 @@ KEYS: Final = frozenset({"run_id", "example_id", "site", "layer", "unit", "basis
 MOST_ITEMS: Final = 8
 MOST_TOKENS: Final = 160
 SURPRISAL: Final = "surprisal"
+LONGEST_TOKEN: Final = 60  # characters of one token; a word of a hundred thousand letters is cut like any other
 WORD: Final = re.compile(r"\s*\S*")
 FULL: Final = 0.55  # opacity of the strongest shade, under which text still reads
 
@@ -185,7 +186,7 @@ def _pieces(text: str, starts: Sequence[int]) -> list[str]:
         else:
             word = WORD.match(text, start)
             pieces.append(word[0] if word else "")
-    return pieces
+    return [piece[:LONGEST_TOKEN] for piece in pieces]
 
 
 def _first_of_each_level(rows: pd.DataFrame, examples: pd.DataFrame) -> list[tuple[str, str]]:

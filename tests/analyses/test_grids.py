@@ -6,6 +6,7 @@ import math
 from matplotlib.figure import Figure
 
 from analyses.finding import Control, Effect, Finding, Mark, Null, Plot, Scope, Significance
+from analyses.reporting import tokens
 from analyses.reporting.grids import contrast_grids, facts, trend_grid
 from analyses.reporting.pictures import Studio
 from analyses.reporting.sections import answer_picture, arrange, contents
@@ -144,3 +145,10 @@ def test_a_list_of_figures_that_names_files_elsewhere_removes_none(tmp_path):
     (folder / "captions.json").write_text(json.dumps({"../kept.svg": "", "kept.txt": "", "": ""}))
     Studio(folder)
     assert (tmp_path / "kept.svg").exists()
+
+
+def test_the_last_token_of_a_cut_text_gets_one_word_and_no_novel():
+    assert tokens._pieces("a bc def ghi", [-1, 0, 1, 4]) == ["", "a", " bc", " def"]
+    (first, last) = tokens._pieces("y" + "x" * 100_000, [0, 1])
+    assert first == "y"
+    assert 0 < len(last) <= tokens.LONGEST_TOKEN
