@@ -16,19 +16,36 @@ SHORTEST = {"bytes": 12, "tokens": 4}  # some two English words; shorter is fami
 
 @index.command("build")
 def build(
-    corpus: Annotated[list[Path], typer.Argument(help="Text files (one document each) or JSONL (one per line).")],
     out_dir: Annotated[Path, typer.Option("--out", help="The folder to make.")],
-    field: Annotated[str, typer.Option(help="The JSONL field that holds the text.")] = "text",
+    corpus: Annotated[
+        list[Path] | None, typer.Argument(help="Text files (one document each) or JSONL (one per line).")
+    ] = None,
+    hub: Annotated[
+        str | None, typer.Option(help="Instead: a data set of the hub, or a directory of data files.")
+    ] = None,
+    config: Annotated[str | None, typer.Option(help="Configuration of the data set.")] = None,
+    split: Annotated[str, typer.Option(help="Split of the data set.")] = "train",
+    revision: Annotated[str | None, typer.Option(help="Commit of the data set.")] = None,
+    field: Annotated[str, typer.Option(help="The field of a JSONL line or item that holds the text.")] = "text",
     name: Annotated[str, typer.Option(help="How tables call the corpus.")] = "corpus",
     tokenizer: Annotated[str | None, typer.Option(help="A model whose tokens to count in; bytes without it.")] = None,
 ) -> None:
     """Index a corpus by its bytes, or by the tokens of a model."""
     from probes.capture.models import load_model
-    from probes.familiarity import Tokens, build_index, read_corpus
+    from probes.errors import InputError
+    from probes.familiarity import Tokens, build_index, read_corpus, read_dataset
+    from probes.suites.hub import HubSource
 
+    if bool(corpus) == bool(hub):
+        raise InputError("a corpus is files or --hub NAME: give one of them")
+    texts = (
+        read_dataset(HubSource(hub=hub, config=config, hub_split=split, revision=revision, streaming=True), field=field)
+        if hub
+        else read_corpus(corpus or (), field=field)
+    )
     own = None if tokenizer is None else load_model(tokenizer).tokenizer
     alphabet = None if own is None else Tokens(own)
-    built = build_index(read_corpus(corpus, field=field), alphabet=alphabet, name=name, out=out_dir)
+    built = build_index(texts, alphabet=alphabet, name=name, out=out_dir)
     Console(highlight=False).print(
         f"{out_dir}: {built.n_documents} documents, {built.n_symbols} symbols", soft_wrap=True
     )

@@ -6,6 +6,7 @@ from probes.familiarity.compressors import Compressor as Compressor
 from probes.familiarity.corpora import build_index as build_index
 from probes.familiarity.corpora import open_index as open_index
 from probes.familiarity.corpora import read_corpus as read_corpus
+from probes.familiarity.corpora import read_dataset as read_dataset
 from probes.familiarity.evidence import Sources as Sources
 from probes.familiarity.matching import highlight as highlight
 from probes.familiarity.measure import measure_familiarity as measure_familiarity

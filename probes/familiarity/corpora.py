@@ -5,8 +5,7 @@ shard with four memory-mapped arrays: symbols, sorted suffixes, sampled keys, an
 beside the final folder and renames it when all is there, so a folder of that name is a whole index. An index that was
 built with another tokenizer is refused by name, never asked with the wrong numbers.
 
-Texts may come from anywhere: :func:`read_corpus` reads files, and ``(row["text"] for row in dataset)`` a ``datasets``
-source.
+Texts may come from anywhere: :func:`read_corpus` reads files, :func:`read_dataset` a data set of the hub.
 """
 
 from __future__ import annotations
@@ -27,6 +26,7 @@ from probes.familiarity.alphabet import Alphabet, Bytes, Tokens
 from probes.familiarity.engines import Engine, open_engine
 from probes.familiarity.index import CorpusIndex, Shard
 from probes.familiarity.suffixes import SuffixArray, sort_suffixes
+from probes.suites.hub import HubSource, fetch
 
 FORMAT: Final = 2
 SHARD_SYMBOLS: Final = 1 << 30  # sorted at once; it takes some ten bytes of memory per symbol
@@ -121,6 +121,19 @@ def read_corpus(paths: Sequence[Path | str], *, field: str = "text") -> Iterator
         for number, line in enumerate(text.split("\n"), start=1):
             if line.strip():
                 yield _field(line, field, f"{path}:{number}")
+
+
+def read_dataset(source: HubSource, *, field: str = "text") -> Iterator[str]:
+    """The documents of a data set of the hub, or of a directory of data files: one per item.
+
+    Args:
+        source: which split of which data set.
+        field: of an item that holds the text.
+
+    Raises:
+        InputError: if the data set cannot be had, or naming the item that has no such field.
+    """
+    return (record.text(field) for record in fetch(source))
 
 
 def _decoded(path: Path) -> str:

@@ -171,6 +171,17 @@ def test_an_index_is_built_and_asked(
     (tmp_path / "corpus.jsonl").write_text('{"text": "the cat sat on the mat"}\n{"text": "a cat sat on the tree"}\n')
     assert command(monkeypatch, "index", "build", tmp_path / "corpus.jsonl", "--out", tmp_path / "index") == 0
     assert "2 documents" in capsys.readouterr().out
+    data = tmp_path / "data"
+    data.mkdir()
+    (tmp_path / "corpus.jsonl").rename(data / "train.jsonl")
+    assert command(monkeypatch, "index", "build", "--hub", data, "--out", tmp_path / "same") == 0
+    assert "2 documents" in capsys.readouterr().out
+    facts = [json.loads((tmp_path / name / "index.json").read_text()) for name in ("index", "same")]
+    assert facts[0]["fingerprint"] == facts[1]["fingerprint"]
+    assert command(monkeypatch, "index", "build", "--hub", data, "--field", "x", "--out", tmp_path / "none") == 2
+    assert "field 'x'" in capsys.readouterr().err
+    assert command(monkeypatch, "index", "build", "--out", tmp_path / "none") == 2
+    assert not (tmp_path / "none").exists()
     assert command(monkeypatch, "index", "query", tmp_path / "index", "my cat sat on the sofa", "--shortest", 8) == 0
     shown = capsys.readouterr().out
     assert "my cat sat on the sofa" in shown
