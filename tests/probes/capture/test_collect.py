@@ -215,17 +215,22 @@ def test_what_a_pass_leaves_behind_was_given_room_before_it(llama, prompts):
     encoded = [encode(llama, prompt) for prompt in prompts] * 8
     batch = pad(encoded, llama.pad_id)
     picks = Picks.of(encoded, parse_positions("all"))
-    tracemalloc.start()
-    try:
+
+    def left_behind() -> tuple[int, int]:
         profiler = Profiler(llama.taps, picks, METRICS, [RAW], len(encoded), sites)
         before, _ = tracemalloc.get_traced_memory()
         with watching(llama.taps, sites, profiler.look):
             llama.run(batch)
         after, _ = tracemalloc.get_traced_memory()
+        return after - before, sum(reading.values.nbytes for reading in profiler.readings())
+
+    tracemalloc.start()
+    try:
+        # what a first pass imports and what other threads allocate is traced too, and only adds
+        left, values = min(left_behind() for _ in range(3))
     finally:
         tracemalloc.stop()
-    values = sum(reading.values.nbytes for reading in profiler.readings())
-    assert after - before < values / 4
+    assert left < values / 4
 
 
 def test_a_site_that_is_not_seen_or_seen_twice_fails_the_batch(prompts):
