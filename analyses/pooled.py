@@ -7,6 +7,7 @@ nothing is claimed beyond the suites at hand.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -43,7 +44,6 @@ def _over_suites(own: list[Finding], far: str) -> Finding:
     twin = _twin(own)
     first = own[0]
     places = ", ".join(dict.fromkeys(f"{finding.scope.metric} at {finding.scope.place}" for finding in own))
-    beside = f", {with_interval(twin.estimate, twin.interval)} with {LENGTH} held fixed" if twin else ""
     listed = "; ".join(f"{shown(finding.scope.suite)} {signed(finding.estimate)}" for finding in own)
     return Finding(
         analysis=first.analysis,
@@ -60,7 +60,7 @@ def _over_suites(own: list[Finding], far: str) -> Finding:
         verdict=verdict,
         text=(
             f"{CLAIMS[verdict].format(far=far, n=n)}: the mean rank correlation of {places} is "
-            f"{with_interval(mean, interval)} ({listed}){beside}."
+            f"{with_interval(mean, interval)} ({listed}){_beside(twin)}."
         ),
         plot=Plot(
             "forest",
@@ -73,6 +73,14 @@ def _over_suites(own: list[Finding], far: str) -> Finding:
             0.0,
         ),
     )
+
+
+def _beside(twin: Control | None) -> str:
+    if twin is None:
+        return ""
+    if not math.isfinite(twin.estimate):
+        return f", not separable from {LENGTH}, which follows the axis in some of them"
+    return f", {with_interval(twin.estimate, twin.interval)} with {LENGTH} held fixed"
 
 
 def _twin(own: Sequence[Finding]) -> Control | None:

@@ -104,7 +104,7 @@ def write_report(
         "metrics": metric_records(inventory),
         "n_findings": len(findings),
         "sweeps": [(shlex.quote(f"{directory}/sweep.yaml"), shlex.quote(directory)) for directory in directories],
-        "opened": repr(directories[0] if directories else ""),
+        "opened": repr(directories[0]) if len(directories) == 1 else "",
         "resamples": RESAMPLES,
     }
     studio.close()

@@ -300,6 +300,17 @@ def test_several_suites_of_one_kind_are_pooled_with_a_suite_as_one_draw(rng):
     assert many.estimate == pytest.approx(np.mean([m.value for m in many.plot.marks[:-1]]))
 
 
+def test_suites_whose_axis_is_a_length_are_not_said_to_hold_length_fixed(rng):
+    own = [make_sweep(STEPS, STEP_LEVELS, effect=lambda *_: 0.4, rng=rng, n_per_level=15, suite=f"s{i}") for i in "ab"]
+    for sweep in own:
+        at_level = sweep.tables["examples"].set_index("example_id")["level"]
+        inputs = sweep.tables["inputs"]
+        sweep.tables["inputs"] = inputs.assign(n_tokens=inputs["example_id"].map(at_level).astype(int))
+    text = next(f.text for f in analyse(merge(*own), "difficulty") if f.scope.suite == "2 suites")
+    assert "not separable from n_tokens" in text
+    assert "held fixed" not in text
+
+
 def test_paired_items_have_a_mixed_and_a_within_source_slope_with_status(rng):
     sweep = make_sweep(STEPS, STEP_LEVELS, effect=lambda *_: 0.3, rng=rng, paired=True)
     found = at(analyse(sweep, "difficulty"), "final_norm")
