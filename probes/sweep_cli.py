@@ -275,10 +275,12 @@ def _progress() -> Generator[Callable[[Progress], None]]:
             now = time.monotonic()
             if progress.n_done == progress.n_items or now - spoken >= PLAIN_PROGRESS_SECONDS:
                 spoken = now
-                each = (now - began) / max(progress.n_done, 1)
-                left = f"{_duration(each * (progress.n_items - progress.n_done))} left"
-                done = f"{progress.n_done} of {progress.n_items} items"
-                console.print(f"{progress.run}: {done}, {1 / max(each, 1e-9):.1f}/s, {left}", soft_wrap=True)
+                pace = _pace(progress.n_done, now - began)
+                said = [f"{progress.run}: {progress.n_done} of {progress.n_items} items"]
+                if pace is not None:
+                    left = (progress.n_items - progress.n_done) / pace
+                    said += [_rate(pace), f"{_duration(left)} left"]
+                console.print(", ".join(said), soft_wrap=True)
 
         yield say
         return
@@ -288,10 +290,23 @@ def _progress() -> Generator[Callable[[Progress], None]]:
         began = time.monotonic()
 
         def show(progress: Progress) -> None:
-            rate = f"{progress.n_done / max(time.monotonic() - began, 1e-9):.1f}/s"
+            rate = _rate(_pace(progress.n_done, time.monotonic() - began))
             bar.update(task, description=progress.run, completed=progress.n_done, total=progress.n_items, rate=rate)
 
         yield show
+
+
+def _pace(n_done: int, seconds: float) -> float | None:
+    """Items per second; None while there is nothing to tell it from.
+
+    >>> _pace(10, 4.0), _pace(0, 4.0)
+    (2.5, None)
+    """
+    return n_done / seconds if n_done and seconds > 0 else None
+
+
+def _rate(pace: float | None) -> str:
+    return "" if pace is None else f"{pace:.1f}/s"
 
 
 @contextmanager
