@@ -65,6 +65,16 @@ def test_an_effect_at_one_layer_is_found_at_that_layer(rng):
     )
 
 
+def test_the_gaussian_null_of_a_site_is_that_of_its_own_width(rng):
+    widths = {"final_norm": 4 * WIDTH}
+    sweep = make_sweep(STEPS, STEP_LEVELS, effect=lambda *_: 0.0, rng=rng)
+    findings = analyse(Sweep(sweep.tables, widths), "difficulty")
+    for place, width in (("resid_post.0", WIDTH), ("final_norm", 4 * WIDTH)):
+        null = at(findings, place).null
+        assert null.value == gaussian("hoyer", width).mean
+        assert null.sd == gaussian("hoyer", width).sd
+
+
 def test_the_primary_answer_is_stated_in_advance_and_alone(rng):
     findings = analyse(exposure(rng), "familiarity")
     (primary,) = [f for f in findings if f.primary]

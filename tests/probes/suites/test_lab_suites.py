@@ -1,5 +1,6 @@
 """Suites of the laboratory: answers an independent solver finds, one knob at a time, and no shortcut to them."""
 
+import math
 from collections import Counter
 
 import numpy as np
@@ -78,6 +79,20 @@ def test_levels_are_the_same_size_and_ask_for_the_same_relations_and_entities(na
         assert all(counts == per_level[0] for counts in per_level)
     if name in KNOWLEDGE:
         assert len(set(Counter(dict(example.attrs)["relation"] for example in found).values())) == 1
+
+
+def test_the_reference_items_of_an_ordered_suite_are_its_easiest(asked):
+    for name, examples in asked.items():
+        axis = SUITES[name].axis
+        if axis.harder is None:
+            continue
+        towards_harder = 1 if axis.harder == "higher" else -1
+        hardness = {
+            split: [towards_harder * example.level for example in examples if example.split == split]
+            for split in ("in", "shifted")
+        }
+        assert hardness["in"], name
+        assert max(hardness["in"]) < min(hardness["shifted"], default=math.inf), name
 
 
 def test_knowledge_is_asked_of_facts_of_one_exposure_that_are_known(asked, record):
