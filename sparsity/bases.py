@@ -59,16 +59,31 @@ def pca_basis(reference: Array, *, gain: Array | None = None, centred: bool) -> 
     """
     rows = neuron_basis(gain=gain).project(reference)
     centre = rows.mean(axis=0) if centred else None
-    _, _, axes = np.linalg.svd(rows if centre is None else rows - centre, full_matrices=False)
+    axes = principal_axes(rows if centre is None else rows - centre)[:, : min(rows.shape)]
     name = ("pca" if centred else "pca_uncentred") + ("" if gain is None else "*gain")
-    return Basis(name=name, axes=np.asarray(axes.T, np.float64), centre=centre, gain=_vector(gain))
+    return Basis(name=name, axes=axes, centre=centre, gain=_vector(gain))
+
+
+def principal_axes(rows: Matrix, weights: NDArray[np.float64] | None = None) -> Matrix:
+    """Directions of largest mean square, largest first: the columns of (d, d), orthonormal.
+
+    Centre the rows first for the axes of a covariance. A weight says how much a row counts. The axes are eigenvectors
+    of the second moments: where a mean square is below 1e-16 of the largest, any direction will do as well.
+
+    >>> import numpy as np
+    >>> np.abs(principal_axes(np.array([[3.0, 0.1], [-3.0, 0.1]]))).round(3)
+    array([[1., 0.],
+           [0., 1.]])
+    """
+    moments = rows.T @ (rows if weights is None else rows * weights[:, None])
+    return np.linalg.eigh(moments).eigenvectors[:, ::-1]
 
 
 def unembedding_basis(unembedding: Array, *, gain: Array | None = None) -> Basis:
     """The right singular vectors of the unembedding (vocabulary, d), in the order of its singular values."""
-    _, _, axes = np.linalg.svd(as_matrix(unembedding, "unembedding_basis"), full_matrices=False)
+    axes = principal_axes(as_matrix(unembedding, "unembedding_basis"))
     name = "unembed" if gain is None else "unembed*gain"
-    return Basis(name=name, axes=np.asarray(axes.T, np.float64), gain=_vector(gain))
+    return Basis(name=name, axes=axes, gain=_vector(gain))
 
 
 class PanelRow(NamedTuple):

@@ -4,7 +4,9 @@ Problem: one coordinate of 100 sigma at d = 4096 moves Hoyer from .205 to .566, 
 vectors may be the story of one dimension. Energy does not tell: the largest dimension need not be the one that
 changes. Idea: substitution. Replace a part of every vector of one group by its values in the other group and see how
 much of the change comes with it; do it in both directions and average. Parts are ranked by that share, and the
-smallest leading set that makes half of the change is k50.
+smallest leading set that makes half of the change is k50. A ranking fits the vectors it was made on, so parts are
+ranked on one half of the items and their leading sets measured on the other (:func:`paired_halves`): k50 has no
+advantage from selection. ``probes.controls`` computes the same for Hoyer in closed form, with intervals.
 
 Leaving the largest dimensions out is the blunter tool, and honest only where they are outliers:
 :func:`outlier_dimensions` says "not applicable" unless m dimensions hold more than five times their even share m/d of
@@ -35,7 +37,8 @@ class Localization(NamedTuple):
         forward: share gained when the part of a reference vector is replaced by that of a shifted one.
         backward: share lost when the part of a shifted vector is replaced by that of a reference one.
         order: parts by decreasing share.
-        k50: how many leading parts, substituted together, make half of the change; -1 if even all of them do not.
+        k50: how many leading parts, substituted together, make half of the change, ranked on one half of the items and
+            measured on the other; NaN if all of them do not, or a group has fewer than two items.
         p_values: for each part, how often a random split of the pooled vectors gives it an effect at least as large.
     """
 
@@ -44,7 +47,7 @@ class Localization(NamedTuple):
     forward: NDArray[np.float64]
     backward: NDArray[np.float64]
     order: NDArray[np.int_]
-    k50: int
+    k50: float
     p_values: NDArray[np.float64]
 
 
@@ -64,6 +67,8 @@ def substitution_shares(
     permutations: int,
     rng: np.random.Generator,
     parts: Sequence[Sequence[int]] | None = None,
+    reference_item: NDArray[np.int_] | None = None,
+    shifted_item: NDArray[np.int_] | None = None,
 ) -> Localization:
     """Attribute the change of a measure between two groups of vectors to parts of the vector.
 
@@ -74,6 +79,9 @@ def substitution_shares(
         permutations: how many random splits of the pooled vectors give the null of each part's effect; 0 for none.
         rng: draws partners and splits.
         parts: index sets (heads, experts, blocks); by default every coordinate is a part.
+        reference_item: the item that each vector belongs to, where several tokens of one text are vectors; by default
+            every vector is an item of its own.
+        shifted_item: the same for the other group.
 
     Returns:
         Shares in units of the change; NaN if the means are equal.
@@ -87,7 +95,12 @@ def substitution_shares(
     indices: list[NDArray[np.int_]] = (
         [np.array([j]) for j in range(first.shape[1])] if parts is None else [np.asarray(p) for p in parts]
     )
-    first, second = _partners(first, second, rng)
+    first_item, second_item = (
+        np.arange(len(rows)) if own is None else np.asarray(own)
+        for rows, own in ((first, reference_item), (second, shifted_item))
+    )
+    pairs = paired_halves(first, second, first_item, second_item, rng)
+    first, second = np.concatenate([half.first for half in pairs]), np.concatenate([half.second for half in pairs])
     gained, lost = _effects(first, second, spec, indices)
     change = _mean(second, spec) - _mean(first, spec)
     effects = (gained + lost) / 2
@@ -99,7 +112,7 @@ def substitution_shares(
     p_values = (1 + exceeded) / (1 + permutations) if permutations else np.full(len(indices), np.nan)
     unit = change or np.nan
     order = np.argsort(-effects / unit, kind="stable")
-    k50 = _k50(first, second, spec, [indices[int(i)] for i in order], change)
+    k50 = _k50(pairs, spec, indices, change)
     return Localization(change, effects / unit, gained / unit, lost / unit, order, k50, p_values)
 
 
@@ -132,11 +145,67 @@ def without(x: A, dimensions: Sequence[int]) -> A:
     return cast("A", cast("Any", x)[..., kept])
 
 
-def _partners(first: Matrix, second: Matrix, rng: np.random.Generator) -> tuple[Matrix, Matrix]:
-    """Pair the groups at random; the smaller one is repeated as evenly as possible."""
-    n = max(len(first), len(second))
-    one, other = (rng.permutation(np.resize(rng.permutation(len(rows)), n)) for rows in (first, second))
-    return first[one], second[other]
+class Pairs(NamedTuple):
+    """Vectors of two groups side by side, and the item that each comes from."""
+
+    first: Matrix
+    second: Matrix
+    first_item: NDArray[np.int_]
+    second_item: NDArray[np.int_]
+
+
+def paired_halves(
+    first: Matrix,
+    second: Matrix,
+    first_item: NDArray[np.int_],
+    second_item: NDArray[np.int_],
+    rng: np.random.Generator,
+    most: int | None = None,
+) -> tuple[Pairs, ...]:
+    """Split the items of both groups in halves and pair the vectors within a half at random.
+
+    Within a half the smaller group is repeated as evenly as possible.
+
+    Args:
+        first: (n, d) vectors of one group.
+        second: (m, d) vectors of the other.
+        first_item: the item that each vector belongs to; an item is never in both halves.
+        second_item: the same for the other group.
+        rng: draws halves and partners.
+        most: at most so many pairs in a half.
+
+    Returns:
+        Two halves; or all pairs together, once, where a group has fewer than two items.
+    """
+    halves = [_halves(items, rng) for items in (first_item, second_item)]
+    sides = (False, True) if all(half is not None for half in halves) else (None,)
+    found: list[Pairs] = []
+    for side in sides:
+        one, other = (
+            np.arange(len(of)) if side is None else np.flatnonzero(half == side)
+            for of, half in zip((first_item, second_item), halves, strict=True)
+        )
+        n = min(max(len(one), len(other)), most or len(first_item) + len(second_item))
+        one, other = (rng.permutation(np.resize(rng.permutation(rows), n)) for rows in (one, other))
+        found.append(Pairs(first[one], second[other], first_item[one], second_item[other]))
+    return tuple(found)
+
+
+def first_half(curve: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The smallest m at which each curve ``(r, d)`` reaches one half; NaN where it never does.
+
+    >>> import numpy as np
+    >>> first_half(np.array([[0.2, 0.6, 1.0], [0.1, 0.2, 0.3]]))
+    array([ 2., nan])
+    """
+    reached = curve >= 0.5
+    return np.where(reached.any(axis=1), reached.argmax(axis=1) + 1.0, np.nan)
+
+
+def _halves(items: NDArray[np.int_], rng: np.random.Generator) -> NDArray[np.bool_] | None:
+    """Which half each vector's item fell into; None if there are not two items."""
+    names, index = np.unique(items, return_inverse=True)
+    return None if len(names) < 2 else (rng.permutation(len(names)) % 2).astype(bool)[index]
 
 
 def _mean(rows: Matrix, spec: MetricSpec) -> float:
@@ -156,13 +225,21 @@ def _effects(
     return gained, lost
 
 
-def _k50(first: Matrix, second: Matrix, spec: MetricSpec, parts: Sequence[NDArray[np.int_]], change: float) -> int:
-    """Substitute leading parts together, in both directions, until half of the change is made."""
-    mixed_first, mixed_second = first.copy(), second.copy()
-    before, after = _mean(first, spec), _mean(second, spec)
-    for count, part in enumerate(parts, start=1):
-        mixed_first[:, part], mixed_second[:, part] = second[:, part], first[:, part]
-        made = (_mean(mixed_first, spec) - before + after - _mean(mixed_second, spec)) / 2
-        if made / change >= 0.5:
-            return count
-    return -1
+def _k50(pairs: Sequence[Pairs], spec: MetricSpec, parts: Sequence[NDArray[np.int_]], change: float) -> float:
+    """Substitute the parts that lead in the other half together, both ways, until half of the change is made."""
+    if len(pairs) < 2 or not change:
+        return np.nan
+    effects = [np.add(*_effects(half.first, half.second, spec, parts)) for half in pairs]
+    orders = [np.argsort(-effect * np.sign(change), kind="stable") for effect in effects][::-1]
+    mixed = [(half.first.copy(), half.second.copy()) for half in pairs]
+    before = [_mean(half.first, spec) - _mean(half.second, spec) for half in pairs]
+    share = np.array([len(half.first) for half in pairs]) / sum(len(half.first) for half in pairs)
+    for count in range(len(parts)):
+        made = np.empty(len(pairs))
+        for index, (half, order, (one, other)) in enumerate(zip(pairs, orders, mixed, strict=True)):
+            part = parts[int(order[count])]
+            one[:, part], other[:, part] = half.second[:, part], half.first[:, part]
+            made[index] = (_mean(one, spec) - _mean(other, spec) - before[index]) / 2
+        if share @ made / change >= 0.5:
+            return count + 1.0
+    return np.nan

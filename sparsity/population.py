@@ -8,7 +8,8 @@ stores. None of them says "sparser": a direction is declared only where it has t
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from functools import cached_property
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from sparsity.arrays import Array, Number
 from sparsity.concentration import treves_rolls
 from sparsity.matrices import (
     Matrix,
+    Spectrum,
     as_matrix,
     covariance_spectrum,
     isotropy,
@@ -27,26 +29,80 @@ from sparsity.matrices import (
 from sparsity.registry import Registry
 
 
+class VectorSet:
+    """A set of vectors, and its two spectra, computed once however many measures read them."""
+
+    def __init__(self, rows: Matrix) -> None:
+        self.rows = rows
+
+    @cached_property
+    def singular(self) -> Spectrum:
+        """Singular values of the set as a matrix, descending."""
+        return singular_values(self.rows)
+
+    @cached_property
+    def covariance(self) -> Spectrum:
+        """Eigenvalues of the covariance, descending."""
+        return covariance_spectrum(self.rows)
+
+
+Formula: TypeAlias = Callable[[VectorSet], float]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PopulationMetric:
-    """A scalar measure of a set of vectors: its name, version, direction, source and function."""
+    """A scalar measure of a set of vectors: its name, version, direction, source, function and least number of rows."""
 
     name: str
     version: int
     sparser: Literal["higher", "lower"] | None
     source: str
     function: Callable[[Array], float]
+    formula: Formula
+    min_rows: int
 
 
 POPULATION: Registry[PopulationMetric] = Registry("population metric")
 
 
+def population_profile(x: Array) -> dict[str, float]:
+    """Every registered measure of a set, by name; the spectra that they share are computed once.
+
+    NaN for a measure that needs more vectors than there are, and as each measure says.
+
+    >>> import numpy as np
+    >>> population_profile(np.eye(3))["stable_rank"]
+    3.0
+    """
+    whole = VectorSet(as_matrix(x, "population_profile", 0))
+    return {
+        name: metric.formula(whole) if len(whole.rows) >= metric.min_rows else np.nan
+        for name, metric in POPULATION.items()
+    }
+
+
 def _population(
-    *, sparser: Literal["higher", "lower"] | None, source: str
-) -> Callable[[Callable[[Array], float]], Callable[[Array], float]]:
-    def register(function: Callable[[Array], float]) -> Callable[[Array], float]:
-        name = function.__name__
-        POPULATION.add(name, PopulationMetric(name=name, version=1, sparser=sparser, source=source, function=function))
+    *, sparser: Literal["higher", "lower"] | None, source: str, min_rows: int = 2
+) -> Callable[[Formula], Callable[[Array], float]]:
+    def register(formula: Formula) -> Callable[[Array], float]:
+        name = formula.__name__
+
+        def function(x: Array) -> float:
+            return formula(VectorSet(as_matrix(x, name, min_rows)))
+
+        function.__name__, function.__qualname__, function.__doc__ = name, name, formula.__doc__
+        POPULATION.add(
+            name,
+            PopulationMetric(
+                name=name,
+                version=1,
+                sparser=sparser,
+                source=source,
+                function=function,
+                formula=formula,
+                min_rows=min_rows,
+            ),
+        )
         return function
 
     return register
@@ -86,7 +142,7 @@ def always_on_units(x: Array, *, threshold: Number) -> NDArray[np.int_]:
 
 
 @_population(sparser=None, source="Gao et al. (2017), bioRxiv 214262; (tr C)^2 / tr C^2")
-def covariance_participation_ratio(x: Array) -> float:
+def covariance_participation_ratio(x: VectorSet, /) -> float:
     """Effective number of principal components: 1 for a set on a line, min(n - 1, d) when all directions vary alike.
 
     (sum of the covariance eigenvalues)^2 over the sum of their squares. NaN when nothing varies or a vector is not
@@ -96,41 +152,41 @@ def covariance_participation_ratio(x: Array) -> float:
     >>> round(covariance_participation_ratio(np.array([[1.0, 1.0], [2.0, 2.0], [5.0, 5.0]])), 9)
     1.0
     """
-    return participation(covariance_spectrum(as_matrix(x, "covariance_participation_ratio", 2)))
+    return participation(x.covariance)
 
 
 @_population(sparser=None, source="Roy & Vetterli (2007), EUSIPCO, on the covariance eigenvalues")
-def covariance_effective_rank(x: Array) -> float:
+def covariance_effective_rank(x: VectorSet, /) -> float:
     """Effective number of principal components by entropy: 1 on a line, min(n - 1, d) when all vary alike.
 
     Exponential of the entropy of the covariance eigenvalues. NaN when nothing varies or a vector is not finite.
     """
-    return perplexity(covariance_spectrum(as_matrix(x, "covariance_effective_rank", 2)))
+    return perplexity(x.covariance)
 
 
-@_population(sparser=None, source="Garrido et al. (2023), RankMe, ICML, equation 1, without its 1e-7")
-def rankme(x: Array) -> float:
+@_population(sparser=None, source="Garrido et al. (2023), RankMe, ICML, equation 1, without its 1e-7", min_rows=1)
+def rankme(x: VectorSet, /) -> float:
     """RankMe: effective rank of the set as a matrix, 1 for parallel vectors, min(n, d) for a flat spectrum.
 
     Exponential of the entropy of the singular values, not squared and not centred. NaN for a zero or non-finite set.
     """
-    return perplexity(singular_values(as_matrix(x, "rankme")))
+    return perplexity(x.singular)
 
 
-@_population(sparser=None, source="Rudelson & Vershynin (2007), J. ACM 54(4)")
-def stable_rank(x: Array) -> float:
+@_population(sparser=None, source="Rudelson & Vershynin (2007), J. ACM 54(4)", min_rows=1)
+def stable_rank(x: VectorSet, /) -> float:
     """Squared Frobenius over squared spectral norm, not centred: 1 for parallel vectors, min(n, d) when flat."""
-    squares = singular_values(as_matrix(x, "stable_rank")) ** 2
+    squares = x.singular**2
     return float(squares.sum() / squares[0]) if squares[0] > 0 else np.nan
 
 
 @_population(sparser=None, source="Ethayarajh (2019), EMNLP, section 3.2")
-def mean_cosine(x: Array) -> float:
+def mean_cosine(x: VectorSet, /) -> float:
     """Anisotropy: mean cosine between two different vectors, 0 when they point anywhere, 1 when all are parallel.
 
     Zero vectors have no direction and make it NaN, as does a non-finite one.
     """
-    rows = as_matrix(x, "mean_cosine", 2)
+    rows = x.rows
     with np.errstate(invalid="ignore"):
         unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     n = len(unit)
@@ -138,13 +194,12 @@ def mean_cosine(x: Array) -> float:
 
 
 @_population(sparser=None, source="Rudman & Eickhoff (2024), ICLR, IsoScore* with no shrinkage")
-def isoscore_star(x: Array) -> float:
+def isoscore_star(x: VectorSet, /) -> float:
     """IsoScore*: 1 when the variance is the same in all d directions, 0 when one direction holds it all.
 
     Roughly the share of directions in use; on the sample covariance without shrinkage, so n well above d is needed.
     """
-    rows = as_matrix(x, "isoscore_star", 2)
-    return isotropy(covariance_spectrum(rows), rows.shape[1])
+    return isotropy(x.covariance, x.rows.shape[1])
 
 
 class MassiveDimension(NamedTuple):

@@ -29,9 +29,10 @@ from probes.capture.editing import FinalNorm
 from probes.capture.reading import Reading
 from probes.capture.sites import SiteKind
 from probes.controls import names
-from probes.controls.readout import Unembedding, Unread, principal
+from probes.controls.readout import Unembedding, Unread
 from probes.controls.reservoir import Sample, per_item
 from sparsity import MetricSpec, profile
+from sparsity.bases import principal_axes
 from sparsity.locate import outlier_dimensions, without
 
 RESIDUAL = frozenset(
@@ -121,8 +122,8 @@ def _cross_fitted(sample: Sample) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 def _axes(seen: Float64[np.ndarray, "n d"], weights: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, "d d"]:
-    covariance = np.cov(seen, rowvar=False, aweights=weights)
-    return principal(torch.from_numpy(covariance)).numpy()
+    centred = seen - np.average(seen, axis=0, weights=weights)
+    return principal_axes(centred, weights)
 
 
 def _too_few(of: str, seen: np.ndarray) -> Unread:

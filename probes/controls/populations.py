@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ from probes.controls import names
 from probes.controls.reservoir import Sample
 from probes.controls.substitution import Substitution
 from probes.records.schema import SCHEMAS
-from sparsity.population import POPULATION
+from sparsity.population import population_profile
 
 MOST_COORDINATES: Final = 64  # coordinates of largest share that get a row
 EVERY_M: Final = 128  # the curve has a row for each m up to this, and then for about ten per doubling
@@ -78,20 +78,13 @@ class PopulationRows:
 
     def add_population(self, group: str, sample: Sample, vectors: np.ndarray) -> None:
         """Measures of the group's vectors as a set; a resample repeats vectors, which biases ranks: no interval."""
-        for name, value in population(vectors).items():
+        for name, value in population_profile(vectors).items():
             self.add(group, sample, -1, name, value, len(vectors))
 
     def table(self) -> pa.Table:
         """The rows as the table has them."""
         frame = pd.DataFrame(self.rows, columns=SCHEMAS["populations"].names)
         return pa.Table.from_pandas(frame, schema=SCHEMAS["populations"], preserve_index=False)
-
-
-def population(vectors: np.ndarray) -> Mapping[str, float]:
-    """Every scalar measure of a set of vectors; NaN for those that need more of them."""
-    if len(vectors) < 2:
-        return dict.fromkeys(POPULATION, np.nan)
-    return {name: metric.function(vectors) for name, metric in POPULATION.items()}
 
 
 def sizes(d: int) -> Iterator[int]:

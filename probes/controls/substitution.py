@@ -1,28 +1,32 @@
 """Which coordinates carry a change of Hoyer sparsity between two groups of states, and how surely.
 
-Substitution as in :mod:`sparsity.locate`: give a reference vector a coordinate of a vector of the other group and see
-how much of the change comes with it (forward); give the other vector the reference's and see how much goes (backward).
-Here for one measure, in closed form: exchanging a coordinate changes the two sums that Hoyer is made of, so all
-coordinates, and all leading sets of them, take one pass over the pairs, and intervals are affordable.
+Substitution as in :mod:`sparsity.locate`, whose pairs and whose k50 these are: give a reference vector a coordinate of
+a vector of the other group and see how much of the change comes with it (forward); give the other vector the
+reference's and see how much goes (backward). Here for one measure, in closed form: exchanging a coordinate changes the
+two sums that Hoyer is made of, so all coordinates, and all leading sets of them, take one pass over the pairs, and
+intervals are affordable.
 
-Both groups are split in halves by item. Pairs are drawn within a half; coordinates are ranked on one half and the curve
-of leading sets is measured on the other, so that it does not rise by selection alone. Intervals resample the items of
-both groups; for the curve the two rankings are held as they are.
+Coordinates are ranked on one half of the items and the curve of leading sets is measured on the other, so that it does
+not rise by selection alone. Intervals resample the items of both groups; for the curve the two rankings are held as
+they are.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
 from jaxtyping import Float64, Int64
+
+from sparsity.concentration import hoyer_of_sums
+from sparsity.locate import Pairs, first_half, paired_halves
 
 RESAMPLES: Final = 200
 LEVELS: Final = (2.5, 97.5)
 MOST_NUMBERS: Final = 1 << 22  # of a matrix pairs x coordinates: 32 MB; pairs beyond it are left out
 
 Matrix = Float64[np.ndarray, "n d"]
-Items = Int64[np.ndarray, " n"]
 
 
 class Estimate(NamedTuple):
@@ -53,15 +57,6 @@ class Substitution(NamedTuple):
     order: Int64[np.ndarray, " d"]
 
 
-class _Pairs(NamedTuple):
-    """Vectors of the reference (one) and of the group (other) side by side, and the items they come from."""
-
-    one: Matrix
-    other: Matrix
-    one_item: Items
-    other_item: Items
-
-
 def substitute(
     reference: Float64[np.ndarray, "n d"],
     group: Float64[np.ndarray, "m d"],
@@ -82,80 +77,74 @@ def substitute(
         Shares in units of the change. With fewer than two items in a group there are no halves: everything is NaN.
     """
     d = reference.shape[1]
-    halves = [_halves(items, rng) for items in (reference_item, group_item)]
-    if any(half is None for half in halves) or d < 2:
+    halves = paired_halves(reference, group, reference_item, group_item, rng, max(64, MOST_NUMBERS // d // 2))
+    if len(halves) < 2 or d < 2:
         nan, nans = np.array(np.nan), np.full(d, np.nan)
         empty, rows = Estimate(nan, nan, nan), Estimate(nans, nans, nans)
         return Substitution(empty, rows, rows, rows, empty, np.arange(d))
-    pairs: list[_Pairs] = []
-    for half in (False, True):
-        one, other = (np.flatnonzero(of == half) for of in halves)
-        one, other = _partners(one, other, max(64, MOST_NUMBERS // d // 2), rng)
-        pairs.append(_Pairs(reference[one], group[other], reference_item[one], group_item[other]))
-    both = _Pairs(*(np.concatenate(parts) for parts in zip(*pairs, strict=True)))
-    weights = _weights(both, rng)
-    change = hoyer(both.other) - hoyer(both.one)
-    gained, lost = exchanged(both.one, both.other)
+    weights = _weights(halves, rng)
+    effects = [exchanged(half.first, half.second) for half in halves]
+    changes = [hoyer(half.second) - hoyer(half.first) for half in halves]
+    orders = [_order(*effect, change) for effect, change in zip(effects, changes, strict=True)]
+    paths = [leading(half.first, half.second, order) for half, order in zip(halves, orders[::-1], strict=True)]
+    gained, lost = (np.concatenate(both) for both in zip(*effects, strict=True))
+    change = np.concatenate(changes)
     total = weights @ change
     unit = np.where(total == 0, np.nan, total)[:, None]  # no change has no shares, nor has a resample without pairs
-    forward, backward = ((weights @ effects) / unit for effects in (gained, lost))
-    orders = [_order(*exchanged(half.one, half.other), hoyer(half.other) - hoyer(half.one)) for half in pairs]
-    paths = np.concatenate(
-        [leading(half.one, half.other, order) for half, order in zip(pairs, orders[::-1], strict=True)]
-    )
-    curve = (weights @ paths) / unit
+    curve = (weights @ np.concatenate(paths)) / unit
     return Substitution(
         change=_estimate(total / np.where(weights.any(axis=1), weights.sum(axis=1), np.nan)),
-        forward=_estimate(forward),
-        backward=_estimate(backward),
+        forward=_estimate((weights @ gained) / unit),
+        backward=_estimate((weights @ lost) / unit),
         curve=_estimate(curve),
         k50=_estimate(first_half(curve)),
         order=_order(gained, lost, change),
     )
 
 
+class _Sums(NamedTuple):
+    """The two sums of each vector that Hoyer is made of, as columns."""
+
+    magnitude: Matrix
+    energy: Matrix
+
+    @classmethod
+    def of(cls, x: Matrix) -> _Sums:
+        return cls(np.abs(x).sum(axis=1, keepdims=True), np.square(x).sum(axis=1, keepdims=True))
+
+
 def hoyer(x: Matrix) -> Float64[np.ndarray, " n"]:
     """Hoyer sparsity of each row; NaN for a zero row."""
-    return _hoyer(np.abs(x).sum(axis=1), np.square(x).sum(axis=1), x.shape[1])
+    return _hoyer(*_Sums.of(x), x.shape[1])[:, 0]
 
 
 def exchanged(one: Matrix, other: Matrix) -> tuple[Matrix, Matrix]:
     """What each coordinate alone does to Hoyer: gained by ``one`` when it gets the other's, lost by ``other``."""
-    d = one.shape[1]
-    magnitude = np.abs(other) - np.abs(one)
-    energy = np.square(other) - np.square(one)
-    sums = [(np.abs(x).sum(axis=1)[:, None], np.square(x).sum(axis=1)[:, None]) for x in (one, other)]
-    gained = _hoyer(sums[0][0] + magnitude, sums[0][1] + energy, d) - hoyer(one)[:, None]
-    lost = hoyer(other)[:, None] - _hoyer(sums[1][0] - magnitude, sums[1][1] - energy, d)
-    return gained, lost
+    return _effects(one, other, np.abs(other) - np.abs(one), np.square(other) - np.square(one))
 
 
 def leading(one: Matrix, other: Matrix, order: Int64[np.ndarray, " d"]) -> Matrix:
     """What the first m coordinates of an order do together, m = 1 .. d: mean of gain and loss."""
-    d = one.shape[1]
-    magnitude = np.cumsum((np.abs(other) - np.abs(one))[:, order], axis=1)
-    energy = np.cumsum((np.square(other) - np.square(one))[:, order], axis=1)
-    sums = [(np.abs(x).sum(axis=1)[:, None], np.square(x).sum(axis=1)[:, None]) for x in (one, other)]
-    gained = _hoyer(sums[0][0] + magnitude, sums[0][1] + energy, d) - hoyer(one)[:, None]
-    lost = hoyer(other)[:, None] - _hoyer(sums[1][0] - magnitude, sums[1][1] - energy, d)
+    one, other = one[:, order], other[:, order]
+    magnitude = np.cumsum(np.abs(other) - np.abs(one), axis=1)
+    energy = np.cumsum(np.square(other) - np.square(one), axis=1)
+    gained, lost = _effects(one, other, magnitude, energy)
     return (gained + lost) / 2
 
 
-def first_half(curve: Float64[np.ndarray, "r d"]) -> Float64[np.ndarray, " r"]:
-    """The smallest m at which each curve reaches one half; NaN where it never does.
+def _effects(one: Matrix, other: Matrix, magnitude: Matrix, energy: Matrix) -> tuple[Matrix, Matrix]:
+    """Gain of ``one`` and loss of ``other`` when both sums change by so much."""
+    d = one.shape[1]
+    of_one, of_other = _Sums.of(one), _Sums.of(other)
+    gained = _hoyer(of_one.magnitude + magnitude, of_one.energy + energy, d) - _hoyer(*of_one, d)
+    lost = _hoyer(*of_other, d) - _hoyer(of_other.magnitude - magnitude, of_other.energy - energy, d)
+    return gained, lost
 
-    >>> first_half(np.array([[0.2, 0.6, 1.0], [0.1, 0.2, 0.3]]))
-    array([ 2., nan])
-    """
-    reached = curve >= 0.5
-    return np.where(reached.any(axis=1), reached.argmax(axis=1) + 1.0, np.nan)
 
-
-def _hoyer(l1: np.ndarray, squares: np.ndarray, d: int) -> np.ndarray:
+def _hoyer(magnitude: Matrix, energy: Matrix, d: int) -> Matrix:
+    # rounding of the running sums may leave a tiny negative rest where everything was exchanged
     with np.errstate(divide="ignore", invalid="ignore"):
-        # rounding of the running sums may leave a tiny negative rest where everything was exchanged
-        ratio = np.maximum(l1, 0) / np.sqrt(np.maximum(squares, 0))
-    return (np.sqrt(d) - ratio) / (np.sqrt(d) - 1)
+        return hoyer_of_sums(np.maximum(magnitude, 0), np.maximum(energy, 0), d)
 
 
 def _order(gained: Matrix, lost: Matrix, change: Float64[np.ndarray, " n"]) -> Int64[np.ndarray, " d"]:
@@ -163,38 +152,40 @@ def _order(gained: Matrix, lost: Matrix, change: Float64[np.ndarray, " n"]) -> I
     return np.argsort(-(gained + lost).mean(axis=0) * np.sign(change.mean()), kind="stable")
 
 
-def _halves(items: Items, rng: np.random.Generator) -> np.ndarray | None:
-    """Which half each vector's item fell into; None if there are not two items."""
-    names, index = np.unique(items, return_inverse=True)
-    if len(names) < 2:
-        return None
-    return (rng.permutation(len(names)) % 2).astype(bool)[index]
-
-
-def _partners(
-    one: Int64[np.ndarray, " n"], other: Int64[np.ndarray, " m"], most: int, rng: np.random.Generator
-) -> tuple[Int64[np.ndarray, " pairs"], Int64[np.ndarray, " pairs"]]:
-    """Pair two sets at random, the smaller one repeated as evenly as possible."""
-    n = min(max(len(one), len(other)), most)
-    first, second = (rng.permutation(np.resize(rng.permutation(rows), n)) for rows in (one, other))
-    return first, second
-
-
-def _weights(pairs: _Pairs, rng: np.random.Generator) -> Float64[np.ndarray, "r n"]:
+def _weights(halves: Sequence[Pairs], rng: np.random.Generator) -> Float64[np.ndarray, "r n"]:
     """How often each pair counts in each resample of the items of both groups; the first row is the sample itself."""
-    weights = np.ones((1 + RESAMPLES, len(pairs.one)))
-    for items in (pairs.one_item, pairs.other_item):
-        names, index = np.unique(items, return_inverse=True)
+    weights = np.ones((1 + RESAMPLES, sum(len(half.first) for half in halves)))
+    for of in ([half.first_item for half in halves], [half.second_item for half in halves]):
+        names, index = np.unique(np.concatenate(of), return_inverse=True)
         counts = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=RESAMPLES)
         weights[1:] *= counts[:, index]
     return weights
 
 
 def _estimate(values: np.ndarray) -> Estimate:
-    """The first row and the interval of the others."""
+    """The first row and the interval of the others, as far as they are defined."""
     defined = np.where(np.isfinite(values), values, np.nan)
-    known = (~np.isnan(defined[1:])).any(axis=0)
-    filled = np.where(known, defined[1:], 0.0)
-    percentile = np.nanpercentile if np.isnan(filled).any() else np.percentile  # the first is a hundred times slower
-    low, high = percentile(filled, LEVELS, axis=0)
-    return Estimate(np.asarray(defined[0]), np.where(known, low, np.nan), np.where(known, high, np.nan))
+    low, high = _percentiles(defined[1:])
+    return Estimate(np.asarray(defined[0]), low, high)
+
+
+def _percentiles(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Percentiles :data:`LEVELS` down each column, NaN left out; NaN for a column that has nothing else.
+
+    >>> _percentiles(np.array([[0.0, np.nan], [np.nan, np.nan], [1.0, np.nan]]))
+    (array([0.025,   nan]), array([0.975,   nan]))
+    """
+    ordered = np.sort(values, axis=0)  # NaN last; numpy's own for NaN goes column by column in Python
+    last = np.maximum((~np.isnan(ordered)).sum(axis=0) - 1, 0)
+
+    def at(level: float) -> np.ndarray:
+        place = np.asarray(level / 100 * last)
+        below = np.floor(place).astype(int)
+        low, high = (
+            np.take_along_axis(ordered, np.asarray(index)[None], axis=0)[0]
+            for index in (below, np.minimum(below + 1, last))
+        )
+        return np.asarray(low + (high - low) * (place - below))
+
+    low, high = map(at, LEVELS)
+    return low, high

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import sparsity
-from probes.controls.substitution import exchanged, first_half, hoyer, leading, substitute
+from probes.controls.substitution import exchanged, hoyer, leading, substitute
 from sparsity.locate import substitution_shares
 
 
@@ -17,15 +17,42 @@ def test_the_closed_form_is_the_measure(rng):
     assert np.isnan(hoyer(np.zeros((1, 4)))).all()
 
 
-def test_shares_and_curve_of_one_pair_are_those_of_the_general_method(rng):
+def test_shares_of_one_pair_are_those_of_the_general_method(rng):
     one, other = rng.standard_normal((1, 9)), rng.standard_normal((1, 9)) * np.linspace(0.1, 4, 9)
     general = substitution_shares(one, other, "hoyer", permutations=0, rng=rng)
     gained, lost = exchanged(one, other)
     np.testing.assert_allclose(gained[0] / general.change, general.forward, rtol=1e-9)
     np.testing.assert_allclose(lost[0] / general.change, general.backward, rtol=1e-9)
-    curve = leading(one, other, general.order) / general.change
-    assert first_half(curve)[0] == general.k50
-    assert curve[0, -1] == pytest.approx(1.0)
+    assert (leading(one, other, general.order) / general.change)[0, -1] == pytest.approx(1.0)
+    assert np.isnan(general.k50)  # one item has no half to rank on
+
+
+@pytest.mark.parametrize("tokens", [1, 3])
+def test_the_closed_form_and_the_general_method_are_one_definition(rng, tokens):
+    reference, group = rng.standard_normal((2, 30 * tokens, 12))
+    group *= np.linspace(0.5, 5, 12) ** rng.standard_normal(12)
+    items = np.repeat(np.arange(30), tokens)
+    found = substitute(reference, group, items, items, np.random.default_rng(3))
+    general = substitution_shares(
+        *(reference, group, "hoyer"),
+        permutations=0,
+        rng=np.random.default_rng(3),
+        reference_item=items,
+        shifted_item=items,
+    )
+    assert found.change.value == pytest.approx(general.change)
+    assert found.k50.value == general.k50
+    np.testing.assert_allclose(found.forward.value, general.forward, rtol=1e-9)
+    np.testing.assert_allclose(found.backward.value, general.backward, rtol=1e-9)
+    np.testing.assert_array_equal(found.order, general.order)
+
+
+def test_k50_of_noise_has_no_advantage_from_selection(rng):
+    # every coordinate carries alike: whichever half ranks them, half of the change takes half of them on the other
+    reference, group = rng.standard_normal((2, 400, 32))
+    group *= 1 + 0.5 * rng.standard_normal((400, 32))
+    k50 = substitution_shares(reference, group, "hoyer", permutations=0, rng=rng).k50
+    assert k50 == pytest.approx(16, abs=5)
 
 
 def planted(rng, carriers, n=60, d=24, tokens=3, size=6.0):
