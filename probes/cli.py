@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,16 +24,34 @@ from probes.listing import LISTS, axioms_table
 from probes.sweep_cli import EXIT_FAILURES, out, runs, sweep
 from sparsity import parse_metrics
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+app = typer.Typer(
+    no_args_is_help=True, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
+)
 app.command()(sweep)
 app.add_typer(runs, name="runs")
 app.add_typer(lab, name="lab")
 app.add_typer(index, name="index")
 
 
+def _print_version(asked: bool) -> bool:
+    if asked:
+        out().print(f"sparsity {metadata.version('activation-sparsity')}")
+        raise typer.Exit
+    return asked
+
+
+@app.callback()
+def sparsity(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Measure how sparse a model's hidden states are, and what that has to do with difficulty and familiarity."""
+
+
 @app.command()
 def measure(
-    model: Annotated[str, typer.Argument(help="A local path or hub name.")],
+    model: Annotated[str, typer.Argument(help="A local path, a hub name, or lab-reference (shipped).")],
     text: Annotated[str | None, typer.Option(help="The prompt.")] = None,
     file: Annotated[Path | None, typer.Option(help="A UTF-8 file that holds the prompt.")] = None,
     position: Annotated[str, typer.Option(help="last, mean, or a slice such as 5:10.")] = "last",
@@ -41,6 +60,8 @@ def measure(
     template: Annotated[str, typer.Option(help="none, or chat: the prompt as a user's turn.")] = "none",
     generate: Annotated[int | None, typer.Option(min=1, help="Also write so many tokens and measure each.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="With --generate: draw tokens; else the likeliest.")] = None,
+    device: Annotated[str, typer.Option(help="Where the model is put: cpu, cuda, cuda:1 ...")] = "cpu",
+    dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16; as stored by default.")] = None,
 ) -> None:
     """Sparsity of one prompt, layer by layer; with --generate also of what the model writes, token by token."""
     from probes.capture.collect import collect
@@ -54,7 +75,7 @@ def measure(
         raise InputError(f"--template should be none or chat and is {template!r}")
     specs = parse_metrics(metrics.split())
     names = [str(spec) for spec in specs]
-    loaded = load_model(model)
+    loaded = load_model(model, device=device, dtype=dtype)
     read: dict[str, Any] = {"max_tokens": max_tokens, "template": template}
     frame = collect(loaded, [prompt], sites=["resid_post", "final_norm"], positions=position, metrics=names, **read)
     table = RichTable(title=f"{loaded.name}, position {position}", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))

@@ -35,6 +35,7 @@ from transformers.utils import hub
 from transformers.utils import logging as transformers_logging
 
 from probes.errors import InputError
+from probes.lab import shipped_path
 
 TOKENIZER_FILES: Final = (
     "tokenizer.json",
@@ -69,7 +70,7 @@ def open_checkpoint(
     revision: str | None,
     attention: str | None,
 ) -> Checkpoint:
-    """Read a model from a directory or the hub.
+    """Read a model from a directory or the hub, or a shipped one by its short name.
 
     Raises:
         InputError: in one line, if it cannot be found or read, or is not whole.
@@ -82,7 +83,7 @@ def open_checkpoint(
             architecture = next(iter(config.architectures or ()), "")
             loader: Any = getattr(transformers, architecture, AutoModelForCausalLM)
             module, info = loader.from_pretrained(
-                directory if Path(name).expanduser().is_dir() else name,
+                directory if _local(name).is_dir() else name,
                 revision=revision or "main",
                 dtype=torch.float16 if quantization else dtype or "auto",
                 quantization_config=quantization,
@@ -156,9 +157,14 @@ def _whole_state(module: PreTrainedModel) -> Mapping[str, torch.Tensor]:
     return cast("Mapping[str, torch.Tensor]", offloaded(module))
 
 
+def _local(name: str) -> Path:
+    """Where a model is if it is on this machine: a path, or a shipped model by its short name."""
+    return shipped_path(name) or Path(name).expanduser()
+
+
 def _directory(name: str, revision: str | None) -> Path:
     """Where the files of a model are; asks the hub only if the name can be one of the hub's and it may be asked."""
-    local = Path(name).expanduser()
+    local = _local(name)
     if local.is_dir():
         if not (local / "config.json").is_file():
             raise InputError(f"{name!r} is not a model: it holds no config.json{_nearest(local / 'config')}")

@@ -7,6 +7,7 @@ because it needs torch and this does not).
 """
 
 from pathlib import Path
+from typing import Final
 
 from probes.lab.recipe import Recipe as Recipe
 from probes.lab.record import TrainingRecord as TrainingRecord
@@ -24,6 +25,18 @@ def reference_path() -> Path:
 def graded_path() -> Path:
     """The directory of the shipped model that also follows links within a prompt (`probes.lab.episodes`)."""
     return Path(__file__).parent / "graded"
+
+
+SHIPPED: Final = {"lab-reference": reference_path, "lab-graded": graded_path}
+
+
+def shipped_path(name: str) -> Path | None:
+    """The directory of a shipped model by its short name, so that a spec that names it runs on any machine.
+
+    >>> shipped_path("lab-reference") == reference_path(), shipped_path("gpt2")
+    (True, None)
+    """
+    return SHIPPED[name]() if name in SHIPPED else None
 
 
 def dynamics_paths() -> list[Path]:

@@ -17,6 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from probes.errors import InputError
 from probes.familiarity.entry import FamiliarityEntry, resolved
+from probes.lab import shipped_path
 from probes.suites.answer_choices import ChoiceCount
 from probes.suites.benchmark import BenchmarkSuite, load_benchmarks
 from probes.suites.conflict import KnowledgeConflict
@@ -228,11 +229,13 @@ def _familiarity(entry: object, folder: Path, place: str) -> FamiliarityEntry:
 
 
 def _model(entry: object, folder: Path) -> dict[str, Any]:
-    """A name that is a folder beside the spec means that folder."""
+    """A name that is a folder beside the spec means that folder, a short name the shipped model."""
     fields: dict[str, Any] = {"name": entry} if isinstance(entry, str) else {**_mapping(entry, "an entry of models")}
     name = fields.get("name")
     if isinstance(name, str) and (folder / name).is_dir():
         fields["name"] = str((folder / name).resolve())
+    elif isinstance(name, str) and (shipped := shipped_path(name)) is not None:
+        fields["name"] = str(shipped)
     return fields
 
 

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,23 @@ def test_measure_prints_a_row_per_layer_and_chance(
     rows = [line.split() for line in printed.splitlines()]
     assert [row[0] for row in rows if len(row) == 3 and "." in row[1]] == ["resid_post.0", "resid_post.1", "final_norm"]
     assert "chance, d=16" in printed
+
+
+def test_a_shipped_model_has_a_short_name(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    shown: list[str] = []
+    for dtype in ("float32", "bfloat16"):
+        options = ("--text", "a b", "--metrics", "hoyer", "--device", "cpu", "--dtype", dtype)
+        assert command(monkeypatch, "measure", "lab-reference", *options) == 0
+        shown.append(capsys.readouterr().out)
+    assert "lab-reference, position last" in shown[0]
+    assert shown[0] != shown[1], "half precision rounds the states"
+
+
+def test_the_version_is_that_of_the_package(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(monkeypatch, "--version") == 0
+    assert capsys.readouterr().out == f"sparsity {version('activation-sparsity')}\n"
 
 
 def test_measure_prints_a_row_per_token_that_the_model_writes(
