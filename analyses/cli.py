@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 from rich.table import Table
 
 from analyses.finding import ANALYSES, QUESTIONS
@@ -15,7 +19,7 @@ from analyses.tables import place
 from probes.cli import app
 from probes.errors import InputError
 from probes.listing import LISTS
-from probes.sweep_cli import conduct, err, out
+from probes.sweep_cli import PLAIN_PROGRESS_SECONDS, conduct, err, out
 from sparsity.registry import UnknownNameError
 
 EXIT_UNUSABLE = 2
@@ -72,10 +76,31 @@ def report(
     from analyses.reporting import headline
     from analyses.reporting import report as write_report
 
-    written = write_report(directories, out_file, figures=[chosen.value for chosen in figures or []])
+    with telling(err()) as progress:
+        written = write_report(
+            directories, out_file, figures=[chosen.value for chosen in figures or []], progress=progress
+        )
     console = out()
     console.print(headline(written.findings))
     console.print(f"report: {written.html}")
+
+
+@contextmanager
+def telling(console: Console) -> Generator[Callable[[str], None]]:
+    """Progress of a report: one line that changes on a terminal, else a line when some seconds have passed."""
+    if console.is_terminal:
+        with console.status("reading the sweep") as status:
+            yield status.update
+        return
+    said = time.monotonic()
+
+    def tell(text: str) -> None:
+        nonlocal said
+        if time.monotonic() - said >= PLAIN_PROGRESS_SECONDS:
+            said = time.monotonic()
+            console.print(f"report: {text}", markup=False, soft_wrap=True)
+
+    yield tell
 
 
 @app.command("diff")

@@ -3,7 +3,7 @@
 =========  ========================================================================================================
 profile    every level through the layers, with the band in which chance would put such means
 levels     one place along the axis: the items of each level as a violin, their mean and its interval
-heatmap    layer x level at once
+overview   measures x layers, or domains x layers: the sign of an effect everywhere at once
 effects    estimate and interval per layer beside its length-adjusted twin; or one line per model
 curve      a mean over a number: coordinates taken, training steps, doses
 forest     estimates below each other: covariates held fixed, other bases, interventions beside their controls
@@ -20,9 +20,9 @@ from analyses.figures.curve import curve as curve
 from analyses.figures.effects import across_models as across_models
 from analyses.figures.effects import effects as effects
 from analyses.figures.forest import forest as forest
-from analyses.figures.heatmap import heatmap as heatmap
 from analyses.figures.levels import levels as levels
 from analyses.figures.matrix import matrix as matrix
+from analyses.figures.overview import overview as overview
 from analyses.figures.profile import profile as profile
 from analyses.figures.strip import Strip as Strip
 from analyses.figures.strip import strip as strip

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
 from analyses.drawing import OKABE_ITO, new_figure, styled, width_of
-from analyses.figures.depth import GAP
+from analyses.figures.depth import along, is_place, layer_ticks
 from analyses.figures.marks import CHANCE, DASHES, SIZE, grid, label_lines, spans
 from analyses.finding import Mark, Plot
 from analyses.sentences import shown
@@ -31,12 +31,13 @@ COLOURS: Final = ("#0072B2", "#000000", *OKABE_ITO[:1], *OKABE_ITO[2:])
 
 @styled
 def curve(plot: Plot) -> Figure:
-    """One line per series with its interval as a band; logarithmic to base 2 where positive x span a factor of 16.
+    """One line per series with its interval as a band.
 
-    A zero among them (the step before training) stands one doubling below the least.
-
-    Points whose marks have names (places, say) and few enough of them are named on the axis.
+    Where the points are places in the network, the axis is that of the layers, and linear. Else it is logarithmic to
+    base 2 where positive x span a factor of 16, and a zero among them (the step before training) stands one doubling
+    below the least; points with other names, and few enough of them, are named on the axis.
     """
+    plot = _through_layers(plot)
     lines: dict[str, list[Mark]] = {}
     for mark in plot.marks:
         lines.setdefault(mark.series, []).append(mark)
@@ -65,6 +66,15 @@ def curve(plot: Plot) -> Figure:
     return figure
 
 
+def _through_layers(plot: Plot) -> Plot:
+    """The same plot with places at their layers; other plots as they are."""
+    names = list(dict.fromkeys(mark.name for mark in plot.marks))
+    if not names or not all(map(is_place, names)):
+        return plot
+    at = dict(zip(names, along(names).tolist(), strict=True))
+    return plot._replace(marks=tuple(mark._replace(x=at[mark.name]) for mark in plot.marks))
+
+
 def _line(axes: Axes, marks: Sequence[Mark], colour: str) -> None:
     if not marks:
         return
@@ -78,6 +88,10 @@ def _scale(axes: Axes, plot: Plot) -> None:
     x = np.array([mark.x for mark in plot.marks], dtype=np.float64)
     named = {_place(mark): mark.name for mark in plot.marks if mark.name}
     axes.set_xlabel(shown(plot.x, 60))
+    if named and all(map(is_place, named.values())):
+        at = sorted(named)
+        layer_ticks(axes, [named[place] for place in at], np.array(at))
+        return
     positive = x[x > 0]
     if x.min() >= 0 and len(positive) and x.max() / positive.min() > SPAN_OF_A_LOG:
         if x.min() > 0:
@@ -90,15 +104,11 @@ def _scale(axes: Axes, plot: Plot) -> None:
         axes.xaxis.set_minor_locator(NullLocator())
     elif named and len(named) <= MOST_TICKS:
         at = sorted(named)
-        sites = {named[place].rpartition(".")[0] for place in at} - {""}
-        (site,) = sites if len(sites) == 1 else ("",)
-        texts = [shown(named[place].removeprefix(f"{site}."), 14).replace("_", "\n", 1) for place in at]
+        texts = [shown(named[place], 14).replace("_", "\n", 1) for place in at]
         words = {text.rpartition(" ")[0] for text in texts}
         word = words.pop() if len(words) == 1 else ""  # "eighth 1", "eighth 2": said once
         axes.set_xticks(at, [text.removeprefix(word).strip() for text in texts])
-        if site:
-            axes.set_xlabel(f"layer of {shown(site, 40)}")
-        elif word:
+        if word:
             axes.set_xlabel(f"{shown(plot.x, 50)}, {word}")
 
 
@@ -125,6 +135,4 @@ def _apart(mark: Mark) -> bool:
 
 
 def _place(mark: Mark) -> float:
-    if not math.isfinite(mark.x):
-        return math.inf
-    return mark.x + (0.0 if not _apart(mark) else GAP if mark.name.endswith("norm") else -GAP)
+    return mark.x if math.isfinite(mark.x) else math.inf

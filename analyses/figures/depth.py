@@ -6,7 +6,6 @@ at the ends with a gap and never connected to the blocks between them.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -17,7 +16,8 @@ from analyses.finding import Finding, Scope
 from analyses.tables import UNLAYERED
 
 GAP: Final = 0.5
-MOST_TICKS: Final = 14
+MOST_TICKS: Final = 11
+ROOM: Final = 0.9  # of a tick's share of the axis, that a name beside a number needs
 
 
 def in_order(findings: Sequence[Finding]) -> list[Finding]:
@@ -26,12 +26,38 @@ def in_order(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def positions(ordered: Sequence[Finding]) -> np.ndarray:
-    """Where each of these places is drawn."""
-    x = np.arange(len(ordered), dtype=np.float64)
-    for index, finding in enumerate(ordered):
-        if stands_apart(finding, ordered):
-            x[index] += GAP if finding.scope.site.endswith("norm") else -GAP
-    return x
+    """Where each of these places is drawn: at the number of its layer; what is outside the blocks beyond the ends."""
+    return along([finding.scope.place for finding in ordered])
+
+
+def along(places: Sequence[str]) -> np.ndarray:
+    """The same for names of places; the axis of layers is linear whatever layers there are.
+
+    >>> along(["embed", "resid_post.0", "resid_post.29", "final_norm"]).tolist()
+    [-1.5, 0.0, 29.0, 30.5]
+    """
+    layers = [layer_of(place) for place in places]
+    known = [layer for layer in layers if layer is not None] or [0]
+    before, after = min(known) - 1 - GAP, max(known) + 1 + GAP
+    if known == [0] and None in layers and len(layers) == 1:
+        return np.zeros(1)
+    ends = [after if place.endswith("norm") else before for place in places]
+    return np.array([end if layer is None else layer for layer, end in zip(layers, ends, strict=True)], np.float64)
+
+
+def layer_of(place: str) -> int | None:
+    """The layer in the name of a place; None where it has none.
+
+    >>> layer_of("resid_post.3"), layer_of("encoder.final_norm")
+    (3, None)
+    """
+    layer = place.rpartition(".")[2]
+    return int(layer) if layer.isdecimal() else None
+
+
+def is_place(name: str) -> bool:
+    """Whether a name is that of a place in the network."""
+    return name.rpartition(".")[2] in UNLAYERED or ("." in name and layer_of(name) is not None)
 
 
 def stands_apart(finding: Finding, among: Sequence[Finding]) -> bool:
@@ -44,20 +70,32 @@ def is_unlayered(scope: Scope) -> bool:
     return scope.site.rpartition(".")[2] in UNLAYERED
 
 
-def layer_ticks(axes: Axes, ordered: Sequence[Finding], x: np.ndarray) -> None:
-    """Layers below the axis, at most :data:`MOST_TICKS` of them."""
-    every = max(1, math.ceil(len(ordered) / MOST_TICKS))
+def layer_ticks(axes: Axes, places: Sequence[str], x: np.ndarray, most: int = MOST_TICKS) -> None:
+    """Whole layers below the axis in equal steps from the first on, and what is outside the blocks by name.
+
+    Args:
+        axes: whose axis it is.
+        places: names of the places.
+        x: where each of them is drawn.
+        most: numbers that there is room for.
+    """
+    layers = [layer_of(place) for place in places]
+    distinct = sorted({layer for layer in layers if layer is not None})
+    span = distinct[-1] - distinct[0] + 1 if distinct else 1
+    step = next(step for step in (1, 2, 3, 4, 5, 8, 10, 20, 25, 50, 100, span) if span / step <= most)
+    outside = [at for at, layer in zip(x.tolist(), layers, strict=True) if layer is None]
     ticks: list[float] = []
     labels: list[str] = []
-    for index, finding in enumerate(ordered):
-        if is_unlayered(finding.scope):
-            ticks.append(float(x[index]))
-            labels.append(finding.scope.site.replace("final_", "final\n"))
-        elif index % every == 0:
-            ticks.append(float(x[index]))
-            labels.append(str(finding.scope.layer))
+    for at, place, layer in zip(x.tolist(), places, layers, strict=True):
+        if layer is None:
+            ticks.append(at)
+            labels.append(place.replace("final_", "final\n"))
+        elif (layer - distinct[0]) % step == 0 and all(abs(at - end) > ROOM * span / most for end in outside):
+            ticks.append(at)
+            labels.append(str(layer))
     axes.set_xticks(ticks, labels)
-    sites = dict.fromkeys(finding.scope.site for finding in ordered if not is_unlayered(finding.scope))
+    named = [place for place, layer in zip(places, layers, strict=True) if layer is not None]
+    sites = dict.fromkeys(place.rpartition(".")[0] for place in named)
     axes.set_xlabel(f"layer of {' and '.join(sites)}" if sites else "")
 
 

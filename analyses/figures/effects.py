@@ -1,4 +1,4 @@
-"""Estimates per layer: beside their length-adjusted twins, or one line per model over relative depth."""
+"""Estimates per layer: beside their length-adjusted estimates, or one line per model over relative depth."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from analyses.chance import sparser
 from analyses.drawing import OKABE_ITO, new_figure, styled, width_of
 from analyses.figures.depth import in_order, is_unlayered, layer_ticks, positions
 from analyses.figures.marks import CHANCE, DASHES, LONGEST_NAME, SIZE, grid, label_lines, points, spans
-from analyses.finding import Finding
+from analyses.finding import LENGTH, Finding
 from analyses.sentences import shown
 
 DIRECTION = "\N{LEFTWARDS ARROW} denser     sparser \N{RIGHTWARDS ARROW}"
 
 
 @styled
-def effects(findings: Sequence[Finding], *, covariate: str = "n_tokens") -> Figure:
-    """Estimate and 95 % interval per layer, and beside it the same with a covariate held fixed (hollow)."""
+def effects(findings: Sequence[Finding], *, covariate: str = LENGTH) -> Figure:
+    """Estimate and 95 % interval per layer, and beside it the same adjusted for a covariate (hollow)."""
     ordered = in_order(findings)
     figure, axes = new_figure((SIZE[0], 2.7), top=0.34)
     x = positions(ordered)
@@ -35,9 +35,9 @@ def effects(findings: Sequence[Finding], *, covariate: str = "n_tokens") -> Figu
     points(axes, x - 0.09 * beside, own, marker="o", filled=True)
     if beside:
         points(axes, x + 0.09, twin, marker="s", filled=False)
-        given = covariate.replace("_", " ")
-        axes.set_title(f"filled: as measured; hollow: {given} held fixed", fontsize=8, color=CHANCE, loc="left")
-    layer_ticks(axes, ordered, x)
+        given = "length" if covariate == LENGTH else covariate.replace("_", " ")
+        axes.set_title(f"filled: as measured; hollow: adjusted for {given}", fontsize=8, color=CHANCE, loc="left")
+    layer_ticks(axes, [finding.scope.place for finding in ordered], x)
     return figure
 
 

@@ -23,6 +23,12 @@ FEWEST_FOR_A_VIOLIN: Final = 5
 CROWDED: Final = 42  # characters that names may have together before they are turned
 VIOLIN: Final = 0.38  # half its width, in steps of the axis
 BINS: Final = 40
+TOWARDS: Final = {  # how levels run from left to right, by question
+    "difficulty": "easier to harder",
+    "familiarity": "more to less familiar",
+    "length": "shorter to longer",
+}
+ARROW: Final = "\N{RIGHTWARDS ARROW}"
 
 Items = Sequence[np.ndarray] | None
 
@@ -53,7 +59,8 @@ def _ordered(finding: Finding, items: Items) -> Figure:
     _violins(axes, items, x, colours, upright=True)
     draw_chance(axes, finding.null, rows)
     axes.set_xticks(x, names, rotation=35 if crowded else 0, ha="right" if crowded else "center")
-    axes.set_xlabel(f"{shown(finding.scope.axis)}, near to far \N{RIGHTWARDS ARROW}")
+    towards = TOWARDS.get(finding.analysis, "")
+    axes.set_xlabel(f"{shown(finding.scope.axis)}{towards and f', {towards} '}{towards and ARROW}")
     axes.set_ylabel(measure(finding, finding.scope.place))
     return figure
 
@@ -114,7 +121,7 @@ def _chance_above(axes: Axes, null: Null | None, rows: Sequence[Level]) -> None:
     axes.axvspan(*chance_band(null, rows), color=BAND, alpha=0.22, linewidth=0, zorder=0)
     axes.axvline(null.value, color=CHANCE, linestyle=DASHES, linewidth=1)
     axes.annotate(
-        f"chance {number(null.value)}",
+        f"Gaussian null {number(null.value)}",
         (null.value, 1.0),
         xycoords=("data", "axes fraction"),
         xytext=(0, 3),

@@ -1,18 +1,22 @@
-"""What several pictures share: chance as a line and a band, points with intervals, names at the ends of lines."""
+"""What several pictures share: the Gaussian null as a line and a band, cells, points with intervals, names of lines."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Final
+from itertools import pairwise
+from typing import Any, Final, NamedTuple
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
 
 from analyses.chance import sparser
-from analyses.finding import Finding, Level, Null
+from analyses.finding import ALPHA, Finding, Level, Null
 from analyses.sentences import number, shown
 
 CHANCE: Final = "#666666"
@@ -25,6 +29,9 @@ SIZE: Final = (4.7, 3.3)
 LONGEST_NAME: Final = 20
 MOST_DIRECT_LABELS: Final = 11
 NORMAL_95: Final = 1.96
+STEPS: Final = 32  # of the colours of cells
+SQUARE: Final = np.array([(0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0), (0.0, 0.0)])
+SQUARE_CODES: Final = np.array([Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY], dtype=np.uint8)
 
 
 def grid(axes: Axes, along: str) -> None:
@@ -33,16 +40,65 @@ def grid(axes: Axes, along: str) -> None:
     axes.set_axisbelow(True)
 
 
-def colour_scale(figure: Figure, axes: Axes, mesh: ScalarMappable) -> Axes:
+class Colours(NamedTuple):
+    """A colour map between two values, in :data:`STEPS` steps.
+
+    Attributes:
+        name: of the colour map.
+        low: the value of its first colour.
+        high: the value of its last.
+    """
+
+    name: str
+    low: float
+    high: float
+
+    def step(self, values: np.ndarray) -> np.ndarray:
+        """Number of the step of each value; -1 for a value that is not there."""
+        share = (values - self.low) / max(self.high - self.low, 1e-300)
+        steps = np.clip(np.nan_to_num(share) * STEPS, 0, STEPS - 1).astype(np.int64)
+        return np.where(np.isfinite(values), steps, -1)
+
+    def hex(self, step: int) -> str:
+        """The colour of a step."""
+        return to_hex(colormaps[self.name]((step + 0.5) / STEPS))
+
+
+def cells(axes: Axes, values: np.ndarray, colours: Colours) -> None:
+    """Unit squares around whole numbers, row 0 at the bottom; a value that is not there stays empty.
+
+    All squares of one colour are one path: a picture of a thousand cells is a few dozen paths.
+    """
+    steps = colours.step(values)
+    for step in np.unique(steps[steps >= 0]).tolist():
+        rows, columns = np.nonzero(steps == step)
+        corners = np.column_stack([columns, rows])[:, None, :] - 0.5
+        _squares(axes, corners + SQUARE, colours.hex(step))
+    axes.set_xlim(-0.5, values.shape[1] - 0.5)
+    axes.set_ylim(-0.5, values.shape[0] - 0.5)
+
+
+def _squares(axes: Axes, corners: np.ndarray, colour: str) -> None:
+    path = Path(corners.reshape(-1, 2), np.tile(SQUARE_CODES, len(corners)))
+    axes.add_patch(PathPatch(path, facecolor=colour, edgecolor=colour, linewidth=0.3, zorder=1))
+
+
+def colour_scale(figure: Figure, axes: Axes, colours: Colours) -> Axes:
     """What the colours of cells say, beside them; the cells stand without a frame."""
     for spine in axes.spines.values():
         spine.set_visible(False)
     frame, width = axes.get_position(), figure.get_figwidth()
     scale = figure.add_axes((frame.x1 + 0.1 / width, frame.y0, 0.14 / width, frame.height))
-    bar: Any = figure.colorbar(mesh, cax=scale)
-    if bar.solids is not None:
-        bar.solids.set_edgecolor("face")  # no seams between the steps
-    bar.outline.set_visible(False)
+    edges = np.linspace(colours.low, colours.high, STEPS + 1)
+    for step, (low, high) in enumerate(pairwise(edges.tolist())):
+        _squares(scale, np.array([[(0, low), (1, low), (1, high), (0, high), (0, low)]]), colours.hex(step))
+    scale.set_xlim(0, 1)
+    scale.set_ylim(colours.low, colours.high)
+    scale.set_xticks([])
+    scale.yaxis.tick_right()
+    scale.patch.set_visible(False)
+    for spine in scale.spines.values():
+        spine.set_visible(False)
     return scale
 
 
@@ -62,7 +118,7 @@ def draw_chance(axes: Axes, null: Null | None, levels: Sequence[Level], *, label
     axes.axhline(null.value, color=CHANCE, linestyle=DASHES, linewidth=1, zorder=2)
     if label:
         axes.annotate(
-            f"chance {number(null.value)}",
+            f"Gaussian null {number(null.value)}",
             (0.0, null.value),
             xycoords=("axes fraction", "data"),
             xytext=(3, 3),
@@ -122,6 +178,12 @@ def _apart(ends: Sequence[float], gap: float) -> list[float]:
                 at[lower] -= overlap / 2
                 at[upper] += overlap / 2
     return at
+
+
+def significant(finding: Finding) -> bool:
+    """Whether the test adjusted for all others of its question and the interval both tell the estimate from zero."""
+    low, high = finding.interval
+    return finding.test is not None and finding.test.p_adjusted < ALPHA and (low > 0 or high < 0)
 
 
 def measure(finding: Finding, at: str = "") -> str:

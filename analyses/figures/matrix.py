@@ -6,16 +6,14 @@ import math
 from typing import Final
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from analyses.drawing import new_figure, styled, width_of
-from analyses.figures.marks import CHANCE, SIZE
+from analyses.figures.marks import CHANCE, SIZE, Colours, cells
 from analyses.finding import Plot
 from analyses.sentences import shown
 
 CELL: Final = 0.34
-STEPS: Final = 48
 LIGHT_FROM: Final = 0.6  # share of the reach from which white text reads better than black
 LONGEST: Final = 26
 
@@ -30,17 +28,14 @@ def matrix(plot: Plot) -> Figure:
         values[rows.index(mark.series), columns.index(mark.name)] = mark.value
     row_names, column_names = ([shown(name, LONGEST).replace("_", " ") for name in names] for names in (rows, columns))
     left, below = width_of(row_names), width_of(column_names) * 0.92
-    cells = CELL * len(columns)
-    right = max(0.15, SIZE[0] - left - cells)  # few cells are small, not blown up to the width of a column
-    size = (left + cells + right, below + CELL * len(rows) + 0.35)
+    across = CELL * len(columns)
+    right = max(0.15, SIZE[0] - left - across)  # few cells are small, not blown up to the width of a column
+    size = (left + across + right, below + CELL * len(rows) + 0.35)
     figure, axes = new_figure(size, left=left, bottom=below, right=right, top=0.35)
     middle = plot.reference if math.isfinite(plot.reference) else 0.0
     finite = values[np.isfinite(values)]
     reach = max(float(np.abs(finite - middle).max()) if len(finite) else 0.0, 1e-9)
-    edges = (np.arange(len(columns) + 1) - 0.5, np.arange(len(rows) + 1) - 0.5)
-    colours = colormaps["PuOr_r"].resampled(STEPS)
-    mesh = axes.pcolormesh(*edges, values, cmap=colours, vmin=middle - reach, vmax=middle + reach)
-    mesh.set_edgecolor("face")
+    cells(axes, values, Colours("PuOr_r", middle - reach, middle + reach))
     for (row, column), value in np.ndenumerate(values):
         if math.isfinite(value):
             colour = "white" if abs(value - middle) > LIGHT_FROM * reach else "black"

@@ -28,7 +28,7 @@ def profile(findings: Sequence[Finding]) -> Figure:
     x = positions(ordered)
     names = [named(level) for level in first.levels]
     title = shown(first.scope.axis, LONGEST_NAME)
-    figure, axes = new_figure(SIZE, right=0.15 + width_of([*names, title, "chance 0.00"]))
+    figure, axes = new_figure(SIZE, right=0.15 + width_of([*names, title, "Gaussian"]))
     colours = level_colours(first.levels)
     apart = [index for index, finding in enumerate(ordered) if stands_apart(finding, ordered)]
     connected = [index for index in range(len(ordered)) if index not in apart]
@@ -44,13 +44,13 @@ def profile(findings: Sequence[Finding]) -> Figure:
             axes.errorbar(x[apart], mean[apart], span, color=colour, fmt="D", markersize=4, elinewidth=1.2, capsize=0)
         ends.append(float(mean[-1]))
     draw_chance(axes, first.null, first.levels, label=False)
-    layer_ticks(axes, ordered, x)
+    layer_ticks(axes, [finding.scope.place for finding in ordered], x)
     for index in apart:
         neighbour = index - 1 if index else 1
         axes.axvline((x[index] + x[neighbour]) / 2, color="#cccccc", linewidth=0.7)
     axes.set_ylabel(measure(first))
     if first.null is not None:
-        names.append(f"chance {number(first.null.value)}")
+        names.append(f"Gaussian\nnull {number(first.null.value)}")
         colours.append(CHANCE)
         ends.append(first.null.value)
     label_lines(axes, names, ends, colours, float(x[-1]), title)

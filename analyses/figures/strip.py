@@ -9,20 +9,17 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 
 from analyses.drawing import new_figure, styled, width_of
-from analyses.figures.marks import CHANCE, colour_scale
+from analyses.figures.marks import CHANCE, Colours, cells, colour_scale
 from analyses.sentences import number, shown
 
 MOST_TOKENS: Final = 40
 LONGEST_TOKEN: Final = 9
 BARS: Final = 0.55  # inches
 BAR: Final = "#8a8a8a"
-STEPS: Final = 48
 
 
 class Strip(NamedTuple):
@@ -63,17 +60,17 @@ def strip(item: Strip) -> Figure:
     low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
     middle = item.chance if item.chance is not None else (low + high) / 2
     reach = max(abs(high - middle), abs(middle - low), 1e-12)
-    norm = TwoSlopeNorm(middle, middle - reach, middle + reach)
-    edges = (np.arange(n + 1) - 0.5, np.arange(len(names) + 1) - 0.5)
-    mesh = axes.pcolormesh(*edges, values, cmap=colormaps["PuOr_r"].resampled(STEPS), norm=norm)
-    mesh.set_edgecolor("face")
+    colours = Colours("PuOr_r", middle - reach, middle + reach)
+    cells(axes, values, colours)
     axes.set_yticks(np.arange(len(names)), names)
     axes.set_xticks(np.arange(n), labels, rotation=90)
     axes.set_xlabel("token, in the order of the text", fontsize=7.5)
     axes.tick_params(length=0, axis="both", labelsize=7)
-    scale = colour_scale(figure, axes, mesh)
+    scale = colour_scale(figure, axes, colours)
     scale.set_ylim(low, max(high, low + 1e-12))  # the scale is symmetric about chance, the values are not
-    said = f"{item.metric.replace('_', ' ')}" + (f"; white: chance {number(middle)}" if item.chance is not None else "")
+    said = f"{item.metric.replace('_', ' ')}" + (
+        f"; white: Gaussian null {number(middle)}" if item.chance is not None else ""
+    )
     axes.set_title(said, fontsize=8, color=CHANCE, loc="left")
     if item.told:
         _bars(figure, axes, item, n)

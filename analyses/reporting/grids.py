@@ -86,7 +86,19 @@ def where(finding: Finding) -> str:
 
 def trend_grid(findings: Sequence[Finding], suite: str) -> Grid:
     """Findings about all levels or domains, a row per place."""
-    return _grid("By place", findings, "place", lambda finding: _of(where(finding), finding, suite))
+    return _grid("By layer", findings, "site and layer", lambda finding: _of(where(finding), finding, suite))
+
+
+def measures_grid(findings: Sequence[Finding], place: str, suite: str) -> Grid:
+    """Other measures and positions at the pre-stated place, a row each."""
+    several = len({finding.scope.position for finding in findings}) > 1
+
+    def label(finding: Finding) -> str:
+        scope = finding.scope
+        words = [scope.metric, scope.position if several else ""]
+        return _of(", ".join(word for word in words if word), finding, suite)
+
+    return _grid(f"Other measures at {place}", findings, "measure", label)
 
 
 def contrast_grids(findings: Sequence[Finding], place: str, suite: str) -> list[Grid]:
@@ -157,7 +169,7 @@ def _columns(findings: Sequence[Finding], *, places: bool) -> list[_Filled]:
     """Every column that a table could have."""
     columns: list[_Filled] = []
     if places:
-        columns.append(_Filled(Column("place", numeric=False), [where(finding) for finding in findings]))
+        columns.append(_Filled(Column("site and layer", numeric=False), [where(finding) for finding in findings]))
     if len({finding.unit for finding in findings}) > 1:
         shared = _shared([finding.unit for finding in findings])
         own = [finding.unit.removeprefix(shared) for finding in findings]

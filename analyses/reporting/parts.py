@@ -1,7 +1,8 @@
-"""One measure in a section: its figures and tables.
+"""The body of a section: its figures and tables.
 
-The pre-stated measure is shown whole: means through the layers, items at the pre-stated place, all places at once.
-Every other measure is folded away with its heatmap and its tables.
+The pre-stated measure at the pre-stated position is shown whole: means through the layers, items at the pre-stated
+place, the effect at every layer, single domains. All other measures, sites and positions are one picture and the rows
+of one table at the pre-stated place; their single cells are in ``findings.csv``.
 """
 
 from __future__ import annotations
@@ -14,18 +15,20 @@ from typing import Final, NamedTuple
 from matplotlib.figure import Figure
 
 from analyses import figures
-from analyses.evidence import PRIMARY_METRIC
-from analyses.finding import Finding, Plot
-from analyses.reporting.grids import Grid, contrast_grids, trend_grid
+from analyses.chance import sparser
+from analyses.finding import Finding, Mark, Plot
+from analyses.reporting.grids import Grid, contrast_grids, measures_grid, trend_grid
 from analyses.reporting.items import item_values
 from analyses.reporting.pictures import Picture, Studio
 from analyses.runs import Run
 from analyses.tables import UNLAYERED
 
 RESIDUAL: Final = "resid_post"
-MOST_PLOTS: Final = 8  # of single findings in one part; the rest stay in findings.json
-CHANCE_BAND: Final = (
-    "Dashed: what i.i.d. Gaussian vectors of this width give; grey: where 95 of 100 means of as many of them would lie"
+MOST_PLOTS: Final = 4  # of single findings in one section; the data of the rest stay in findings.json
+MOST_ROWS: Final = 40  # of the picture of all measures
+NULL_BAND: Final = (
+    "Dashed: the Gaussian null, expected for i.i.d. Gaussian vectors of this width; grey: where 95 of 100 means of as "
+    "many such vectors lie"
 )
 DRAWINGS: Final[dict[str, Callable[[Plot], Figure]]] = {
     "curve": figures.curve,
@@ -36,23 +39,21 @@ DRAWINGS: Final[dict[str, Callable[[Plot], Figure]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One measure in a section.
+    """The body of a section.
 
     Attributes:
-        metric: the measure; empty where the findings are about no single one.
         pictures: its figures.
         single: figures of single comparisons, folded away with them.
         grids: its tables, that over all levels or domains first.
         words: sentences of findings that have no figure of their own levels; folded away.
-        open: whether the part is unfolded on the page.
+        n_cells: findings that are drawn in the picture of all measures only.
     """
 
-    metric: str
     pictures: list[Picture]
     single: list[Picture]
     grids: list[Grid]
     words: list[str]
-    open: bool
+    n_cells: int
 
 
 class Layout(NamedTuple):
@@ -62,67 +63,127 @@ class Layout(NamedTuple):
     studio: Studio
 
 
-def measure_parts(
-    key: str, findings: Sequence[Finding], layout: Layout, *, lead: Finding | None, suite: str
-) -> list[Part]:
-    """A part per measure, that of the lead first and unfolded; one part for all where the lead is about none."""
-    by_metric: dict[str, list[Finding]] = {}
-    for finding in findings:
-        metric = finding.scope.metric if lead is None or lead.scope.metric else ""
-        by_metric.setdefault(metric, []).append(finding)
-    main = lead.scope.metric if lead else (PRIMARY_METRIC if PRIMARY_METRIC in by_metric else next(iter(by_metric)))
-    ordered = [main, *(metric for metric in by_metric if metric != main)]
-    parts = [
-        _part(f"{key}-{place}", by_metric[metric], layout, lead=lead if metric == main else None, suite=suite)
-        for place, metric in enumerate(ordered)
-    ]
-    return [replace(parts[0], open=True), *parts[1:]]
+def body(key: str, told: Sequence[Finding], cells: Sequence[Finding], layout: Layout, lead: Finding | None) -> Part:
+    """Figures and tables of one section.
 
-
-def _part(key: str, findings: list[Finding], layout: Layout, *, lead: Finding | None, suite: str) -> Part:
-    trends = [finding for finding in findings if not finding.scope.group]
-    contrasts = [finding for finding in findings if finding.scope.group]
+    Args:
+        key: of the section; its figures are named after it.
+        told: findings that stand in tables.
+        cells: findings that are only drawn, see :func:`analyses.reporting.selection.select`.
+        layout: the tables and the folder of figures.
+        lead: the pre-stated finding, where there is one.
+    """
+    first = lead or told[0]
+    suite = first.scope.suite
+    own = [finding for finding in told if (finding.scope.metric, finding.scope.position) == _read(first)]
+    others = [finding for finding in told if (finding.scope.metric, finding.scope.position) != _read(first)]
+    beside = [finding for finding in others if finding.levels and not finding.scope.group]
+    own += [finding for finding in others if finding not in beside]
+    trends = [finding for finding in own if not finding.scope.group]
+    contrasts = [finding for finding in own if finding.scope.group]
     pictures: list[Picture] = []
-    for name, own in _families([finding for finding in trends if finding.levels]).items():
-        pictures += _levels_pictures(f"{key}-{name}", own, layout, lead=lead, alone=not contrasts)
-    others = [finding for finding in trends if finding is not lead]
-    pictures += _plots(f"{key}-plot", others if lead is None else [lead, *others], layout)
+    levelled = [finding for finding in trends if finding.levels]
+    if levelled:
+        pictures += _levels_pictures(key, levelled, layout, lead=lead, alone=not contrasts)
+        pictures += _overviews(key, [*told, *cells], layout, first)
+    rest = [finding for finding in trends if finding is not lead]
+    pictures += _plots(f"{key}-plot", rest if lead is None else [lead, *rest], layout)
     single = _plots(f"{key}-single", [finding for finding in contrasts if finding is not lead], layout)
-    first = lead or findings[0]
-    grids = [trend_grid(trends, suite)] if trends and (others or lead is None) else []
+    grids = [trend_grid(trends, suite)] if trends and (rest or lead is None) else []
     grids += contrast_grids(contrasts, first.scope.place, suite)
-    words = [finding.text for finding in findings if not (finding.levels or finding is lead) and finding.answered]
-    return Part(first.scope.metric, pictures, single, grids, words, open=lead is not None)
+    if beside:
+        grids.append(measures_grid(beside, first.scope.place, suite))
+    words = [finding.text for finding in own if not (finding.levels or finding is lead) and finding.answered]
+    return Part(pictures, single, grids, words, len(cells))
+
+
+def _read(finding: Finding) -> tuple[str, str]:
+    return finding.scope.metric, finding.scope.position
 
 
 def _plots(key: str, findings: Sequence[Finding], layout: Layout) -> list[Picture]:
-    plotted = [finding for finding in findings if finding.plot is not None][:MOST_PLOTS]
+    plotted = _overlaid([finding for finding in findings if finding.plot is not None])[:MOST_PLOTS]
     return [_plot_picture(f"{key}{number}", finding, layout) for number, finding in enumerate(plotted, 1)]
 
 
+def _overlaid(findings: Sequence[Finding]) -> list[Finding]:
+    """Curves of single groups over the same points as the lines of one picture."""
+    sheets: dict[tuple[object, ...], list[Finding]] = {}
+    for number, finding in enumerate(findings):
+        plot = finding.plot
+        alone = plot is None or plot.kind != "curve" or not finding.scope.group
+        points = None if alone or plot is None else (plot.x, plot.y, tuple(dict.fromkeys(m.name for m in plot.marks)))
+        sheets.setdefault((number,) if points is None else (points, finding.scope.position), []).append(finding)
+    return [own[0] if len(own) == 1 else _one_sheet(own) for own in sheets.values()]
+
+
+def _one_sheet(own: Sequence[Finding]) -> Finding:
+    groups = [finding.scope.group for finding in own]
+    marks: list[Mark] = []
+    for finding in own:
+        name = finding.scope.group
+        name = name if groups.count(name) == 1 else f"{name}, {finding.scope.place}"
+        marks += [mark._replace(series=name) for mark in (finding.plot.marks if finding.plot else ())]
+    first = own[0]
+    plot = None if first.plot is None else first.plot._replace(marks=tuple(marks))
+    return replace(first, scope=replace(first.scope, group=""), plot=plot, text=" ".join(f.text for f in own))
+
+
 def _levels_pictures(
-    key: str, own: list[Finding], layout: Layout, *, lead: Finding | None, alone: bool
+    key: str, trends: list[Finding], layout: Layout, *, lead: Finding | None, alone: bool
 ) -> list[Picture]:
-    """Profile, levels and heatmap of one family; what is folded away gets the heatmap alone."""
-    shown = lead if lead is not None and lead in own else own[-1]
-    with_chance = any(finding.null is not None for finding in own)
-    chance = f" {CHANCE_BAND}." if with_chance else ""
-    drawings: list[tuple[str, Callable[[], Figure], str]] = []
+    """Means through the layers, items at one place and, where no domains are drawn apart, the effect at every layer."""
+    families = _families(trends)
+    shown = lead if lead is not None else trends[-1]
+    name, own = next(((name, own) for name, own in families.items() if shown in own), next(iter(families.items())))
+    null = f" {NULL_BAND}." if any(finding.null is not None for finding in own) else ""
+    through = f"Mean of {shown.scope.metric} per level through the layers, with 95 % intervals over items.{null}"
+    drawings: list[tuple[str, Callable[[], Figure], str]] = [("profile", partial(figures.profile, own), through)]
     if lead is not None:
-        through = f"Mean per level through the layers, with 95 % intervals over items.{chance}"
-        drawings.append(("profile", partial(figures.profile, own), through))
-        items = f"Items, means and 95 % intervals at {shown.scope.place}.{chance}"
+        items = f"Items, means and 95 % intervals at {shown.scope.place}.{null}"
         drawings.append(("levels", partial(figures.levels, shown, item_values(layout.run, shown)), items))
-    heat = "Means by layer and level."
-    if with_chance:
-        heat += " A dot marks a mean that is denser than chance by its interval."
-    drawings.append(("heatmap", partial(figures.heatmap, own), heat))
-    if lead is not None and alone:
-        drawings.append(("effects", partial(figures.effects, own), f"{own[0].unit.capitalize()}, per layer."))
+    if alone:
+        drawings.append(("effects", partial(figures.effects, own), f"{own[0].unit.capitalize()}, at every layer."))
     return [
-        layout.studio.draw(f"{key}-{name}", drawing, label=shown.text, caption=caption)
-        for name, drawing, caption in drawings
+        layout.studio.draw(f"{key}-{name}-{kind}", drawing, label=shown.text, caption=caption)
+        for kind, drawing, caption in drawings
     ]
+
+
+def _overviews(key: str, findings: Sequence[Finding], layout: Layout, first: Finding) -> list[Picture]:
+    """Where the effect has which sign: domains x layers for the pre-stated measure, then measures x layers."""
+    drawn: list[Picture] = []
+    found = [finding for finding in findings if finding.levels and sparser(finding.scope.metric) is not None]
+    same = [f for f in found if f.scope.group and _read(f) == _read(first) and f.scope.site in {RESIDUAL, *UNLAYERED}]
+    domains: dict[str, list[Finding]] = {}
+    for finding in same:
+        domains.setdefault(finding.scope.group, []).append(finding)
+    if domains:
+        caption = f"{first.scope.metric} of each domain against the reference, at every layer: {same[0].unit}."
+        drawing = partial(figures.overview, domains)
+        drawn.append(layout.studio.draw(f"{key}-domains", drawing, label=caption, caption=caption))
+    rows = _measure_rows([finding for finding in found if not finding.scope.group], first)
+    if len(rows) > 1:
+        caption = f"All measures, sites and positions, at every layer: {first.unit}."
+        drawing = partial(figures.overview, rows)
+        drawn.append(layout.studio.draw(f"{key}-measures", drawing, label=caption, caption=caption))
+    return drawn
+
+
+def _measure_rows(findings: Sequence[Finding], first: Finding) -> dict[str, list[Finding]]:
+    """Findings by measure, position and site, named by what differs; those read as the pre-stated one first."""
+    keyed: dict[tuple[str, str, str], list[Finding]] = {}
+    ordered = sorted(
+        findings, key=lambda f: (f.scope.position != first.scope.position, f.scope.metric != first.scope.metric)
+    )
+    for finding in ordered:
+        site = RESIDUAL if finding.scope.site in UNLAYERED else finding.scope.site
+        keyed.setdefault((finding.scope.metric, finding.scope.position, site), []).append(finding)
+    varies = [len({key[part] for key in keyed}) > 1 for part in range(3)]
+    return {
+        ", ".join(word for word, differs in zip(key, (True, *varies[1:]), strict=True) if differs): own
+        for key, own in list(keyed.items())[:MOST_ROWS]
+    }
 
 
 def _plot_picture(key: str, finding: Finding, layout: Layout) -> Picture:

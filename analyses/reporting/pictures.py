@@ -17,8 +17,13 @@ from matplotlib.figure import Figure
 from analyses.drawing import save, standalone, to_svg
 
 Format = Literal["pdf", "png"]
+Progress = Callable[[str], None]  # told in a few words what is done next
 CAPTIONS: Final = "captions.json"
 OURS: Final = re.compile(r"[\w.-]*\w\.(svg|pdf|png)")
+
+
+def quiet(_: str) -> None:
+    """No progress."""
 
 
 class Picture(NamedTuple):

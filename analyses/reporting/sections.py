@@ -1,4 +1,4 @@
-"""Findings arranged for reading: a section per question, model and suite, a part per measure, a row per place."""
+"""Findings arranged for reading: a section per question, model and suite."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Final, NamedTuple
 from analyses.finding import Finding
 from analyses.reporting.caveats import caveats_of
 from analyses.reporting.grids import facts
-from analyses.reporting.parts import Layout, Part, measure_parts
-from analyses.reporting.pictures import Picture, Studio
+from analyses.reporting.parts import Layout, Part, body
+from analyses.reporting.pictures import Picture, Progress, Studio, quiet
+from analyses.reporting.selection import select
 from analyses.runs import Run
 from analyses.sentences import short_model
 
@@ -46,16 +47,9 @@ TITLES: Final = {
 }
 
 
-class Appendix(NamedTuple):
-    """What was measured beside a pre-stated answer: the same question at other positions."""
-
-    title: str
-    parts: list[Part]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """One question asked of one model and suite at one position.
+    """One question asked of one model and suite.
 
     Attributes:
         analysis: which analysis answered.
@@ -63,11 +57,10 @@ class Section:
         suite: on which suite.
         question: what was asked.
         model: of which model.
-        position: which tokens.
+        position: which tokens the pre-stated answer reads.
         lead: the pre-stated finding, where there is one.
         beside: names and values that stand beside the lead, where it has no row in a table.
-        parts: by measure.
-        appendices: other positions.
+        body: figures and tables.
         caveats: what a skeptic must know of this answer.
         counted: what the numbers behind the answer count.
     """
@@ -80,8 +73,7 @@ class Section:
     position: str
     lead: Finding | None
     beside: list[tuple[str, str]]
-    parts: list[Part]
-    appendices: list[Appendix]
+    body: Part
     caveats: list[str]
     counted: str
 
@@ -101,68 +93,63 @@ class Arranged(NamedTuple):
     silences: list[Silence]
 
 
-def arrange(findings: Sequence[Finding], run: Run, studio: Studio) -> Arranged:
-    """Sections in the order of :data:`ORDER`, their figures written as files."""
+def arrange(findings: Sequence[Finding], run: Run, studio: Studio, progress: Progress = quiet) -> Arranged:
+    """Sections in the order of :data:`ORDER`, their figures written as files.
+
+    Args:
+        findings: all of them.
+        run: the tables, for pictures that show items.
+        studio: where figures go.
+        progress: told of every section.
+    """
     layout = Layout(run, studio)
-    told = [finding for finding in findings if finding.answered or finding.plot is not None]
-    groups = _hosted(_grouped(told))
+    selection = select(findings)
+    groups = _hosted(_grouped([finding for finding in selection.told if _speaks(finding)]))
+    cells = _grouped(selection.cells)
     counts: Counter[str] = Counter()
     sections: list[Section] = []
-    for group in groups:
-        analysis = group.findings[0].analysis
+    for number, (asked, own) in enumerate(groups.items(), 1):
+        analysis = asked[0]
         counts[analysis] += 1
-        sections.append(_section(f"{analysis}-{counts[analysis]}", group, layout))
-    silent = [finding for finding in findings if not (finding.answered or finding.plot is not None)]
+        progress(f"figures and tables {number} of {len(groups)}: {_title(own[0])}")
+        sections.append(_section(f"{analysis}-{counts[analysis]}", own, cells.get(asked, []), layout))
+    silent = [finding for finding in findings if not _speaks(finding)]
     return Arranged(sorted(sections, key=_place), _silences(silent))
 
 
-class _Group(NamedTuple):
-    """Findings of one section: the pre-stated ones with their kin, and those at other positions."""
-
-    findings: list[Finding]
-    elsewhere: dict[str, list[Finding]]
-
-    @property
-    def lead(self) -> Finding | None:
-        answered = [finding for finding in self.findings if finding.answered]
-        stated = [finding for finding in answered if finding.primary or _sums_up(finding)]
-        return stated[0] if stated else None
+def _speaks(finding: Finding) -> bool:
+    return finding.answered or finding.plot is not None
 
 
-def _grouped(findings: Sequence[Finding]) -> list[_Group]:
-    groups: dict[tuple[str, ...], _Group] = {}
+Asked = tuple[str, str, str]
+
+
+def _grouped(findings: Sequence[Finding]) -> dict[Asked, list[Finding]]:
+    groups: dict[Asked, list[Finding]] = {}
     for finding in findings:
-        scope = finding.scope
-        key = (finding.analysis, scope.model, scope.suite, scope.position)
-        groups.setdefault(key, _Group([], {})).findings.append(finding)
-    return list(groups.values())
+        groups.setdefault((finding.analysis, finding.scope.model, finding.scope.suite), []).append(finding)
+    return groups
 
 
-def _hosted(groups: Sequence[_Group]) -> list[_Group]:
-    """A group without a pre-stated answer goes to the section that it says more about, where there is one.
+def _lead(findings: Sequence[Finding]) -> Finding | None:
+    answered = [finding for finding in findings if finding.answered]
+    stated = [finding for finding in answered if finding.primary or _sums_up(finding)]
+    return stated[0] if stated else None
 
-    That is the section of the same model and suite, for which it is another position; else the only one of its
-    analysis, which then is about several suites.
-    """
-    hosts = [group for group in groups if group.lead is not None]
-    left: list[_Group] = []
-    for group in groups:
-        if group.lead is not None:
+
+def _hosted(groups: dict[Asked, list[Finding]]) -> dict[Asked, list[Finding]]:
+    """A group without a pre-stated answer goes to the only section of its analysis that has one, where there is one."""
+    hosts = {asked: list(own) for asked, own in groups.items() if _lead(own) is not None}
+    left: dict[Asked, list[Finding]] = {}
+    for asked, own in groups.items():
+        if asked in hosts:
             continue
-        first = group.findings[0]
-        same = [host for host in hosts if host.findings[0].analysis == first.analysis]
-        own = [host for host in same if _asked(host.findings[0]) == _asked(first)]
-        if own:
-            own[0].elsewhere.setdefault(first.scope.position, []).extend(group.findings)
-        elif len(same) == 1:
-            same[0].findings.extend(group.findings)
+        same = [host for host in hosts if host[0] == asked[0]]
+        if len(same) == 1:
+            hosts[same[0]].extend(own)
         else:
-            left.append(group)
-    return [*hosts, *left]
-
-
-def _asked(finding: Finding) -> tuple[str, str]:
-    return finding.scope.model, finding.scope.suite
+            left[asked] = own
+    return hosts | left
 
 
 def _silences(findings: Sequence[Finding]) -> list[Silence]:
@@ -184,8 +171,8 @@ def answer_picture(sections: Sequence[Section], leads: Sequence[Finding]) -> Pic
         over = [section.lead for section in sections if section.analysis == lead.analysis and _sums_up(section.lead)]
         wanted = over[0] if over else lead
         for section in sections:
-            if section.lead is wanted and section.parts and section.parts[0].pictures:
-                return section.parts[0].pictures[0]
+            if section.lead is wanted and section.body.pictures:
+                return section.body.pictures[0]
     return None
 
 
@@ -225,35 +212,27 @@ def _order(analysis: str) -> int:
     return ORDER.index(analysis) if analysis in ORDER else len(ORDER)
 
 
-def _section(key: str, group: _Group, layout: Layout) -> Section:
-    lead = group.lead
-    first = lead or group.findings[0]
-    suite = first.scope.suite
-    parts = measure_parts(key, group.findings, layout, lead=lead, suite=suite)
+def _section(key: str, told: list[Finding], cells: Sequence[Finding], layout: Layout) -> Section:
+    lead = _lead(told)
+    first = lead or told[0]
+    part = body(key, told, cells, layout, lead)
     return Section(
         analysis=first.analysis,
         title=_title(first),
-        suite=suite,
+        suite=first.scope.suite,
         question=first.question,
         model=short_model(first.scope.model),
         position=first.scope.position,
         lead=lead,
-        beside=[] if lead is None or _has_row(lead, parts[0]) else facts(lead),
-        parts=parts,
-        appendices=[
-            Appendix(
-                f"Position {position}",
-                measure_parts(f"{key}-p{number}", own, layout, lead=None, suite=first.scope.suite),
-            )
-            for number, (position, own) in enumerate(group.elsewhere.items(), 1)
-        ],
-        caveats=caveats_of(group.findings, lead),
+        beside=[] if lead is None or _has_row(part) else facts(lead),
+        body=part,
+        caveats=caveats_of(told, lead),
         counted="tokens" if first.analysis == "tokens" else "items",
     )
 
 
-def _has_row(lead: Finding, part: Part) -> bool:
-    return any(row.primary for grid in part.grids for row in grid.rows) or not lead.answered
+def _has_row(part: Part) -> bool:
+    return any(row.primary for grid in part.grids for row in grid.rows)
 
 
 def _title(finding: Finding) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,14 +9,15 @@ from typing import Any, NamedTuple
 
 from analyses.finding import ANALYSES, QUESTIONS, Finding, Scope, analyse
 from analyses.reporting.caveats import caveats
-from analyses.reporting.exports import to_csv, to_latex
+from analyses.reporting.exports import SCHEMA, to_csv, to_json, to_latex
 from analyses.reporting.headline import leads, sentences
 from analyses.reporting.inventory import Inventory, take_inventory
 from analyses.reporting.models import compare
 from analyses.reporting.opening import open_sweeps
 from analyses.reporting.page import INVISIBLE, page_environment
-from analyses.reporting.pictures import Format, Studio
+from analyses.reporting.pictures import Format, Progress, Studio, quiet
 from analyses.reporting.sections import answer_picture, arrange, contents
+from analyses.reporting.selection import select
 from analyses.reporting.tokens import token_views
 from analyses.runs import Run, once
 from analyses.statistics.trend import RESAMPLES
@@ -34,10 +34,17 @@ class Report(NamedTuple):
     findings: tuple[Finding, ...]
 
 
-def report(path: Directories, out: str | Path | None = None, *, figures: Sequence[Format] = ()) -> Report:
+def report(
+    path: Directories,
+    out: str | Path | None = None,
+    *,
+    figures: Sequence[Format] = (),
+    progress: Progress = quiet,
+) -> Report:
     """Write the report of a sweep directory, or of several side by side.
 
-    Beside the page lie ``report.md``, ``findings.json``, ``findings.csv``, ``findings.tex`` and ``figures/``. A sweep
+    Beside the page lie ``report.md``, ``findings.json`` (what a person reads; its fields are described in
+    ``findings.schema.json``), ``findings.csv`` (every finding, a row each), ``findings.tex`` and ``figures/``. A sweep
     that cannot answer a question (one level, a measure undefined throughout, tables of another version) still gets its
     report, which says what is missing and why.
 
@@ -45,6 +52,7 @@ def report(path: Directories, out: str | Path | None = None, *, figures: Sequenc
         path: the sweep directory, or several; a model that two of them measured is named by its sweep too.
         out: the HTML file; by default ``report/report.html`` in the (first) sweep directory.
         figures: formats of figure files beside SVG: ``pdf`` (text as text, fonttype 42), ``png`` (200 dpi).
+        progress: told in a few words what is done next.
 
     Returns:
         Path of the HTML file and the findings.
@@ -60,7 +68,7 @@ def report(path: Directories, out: str | Path | None = None, *, figures: Sequenc
     words = ["sparsity", "report", *map(str, paths), *(["--out", str(out)] if out is not None else [])]
     return write_report(
         opened.run, page, directories=[str(one) for one in paths], command=shlex.join(words), notes=opened.notes,
-        figures=figures,
+        figures=figures, progress=progress,
     )  # fmt: skip
 
 
@@ -72,6 +80,7 @@ def write_report(
     command: str,
     notes: Sequence[str] = (),
     figures: Sequence[Format] = (),
+    progress: Progress = quiet,
 ) -> Report:
     """Write the report of tables that are already open.
 
@@ -82,12 +91,13 @@ def write_report(
         command: what gives this report again.
         notes: what had to be left out while opening.
         figures: formats of figure files beside SVG.
+        progress: told in a few words what is done next.
     """
     studio = Studio(page.parent / "figures", figures)
     run = once(run)
-    findings = ask(run, command)
+    findings = ask(run, command, progress)
     inventory = take_inventory(run)
-    sections, silences = arrange(findings, run, studio)
+    sections, silences = arrange(findings, run, studio, progress)
     content = {
         "name": ", ".join(Path(directory).resolve().name for directory in directories),
         "command": command,
@@ -116,11 +126,12 @@ def write_report(
     return Report(page, tuple(findings))
 
 
-def ask(run: Run, command: str) -> list[Finding]:
+def ask(run: Run, command: str, progress: Progress = quiet) -> list[Finding]:
     """Every registered question; one that the tables cannot be read for is answered by the reason."""
     ANALYSES.load(QUESTIONS)
     findings: list[Finding] = []
-    for name in list(ANALYSES):
+    for number, name in enumerate(ANALYSES, 1):
+        progress(f"question {number} of {len(ANALYSES)}: {name}")
         try:
             findings += analyse(run, name, reproduce=command)
         except InputError as error:
@@ -130,10 +141,11 @@ def ask(run: Run, command: str) -> list[Finding]:
 
 
 def write_tables(findings: Sequence[Finding], folder: Path) -> None:
-    """``findings.json``, ``findings.csv`` and ``findings.tex``."""
-    listed = json.dumps([finding.to_json() for finding in findings], indent=1, allow_nan=False)
-    (folder / "findings.json").write_text(listed, encoding="utf-8")
-    (folder / "findings.csv").write_text(to_csv(findings), encoding="utf-8", newline="")
+    """``findings.json`` with its schema, ``findings.csv`` and ``findings.tex``."""
+    selection = select(findings)
+    (folder / "findings.json").write_text(to_json(selection.told), encoding="utf-8")
+    (folder / SCHEMA.name).write_text(SCHEMA.read_text(encoding="utf-8"), encoding="utf-8")
+    (folder / "findings.csv").write_text(to_csv(selection), encoding="utf-8", newline="")
     (folder / "findings.tex").write_text(to_latex(findings), encoding="utf-8")
 
 

@@ -1,15 +1,19 @@
 """Every picture draws what it is given: no value is lost, nothing that is missing stops it, text stays text."""
 
 import math
+import re
+from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from analyses import figures
 from analyses.drawing import save, to_svg
+from analyses.figures.depth import positions
 from analyses.figures.levels import levels
 from analyses.figures.marks import chance_band
-from analyses.finding import Finding, Level, Mark, Null, Plot, Scope
+from analyses.finding import Finding, Level, Mark, Null, Plot, Scope, Significance
 
 NULL = Null("gaussian", 0.22, 0.03, 0.0, (0.0, 0.0), "higher", "at chance")
 HOSTILE = "</svg><script>x</script> $a$ \U0001f642 \u0645"
@@ -37,8 +41,8 @@ PICTURES = {
     "levels": lambda: levels(family()[0], [np.arange(9.0), np.full(9, 0.2)]),
     "levels of few items": lambda: levels(family()[0], [np.array([0.1, np.nan]), np.empty(0)]),
     "domains": lambda: levels(family(value=math.nan)[0], [np.arange(9.0), np.arange(3.0)]),
-    "heatmap": lambda: figures.heatmap(family()),
-    "heatmap of nothing": lambda: figures.heatmap(family(mean=math.nan)),
+    "overview": lambda: figures.overview({"hoyer": family(), HOSTILE: family(n_layers=2)}),
+    "overview of nothing": lambda: figures.overview({"hoyer": [replace(f, estimate=math.nan) for f in family()]}),
     "effects": lambda: figures.effects(family()),
     "models": lambda: figures.across_models({"one": family(), HOSTILE: family(n_layers=5)}),
     "forest": lambda: figures.forest(forest(Mark("as measured", HOSTILE, math.nan, 0.1, math.nan, math.nan))),
@@ -65,6 +69,47 @@ def test_it_draws_and_holds_no_markup_of_strangers(name):
     svg = to_svg(PICTURES[name](), label=HOSTILE, key="k")
     assert svg.count("<svg") == svg.count("</svg>") == 1
     assert "<script" not in svg
+
+
+@pytest.mark.parametrize("n_layers", [3, 17, 30, 64])
+def test_an_axis_of_layers_is_linear_and_its_numbers_are_layers(n_layers):
+    names = [f"resid_post.{layer}" for layer in range(n_layers)] + ["final_norm"]
+    marks = tuple(Mark("a", name, float(place), place / 99, 0.0, 1.0) for place, name in enumerate(names))
+    figure = figures.curve(Plot("curve", "place", "effect", marks, 0.0))
+    axes = figure.axes[0]
+    assert axes.get_xscale() == "linear"
+    ticks = dict(zip([t.get_text() for t in axes.get_xticklabels()], axes.get_xticks(), strict=True))
+    assert len(ticks) <= 12
+    assert all(at == int(text) for text, at in ticks.items() if text != "final\nnorm")
+    assert len({b - a for a, b in pairwise(sorted(at for text, at in ticks.items() if text != "final\nnorm"))}) == 1
+    connected = max((line.get_xdata() for line in axes.lines), key=len)
+    assert list(connected) == list(range(n_layers))  # the norm beyond the last block is not connected
+
+
+def test_a_layer_that_was_not_measured_leaves_a_gap():
+    own = [replace(f, scope=replace(f.scope, layer=layer)) for f, layer in zip(family(2), (0, 20, 30), strict=True)]
+    assert positions(own).tolist() == [0.0, 20.0, 21.5]
+
+
+def test_an_overview_shows_each_sign_and_dots_what_is_significant():
+    test = Significance("t", 0.001, 0.01)
+    sure, unsure = family(2)[:2]
+    own = [replace(sure, estimate=0.5, interval=(0.4, 0.6), test=test), replace(unsure, estimate=-0.5, test=test)]
+    figure = figures.overview({"hoyer": own})
+    (dots,) = figure.axes[0].lines
+    assert list(zip(dots.get_xdata(), dots.get_ydata(), strict=True)) == [(0, 0)]
+    low, high = (patch.get_facecolor() for patch in figure.axes[0].patches)
+    assert low[2] > low[1]  # purple: denser
+    assert high[0] > high[2]  # orange: sparser
+
+
+def test_a_tidied_drawing_keeps_every_word_and_number():
+    svg = to_svg(
+        figures.forest(forest(Mark("", 'd="1.23456" x', math.nan, 0.125, math.nan, math.nan))), label="", key="k"
+    )
+    assert "1.23456" in svg
+    assert "<!--" not in svg
+    assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', svg)) == set(re.findall(r' id="([^"]+)"', svg))
 
 
 def test_the_band_of_chance_narrows_with_the_root_of_the_items():

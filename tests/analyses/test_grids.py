@@ -2,14 +2,17 @@
 
 import json
 import math
+from dataclasses import replace
 
 from matplotlib.figure import Figure
 
-from analyses.finding import Control, Effect, Finding, Mark, Null, Plot, Scope, Significance
+from analyses.finding import Control, Effect, Finding, Level, Mark, Null, Plot, Scope, Significance
 from analyses.reporting import tokens
 from analyses.reporting.grids import contrast_grids, facts, trend_grid
+from analyses.reporting.parts import _overlaid
 from analyses.reporting.pictures import Studio
 from analyses.reporting.sections import answer_picture, arrange, contents
+from analyses.reporting.selection import select
 from tests.analyses.sweeps import Sweep
 
 
@@ -104,10 +107,35 @@ def test_what_was_not_pre_stated_goes_to_the_answer_it_says_more_about(tmp_path)
     sections, silences = arrange([lead, other_position, claim, whole, silent], Sweep({}), Studio(tmp_path))
     assert [section.analysis for section in sections] == ["replication", "planted"]
     replication, planted = sections
-    assert [appendix.title for appendix in planted.appendices] == ["Position all"]
-    assert [row.label for grid in replication.parts[0].grids for row in grid.rows] == ["claim, s"]
+    assert [len(grid.rows) for grid in planted.body.grids] == [2]
+    assert [row.label for grid in replication.body.grids for row in grid.rows] == ["claim, s"]
     assert [(silence.title, silence.reasons) for silence in silences] == [("Silent: s", ["Not answered: no table"])]
     assert contents(sections) == [("Replication", [(1, "")]), ("Planted", [(2, "s")])]
+
+
+def test_curves_of_single_groups_share_a_sheet():
+    points = tuple(Mark("far end", name, 0.0, 0.1, 0.0, 0.2) for name in ("resid_post.0", "final_norm"))
+    own = [finding(group, plot=Plot("curve", "layer", "d", points, 0.0)) for group in "ab"]
+    (sheet,) = _overlaid(own)
+    assert [mark.series for mark in sheet.plot.marks] == ["a", "a", "b", "b"]
+
+
+def test_a_person_reads_the_pre_stated_measure_everywhere_and_others_at_its_place():
+    level = Level("a", 0.0, False, 9, 0.2, 0.1, 0.3)
+
+    def measured(metric, site, group="", **more):
+        made = finding(group, site=site, levels=(level,), **more)
+        return replace(made, scope=replace(made.scope, metric=metric))
+
+    told = [
+        measured("hoyer", "final_norm", primary=True), measured("hoyer", "resid_post"), measured("gini", "final_norm"),
+        measured("hoyer", "final_norm", "code"), finding("no levels"),
+    ]  # fmt: skip
+    cells = [
+        measured("gini", "resid_post"), measured("hoyer", "resid_post", "code"), measured("gini", "final_norm", "code"),
+        measured("hoyer", "resid_post", position="all"),
+    ]  # fmt: skip
+    assert select([*told, *cells]) == (told, cells)
 
 
 def test_sections_of_one_question_are_told_apart_in_the_contents(tmp_path):
@@ -125,7 +153,7 @@ def test_what_sums_up_several_suites_comes_first_and_is_its_own_answer(tmp_path)
     assert sections[0].lead is pooled
     picture = answer_picture(sections, found[:2])
     assert picture is not None
-    assert picture is sections[0].parts[0].pictures[0]
+    assert picture is sections[0].body.pictures[0]
 
 
 def test_figures_of_an_earlier_report_are_removed_and_those_of_others_stay(tmp_path):

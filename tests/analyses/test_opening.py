@@ -21,7 +21,7 @@ def small(**more):
     return exposure(np.random.default_rng(0), n_layers=1, metrics=("hoyer", "gini"), n_per_level=8, **more)
 
 
-def ask_one(run, command):
+def ask_one(run, command, _progress):
     return analyse(run, "familiarity", reproduce=command)
 
 
