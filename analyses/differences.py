@@ -122,7 +122,7 @@ def _numbers(records: Records) -> pd.DataFrame:
     runs = records.runs()
     models = {name: number for number, name in enumerate(dict.fromkeys(runs["model"].astype(str)))}
     of_run = runs.assign(model=runs["model"].astype(str).map(models)).set_index("run_id")[["model", "suite"]]
-    rows = records.measurements()
+    rows = records.measurements(basis=None)
     known = of_run.reindex(rows["run_id"].astype(str))
     names = [column for column in PAIRED if column not in ("suite", "layer", "unit")]
     rows = rows.astype(dict.fromkeys(names, "object"))

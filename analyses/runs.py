@@ -26,7 +26,9 @@ class Run(Protocol):
 
     def inputs(self) -> pd.DataFrame: ...  # noqa: D102
 
-    def measurements(self, *, suite: Sequence[str] | None = None) -> pd.DataFrame: ...  # noqa: D102
+    def measurements(  # noqa: D102  basis None: in every basis
+        self, *, suite: Sequence[str] | None = None, basis: str | None = "raw"
+    ) -> pd.DataFrame: ...
 
     def token_measurements(self, *, suite: Sequence[str] | None = None) -> pd.DataFrame: ...  # noqa: D102
 
@@ -112,8 +114,9 @@ class _Once:
     def failures(self) -> pd.DataFrame:
         return self._keep("failures", self._run.failures)
 
-    def measurements(self, *, suite: Sequence[str] | None = None) -> pd.DataFrame:
-        return self._of(self._keep("measurements", self._run.measurements), suite)
+    def measurements(self, *, suite: Sequence[str] | None = None, basis: str | None = "raw") -> pd.DataFrame:
+        rows = self._of(self._keep("measurements", lambda: self._run.measurements(basis=None)), suite)
+        return rows if basis is None else rows[rows["basis"] == basis]
 
     def token_measurements(self, *, suite: Sequence[str] | None = None) -> pd.DataFrame:
         return self._of(self._keep("token_measurements", self._run.token_measurements), suite)

@@ -266,7 +266,7 @@ def _pools(suites: Sequence[str], axes: dict[str, Axis], examples: pd.DataFrame)
 
 def _long(run: Run, suites: Sequence[str], basis: str) -> pd.DataFrame:
     """Measurements of whole vectors in one basis; tokens of position ``all`` as their mean per item."""
-    rows = run.measurements(suite=suites)
+    rows = run.measurements(suite=suites, basis=basis)
     rows = rows[_whole_in(rows, basis)]
     tokens = run.token_measurements(suite=suites)
     keys = ["run_id", "example_id", "site", "layer"]

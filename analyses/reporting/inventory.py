@@ -80,7 +80,7 @@ class Inventory(NamedTuple):
 def take_inventory(run: Run) -> Inventory:
     """Count what a sweep holds; empty tables give empty lists."""
     runs, examples, inputs, failures = run.runs(), run.examples(), run.inputs(), run.failures()
-    rows, tokens = run.measurements(), run.token_measurements()
+    rows, tokens = run.measurements(basis=None), run.token_measurements()
     places = _places(rows) + [name for name in _places(tokens) if name not in _places(rows)]
     lengths = inputs["n_tokens"].to_numpy(np.float64)
     constant = len(lengths) > 0 and np.ptp(lengths) == 0

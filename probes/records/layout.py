@@ -9,13 +9,16 @@ names), .12 s skipping unsorted groups, .043 s skipping sorted groups of 8192 ro
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final, cast
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from probes.errors import InputError
 from probes.records.columns import compute
 from probes.records.schema import SCHEMAS, Table
 
@@ -53,7 +56,7 @@ def scan(table: Table, file: str, wanted: Wanted, columns: Sequence[str] | None 
     """The same for one part, a row group at a time where that saves memory and at once where it does not."""
     schema = cast("Any", SCHEMAS[table])
     names = [str(name) for name in schema.names if pa.types.is_dictionary(schema.field(name).type)]
-    with pq.ParquetFile(file, read_dictionary=names) as part:
+    with _readable(file), pq.ParquetFile(file, read_dictionary=names) as part:
         groups = [index for index in range(part.num_row_groups) if _may_hold(part.metadata.row_group(index), wanted)]
         for some in [groups] if columns is None else [[index] for index in groups]:
             rows = part.read_row_groups(some, columns=None if columns is None else [*columns, *wanted])
@@ -62,6 +65,23 @@ def scan(table: Table, file: str, wanted: Wanted, columns: Sequence[str] | None 
                 accepted = cast("Any", pa).array(values, kind.value_type if pa.types.is_dictionary(kind) else kind)
                 rows = rows.filter(compute.is_in(rows.column(column), value_set=accepted))
             yield rows if columns is None else rows.select(list(columns))
+
+
+@contextmanager
+def _readable(file: str) -> Generator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise damaged(file, error) from None
+
+
+def damaged(file: str | Path, error: Exception) -> InputError:
+    """What to say of a part that a commit lists and that cannot be read."""
+    path = Path(file)
+    what = "is missing" if isinstance(error, FileNotFoundError) else "is truncated or damaged and cannot be read"
+    return InputError(
+        f"{path} {what}; `sparsity runs check {path.parent.parent}` says what was lost and how to measure it again"
+    )
 
 
 def _may_hold(group: pq.RowGroupMetaData, wanted: Wanted) -> bool:

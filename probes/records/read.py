@@ -13,14 +13,23 @@ import pandas as pd
 import pyarrow as pa
 
 from probes.errors import InputError
-from probes.records.cells import Done, versions
+from probes.records.cells import RAW, Block, Done, versions
+from probes.records.filters import (
+    Filter,
+    Layers,
+    Wanted,
+    listed,
+    metric_name,
+    place_of,
+    refuse_unknown_names,
+    understood,
+)
 from probes.records.layout import read_rows, scan
 from probes.records.lengths import massive
 from probes.records.schema import FAMILIARITY_STAGE, Table
 from probes.records.states import States, StoredPlace, read_states, stored_places
-from probes.records.store import Commit, committed
+from probes.records.store import Commit, Reading, committed
 
-Wanted = str | Sequence[str] | None
 ROWS_AT_ONCE: Final = 4096
 
 
@@ -28,18 +37,23 @@ class Records:
     """The tables of one sweep directory, as far as they are committed.
 
     Methods named after a table return a pandas DataFrame with exactly its columns in :mod:`probes.records.schema`,
-    names as categories; :meth:`states` returns arrays.
+    names as categories; :meth:`states` returns arrays. What they are asked for is read as a spec is: ``site`` may be
+    ``resid_post.3``, ``metric`` may be ``top_k_energy(.10)``, and a name that the sweep does not have raises
+    ``InputError`` with the nearest one. Measurements are in the model's own coordinates (``basis="raw"``) unless
+    another basis is asked for; ``basis=None`` gives those in all.
     """
 
-    def __init__(self, directory: Path, commits: Sequence[Commit]) -> None:
+    def __init__(self, directory: Path, commits: Sequence[Commit], reading: Reading | None = None) -> None:
         self.directory = directory
         self.commits = commits
+        self._reading = reading  # held as long as this is: what was committed then can be read, whatever is written
         self._facts: dict[str, dict[str, Any]] | None = None
 
     def runs(self) -> pd.DataFrame:
         """One row per model x suite: the newest row written for it; ``done`` when every shard that has it is."""
         folders = list(dict.fromkeys(commit.folder for commit in self.commits))
-        newest = [self._read("runs", folder).drop_duplicates("run_id", keep="last") for folder in folders]
+        written = [read_rows("runs", self._files("runs", folder), {}).to_pandas() for folder in folders]
+        newest = [rows.drop_duplicates("run_id", keep="last") for rows in written]
         rows = pd.concat(newest, ignore_index=True) if newest else self._read("runs")
         whole = np.repeat([folder == self.directory for folder in folders], [len(found) for found in newest])
         rows = rows.iloc[np.argsort(rows["started"].to_numpy(dtype=str), kind="stable")] if len(folders) > 1 else rows
@@ -57,7 +71,8 @@ class Records:
 
     def examples(self, *, suite: Wanted = None) -> pd.DataFrame:
         """One row per item."""
-        return self._read("examples", suite=suite)
+        self._runs_of(suite)
+        return self.rows("examples", Filter({} if suite is None else {"suite": listed(suite)})).to_pandas()
 
     def inputs(self) -> pd.DataFrame:
         """One row per item and run: its tokens as the model read them."""
@@ -67,15 +82,24 @@ class Records:
         self,
         *,
         site: Wanted = None,
-        layer: int | Sequence[int] | None = None,
+        layer: Layers = None,
         metric: Wanted = None,
         suite: Wanted = None,
         position: Wanted = None,
+        basis: Wanted = RAW,
     ) -> pd.DataFrame:
         """One row per item, place and metric, for positions that give one vector or one mean per item.
 
+        Args:
+            site: of these sites only, with or without their layer.
+            layer: of these layers only.
+            metric: by these metrics only.
+            suite: of these suites only.
+            position: at these positions only.
+            basis: in these coordinates; the controls of a sweep measure in others than ``raw``. None: in all.
+
         Raises:
-            InputError: if a metric asked for is recorded in two versions.
+            InputError: if a name is not one that the sweep has, or a metric is recorded in two versions.
         """
         self._refuse_mixed_versions(metric)
         return self._read(
@@ -84,6 +108,7 @@ class Records:
             layer=layer,
             metric=metric,
             position=position,
+            basis=basis,
             run_id=self._runs_of(suite),
         )
 
@@ -91,8 +116,9 @@ class Records:
         self,
         *,
         site: Wanted = None,
-        layer: int | Sequence[int] | None = None,
+        layer: Layers = None,
         suite: Wanted = None,
+        basis: Wanted = RAW,
         flag_massive: bool = False,
     ) -> pd.DataFrame:
         """One row per token and place, one column per metric (position ``all``).
@@ -101,14 +127,16 @@ class Records:
             site: of these sites only.
             layer: of these layers only.
             suite: of these suites only.
+            basis: in these coordinates; None: in all.
             flag_massive: add a column ``massive``: whether the state is more than five times as long as the median of
                 the item's tokens there, as attention sinks are; ``rows[~rows.massive]`` leaves them out.
 
         Raises:
-            InputError: if metrics are recorded in two versions, or massive tokens are asked for without ``l2_norm``.
+            InputError: if a name is not one that the sweep has, metrics are recorded in two versions, or massive tokens
+                are asked for without ``l2_norm``.
         """
         self._refuse_mixed_versions(None)
-        rows = self._read("token_measurements", site=site, layer=layer, run_id=self._runs_of(suite))
+        rows = self._read("token_measurements", site=site, layer=layer, basis=basis, run_id=self._runs_of(suite))
         if not flag_massive:
             return rows
         if "l2_norm" not in rows:
@@ -136,7 +164,7 @@ class Records:
         self,
         *,
         site: Wanted = None,
-        layer: int | Sequence[int] | None = None,
+        layer: Layers = None,
         suite: Wanted = None,
         measure: Wanted = None,
         corpus: Wanted = None,
@@ -181,8 +209,8 @@ class Records:
         """The vectors kept at one place, in float32, and what is known of their items.
 
         Args:
-            site: without the layer, as the ``site`` column has it.
-            layer: may be left out where one layer is stored.
+            site: with or without its layer.
+            layer: may be left out where ``site`` has it or one layer is stored.
             position: may be left out where one position is stored.
             suite: of these suites only.
             model: of these models only.
@@ -196,18 +224,23 @@ class Records:
         runs = self.runs()
         for name, wanted in (("suite", suite), ("model", model)):
             if wanted is not None:
-                runs = runs[runs[name].isin([wanted] if isinstance(wanted, str) else list(wanted))]
+                refuse_unknown_names(name, wanted, runs[name].astype(str), str(self.directory))
+                runs = runs[runs[name].isin(listed(wanted))]
+        place = place_of(site)
+        if None not in (layer, place.layer) and layer != place.layer:
+            raise InputError(f"states of {site} with layer={layer} asks for two layers at once; name the layer once")
+        layer = place.layer if layer is None else layer
         files = [Path(file) for file in self._files("states")]
-        return read_states(files, runs, self.examples(suite=suite), site, layer, position)
+        return read_states(files, runs, self.examples(suite=suite), place.site, layer, position)
 
     def undefined(self) -> pd.DataFrame:
         """Why values of familiarity are NaN: columns of ``failures``, one row per item and measure."""
         rows = self._read("failures")
         return rows[rows["stage"] == FAMILIARITY_STAGE].reset_index(drop=True)
 
-    def populations(self, *, suite: Wanted = None) -> pd.DataFrame:
-        """One row per group of items, place and measure of a set of vectors."""
-        return self._read("populations", run_id=self._runs_of(suite))
+    def populations(self, *, suite: Wanted = None, basis: Wanted = None) -> pd.DataFrame:
+        """One row per group of items, place and measure of a set of vectors; no measure is there in two bases."""
+        return self._read("populations", basis=basis, run_id=self._runs_of(suite))
 
     def failures(self) -> pd.DataFrame:
         """One row per item that could not be measured, and why; items that a retry has measured since are left out.
@@ -255,12 +288,13 @@ class Records:
         if suite is None:
             return None
         runs = self.runs()
-        names = [suite] if isinstance(suite, str) else list(suite)
-        return [str(run) for run in runs.loc[runs["suite"].isin(names), "run_id"]]
+        suites = runs["suite"].astype(str)
+        refuse_unknown_names("suite", suite, suites, str(self.directory))
+        return [str(run) for run in runs.loc[suites.isin(listed(suite)), "run_id"]]
 
     def _refuse_mixed_versions(self, metric: Wanted) -> None:
         recorded = versions(entry for commit in self.commits for entry in commit.done)
-        names = recorded if metric is None else [metric] if isinstance(metric, str) else metric
+        names = recorded if metric is None else map(metric_name, listed(metric))
         for name in names:
             if len(recorded.get(name, ())) > 1:
                 found = " and ".join(sorted(recorded[name]))
@@ -271,10 +305,14 @@ class Records:
 
     def batches(self, table: Table, columns: Sequence[str], **wanted: Wanted) -> Iterator[pa.RecordBatch]:
         """Some columns of a table, a few thousand rows at a time, so that memory does not grow with the table."""
-        accepted = {name: _listed(values) for name, values in wanted.items() if values is not None}
+        accepted = {name: listed(values) for name, values in wanted.items() if values is not None}
         for file in self._files(table):
             for rows in scan(table, file, accepted, columns):
                 yield from rows.to_batches(max_chunksize=ROWS_AT_ONCE)
+
+    def rows(self, table: Table, asked: Filter) -> pa.Table:
+        """Rows of a table that a filter accepts, as Arrow."""
+        return asked.narrowed(read_rows(table, self._files(table), asked.values))
 
     def _files(self, table: Table, folder: Path | None = None) -> list[str]:
         return [
@@ -285,27 +323,56 @@ class Records:
             if part.table == table
         ]
 
-    def _read(self, table: Table, folder: Path | None = None, **wanted: Wanted | int | Sequence[int]) -> pd.DataFrame:
-        accepted = {name: _listed(values) for name, values in wanted.items() if values is not None}
-        return read_rows(table, self._files(table, folder), accepted).to_pandas()
+    def _read(self, table: Table, **wanted: Wanted | Layers) -> pd.DataFrame:
+        asked = understood(**wanted)
+        rows = self.rows(table, asked)
+
+        def known(columns: Sequence[str]) -> set[tuple[Any, ...]]:
+            return self._known(table, columns)
+
+        asked.refuse_unmatched(rows, known, f"{self.directory}, {table}")
+        return rows.to_pandas()
+
+    def _known(self, table: Table, columns: Sequence[str]) -> set[tuple[Any, ...]]:
+        """The distinct rows of some columns; of measurements also what is settled by failures and has no row."""
+        found: set[tuple[Any, ...]] = set()
+        for file in self._files(table):
+            for rows in scan(table, file, {}, columns):
+                distinct: Any = rows.group_by(list(columns)).aggregate([])
+                found.update(zip(*(distinct.column(name).to_pylist() for name in columns), strict=True))
+        if table in ("measurements", "token_measurements"):
+            for block in {entry.block for commit in self.commits for entry in commit.done}:
+                found.update(_owed(block, columns))
+        return found
 
 
-def _listed(values: str | int | Sequence[str] | Sequence[int]) -> Sequence[str] | Sequence[int]:
-    if isinstance(values, str):
-        return [values]
-    return [values] if isinstance(values, int) else values
+def _owed(block: Block, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    """The distinct rows of some columns that a block stands for, as far as it names them."""
+    match list(columns):
+        case ["metric"]:
+            yield from ((metric.rpartition("@")[0],) for metric in block.metrics)
+        case ["position"]:
+            yield from ((position,) for position in block.positions)
+        case ["site", "layer"]:
+            yield from map(place_of, block.sites)
+        case _:
+            return
 
 
-def open_run(directory: str | Path) -> Records:
-    """Open a sweep directory for reading; a sweep that is still being written can be read as far as it is committed.
+def open_sweep(directory: str | Path, left_out: list[str] | None = None) -> Records:
+    """Open one sweep directory for reading; see :func:`probes.records.union.open_run`.
+
+    Args:
+        directory: the sweep directory.
+        left_out: where given, commits that this version cannot read are left out and said here, not refused.
 
     Raises:
-        InputError: if there is no sweep there.
+        InputError: if there is no sweep there that can be read.
     """
     path = Path(directory)
-    commits = committed(path)
+    reading = Reading(path)
+    commits = committed(path, left_out)
     if not commits:
-        raise InputError(
-            f"{path} is not a sweep directory: nothing is committed there; give the --out of `sparsity sweep`"
-        )
-    return Records(path, commits)
+        reason = left_out[0] if left_out else "nothing is committed there; give the --out of `sparsity sweep`"
+        raise InputError(f"{path} is not a sweep directory: {reason}")
+    return Records(path, commits, reading)

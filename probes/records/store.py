@@ -17,6 +17,7 @@ import json
 import os
 import socket
 import time
+import weakref
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -33,6 +34,7 @@ from probes.records.vectors import SUFFIX, to_safetensors
 
 COMMITS = "commits"
 LOCK = ".lock"
+READING = ".reading"
 SHARD = "shard-"
 
 
@@ -82,7 +84,7 @@ class Commit:
         )
 
     @staticmethod
-    def from_json(text: str, path: Path) -> Commit:
+    def from_json(text: bytes, path: Path) -> Commit:
         """Read a commit file.
 
         Raises:
@@ -91,7 +93,7 @@ class Commit:
         try:
             raw: dict[str, Any] = json.loads(text)
             schema = raw["schema"]
-            if schema not in READABLE:
+            if schema not in READABLE:  # told apart from what is no commit at all
                 known = " and ".join(map(str, READABLE))
                 raise InputError(
                     f"{path} has table schema {schema} and this version reads {known}; use the version that wrote it"
@@ -113,7 +115,7 @@ class Commit:
                 done=done,
                 replaces=tuple(raw.get("replaces", ())),
             )
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError) as error:  # whatever stands there instead
             raise InputError(f"{path} is not a commit file of a sweep ({error})") from None
 
 
@@ -121,10 +123,25 @@ def _block(raw: Mapping[str, Sequence[str]]) -> Block:
     return Block(**{name: tuple(values) for name, values in raw.items()})
 
 
-def read_commits(directory: Path) -> tuple[Commit, ...]:
-    """All commit files of one folder, oldest first; empty where nothing was committed."""
-    paths = sorted((directory / COMMITS).glob("*.json"))
-    return tuple(Commit.from_json(path.read_text(encoding="utf-8"), path) for path in paths)
+def read_commits(directory: Path, left_out: list[str] | None = None) -> tuple[Commit, ...]:
+    """All commit files of one folder, oldest first; empty where nothing was committed.
+
+    Args:
+        directory: the folder.
+        left_out: where given, commits that this version cannot read are left out and said here, not refused.
+
+    Raises:
+        InputError: if a commit file cannot be read.
+    """
+    commits: list[Commit] = []
+    for path in sorted((directory / COMMITS).glob("*.json")):
+        try:
+            commits.append(Commit.from_json(path.read_bytes(), path))
+        except InputError as error:
+            if left_out is None:
+                raise
+            left_out.append(str(error))
+    return tuple(commits)
 
 
 def folders_of(directory: Path) -> list[Path]:
@@ -133,9 +150,34 @@ def folders_of(directory: Path) -> list[Path]:
     return [directory, *sorted(shards, key=lambda path: (len(path.name), path.name))]
 
 
-def committed(directory: Path) -> tuple[Commit, ...]:
-    """The commits of a sweep directory and its shards that hold: all but those that a compaction stands for."""
-    commits = [commit for folder in folders_of(directory) for commit in read_commits(folder)]
+class Reading:
+    """Someone reads a sweep directory: as long as this object lives, what was committed when it began stays on disk.
+
+    A shared flock, freed with the object or the process. A directory that cannot be locked (read-only, or a network
+    disk without locks) is read all the same; there, a compaction at the wrong moment is one clear line.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        if not any((folder / COMMITS).is_dir() for folder in folders_of(directory)):
+            return
+        handle = _opened(directory / READING)
+        if handle is not None:
+            weakref.finalize(self, os.close, handle)
+            with contextlib.suppress(OSError):
+                fcntl.flock(handle, fcntl.LOCK_SH)
+
+
+def committed(directory: Path, left_out: list[str] | None = None) -> tuple[Commit, ...]:
+    """The commits of a sweep directory and its shards that hold: all but those that a compaction stands for.
+
+    Args:
+        directory: the sweep directory.
+        left_out: as :func:`read_commits` takes it.
+
+    Raises:
+        InputError: if a commit file cannot be read.
+    """
+    commits = [commit for folder in folders_of(directory) for commit in read_commits(folder, left_out)]
     replaced = {
         commit.folder / Path(name).parent / COMMITS / f"{Path(name).name}.json"
         for commit in commits
@@ -147,8 +189,32 @@ def committed(directory: Path) -> tuple[Commit, ...]:
 def remove_replaced(directory: Path) -> None:
     """Delete the commits that others stand for, and the parts that only they list; whoever dies here can do it again.
 
-    The oldest go first: a commit that was itself a replacement must outlive what it replaced.
+    Nothing is deleted while somebody reads the directory (:class:`Reading`); the next call does it then. The oldest go
+    first: a commit that was itself a replacement must outlive what it replaced.
     """
+    handle = _opened(directory / READING)
+    if handle is None:
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        return
+    try:
+        _remove_replaced(directory)
+    finally:
+        os.close(handle)
+
+
+def _opened(path: Path) -> int | None:
+    """A file to lock, made if it is not there; None where that cannot be."""
+    for flags in (os.O_RDWR | os.O_CREAT, os.O_RDONLY):
+        with contextlib.suppress(OSError):
+            return os.open(path, flags, 0o666)
+    return None
+
+
+def _remove_replaced(directory: Path) -> None:
     holding = committed(directory)
     paths = {commit.path for commit in holding}
     listed = {commit.folder / part.file for commit in holding for part in commit.parts}

@@ -12,7 +12,8 @@ from __future__ import annotations
 import json
 import math
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
 
@@ -21,6 +22,7 @@ import pyarrow as pa
 from jaxtyping import Float32
 
 from probes.records.columns import compute
+from probes.records.layout import damaged
 from probes.records.schema import SCHEMA_VERSION, SCHEMAS
 
 SUFFIX: Final = ".safetensors"
@@ -55,18 +57,13 @@ class Tensor(NamedTuple):
 
     def numbers(self, file: Path) -> Float32[np.ndarray, "items width"]:
         """The vectors in float32, which holds every value of the narrower types exactly."""
-        n_bytes = len(self.items) * self.width * ITEM_BYTES[self.dtype]
-        with file.open("rb") as opened:
-            opened.seek(self.start)
-            data = opened.read(n_bytes)
+        data = self._data(file)
         return _numbers(data, self.dtype).reshape(len(self.items), self.width)
 
     def rows(self, file: Path) -> pa.Table:
         """The vectors as rows of the table ``states``."""
         n_bytes = self.width * ITEM_BYTES[self.dtype]
-        with file.open("rb") as opened:
-            opened.seek(self.start)
-            data = opened.read(len(self.items) * n_bytes)
+        data = self._data(file)
         place = {name: [getattr(self, name)] * len(self.items) for name in WHERE}
         vectors = [data[at : at + n_bytes] for at in range(0, len(data), n_bytes)]
         return (
@@ -74,6 +71,15 @@ class Tensor(NamedTuple):
             .select(SCHEMAS["states"].names)
             .cast(SCHEMAS["states"])
         )
+
+    def _data(self, file: Path) -> bytes:
+        n_bytes = len(self.items) * self.width * ITEM_BYTES[self.dtype]
+        with _readable(file), file.open("rb") as opened:
+            opened.seek(self.start)
+            data = opened.read(n_bytes)
+            if len(data) < n_bytes:
+                raise EOFError
+        return data
 
 
 def to_safetensors(rows: pa.Table) -> bytes:
@@ -100,7 +106,7 @@ def to_safetensors(rows: pa.Table) -> bytes:
 
 def tensors_of(file: Path) -> Iterator[Tensor]:
     """What a part holds, from its header."""
-    with file.open("rb") as opened:
+    with _readable(file), file.open("rb") as opened:
         (length,) = HEADER_LENGTH.unpack(opened.read(HEADER_LENGTH.size))
         header: dict[str, Any] = json.loads(opened.read(length))
     for name, text in header.pop("__metadata__").items():
@@ -110,6 +116,14 @@ def tensors_of(file: Path) -> Iterator[Tensor]:
             start = HEADER_LENGTH.size + length + entry["data_offsets"][0]
             names = tuple(map(str, place.pop("items")))
             yield Tensor(**place, items=names, start=start, width=int(entry["shape"][1]))
+
+
+@contextmanager
+def _readable(file: Path) -> Generator[None]:
+    try:
+        yield
+    except (OSError, EOFError, struct.error, ValueError) as error:
+        raise damaged(file, error) from None
 
 
 def _by_place(rows: pa.Table) -> Iterator[tuple[dict[str, Any], pa.Table]]:

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from probes.lab.record import lineage
 from probes.records.columns import found
-from probes.records.read import Records, open_run
+from probes.records.read import Records, open_sweep
 from probes.records.schema import SCHEMAS
 from probes.records.store import SHARD, Writer, committed
 from probes.suites.example import Item
@@ -94,7 +94,7 @@ def run_sweep(
         if not interrupted and options.shard is None:
             commit_controls(spec, plans, writer, model, lambda plan: run_row(spec, plan, "done"))
         controls_seconds = time.perf_counter() - measured
-    failures = open_run(directory).failures()
+    failures = open_sweep(directory).failures()
     n_filtered = int((failures["stage"] == "filter").sum())
     seconds = Seconds(
         survey=surveyed - began,

@@ -53,8 +53,9 @@ class Sweep:
     def failures(self):
         return self.tables["failures"]
 
-    def measurements(self, *, suite=None):
-        return self._of("measurements", suite)
+    def measurements(self, *, suite=None, basis="raw"):
+        rows = self._of("measurements", suite)
+        return rows if basis is None else rows[rows["basis"] == basis]
 
     def token_measurements(self, *, suite=None):
         return self._of("token_measurements", suite)
@@ -101,7 +102,7 @@ def make_sweep(
         model: name of the model.
         length_effect: how much a token more than usual adds, in standard deviations; longer where farther.
     """
-    run_id = f"run-{suite}"
+    run_id = f"run-{suite}" if model == "/models/toy" else f"run-{suite}-{model}"
     names, values, splits = zip(*levels, strict=True)
     step = np.repeat(np.arange(len(levels)), n_per_level)
     source = np.tile(np.arange(n_per_level), len(levels))

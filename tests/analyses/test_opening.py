@@ -4,14 +4,17 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 
 from analyses import analyse, report
 from analyses.reporting import headline
-from analyses.reporting.opening import SideBySide, open_sweeps
+from analyses.reporting.opening import open_sweeps
 from probes.errors import InputError
 from probes.records.cells import Block, Done
-from probes.records.states import States, StoredPlace
+from probes.records.schema import SCHEMAS
+from probes.records.states import StoredPlace
 from probes.records.store import COMMITS, Writer
 from tests.analyses.sweeps import exposure, text_domains
 from tests.benchmarks.report import tables_of, write
@@ -31,15 +34,31 @@ def done(metrics):
     return Done("run-lab_exposure", ("a",), Block(**{name: names.get(name, ()) for name in fields}), failed=False)
 
 
-def test_two_models_of_one_name_are_told_apart_by_their_sweeps(tmp_path):
+def renamed(sweep, run_id):
+    """The same items asked in another way: another run of the same model."""
+    for name, rows in sweep.tables.items():
+        if "run_id" in rows and len(rows):
+            sweep.tables[name] = rows.assign(run_id=pd.Categorical([run_id] * len(rows)))
+    return sweep
+
+
+def test_what_two_sweeps_of_one_model_share_is_counted_once(tmp_path):
     for name in ("first", "second"):
         write(small(), tmp_path / name)
     run, notes = open_sweeps([tmp_path / "first", tmp_path / "second"])
     assert notes == []
+    assert list(run.runs()["model"]) == ["/models/toy"]
+    for table in ("measurements", "examples", "inputs", "outcomes"):
+        assert len(getattr(run, table)()) == len(getattr(small(), table)())
+
+
+def test_two_runs_of_one_model_are_told_apart_by_their_sweeps(tmp_path):
+    write(small(), tmp_path / "first")
+    write(renamed(small(), "asked-otherwise"), tmp_path / "second")
+    run, _ = open_sweeps([tmp_path / "first", tmp_path / "second"])
     assert sorted(run.runs()["model"]) == ["/models/toy [first]", "/models/toy [second]"]
     assert len(run.measurements()) == 2 * len(small().measurements())
     assert len(run.examples()) == len(small().examples())
-    assert set(run.measurements()["run_id"].astype(str)) == set(run.runs()["run_id"].astype(str))
 
 
 def test_models_side_by_side_share_a_table_and_a_picture(tmp_path, monkeypatch):
@@ -62,9 +81,13 @@ def test_different_items_of_one_name_are_refused(tmp_path):
     other = small()
     other.tables["examples"] = other.tables["examples"].assign(level=1.0)
     write(other, tmp_path / "b")
-    run, _ = open_sweeps([tmp_path / "a", tmp_path / "b"])
-    with pytest.raises(InputError, match="one name"):
-        run.examples()
+    with pytest.raises(InputError, match="items of one name have another level"):
+        open_sweeps([tmp_path / "a", tmp_path / "b"])
+    other = small()
+    other.tables["examples"] = other.tables["examples"].assign(text="another text")
+    write(other, tmp_path / "c")
+    with pytest.raises(InputError, match="64 items of one name ask something else"):
+        open_sweeps([tmp_path / "a", tmp_path / "c"])
 
 
 def test_commits_of_another_schema_are_left_out_and_said(tmp_path):
@@ -107,35 +130,33 @@ def test_domains_are_pooled_over_sweeps_of_one_model(tmp_path):
     assert run.width(str(run.runs()["run_id"].iloc[0]), "final_norm") == 64
 
 
-class Keeping:
-    """A sweep that keeps vectors of its own width at one place."""
-
-    def __init__(self, inner, width):
-        self._inner, self._width = inner, width
-
-    def __getattr__(self, name):
-        return getattr(self._inner, name)
-
-    def stored_states(self):
-        return (StoredPlace("final_norm", 1, "last"),)
-
-    def states(self, site, *, layer=None, position=None, **_wanted):
-        if (site, layer, position) != ("final_norm", 1, "last"):
-            raise InputError("nothing is stored there")
-        keys = self._inner.runs()[["run_id", "model", "suite"]].assign(example_id="a")
-        return States(keys, np.full((len(keys), self._width), float(self._width), np.float32))
+def keeping(sweep, directory, width):
+    """A sweep on disk that keeps a vector of its own width of one item."""
+    row = {
+        "run_id": sweep.runs()["run_id"].iloc[0],
+        "example_id": sweep.examples()["example_id"].iloc[0],
+        "site": "final_norm",
+        "layer": 1,
+        "position": "last",
+        "dtype": "F32",
+        "vector": np.full(width, width, np.float32).tobytes(),
+    }
+    states = pa.Table.from_pylist([row], schema=SCHEMAS["states"])
+    with Writer.open(directory) as writer:
+        writer.commit(tables_of(sweep) | {"states": states})
 
 
-def test_states_of_several_sweeps_keep_the_names_of_their_runs():
-    run = SideBySide(
-        {"a": Keeping(small(), 4), "b": Keeping(small(model="/models/other"), 8), "c": small(model="/models/none")}
-    )
+def test_states_of_several_sweeps_are_each_there_once(tmp_path):
+    keeping(small(), tmp_path / "a", 4)
+    keeping(small(model="/models/other"), tmp_path / "b", 8)
+    keeping(small(), tmp_path / "c", 4)
+    run = open_sweeps([tmp_path / name for name in "abc"]).run
     assert run.stored_states() == (StoredPlace("final_norm", 1, "last"),)
-    for model, width, sweep in (("/models/toy", 4, "a"), ("/models/other", 8, "b")):
-        found = run.states("final_norm", layer=1, position="last", model=[model])
+    for model, width in (("/models/toy", 4), ("/models/other", 8)):
+        found = run.states("final_norm.1", position="last", model=[model])
         assert found.vectors.shape == (1, width)
-        assert found.keys["run_id"].iloc[0].startswith(f"{sweep}/")
-    with pytest.raises(InputError, match="ask for one model"):
+        assert list(found.keys["model"]) == [model]
+    with pytest.raises(InputError, match="name one model"):
         run.states("final_norm", layer=1, position="last")
-    with pytest.raises(InputError, match="nothing is stored"):
+    with pytest.raises(InputError, match="not stored"):
         run.states("embed", layer=-1, position="last")
