@@ -9,14 +9,15 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
+import numpy as np
 from numpy.typing import NDArray
 
 from sparsity.arrays import Array, Block, Column, Rows
 from sparsity.evaluation import Job, defined
 from sparsity.vectors import Vectors
 
-# A block of 2^26 numbers needs about 1 GB for its order, squares and logarithms.
-DEVICE_NUMBERS = 1 << 26
+# A block of 2^25 numbers needs about 1 GB: its order and logarithms in float32, and two float64 copies at a time.
+DEVICE_NUMBERS = 1 << 25
 
 
 class DeviceVectors(Vectors):
@@ -51,16 +52,21 @@ class DeviceVectors(Vectors):
         """The magnitudes as they came, in float64."""
         return self.once(("wide",), lambda: self.rows.double().abs())
 
-    @property
-    def squares(self) -> Block:
-        """The squared magnitudes."""
-        return self.once(("squares",), lambda: self.magnitudes * self.magnitudes)
+    def passing(self, block: Block, name: str = "passing") -> Block:
+        """A block in float64, to be read and changed."""
+        del name
+        return block.to(self.fn.float64, copy=True)
+
+    def totals(self, sums: Callable[[slice], tuple[Column, ...]]) -> Block:
+        """Sums of all rows at once: (sums, rows)."""
+        return self.fn.stack(sums(slice(None)))
 
     @property
     def logarithms(self) -> Block:
-        """The natural logarithms of the magnitudes; a zero counts as the smallest normal number."""
+        """Natural logarithms of the magnitudes over their typical size; zero counts as the smallest normal number."""
         tiny = self.fn.finfo(self.magnitudes.dtype).tiny
-        return self.once(("logarithms",), lambda: self.magnitudes.clamp(min=tiny).log())
+        unit = self.fn.ldexp(self.magnitudes.new_ones(len(self.magnitudes)), -self.typical_exponent())[:, None]
+        return self.once(("logarithms",), lambda: (self.magnitudes * unit).clamp(min=tiny).log())
 
     def smallest(self, values: Block) -> Column:
         """The smallest entry of each row."""
@@ -74,14 +80,13 @@ class DeviceVectors(Vectors):
         """Widen to float64."""
         return values.double()
 
-    def row(self, make: Callable[[int, str], NDArray[Any]]) -> Block:
-        """A constant vector of this width and precision, on this device."""
-        values = make(self.width, "d" if self.magnitudes.dtype == self.fn.float64 else "f")
-        return self.fn.tensor(values, device=self.magnitudes.device)
+    def row(self, make: Callable[[int], NDArray[np.float64]]) -> Block:
+        """A constant vector of this width, on this device."""
+        return self.fn.tensor(make(self.width), device=self.magnitudes.device)
 
     def dot(self, left: Block, right: Block) -> Column:
-        """Row-wise inner products: products in the working precision, sums in float64."""
-        return (left * right).sum(dim=-1, dtype=self.fn.float64)
+        """Row-wise inner products of float64 blocks."""
+        return (left * right).sum(dim=-1)
 
 
 def evaluate_on_device(batch: Rows, jobs: Sequence[Job]) -> list[Array]:

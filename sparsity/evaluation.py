@@ -21,7 +21,7 @@ from sparsity.vectors import Scratch, Vectors
 
 BLOCK_ROWS = 1024
 # 2^17 float32 numbers are 512 KiB: a block with its order and logarithms stays near a 1 to 2 MiB second-level cache.
-# Halving or cache. doubling it was slower by 5 to 30 % at d = 768 and 4096 (AVX-512, two cores).
+# Halving or doubling it was slower by up to 9 % at d = 576 to 4096 (AVX-512 and AVX2, one of two cores).
 BLOCK_NUMBERS = 1 << 17
 
 
