@@ -1,4 +1,4 @@
-"""Commands about models and inputs: sweep, measure, list, verify, freeze, lab. ``sparsity`` adds its own to these.
+"""Commands about models and inputs: sweep, measure, list, verify, lab and more. ``sparsity`` adds its own to these.
 
 Results go to stdout, progress and faults to stderr. Exit status: 0 done; 1 finished, but some items failed; 2 unusable
 input, one line and no traceback; 130 interrupted.
@@ -21,13 +21,17 @@ from probes.errors import InputError
 from probes.index_cli import index
 from probes.lab_cli import lab
 from probes.listing import LISTS, axioms_table
+from probes.spec_cli import freeze, init, schema
 from probes.sweep_cli import EXIT_FAILURES, out, runs, sweep
 from sparsity import parse_metrics
 
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
 )
+app.command()(init)
 app.command()(sweep)
+app.command()(schema)
+app.command()(freeze)
 app.add_typer(runs, name="runs")
 app.add_typer(lab, name="lab")
 app.add_typer(index, name="index")
@@ -146,38 +150,6 @@ def verify_(
         out().print(f"no {kind}: {reason}", soft_wrap=True)
     if any(check.verdict == "fail" for check in found):
         raise typer.Exit(EXIT_FAILURES)
-
-
-@app.command()
-def freeze(
-    spec: Annotated[Path, typer.Argument(help="A sweep spec.")],
-    suite: Annotated[str, typer.Argument(help="The name of one of its suites.")],
-    out_file: Annotated[Path, typer.Option("--out", help="The JSONL file to write.")],
-) -> None:
-    """Write down the items of a suite as a sweep of the spec would ask them, to be asked again without what made them.
-
-    The whole suite is written; limits are for whoever asks it. Items made with a tokenizer or a model's answers take
-    them from the first model of the spec.
-    """
-    import numpy as np
-
-    from probes.suites.frozen import freeze as write_down
-    from probes.suites.shifts import Shift
-    from probes.sweep.spec import load_spec
-    from probes.sweep.survey import open_model
-    from probes.sweep.tools import tools_of
-
-    loaded = load_spec(spec)
-    names = [entry.name for entry in loaded.suites]
-    if suite not in names:
-        raise InputError(f"{spec} has no suite {suite!r}; it has {', '.join(names)}")
-    entry = loaded.suites[names.index(suite)]
-    if isinstance(entry, Shift) and entry.needs:
-        found = entry.suite(tools_of(loaded, open_model(loaded.models[0], "cpu")))
-    else:
-        found = entry.suite()
-    n_items = write_down(found, np.random.default_rng([loaded.seed, names.index(suite)]), out_file)
-    out().print(f"{n_items} items of {suite} in {out_file}", soft_wrap=True)
 
 
 @app.command("list")

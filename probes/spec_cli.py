@@ -1,0 +1,71 @@
+"""Commands about sweep specs: a first one to start from, their JSON Schema, and a suite of one written down."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from probes.errors import InputError
+from probes.sweep_cli import out
+
+
+def init(
+    spec: Annotated[Path, typer.Argument(help="The file to write.")] = Path("sweep.yaml"),
+    full: Annotated[bool, typer.Option("--full", help="Every key at its default, each explained.")] = False,
+) -> None:
+    """Write a spec that runs as it is, offline, to be changed into one's own."""
+    from probes.sweep.spec_file import FIRST_SPEC, full_spec
+
+    try:
+        with spec.open("x", encoding="utf-8") as file:
+            file.write(full_spec() if full else FIRST_SPEC)
+    except FileExistsError:
+        raise InputError(f"{spec} is there already; name another file, or remove it first") from None
+    except OSError as error:
+        raise InputError(f"cannot write {spec}: {error.strerror}") from None
+    out().print(
+        f"wrote {spec}; next: sparsity sweep {spec} --out runs/first, then: sparsity report runs/first",
+        soft_wrap=True,
+    )
+
+
+def schema() -> None:
+    """Print the JSON Schema of specs; editors that are given it complete and check keys."""
+    from probes.sweep.spec_file import spec_schema
+
+    sys.stdout.write(json.dumps(spec_schema(), indent=2) + "\n")
+
+
+def freeze(
+    spec: Annotated[Path, typer.Argument(help="A sweep spec.")],
+    suite: Annotated[str, typer.Argument(help="The name of one of its suites.")],
+    out_file: Annotated[Path, typer.Option("--out", help="The JSONL file to write.")],
+) -> None:
+    """Write down the items of a suite as a sweep of the spec would ask them, to be asked again without what made them.
+
+    The whole suite is written; limits are for whoever asks it. Items made with a tokenizer or a model's answers take
+    them from the first model of the spec.
+    """
+    import numpy as np
+
+    from probes.suites.frozen import freeze as write_down
+    from probes.suites.shifts import Shift
+    from probes.sweep.spec import load_spec
+    from probes.sweep.survey import open_model
+    from probes.sweep.tools import tools_of
+
+    loaded = load_spec(spec)
+    names = [entry.name for entry in loaded.suites]
+    if suite not in names:
+        raise InputError(f"{spec} has no suite {suite!r}; it has {', '.join(names)}")
+    entry = loaded.suites[names.index(suite)]
+    if isinstance(entry, Shift) and entry.needs:
+        found = entry.suite(tools_of(loaded, open_model(loaded.models[0], "cpu")))
+    else:
+        found = entry.suite()
+    n_items = write_down(found, np.random.default_rng([loaded.seed, names.index(suite)]), out_file)
+    out().print(f"{n_items} items of {suite} in {out_file}", soft_wrap=True)
