@@ -188,7 +188,7 @@ def _columns(findings: Sequence[Finding], *, places: bool) -> list[_Filled]:
     adjusted = [p_value(finding.test.p_adjusted) if finding.test else ABSENT for finding in findings]
     columns.append(_Filled(Column("p, adjusted"), adjusted))
     columns.append(_Filled(Column("family-wise p"), [_family_wise(finding) for finding in findings]))
-    columns.append(_Filled(Column("mean against chance"), [against_chance(finding) for finding in findings]))
+    columns.append(_Filled(Column("mean against Gaussian null"), [against_chance(finding) for finding in findings]))
     return columns
 
 

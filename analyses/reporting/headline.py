@@ -1,8 +1,9 @@
 """The answer in up to three sentences: first screen of the page and last line of the terminal.
 
-The first says what happens, the second what the output accounts for, the third by which mechanism or, where none was
-asked for, when in training or what tests over items or length say. Several questions get a sentence each; one question
-put to several suites or models gets one sentence that names them by verdict.
+The first says what happens at the pre-stated site, the next at which layers it goes which way, then what the output
+accounts for, by which mechanism or, where none was asked for, when in training or what tests over items or length say.
+Several questions get a sentence each; one question put to several suites or models gets one sentence that counts them
+by verdict. Nothing is averaged over suites: they ask different things.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from analyses.finding import Control, Finding
+from analyses.reporting.depth import FAR, by_depth, depth_sentence
 from analyses.sentences import short_model, shown, signed, with_interval
 
-MOST_SENTENCES: Final = 3
+MOST_SENTENCES: Final = 4
 MOST_NAMED: Final = 4  # suites or models of one verdict
 MOST_MECHANISMS: Final = 2
 # What the page is about; all other analyses say more about one of these.
@@ -27,9 +29,15 @@ LAST: Final = ("last", "answer")
 COUNTED: Final = (
     ("supported", "sparser"),
     ("contradicted", "denser"),
-    ("undecided", "undecided"),
-    ("described", "described"),
+    ("undecided", "not significantly different"),
+    ("described", "described only, too few domains for a claim,"),
 )
+POSITIONS: Final = {
+    "mean": "mean over tokens",
+    "last": "last token",
+    "all": "mean over all tokens",
+    "answer": "answer token",
+}
 
 
 def headline(findings: Sequence[Finding]) -> str:
@@ -48,8 +56,14 @@ def sentences(findings: Sequence[Finding]) -> list[str]:
     for finding in asked:
         by_question.setdefault(finding.analysis, []).append(finding)
     suites = {finding.scope.suite for finding in asked}
-    opening = [_opening(own, findings, by_suite=len(suites) > 1) for own in by_question.values()]
-    beyond = [_output(asked, findings), _mechanism(asked, findings), _training(findings), _items(asked, findings)]
+    opening = [_opening(own, by_suite=len(suites) > 1) for own in by_question.values()]
+    beyond = [
+        _depth(asked, findings),
+        _output(asked, findings),
+        _mechanism(asked, findings),
+        _training(findings),
+        _items(asked, findings),
+    ]
     more = [sentence for sentence in beyond if sentence]
     return [*opening[: MOST_SENTENCES - min(1, len(more))], *more][:MOST_SENTENCES]
 
@@ -70,44 +84,62 @@ def _reasons(findings: Sequence[Finding]) -> list[str]:
     return list(dict.fromkeys(said))[:MOST_SENTENCES]
 
 
-def _opening(own: Sequence[Finding], findings: Sequence[Finding], *, by_suite: bool) -> str:
-    """The only answer's own sentence, named by its suite where there are others; or one for several answers."""
+def _opening(own: Sequence[Finding], *, by_suite: bool) -> str:
+    """The only answer's own sentence, named by its suite where there are others; or one that counts several answers."""
     first = own[0]
     if len(own) == 1:
         return f"{shown(first.scope.suite)}: {first.text}" if by_suite else first.text
     models = len({finding.scope.model for finding in own})
     suites = len({finding.scope.suite for finding in own})
-    what = "suites" if models == 1 else "models" if suites == 1 else "cases"
+    what = "suites" if models == 1 else "models" if suites == 1 else "pairs of model and suite"
     said: list[str] = []
     for verdict, word in COUNTED:
         named = [_named(finding, models, suites) for finding in own if finding.verdict == verdict]
         if named:
             more = [f"{len(named) - MOST_NAMED} more"] if len(named) > MOST_NAMED else []
-            said.append(f"{word} in {len(named)} ({'; '.join([*named[:MOST_NAMED], *more])})")
-    places = ", ".join(dict.fromkeys(f"{finding.scope.metric} at {finding.scope.place}" for finding in own))
-    unit = first.unit.partition(",")[0]
-    return f"{first.question} In {len(own)} {what}: {', '.join(said)}; {unit} of {places}{_over(own, findings)}."
+            said.append(f"{word} in {len(named)} of {len(own)} {what} ({', '.join([*named[:MOST_NAMED], *more])})")
+    who = FAR.get(first.analysis)
+    claim = f"States of {who} are " if who else f"{first.question} "
+    places = ", ".join(dict.fromkeys(where_read(finding) for finding in own))
+    return f"{claim}{'; '.join(said)}. Measure: {places}."
+
+
+def where_read(finding: Finding) -> str:
+    """Measure, site and position in words.
+
+    >>> from analyses.finding import Scope
+    >>> scope = Scope(site="resid_post", layer=3, metric="hoyer", position="mean")
+    >>> where_read(Finding(analysis="", question="", text="", scope=scope))
+    'Hoyer sparsity at resid_post.3, mean over tokens'
+    """
+    scope = finding.scope
+    measure = "Hoyer sparsity" if scope.metric == "hoyer" else scope.metric
+    site = "after the final norm" if scope.site == "final_norm" else f"at {scope.place}"
+    return f"{measure} {site}, {POSITIONS.get(scope.position, f'position {scope.position}')}"
 
 
 def _named(finding: Finding, models: int, suites: int) -> str:
-    """What tells an answer from the others, and its number."""
+    """What tells an answer from the others."""
     model, suite = shown(short_model(finding.scope.model)), shown(finding.scope.suite)
-    name = suite if models == 1 else model if suites == 1 else f"{model} on {suite}"
-    return f"{name} {with_interval(finding.estimate, finding.interval)}"
+    return suite if models == 1 else model if suites == 1 else f"{model} on {suite}"
 
 
-def _over(own: Sequence[Finding], findings: Sequence[Finding]) -> str:
-    """The mean over suites, where there is one model."""
-    pooled = [
-        finding
-        for finding in findings
-        if finding.analysis == own[0].analysis and finding.scope.suite == f"{len(own)} suites" and finding.answered
-    ]
-    if len(pooled) != 1:
+def _depth(asked: Sequence[Finding], findings: Sequence[Finding]) -> str:
+    """The signs through the layers of the only answer; of several, those in which some layers go the other way."""
+    found = [(lead, depth) for lead in asked if (depth := by_depth(lead, findings)) is not None]
+    if len(asked) == 1:
+        return depth_sentence(*found[0]) if found else ""
+    models = len({finding.scope.model for finding in asked})
+    suites = len({finding.scope.suite for finding in asked})
+    turning = [_named(lead, models, suites) for lead, depth in found if depth.turns and depth.tested]
+    if not turning:
         return ""
-    mean = with_interval(pooled[0].estimate, pooled[0].interval)
-    few = f", {len(own)} suites being too few for a general claim" if pooled[0].verdict == "described" else ""
-    return f", on average {mean}{few}"
+    more = [f"{len(turning) - MOST_NAMED} more"] if len(turning) > MOST_NAMED else []
+    named = ", ".join([*turning[:MOST_NAMED], *more])
+    return (
+        f"The sign depends on the layer in {len(turning)} of {len(found)} ({named}): "
+        "some layers are significantly sparser, others significantly denser."
+    )
 
 
 def _training(findings: Sequence[Finding]) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 import numpy as np
 import pandas as pd
 
+from analyses.reporting.losses import LEFT_OUT, Loss, take_losses
 from analyses.runs import Run
 from analyses.sentences import short_model
 from analyses.tables import facts, place
@@ -25,6 +26,9 @@ class RunRow(NamedTuple):
     n_items: int
     levels: str
     tokens: str
+    template: str
+    bos: str
+    max_tokens: str
     n_truncated: int
     n_failed: int
     left_out: str
@@ -61,6 +65,7 @@ class Inventory(NamedTuple):
         started: when the first run began.
         undefined: undefined values per measure.
         failures: failed items, equal reasons together.
+        losses: what was cut, failed or has no value, by group.
         constant_length: number of tokens, where every item of the sweep has the same; else 0.
         n_rows: measurement rows.
     """
@@ -73,8 +78,20 @@ class Inventory(NamedTuple):
     started: str
     undefined: list[UndefinedRow]
     failures: list[FailureRow]
+    losses: list[Loss]
     constant_length: int
     n_rows: int
+
+    @property
+    def settings(self) -> list[str]:
+        """How the prompts were made and read, in a line for the first screen; one line where all runs agree."""
+        lines = dict.fromkeys(
+            f"dtype {row.dtype}; template {row.template}; BOS {row.bos}; max_tokens {row.max_tokens}"
+            for row in self.runs
+        )
+        n = sum(row.n_items for row in self.runs)
+        cut = sum(row.n_truncated for row in self.runs)
+        return [*lines, f"{cut:,} of {n:,} prompts were cut to max_tokens" if cut else "no prompt was cut"]
 
 
 def take_inventory(run: Run) -> Inventory:
@@ -95,13 +112,13 @@ def take_inventory(run: Run) -> Inventory:
         started=str(runs["started"].min()) if len(runs) else "",
         undefined=_undefined(rows),
         failures=_failures(failures),
+        losses=take_losses(run),
         constant_length=int(lengths[0]) if constant else 0,
         n_rows=len(rows) + len(tokens),
     )
 
 
 MOST_REASONS: Final = 20
-LEFT_OUT: Final = "filter"  # stage of an item that the spec asked to leave out; it did not fail
 MOST_LEVELS_LISTED: Final = 16
 KEYS: Final = frozenset({"run_id", "example_id", "site", "layer", "unit", "basis", "token"})
 
@@ -117,7 +134,8 @@ def _run_row(row: pd.Series, examples: pd.DataFrame, inputs: pd.DataFrame, failu
     run_id, suite = str(row["run_id"]), str(row["suite"])
     own = inputs[inputs["run_id"] == run_id]
     items = examples[examples["example_id"].isin(own["example_id"])]
-    recorded = facts(str(row["spec_json"])).get("axis", {})
+    settings = facts(str(row["spec_json"]))
+    recorded = settings.get("axis", {})
     lengths = own["n_tokens"].to_numpy(np.float64)
     if not len(lengths):
         tokens = ""
@@ -135,11 +153,23 @@ def _run_row(row: pd.Series, examples: pd.DataFrame, inputs: pd.DataFrame, failu
         n_items=len(own),
         levels=_level_counts(items),
         tokens=tokens,
+        template=_setting(settings.get("template"), "none"),
+        bos=_setting(settings.get("bos"), "not recorded"),
+        max_tokens=_setting(settings.get("max_tokens"), "no limit"),
         n_truncated=int(own["truncated"].sum()),
         n_failed=int(((failures["run_id"] == run_id) & (failures["stage"] != LEFT_OUT)).sum()),
         left_out=_level_counts(examples[examples["example_id"].isin(_left_out(failures, run_id))]),
         status=str(row["status"]),
     )
+
+
+def _setting(value: object, absent: str) -> str:
+    """A setting in words; a mapping as its entries."""
+    if value is None or value == "":
+        return absent
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {entry}" for name, entry in cast("dict[str, object]", value).items())
+    return str(value)
 
 
 def _left_out(failures: pd.DataFrame, run_id: str) -> pd.Series:

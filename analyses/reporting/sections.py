@@ -163,16 +163,10 @@ def _silences(findings: Sequence[Finding]) -> list[Silence]:
 
 
 def answer_picture(sections: Sequence[Section], leads: Sequence[Finding]) -> Picture | None:
-    """The one figure that carries the answer, shown there only: the first of what the headline opens with.
-
-    Several suites have their estimates below each other, where a finding sums them up.
-    """
-    for lead in leads[:1]:
-        over = [section.lead for section in sections if section.analysis == lead.analysis and _sums_up(section.lead)]
-        wanted = over[0] if over else lead
-        for section in sections:
-            if section.lead is wanted and section.body.pictures:
-                return section.body.pictures[0]
+    """The one figure that carries the answer, shown on the first screen only: the first of what it opens with."""
+    for section in sections:
+        if leads and section.lead is leads[0] and section.body.pictures:
+            return section.body.pictures[0]
     return None
 
 

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from analyses.finding import ANALYSES, QUESTIONS, Finding, Scope, analyse
+from analyses.reporting.answers import answers, signs_picture
 from analyses.reporting.caveats import caveats
 from analyses.reporting.exports import SCHEMA, to_csv, to_json, to_latex
 from analyses.reporting.headline import leads, sentences
 from analyses.reporting.inventory import Inventory, take_inventory
+from analyses.reporting.losses import warnings
 from analyses.reporting.models import compare
 from analyses.reporting.opening import open_sweeps
+from analyses.reporting.outliers import take_outliers
 from analyses.reporting.page import INVISIBLE, page_environment
 from analyses.reporting.pictures import Format, Progress, Studio, quiet
 from analyses.reporting.sections import answer_picture, arrange, contents
@@ -97,12 +100,16 @@ def write_report(
     run = once(run)
     findings = ask(run, command, progress)
     inventory = take_inventory(run)
+    stated = leads(findings)
     sections, silences = arrange(findings, run, studio, progress)
     content = {
         "name": ", ".join(Path(directory).resolve().name for directory in directories),
         "command": command,
         "headline": sentences(findings),
-        "answer_picture": answer_picture(sections, leads(findings)),
+        "answers": answers(stated, findings),
+        "answer_picture": signs_picture(stated, findings, studio) or answer_picture(sections, stated),
+        "outliers": take_outliers(run, studio),
+        "warnings": warnings(inventory.losses),
         "comparisons": compare(findings, studio),
         "sections": sections,
         "silences": silences,

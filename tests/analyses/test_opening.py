@@ -68,9 +68,9 @@ def test_models_side_by_side_share_a_table_and_a_picture(tmp_path, monkeypatch):
     written = report([tmp_path / "a", tmp_path / "b"], tmp_path / "out" / "r.html", figures=["pdf"])
     text = written.html.read_text(encoding="utf-8")
     assert "Models side by side" in text
-    assert "<dt>Again</dt><dd><code>sparsity report " in text  # no single directory holds what stands here
+    assert "<dt>Reproduce</dt><dd><code>sparsity report " in text  # no single directory holds what stands here
     assert {finding.scope.model for finding in written.findings if finding.primary} == {"/models/toy", "/models/other"}
-    assert "In 2 models: undecided in 2 (toy" in headline(written.findings)
+    assert "not significantly different in 2 of 2 models (toy, other)" in headline(written.findings)
     figures = tmp_path / "out" / "figures"
     assert (figures / "models-1.svg").is_file()
     assert (figures / "models-1.pdf").read_bytes().startswith(b"%PDF")
