@@ -108,11 +108,14 @@ def diff(
     first: Annotated[Path, typer.Argument(help="A sweep directory.")],
     second: Annotated[Path, typer.Argument(help="Another one.")],
 ) -> None:
-    """Which provenance facts differ between two sweeps, and which numbers moved beyond noise.
+    """Which provenance facts differ between two sweeps, and which numbers moved further than rounding moves them.
+
+    Rounding moves a number by 1e-6 of itself between two sweeps of the same batches on one machine, by 1e-5 between
+    machines or with other batches (4e-5 for measures of fourth powers); the last line says which bound was used.
 
     Exit status: 0 no number moved; 1 some moved; 2 unusable input.
     """
-    from analyses.differences import NOISE, compare
+    from analyses.differences import compare
 
     found = compare(first, second)
     facts = Table("provenance", str(first), str(second), title="made differently" if found.facts else "made alike")
@@ -138,7 +141,8 @@ def diff(
         out().print(moved)
     out().print(
         f"{found.n_compared} numbers in both, {found.only_first} in the first alone, {found.only_second} in the other; "
-        f"{len(found.moved)} measures moved by more than {NOISE:g} of themselves",
+        f"{len(found.moved)} measures moved by more than rounding may: {found.bound.relative:g} of themselves "
+        f"({found.bound.reason})",
         soft_wrap=True,
     )
     if found.moved:

@@ -1,15 +1,15 @@
 """What differs between two sweeps: in what produced their numbers, and in the numbers.
 
-Numbers are compared item by item: the same item, place, position and metric in both. Recomputing with other batches
-moves a number by 1e-5 of itself at most, so what moves no further has not moved. What moves further is described by its
-largest relative change and by the mean of the paired differences with an interval over clusters of items: an interval
-that excludes zero is a shift, one that does not is scatter (other rounding, say).
+Numbers are compared item by item: the same item, place, position and metric in both. Rounding alone moves them, and by
+how much depends on what was the same (:class:`Bound`), so what moves no further has not moved. What moves further is
+described by its largest relative change and by the mean of the paired differences with an interval over clusters of
+items: an interval that excludes zero is a shift, one that does not is scatter (other rounding, say).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
@@ -22,7 +22,16 @@ from scipy import stats
 from probes.records import Records, open_run
 from probes.records.store import folders_of
 
-NOISE: Final = 1e-5  # relative; what other batches may do (re-batching really moves l2_norm by 2e-6)
+# Relative. Where the model adds up in the same order, two back ends agree on a measure of its states to this.
+SAME_ARITHMETIC: Final = 1e-6
+# Relative. Where it adds up in another order, in other batches or on another CPU, its states move by some 1e-6 (seen on
+# SmolLM2-135M: 3e-6 of l2_norm in other batches, 6e-6 with the code for a CPU without AVX), measures by this at most,
+OTHER_ARITHMETIC: Final = 1e-5
+# and those of fourth powers by four times as much (seen: 2.7e-5).
+FOURTH_POWERS: Final = frozenset({"kappa4", "kurtosis", "participation_ratio"})
+# What decides which vectors are multiplied together, and by which code, by the last word of a fact's name.
+OF_BATCHES: Final = frozenset({"batch_size", "items_sha256", "n_items", "shard"})
+OF_MACHINES: Final = frozenset({"processor", "simd", "device", "threads", "torch", "numpy", "transformers"})
 CONFIDENCE: Final = 0.95
 PLACE: Final = ("suite", "site", "layer", "position", "metric")
 PAIRED: Final = ("example_id", *PLACE, "unit", "basis")
@@ -43,6 +52,26 @@ class Fact(NamedTuple):
     second: Any
 
 
+class Bound(NamedTuple):
+    """How far rounding alone may move a number.
+
+    Attributes:
+        relative: largest change, as a share of the number; four times that for measures of fourth powers.
+        reason: what the two sweeps share, or not.
+    """
+
+    relative: float
+    reason: str
+
+    def of(self, metric: str) -> float:
+        """The bound of one measure.
+
+        >>> Bound(1e-5, "other batches").of("participation_ratio")
+        4e-05
+        """
+        return self.relative * (4 if metric.partition("(")[0] in FOURTH_POWERS else 1)
+
+
 class Moved(NamedTuple):
     """One measure at one place that is not what it was.
 
@@ -53,7 +82,7 @@ class Moved(NamedTuple):
         position: which token.
         metric: which measure.
         n_items: items in both sweeps.
-        n_moved: how many of them moved beyond noise, or are undefined in one sweep only.
+        n_moved: how many of them moved beyond the bound, or are undefined in one sweep only.
         largest: largest relative change, ``|b - a| / max(|a|, |b|)``; NaN if only definedness changed.
         mean: mean of ``b - a`` over clusters.
         low: lower end of its 95 % interval (Student, over clusters); NaN with fewer than two clusters.
@@ -79,13 +108,15 @@ class Differences:
 
     Attributes:
         facts: of how they came to be.
-        moved: measures whose numbers moved beyond noise, largest change first.
+        bound: how far rounding alone may move their numbers.
+        moved: measures whose numbers moved beyond the bound, largest change first.
         n_compared: numbers that are in both.
         only_first: numbers that only the first has.
         only_second: numbers that only the second has.
     """
 
     facts: tuple[Fact, ...]
+    bound: Bound
     moved: tuple[Moved, ...]
     n_compared: int
     only_first: int
@@ -106,15 +137,38 @@ def compare(first: Path, second: Path) -> Differences:
     clusters = pd.concat([records.examples()[["example_id", "cluster"]] for records in (one, other)])
     clusters = clusters.drop_duplicates("example_id").set_index("example_id")["cluster"]
     both = both.assign(cluster=clusters.reindex(both["example_id"]).to_numpy())
-    found = (_moved(place, rows) for place, rows in both.groupby(list(PLACE), observed=True, sort=False))
+    facts = tuple(_facts(_provenance(first, one), _provenance(second, other)))
+    bound = bound_of(facts)
+    found = (_moved(place, rows, bound) for place, rows in both.groupby(list(PLACE), observed=True, sort=False))
     moved = sorted((entry for entry in found if entry is not None), key=lambda entry: -np.nan_to_num(entry.largest))
     return Differences(
-        facts=tuple(_facts(_provenance(first, one), _provenance(second, other))),
+        facts=facts,
+        bound=bound,
         moved=tuple(moved),
         n_compared=len(both),
         only_first=int((pairs["_merge"] == "left_only").sum()),
         only_second=int((pairs["_merge"] == "right_only").sum()),
     )
+
+
+def bound_of(facts: Sequence[Fact]) -> Bound:
+    """How far rounding may move a number between two sweeps that differ in these facts.
+
+    >>> bound_of([Fact("simd", "AVX2", "AVX512")])
+    Bound(relative=1e-05, reason='same batches, other machine (simd)')
+    """
+    batches, machine = (
+        [fact.name for fact in facts if fact.name.rpartition(".")[2] in of] for of in (OF_BATCHES, OF_MACHINES)
+    )
+    if batches:
+        return Bound(OTHER_ARITHMETIC, f"other batches ({', '.join(_last_words(batches))})")
+    if machine:
+        return Bound(OTHER_ARITHMETIC, f"same batches, other machine ({', '.join(_last_words(machine))})")
+    return Bound(SAME_ARITHMETIC, "same batches, same machine")
+
+
+def _last_words(names: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(name.rpartition(".")[2] for name in names))
 
 
 def _numbers(records: Records) -> pd.DataFrame:
@@ -129,17 +183,17 @@ def _numbers(records: Records) -> pd.DataFrame:
     return rows.assign(model=known["model"].to_numpy(), suite=known["suite"].to_numpy())[["model", *PAIRED, "value"]]
 
 
-def _moved(place: object, rows: pd.DataFrame) -> Moved | None:
+def _moved(place: object, rows: pd.DataFrame, bound: Bound) -> Moved | None:
+    suite, site, layer, position, metric = cast("tuple[str, str, int, str, str]", place)
     before, after = (rows[name].to_numpy(dtype=np.float64) for name in ("value_x", "value_y"))
     lost = np.isnan(before) != np.isnan(after)
     defined = ~np.isnan(before) & ~np.isnan(after)
     size = np.maximum(np.abs(before), np.abs(after))
     with np.errstate(invalid="ignore", divide="ignore"):
         change = np.where(before == after, 0.0, np.abs(after - before) / size)
-    beyond = lost | (defined & (change > NOISE))
+    beyond = lost | (defined & (change > bound.of(metric)))
     if not beyond.any():
         return None
-    suite, site, layer, position, metric = cast("tuple[str, str, int, str, str]", place)
     clusters = rows["cluster"].factorize()[0]
     mean, low, high = _over_clusters((after - before)[defined], clusters[defined])
     return Moved(

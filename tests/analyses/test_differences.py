@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from analyses.differences import NOISE, Differences, compare
+from analyses.differences import OTHER_ARITHMETIC, SAME_ARITHMETIC, Bound, Differences, compare
 from probes.records.cells import Block, Done
 from probes.records.schema import SCHEMAS
 from probes.records.store import Writer
@@ -61,11 +61,35 @@ def found(tmp_path: Path, **second: object) -> Differences:
 
 def test_alike_is_alike(tmp_path: Path) -> None:
     differences = found(tmp_path)
-    assert differences == Differences(facts=(), moved=(), n_compared=2 * N_ITEMS, only_first=0, only_second=0)
+    assert differences == Differences(
+        facts=(),
+        bound=Bound(SAME_ARITHMETIC, "same batches, same machine"),
+        moved=(),
+        n_compared=2 * N_ITEMS,
+        only_first=0,
+        only_second=0,
+    )
+
+
+def test_what_is_rounding_depends_on_what_was_the_same(tmp_path: Path) -> None:
+    """A change between the two bounds has moved on one machine and not between machines or batches."""
+    one = write(tmp_path / "one")
+    for name, made, n_moved in (("same", {}, 2), ("machine", {"torch": "2.14"}, 0), ("batches", {"batch_size": 4}, 0)):
+        other = write(tmp_path / name, change=lambda values, _: values * (1 + OTHER_ARITHMETIC / 3), **made)
+        found = compare(one, other)
+        assert len(found.moved) == n_moved, name
+        assert name in found.bound.reason
+    rounded = write(tmp_path / "rounded", change=lambda values, _: values * (1 + SAME_ARITHMETIC / 3))
+    assert compare(one, rounded).moved == ()
+
+
+def test_fourth_powers_move_four_times_as_far() -> None:
+    bound = Bound(OTHER_ARITHMETIC, "other batches")
+    assert bound.of("kurtosis") == 4 * bound.of("gini") == 4 * bound.of("top_k_energy(0.1)") == 4 * OTHER_ARITHMETIC
 
 
 def test_what_other_batches_do_is_noise(tmp_path: Path) -> None:
-    differences = found(tmp_path, change=lambda values, _: values * (1 + NOISE / 3), batch_size=4)
+    differences = found(tmp_path, change=lambda values, _: values * (1 + OTHER_ARITHMETIC / 3), batch_size=4)
     assert differences.moved == ()
     assert [(fact.name, fact.first, fact.second) for fact in differences.facts] == [
         ("runs.model 0 x s.batch_size", 8, 4)
