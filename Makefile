@@ -27,6 +27,7 @@ test: $(STAMP)
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not long"
+	$(BIN)/python -m tests.kernels
 
 prove: $(STAMP)
 	$(BIN)/python -m tests.prove

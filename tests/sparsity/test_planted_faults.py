@@ -10,6 +10,7 @@ import sparsity
 from sparsity import Axiom, MetricSpec
 from tests.reference.vector_measures import REFERENCES
 from tests.sparsity.axioms import draw_moves, responses
+from tests.tolerances import FLOAT64
 
 Vectors = NDArray[np.float64]
 X = np.random.default_rng(0).standard_normal((20, 96))
@@ -76,7 +77,7 @@ def says_nan(measure: Callable[[Vectors], Vectors]) -> bool:
 def equals_the_reference(name: str, *arguments: float) -> Callable[[Callable[[Vectors], Vectors]], bool]:
     spec = MetricSpec(name, arguments)
     expected = [REFERENCES[name](row.tolist(), **spec.keywords) for row in X]
-    return lambda measure: np.allclose(measure(X), expected, rtol=1e-9)
+    return lambda measure: np.allclose(measure(X), expected, rtol=FLOAT64)
 
 
 FAULTS = [

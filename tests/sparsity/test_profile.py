@@ -9,6 +9,8 @@ from sparsity.columns import sums_of
 
 from .cases import ALL
 
+pytestmark = pytest.mark.numeric
+
 
 def test_profile_equals_the_single_functions_to_the_last_bit():
     x = np.random.default_rng(0).standard_normal((3, 700, 96), dtype=np.float32)

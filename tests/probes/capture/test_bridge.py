@@ -17,6 +17,7 @@ from probes.capture.sites import HOOKS, SiteKind
 from probes.capture.verify import verify
 from probes.errors import InputError
 from sparsity import parse_metrics
+from tests.tolerances import LOGITS, NEAR_ZERO, REBATCHED, STAGES
 
 from .families import FAMILIES, NEOX, build
 from .test_families import prompts_of
@@ -24,7 +25,7 @@ from .test_families import prompts_of
 WRAPPED = ["gpt2", "gpt_neox", "llama", "gemma2", "qwen3", "phi3", "bloom", "opt", "mixtral", "mamba", "t5"]
 METRICS = ["gini", "hoyer", "participation_ratio", "l2_norm"]
 # largest relative difference of a metric seen over these families: 3e-6 (kernels differ); other weights: 1e-1
-AGREE = 1e-5
+AGREE = REBATCHED
 OUTCOMES = ["next_token_entropy", "mean_next_token_entropy"]
 
 
@@ -52,7 +53,7 @@ def test_a_bridge_and_its_model_give_the_same_numbers(name):
     sites = [str(site) for site in wrapped.sites]
     one, other = (collect(model, ids, sites, ["last", "mean"], METRICS) for model in (plain, bridge))
     assert one.drop(columns=["run_id", "value"]).equals(other.drop(columns=["run_id", "value"]))
-    np.testing.assert_allclose(other.value, one.value, rtol=AGREE, atol=1e-7)
+    np.testing.assert_allclose(other.value, one.value, rtol=AGREE, atol=NEAR_ZERO)
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama", "gemma2"])
@@ -65,7 +66,7 @@ def test_outcomes_come_through_the_bridges_own_unembedding(family):
         options = {"positions": "last", "metrics": parse_metrics(["gini"]), "outcomes": OUTCOMES}
         found.append(read_batch(model, prompts, sites=sites, **options).outcomes)
     for name in OUTCOMES:
-        np.testing.assert_allclose(found[1][name], found[0][name], rtol=1e-5)
+        np.testing.assert_allclose(found[1][name], found[0][name], rtol=REBATCHED)
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama", "gpt_neox", "gemma2"])
@@ -81,7 +82,7 @@ def test_hook_names_lead_to_the_tensors_that_the_bridge_caches_under_them(name):
         states = capture_states(bridge, [ids], key, "all")
         theirs = cache_[key][0].reshape(len(ids), -1).numpy()
         ours = np.stack(states.sort_values(["token", "unit"]).vector.to_list()).reshape(len(ids), -1)
-        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6, err_msg=key)
+        np.testing.assert_allclose(ours, theirs, rtol=REBATCHED, atol=NEAR_ZERO, err_msg=key)
         checked.update(states.site)
     assert {"resid_pre", "resid_post", "attn_z", "attn_out", "mlp_post", "mlp_out", "final_norm"} <= checked
     assert ("mlp_gate" in checked) == (name in {"llama", "gemma2"})
@@ -112,7 +113,7 @@ def test_processed_weights_are_refused_because_they_are_another_networks_states(
     logits, cache_ = bridge.run_with_cache(ids)
     with torch.inference_mode():
         torch.testing.assert_close(
-            logits.log_softmax(-1), plain.module(ids).logits.log_softmax(-1), rtol=1e-3, atol=1e-4
+            logits.log_softmax(-1), plain.module(ids).logits.log_softmax(-1), rtol=STAGES, atol=LOGITS
         )
     ours = collect(plain, ids.tolist(), "final_norm", "last", "hoyer").value[0]
     theirs = float(sparsity.hoyer(cache_["ln_final.hook_out"][0, -1].numpy()))

@@ -17,6 +17,7 @@ from probes.suites.example import Example
 from probes.suites.question import Question
 from probes.sweep.run import run_sweep
 from probes.sweep.spec import parse_spec
+from tests.tolerances import LOGITS, REBATCHED
 
 QUESTIONS = [
     ("Once upon a time there was a little", ["girl named Lily", "boy", "tree in the park"], 0),
@@ -61,7 +62,7 @@ def test_margins_are_what_their_definitions_say(stories):
     found = ask(stories, questions(stories)).outcomes
     for index, question in enumerate(QUESTIONS):
         for how, margin in by_hand(stories, *question).items():
-            assert found[f"choice_margin{how}"][index] == pytest.approx(margin, rel=1e-4, abs=1e-4)
+            assert found[f"choice_margin{how}"][index] == pytest.approx(margin, rel=LOGITS, abs=LOGITS)
             assert found[f"choice_correct{how}"][index] == float(margin > 0)
     assert set(found["choice_correct"]) == {0.0, 1.0}, "the sample must hold both"
     assert (found["choice_correct"] != found["choice_correct_per_byte"]).any(), "and the two must differ somewhere"
@@ -89,7 +90,7 @@ def test_what_the_measured_pass_has_read_is_not_run_again(stories, monkeypatch):
     answers = sum(len(answers) for _, answers, _ in QUESTIONS)
     assert sum(sequences) <= len(QUESTIONS) + answers - len(QUESTIONS)
     alone = ask(stories, questions(stories, target=False), ["choice_margin"]).outcomes["choice_margin"]
-    np.testing.assert_allclose(alone, with_target, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(alone, with_target, rtol=LOGITS, atol=REBATCHED)
 
 
 def test_letters_are_read_off_the_prompt_itself(stories, monkeypatch):
@@ -99,7 +100,7 @@ def test_letters_are_read_off_the_prompt_itself(stories, monkeypatch):
     scores = [log_p(stories, encode(stories, text, target=letter).ids, start) for letter in "ABC"]
     found = ask(stories, [prompt], ["choice_margin_by_letter", "choice_correct_by_letter"]).outcomes
     margin = scores[1] - max(scores[0], scores[2])
-    assert found["choice_margin_by_letter"][0] == pytest.approx(margin, rel=1e-4)
+    assert found["choice_margin_by_letter"][0] == pytest.approx(margin, rel=LOGITS)
     assert found["choice_correct_by_letter"][0] == float(margin > 0)
     if all(len(own.ids) == start + 1 for own in prompt.choices.letters):
         original, runs = type(stories).run, []
@@ -115,7 +116,7 @@ def test_a_minimal_pair_is_the_difference_of_two_sentences(stories):
     found = ask(stories, pairs, ["choice_margin", "choice_correct"]).outcomes
     difference = log_p(stories, encode(stories, good).ids, 1) - log_p(stories, encode(stories, bad).ids, 1)
     assert difference > 0
-    np.testing.assert_allclose(found["choice_margin"], [difference] * 2, rtol=1e-4)
+    np.testing.assert_allclose(found["choice_margin"], [difference] * 2, rtol=LOGITS)
     assert found["choice_correct"].tolist() == [1, 1]
     swapped = with_choices(stories, pairs[0], good, [bad, good], 0, whole=True)
     assert ask(stories, [swapped], ["choice_margin"]).outcomes["choice_margin"][0] == pytest.approx(-difference, 1e-4)

@@ -15,6 +15,7 @@ from probes.capture.sites import Site
 from probes.capture.watching import CaptureError, watching
 from probes.errors import InputError
 from probes.records.schema import SCHEMAS
+from tests.tolerances import REBATCHED, STORED
 
 from .conftest import tiny_llama
 
@@ -42,6 +43,7 @@ def hidden_states(model, ids):
         return model.base(input_ids=torch.tensor([ids]), output_hidden_states=True).hidden_states
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("name", ["llama", "gpt2"])
 def test_what_is_read_is_the_metric_of_the_state_that_transformers_shows(name, request, prompts):
     model = request.getfixturevalue(name)
@@ -54,19 +56,20 @@ def test_what_is_read_is_the_metric_of_the_state_that_transformers_shows(name, r
             ("final_norm", 3, states[3]),
         ]:
             rows = frame[(frame.example_id == str(index)) & (frame.site == site) & (frame.layer == layer)]
-            np.testing.assert_allclose(rows.value, sparsity.gini(shown[0]).numpy(), rtol=1e-5)
+            np.testing.assert_allclose(rows.value, sparsity.gini(shown[0]).numpy(), rtol=REBATCHED)
             assert rows.token.tolist() == list(range(len(ids)))
         last = frame[(frame.example_id == str(index)) & (frame.site == "resid_post") & (frame.layer == 2)]
-        assert not np.allclose(last.value, sparsity.gini(states[3][0]).numpy(), rtol=1e-5), "resid_post is not normed"
+        assert not np.allclose(last.value, sparsity.gini(states[3][0]).numpy(), rtol=REBATCHED), "not normed"
 
 
+@pytest.mark.numeric
 def test_batching_padding_and_order_change_no_value(llama, prompts):
     together = read(llama, prompts)
     backwards = read(llama, prompts[::-1])
     for index, ids in enumerate(prompts):
         alone = values(read(llama, [ids]), 0)
-        np.testing.assert_allclose(values(together, index), alone, rtol=1e-5)
-        np.testing.assert_allclose(values(backwards, len(prompts) - 1 - index), alone, rtol=1e-5)
+        np.testing.assert_allclose(values(together, index), alone, rtol=REBATCHED)
+        np.testing.assert_allclose(values(backwards, len(prompts) - 1 - index), alone, rtol=REBATCHED)
 
 
 def test_padding_tokens_do_not_matter(prompts):
@@ -86,9 +89,10 @@ def test_a_target_changes_nothing_about_its_prompt(stories):
     for positions in ("last", "mean", "all"):
         one = read_batch(stories, plain, sites=sites, positions=positions, metrics=METRICS)
         two = read_batch(stories, asked, sites=sites, positions=positions, metrics=METRICS)
-        np.testing.assert_allclose(values(one, 0), values(two, 0), rtol=1e-5)
+        np.testing.assert_allclose(values(one, 0), values(two, 0), rtol=REBATCHED)
 
 
+@pytest.mark.numeric
 def test_mean_last_slice_and_selector_follow_from_all(llama, prompts):
     even = Selector("even", lambda prompt: range(0, prompt.end, 2), each=True)
     result = read(llama, prompts, positions=["all", "mean", "last", "1:3", even])
@@ -97,8 +101,8 @@ def test_mean_last_slice_and_selector_follow_from_all(llama, prompts):
         for index, ids in enumerate(prompts):
             every = own["all"].values[own["all"].item == index]
             assert every.shape == (len(ids), len(METRICS))
-            np.testing.assert_allclose(own["mean"].values[index], every.mean(0), rtol=1e-5)
-            np.testing.assert_allclose(own["1:3"].values[index], every[1:3].mean(0), rtol=1e-5)
+            np.testing.assert_allclose(own["mean"].values[index], every.mean(0), rtol=REBATCHED)
+            np.testing.assert_allclose(own["1:3"].values[index], every[1:3].mean(0), rtol=REBATCHED)
             np.testing.assert_array_equal(own["last"].values[index], every[-1])
             assert own["last"].token[index] == len(ids) - 1
             np.testing.assert_array_equal(own["even"].values[own["even"].item == index], every[::2])
@@ -159,7 +163,7 @@ def test_typical_leaves_out_a_sink_wherever_it_stands_and_counts_it(prompts):
         for index, ids in enumerate(prompts):
             every = own["all"].values[own["all"].item == index]
             calm = np.array([token != sink for token in ids])
-            np.testing.assert_allclose(own["typical"].values[index], every[calm].mean(0), rtol=1e-5)
+            np.testing.assert_allclose(own["typical"].values[index], every[calm].mean(0), rtol=REBATCHED)
             assert (own["typical"].n_undefined[index] == (~calm).sum()).all()
             assert (own["mean"].n_undefined[index] == 0).all()
         assert not np.allclose(own["mean"].values[1, -1], own["typical"].values[1, -1], rtol=0.1)
@@ -176,7 +180,7 @@ def test_an_expression_is_a_position_of_a_model_with_a_tokenizer(stories, llama)
     assert len(chosen) == 3
     every = frame[frame.position == "all"].set_index("token").value
     one = frame[frame.position == "/^the$/"]
-    np.testing.assert_allclose(one.value.item(), every[chosen].mean(), rtol=1e-6)
+    np.testing.assert_allclose(one.value.item(), every[chosen].mean(), rtol=STORED)
     with pytest.raises(InputError, match="without a tokenizer"):
         collect(llama, [[1, 2]], positions="/a/")
 
@@ -266,9 +270,9 @@ def test_a_basis_is_any_function_of_the_vectors(llama, prompts):
     by_place = {(reading.site, reading.basis): reading.values for reading in result.readings}
     for site in resolve_sites(llama, SITES):
         raw, wide = by_place[site, "raw"], by_place[site, "relu_features"]
-        np.testing.assert_allclose(raw[:, 0], wide[:, 0], rtol=1e-5)
+        np.testing.assert_allclose(raw[:, 0], wide[:, 0], rtol=REBATCHED)
         # half of the doubled coordinates are zero: G' = 1 - (1 - G) / 2
-        np.testing.assert_allclose(wide[:, 1], 1 - (1 - raw[:, 1]) / 2, rtol=1e-5)
+        np.testing.assert_allclose(wide[:, 1], 1 - (1 - raw[:, 1]) / 2, rtol=REBATCHED)
 
 
 def test_the_table_has_the_columns_of_measurements_in_input_order(llama, prompts):
@@ -285,7 +289,7 @@ def test_the_table_has_the_columns_of_measurements_in_input_order(llama, prompts
         ("final_norm", 3),
     ]
     whole = collect(llama, prompts, ["resid_post", "final_norm"], ["last", "mean"], ["gini", "hoyer"])
-    np.testing.assert_allclose(frame.value, whole.value, rtol=1e-5)
+    np.testing.assert_allclose(frame.value, whole.value, rtol=REBATCHED)
     assert frame.drop(columns="value").equals(whole.drop(columns="value"))
 
 
@@ -319,7 +323,7 @@ def test_a_batch_that_memory_does_not_hold_is_halved_and_says_so(llama, prompts,
         collect(llama, prompts * 3, SITES, "mean", batch_size=6)
     assert len(said) == 1, "what did not fit once is not tried again"
     assert halved.drop(columns="value").equals(whole.drop(columns="value"))
-    np.testing.assert_allclose(halved.value, whole.value, rtol=1e-5)
+    np.testing.assert_allclose(halved.value, whole.value, rtol=REBATCHED)
 
 
 def test_one_prompt_that_memory_does_not_hold_is_an_error_and_other_faults_pass_through(llama, prompts, monkeypatch):

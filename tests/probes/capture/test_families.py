@@ -12,6 +12,7 @@ from probes.capture.prompts import Prompt, encode, pad
 from probes.capture.sites import EMBED_LAYER, Site, SiteKind
 from probes.capture.taps.table import FAMILIES as TABLES
 from probes.capture.watching import watching
+from tests.tolerances import NEAR_ZERO, REBATCHED, STORED
 
 from .families import FAMILIES, build
 
@@ -60,7 +61,7 @@ def shown_by_transformers(model: LoadedModel, prompt: Prompt) -> dict[str, tuple
 
 
 def close(one: torch.Tensor, other: torch.Tensor) -> bool:
-    return torch.allclose(one, other, rtol=1e-6, atol=1e-6 * float(other.abs().max()))
+    return torch.allclose(one, other, rtol=STORED, atol=NEAR_ZERO * float(other.abs().max()))
 
 
 families = pytest.mark.parametrize("name", FAMILIES)
@@ -114,7 +115,7 @@ def test_attention_and_mlp_add_up_to_the_residual(name):
             block = model.taps.points[Site(SiteKind.RESID_POST, site.layer, site.stack)].module
             norm = block.output.LayerNorm if hasattr(block, "output") else block.final_layer_norm
             rebuilt = centred / (centred.pow(2).mean(-1, keepdim=True) + norm.eps).sqrt() * norm.weight + norm.bias
-            assert torch.allclose(rebuilt, post, atol=1e-5)
+            assert torch.allclose(rebuilt, post, atol=REBATCHED)
         elif name in PARALLEL:
             assert mid is None
             assert close(pre + attn + mlp, post)
@@ -125,6 +126,7 @@ def test_attention_and_mlp_add_up_to_the_residual(name):
     assert checked or name in NO_MLP
 
 
+@pytest.mark.numeric
 @families
 def test_padding_batch_and_order_change_no_metric(name):
     model = model_of(name)
@@ -141,8 +143,9 @@ def test_padding_batch_and_order_change_no_metric(name):
         alone = read_batch(model, [prompt], **options).readings
         for a, b, c in zip(alone, together, mixed, strict=True):
             assert a.site == b.site == c.site
-            np.testing.assert_allclose(b.values[b.item == index], a.values, rtol=1e-5, err_msg=str(a.site))
-            np.testing.assert_allclose(c.values[c.item == order.index(index)], a.values, rtol=1e-5, err_msg=str(a.site))
+            within = {"rtol": REBATCHED, "atol": NEAR_ZERO, "err_msg": str(a.site)}
+            np.testing.assert_allclose(b.values[b.item == index], a.values, **within)
+            np.testing.assert_allclose(c.values[c.item == order.index(index)], a.values, **within)
 
 
 @families
@@ -183,7 +186,7 @@ def test_heads_are_read_one_by_one():
     result = read_batch(model, [prompt], sites=sites, positions="last", metrics=sparsity.parse_metrics(["gini"]))
     whole = states_of(model, [prompt])[sites[0]][0, -1].reshape(4, 8)
     assert [reading.unit for reading in result.readings] == [0, 1, 2, 3]
-    np.testing.assert_allclose([r.values[0, 0] for r in result.readings], sparsity.gini(whole).numpy(), rtol=1e-6)
+    np.testing.assert_allclose([r.values[0, 0] for r in result.readings], sparsity.gini(whole).numpy(), rtol=STORED)
 
 
 @pytest.mark.parametrize(

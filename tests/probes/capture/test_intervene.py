@@ -11,6 +11,7 @@ from probes.capture.edits import ablate, pin, swap
 from probes.capture.intervene import intervene, patch_layers
 from probes.capture.watching import CaptureError
 from probes.errors import InputError
+from tests.tolerances import LOGITS, REBATCHED, STAGES, STORED
 
 from .conftest import tiny_llama, uneven
 
@@ -74,15 +75,15 @@ def test_an_edit_that_changes_nothing_changes_no_number(request, prompts, family
     model = request.getfixturevalue(family)
     own = capture_states(model, prompts, "resid_post.1", "last").vector
     found = intervene(model, prompts, swap("resid_post.1", list(own)), norm=norm, sites="resid_post", metrics="hoyer")
-    np.testing.assert_allclose(found.outcomes.clean, found.outcomes.edited, rtol=2e-5)
-    np.testing.assert_allclose(found.measurements.clean, found.measurements.edited, rtol=1e-5)
+    np.testing.assert_allclose(found.outcomes.clean, found.outcomes.edited, rtol=2 * REBATCHED)
+    np.testing.assert_allclose(found.measurements.clean, found.measurements.edited, rtol=REBATCHED)
 
 
 def test_the_clean_side_is_what_collect_gives(llama, prompts):
     found = intervene(llama, prompts, ablate("resid_post.0", [3]), sites=["resid_post", "final_norm"], metrics="hoyer")
     frame = collect(llama, prompts, ["resid_post", "final_norm"], "last", "hoyer")
     assert found.measurements.example_id.tolist() == frame.example_id.tolist()
-    np.testing.assert_allclose(found.measurements.clean, frame.value, rtol=1e-6)
+    np.testing.assert_allclose(found.measurements.clean, frame.value, rtol=STORED)
 
 
 def test_an_edit_is_seen_at_its_site_and_after_it_and_not_before(llama, prompts):
@@ -106,7 +107,7 @@ def test_the_edited_states_are_those_of_a_model_edited_by_hand(llama, prompts):
         for ids, entropy in zip(prompts, found, strict=True):
             with torch.inference_mode():
                 log_p = llama.module(torch.tensor([ids])).logits[0, -1].log_softmax(-1)
-            assert entropy == pytest.approx(-(log_p.exp() * log_p).sum().item(), rel=1e-5)
+            assert entropy == pytest.approx(-(log_p.exp() * log_p).sum().item(), rel=REBATCHED)
     finally:
         handle.remove()
 
@@ -117,8 +118,8 @@ def test_batches_and_padding_change_no_outcome(llama, prompts, site, norm):
     edit = pin(site, [1, 5], [0.5, -2.0])
     alone = intervene(llama, prompts, edit, norm=norm, batch_size=1).outcomes
     padded = intervene(llama, prompts, edit, norm=norm, batch_size=6).outcomes
-    np.testing.assert_allclose(alone.edited, padded.edited, rtol=1e-5)
-    assert not np.allclose(alone.edited, alone.clean, rtol=1e-4, equal_nan=True)
+    np.testing.assert_allclose(alone.edited, padded.edited, rtol=REBATCHED)
+    assert not np.allclose(alone.edited, alone.clean, rtol=LOGITS, equal_nan=True)
 
 
 def test_a_frozen_norm_is_the_norm_over_the_clean_scale(llama, gpt2, prompts):
@@ -131,14 +132,14 @@ def test_a_frozen_norm_is_the_norm_over_the_clean_scale(llama, gpt2, prompts):
         assert norm.centred is centred
         shown = norm.with_scale(torch.from_numpy(edited), norm.scale(torch.from_numpy(clean)))
         found = intervene(model, prompts, pin(site, [4], 3.0, "last"), norm="frozen", sites="final_norm", metrics="rms")
-        np.testing.assert_allclose(found.measurements.edited, shown.square().mean(-1).sqrt().numpy(), rtol=1e-4)
+        np.testing.assert_allclose(found.measurements.edited, shown.square().mean(-1).sqrt().numpy(), rtol=LOGITS)
 
 
 def test_freezing_undoes_what_a_change_of_length_alone_does(llama, prompts):
     own = capture_states(llama, prompts, "resid_post.2", "last").vector
     doubled = swap("resid_post.2", [2 * vector for vector in own])
     recomputed = intervene(llama, prompts, doubled, outcomes=["next_token_entropy"]).outcomes
-    np.testing.assert_allclose(recomputed.clean, recomputed.edited, rtol=1e-3)
+    np.testing.assert_allclose(recomputed.clean, recomputed.edited, rtol=STAGES)
     frozen = intervene(llama, prompts, doubled, norm="frozen", outcomes=["next_token_entropy"]).outcomes
     assert (frozen.edited < frozen.clean - 1e-4).all()  # twice the logits: a lower temperature
 
@@ -178,10 +179,10 @@ def test_patching_a_prompt_with_itself_does_nothing_and_at_the_last_layer_gives_
     frame = patch_layers(llama, prompts, partners, "resid_post", "last", outcomes=["next_token_entropy"])
     assert frame.columns.tolist() == ["site", "layer", "example_id", "name", "clean", "source", "patched"]
     last = frame[frame.layer == 2]
-    np.testing.assert_allclose(last.patched, last.source, rtol=1e-5)
-    assert not np.allclose(last.patched, last.clean, rtol=1e-5)
+    np.testing.assert_allclose(last.patched, last.source, rtol=REBATCHED)
+    assert not np.allclose(last.patched, last.clean, rtol=REBATCHED)
     same = patch_layers(llama, prompts, prompts, "attn_z", "all", outcomes=["mean_nll"], batch_size=2)
-    np.testing.assert_allclose(same.patched, same.clean, rtol=1e-4)
+    np.testing.assert_allclose(same.patched, same.clean, rtol=LOGITS)
 
 
 def test_a_module_that_returns_a_tuple_is_edited_too(prompts):

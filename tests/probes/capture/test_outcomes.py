@@ -8,6 +8,7 @@ from probes.capture import encode, load_model, read_batch, resolve_sites
 from probes.capture import logits as logits_module
 from probes.capture import outcomes as outcomes_module
 from probes.errors import InputError
+from tests.tolerances import LOGITS, NEAR_ZERO, REBATCHED, STORED
 
 from .conftest import tiny_llama
 
@@ -54,7 +55,7 @@ def test_outcomes_are_what_their_definitions_say(stories, questions):
     found = ask(stories, questions)
     for index, prompt in enumerate(questions):
         for name, value in by_hand(stories, prompt).items():
-            assert found[name][index] == pytest.approx(value, rel=1e-4, abs=1e-5), name
+            assert found[name][index] == pytest.approx(value, rel=LOGITS, abs=REBATCHED), name
     assert set(found["correct"]) == {0.0, 1.0}, "the sample must hold both"
     assert ((found["margin"] > 0) == (found["correct"] == 1)).all()
 
@@ -73,7 +74,7 @@ def test_chunks_of_logits_change_nothing(stories, questions, monkeypatch):
     parts = ask(stories, questions)
     assert max(seen) == 3
     for name in NAMES:
-        np.testing.assert_allclose(parts[name], whole[name], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(parts[name], whole[name], rtol=REBATCHED, atol=NEAR_ZERO)
 
 
 def test_without_a_target_what_is_about_the_target_is_nan(stories):
@@ -87,7 +88,7 @@ def test_a_model_that_is_sure_of_nothing_has_the_entropy_of_its_vocabulary():
         module.lm_head.weight.zero_()
     model = load_model(module)
     found = ask(model, [encode(model, [3, 4, 5])])
-    assert found["next_token_entropy"][0] == pytest.approx(np.log(99), rel=1e-6)
+    assert found["next_token_entropy"][0] == pytest.approx(np.log(99), rel=STORED)
 
 
 def test_nan_logits_are_nan_outcomes_of_that_prompt_alone(prompts):

@@ -8,6 +8,7 @@ from probes.capture import load_model
 from probes.capture.routing import collect_routing
 from probes.errors import InputError
 from probes.records.schema import SCHEMAS
+from tests.tolerances import FLOAT64_SOLVED, NEAR_ZERO, REBATCHED, STORED
 
 from .families import build
 from .test_families import model_of, prompts_of
@@ -36,7 +37,7 @@ def test_measures_of_routing_are_in_their_ranges_and_batches_do_not_matter(name)
     assert ((density > 1 / EXPERTS) & (density <= CHOSEN / EXPERTS + 1e-9)).all()
     assert (frame.ci_low <= frame.value + 0.1).all()
     alone = collect_routing(model, prompts, batch_size=1)
-    np.testing.assert_allclose(alone.value, frame.value, rtol=1e-6)
+    np.testing.assert_allclose(alone.value, frame.value, rtol=STORED)
 
 
 @pytest.mark.parametrize("name", ["mixtral", "qwen3_moe", "olmoe"])
@@ -57,7 +58,7 @@ def test_they_follow_from_the_router_logits_that_transformers_shows(name):
         chosen = own.topk(CHOSEN).indices
         load = np.bincount(chosen.ravel().numpy(), minlength=EXPERTS) / len(own)
         ours = frame[frame.layer == layer].set_index(["metric", "unit"]).value
-        assert ours["router_entropy", -1] == pytest.approx(entropy, rel=1e-5)
+        assert ours["router_entropy", -1] == pytest.approx(entropy, rel=REBATCHED)
         np.testing.assert_allclose(ours["expert_load"], load)
         share = load / CHOSEN
         evenness = np.exp(-sum(s * np.log(s) for s in share if s)) / EXPERTS
@@ -73,16 +74,16 @@ def test_a_router_that_always_says_the_same_has_no_entropy_and_uses_few_experts(
             layer.mlp.router.bias.copy_(torch.tensor([100.0, -100.0, 50.0, -100.0]))
     frame = collect_routing(load_model(module), [[1, 2, 3], [4, 5]])
     for metric, value in (("router_entropy", 0), ("expert_density", 1 / EXPERTS), ("unused_experts", 0.5)):
-        np.testing.assert_allclose(table(frame, metric), value, atol=1e-6)
+        np.testing.assert_allclose(table(frame, metric), value, atol=NEAR_ZERO)
     np.testing.assert_allclose(table(frame, "load_evenness"), 0.5)
     np.testing.assert_allclose(table(frame, "expert_load"), [[1, 0, 1, 0]] * 3)
-    np.testing.assert_allclose(frame.ci_low, frame.ci_high, atol=1e-9)
+    np.testing.assert_allclose(frame.ci_low, frame.ci_high, atol=FLOAT64_SOLVED)
     with torch.no_grad():
         for layer in module.model.layers:
             layer.mlp.router.bias.zero_()
     undecided = collect_routing(load_model(module), [[1, 2, 3], [4, 5]])
-    np.testing.assert_allclose(table(undecided, "router_entropy"), np.log(EXPERTS), rtol=1e-6)
-    np.testing.assert_allclose(table(undecided, "expert_density"), CHOSEN / EXPERTS, rtol=1e-6)
+    np.testing.assert_allclose(table(undecided, "router_entropy"), np.log(EXPERTS), rtol=STORED)
+    np.testing.assert_allclose(table(undecided, "expert_density"), CHOSEN / EXPERTS, rtol=STORED)
 
 
 def test_only_the_picked_tokens_count():

@@ -5,6 +5,7 @@ import torch
 import sparsity
 from probes.capture import capture_states, collect, load_model
 from probes.errors import InputError
+from tests.tolerances import REBATCHED
 
 from .conftest import tiny_llama
 
@@ -22,7 +23,7 @@ def test_metrics_of_the_states_are_those_that_collect_gives_at_the_same_index(ll
     assert len(states) == len(frame)
     for column in set(INDEX) & set(states.columns):
         assert states[column].tolist() == frame[column].tolist(), column
-    np.testing.assert_allclose(states["value"], frame["value"], rtol=1e-5)
+    np.testing.assert_allclose(states["value"], frame["value"], rtol=REBATCHED)
 
 
 def test_states_of_half_precision_models_are_the_same_numbers_in_float32(prompts):

@@ -6,6 +6,7 @@ from probes.capture.sites import resolve_sites
 from probes.controls.reservoir import PER_GROUP, Member, draw, read_samples, reference_groups, selectors
 from probes.suites.example import Axis
 from tests.probes.capture.conftest import load_model, tiny_llama
+from tests.tolerances import NEAR_ZERO, REBATCHED
 
 STEPS = Axis(name="steps", unit="steps", kind="difficulty", harder="higher")
 DOMAIN = Axis(name="domain", unit="", kind="nominal", harder=None)
@@ -58,6 +59,6 @@ def test_samples_are_the_states_in_the_order_of_the_reservoir():
     for site in sites:
         last, mean = (found[site, position] for position in ("last", "mean"))
         states = capture_states(model, ids, str(site), "last")
-        np.testing.assert_allclose(last.vectors, np.stack(list(states.vector)), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(last.vectors, np.stack(list(states.vector)), rtol=REBATCHED, atol=NEAR_ZERO)
         assert mean.item.tolist() == [0] * 3 + [1] * 2 + [2] * 5
         assert mean.token.tolist() == [0, 1, 2, 0, 1, 0, 1, 2, 3, 4]

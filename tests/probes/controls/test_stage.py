@@ -21,6 +21,7 @@ from probes.suites.example import Axis
 from sparsity import parse_metrics
 from tests.probes.capture.conftest import tiny_llama, uneven
 from tests.probes.capture.families import build
+from tests.tolerances import LOGITS, NEAR_ZERO, REBATCHED, STAGES
 
 DOMAIN = Axis(name="domain", unit="", kind="nominal", harder=None)
 N = 40
@@ -96,21 +97,26 @@ def test_bases_are_what_they_say(llama, found):
         )
 
     centred = x - x[:N].mean(axis=0)
-    np.testing.assert_allclose(measured("centred")[names_in_order], sparsity.hoyer(centred), rtol=2e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        measured("centred")[names_in_order], sparsity.hoyer(centred), rtol=2 * LOGITS, atol=NEAR_ZERO
+    )
     largest = int(np.square(x[:N]).sum(axis=0).argmax())
     np.testing.assert_allclose(
-        measured("without_top(1)")[names_in_order], sparsity.hoyer(np.delete(x, largest, axis=1)), rtol=2e-4, atol=1e-6
+        measured("without_top(1)")[names_in_order],
+        sparsity.hoyer(np.delete(x, largest, axis=1)),
+        rtol=2 * LOGITS,
+        atol=NEAR_ZERO,
     )
     # an orthogonal basis keeps lengths: pca those of the centred vectors (up to the other half's mean), the others all
     np.testing.assert_allclose(
-        measured("pca_pooled", metric="l2_norm")[names_in_order], np.linalg.norm(x, axis=1), rtol=1e-4
+        measured("pca_pooled", metric="l2_norm")[names_in_order], np.linalg.norm(x, axis=1), rtol=LOGITS
     )
     assert measured("pca", metric="l2_norm").mean() == pytest.approx(np.linalg.norm(centred, axis=1).mean(), rel=0.05)
     final = np.stack(list(capture_states(llama, ids, "final_norm", "last").vector))
     lengths = measured("unembed", "final_norm", "l2_norm")[names_in_order]
-    np.testing.assert_allclose(lengths, np.linalg.norm(final, axis=1), rtol=1e-4)
+    np.testing.assert_allclose(lengths, np.linalg.norm(final, axis=1), rtol=LOGITS)
     # before the final norm the gain is applied and the scale is not: the same direction as after it
-    np.testing.assert_allclose(measured("unembed"), measured("unembed", "final_norm"), rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(measured("unembed"), measured("unembed", "final_norm"), rtol=STAGES, atol=REBATCHED)
 
 
 def test_the_principal_axes_are_not_fitted_to_the_vectors_they_describe(llama, found):
@@ -147,22 +153,24 @@ def test_readout_is_the_geometry_of_the_head(llama, found):
     order = [one.example_id for one in asked.members]
     answers = torch.tensor([prompt.ids[8] for prompt in asked.prompts])
     cosine = torch.cosine_similarity(h, rows[answers], dim=-1)
-    np.testing.assert_allclose(values(outcomes, name="answer_alignment")[order], cosine, atol=1e-5)
+    np.testing.assert_allclose(values(outcomes, name="answer_alignment")[order], cosine, atol=REBATCHED)
     argmax = (h @ rows.T).argmax(-1)
     cosine = torch.cosine_similarity(h, rows[argmax], dim=-1)
-    np.testing.assert_allclose(values(outcomes, name="argmax_alignment")[order], cosine, atol=1e-5)
+    np.testing.assert_allclose(values(outcomes, name="argmax_alignment")[order], cosine, atol=REBATCHED)
     np.testing.assert_allclose(
-        values(outcomes, name="argmax_row_hoyer")[order], sparsity.hoyer(rows[argmax].numpy()), atol=1e-5
+        values(outcomes, name="argmax_row_hoyer")[order], sparsity.hoyer(rows[argmax].numpy()), atol=REBATCHED
     )
     top = (h @ rows.T).topk(10).indices
     for n in range(3):
         basis, _ = torch.linalg.qr(rows[top[n]].T)
         expected = (basis.T @ h[n]).norm() / h[n].norm()
-        assert values(outcomes, name="top10_alignment")[order[n]] == pytest.approx(float(expected), abs=1e-4)
+        assert values(outcomes, name="top10_alignment")[order[n]] == pytest.approx(float(expected), abs=LOGITS)
     null = unembedding_of(llama).null
     logits = rows @ null
     assert logits.std() < min((rows @ torch.eye(16)[j]).std() for j in range(16))
-    np.testing.assert_allclose(values(outcomes, name="null_share")[order], (h @ null) ** 2 / (h * h).sum(-1), atol=1e-5)
+    np.testing.assert_allclose(
+        values(outcomes, name="null_share")[order], (h @ null) ** 2 / (h * h).sum(-1), atol=REBATCHED
+    )
 
 
 def test_without_the_row_the_state_says_nothing_of_the_token(llama):
@@ -184,8 +192,8 @@ def test_pins_are_those_of_the_hooks(llama, found):
     for norm in ("recomputed", "frozen"):
         hooks = intervene(llama, ids, edit, norm=norm, outcomes=["next_token_entropy"]).outcomes
         own = values(outcomes, name=f"next_token_entropy|pin(resid_post.1, 1, {norm})")
-        np.testing.assert_allclose(own[order], hooks.edited, rtol=1e-4)
-        np.testing.assert_allclose(values(outcomes, name="next_token_entropy|clean")[order], hooks.clean, rtol=1e-4)
+        np.testing.assert_allclose(own[order], hooks.edited, rtol=LOGITS)
+        np.testing.assert_allclose(values(outcomes, name="next_token_entropy|clean")[order], hooks.clean, rtol=LOGITS)
 
 
 def test_random_coordinates_are_moved_as_far_as_the_pinned_ones():
@@ -270,6 +278,6 @@ def test_a_mixture_of_experts_has_its_routing_measured_group_by_group():
     alone = collect_routing(model, shifted, "mean")
     alone = alone[alone["layer"] == 0].set_index(["metric", "unit"])["value"]
     ours = rows[rows["group"] == "s/shifted/x"].set_index(["metric", "unit"])["value"]
-    np.testing.assert_allclose(ours.loc[alone.index], alone, rtol=1e-5)
+    np.testing.assert_allclose(ours.loc[alone.index], alone, rtol=REBATCHED)
     dense = load_model(tiny_llama(hidden_size=16, num_hidden_layers=2))
     assert not (frames(control(dense, ask(dense)))["populations"]["basis"] == BASIS).any()

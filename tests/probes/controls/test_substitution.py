@@ -4,6 +4,7 @@ import pytest
 import sparsity
 from probes.controls.substitution import exchanged, hoyer, leading, substitute
 from sparsity.locate import substitution_shares
+from tests.tolerances import FLOAT64_SOLVED
 
 
 @pytest.fixture
@@ -13,7 +14,7 @@ def rng():
 
 def test_the_closed_form_is_the_measure(rng):
     x = rng.standard_normal((50, 12))
-    np.testing.assert_allclose(hoyer(x), sparsity.hoyer(x), rtol=1e-9)
+    np.testing.assert_allclose(hoyer(x), sparsity.hoyer(x), rtol=FLOAT64_SOLVED)
     assert np.isnan(hoyer(np.zeros((1, 4)))).all()
 
 
@@ -21,8 +22,8 @@ def test_shares_of_one_pair_are_those_of_the_general_method(rng):
     one, other = rng.standard_normal((1, 9)), rng.standard_normal((1, 9)) * np.linspace(0.1, 4, 9)
     general = substitution_shares(one, other, "hoyer", permutations=0, rng=rng)
     gained, lost = exchanged(one, other)
-    np.testing.assert_allclose(gained[0] / general.change, general.forward, rtol=1e-9)
-    np.testing.assert_allclose(lost[0] / general.change, general.backward, rtol=1e-9)
+    np.testing.assert_allclose(gained[0] / general.change, general.forward, rtol=FLOAT64_SOLVED)
+    np.testing.assert_allclose(lost[0] / general.change, general.backward, rtol=FLOAT64_SOLVED)
     assert (leading(one, other, general.order) / general.change)[0, -1] == pytest.approx(1.0)
     assert np.isnan(general.k50)  # one item has no half to rank on
 
@@ -42,8 +43,8 @@ def test_the_closed_form_and_the_general_method_are_one_definition(rng, tokens):
     )
     assert found.change.value == pytest.approx(general.change)
     assert found.k50.value == general.k50
-    np.testing.assert_allclose(found.forward.value, general.forward, rtol=1e-9)
-    np.testing.assert_allclose(found.backward.value, general.backward, rtol=1e-9)
+    np.testing.assert_allclose(found.forward.value, general.forward, rtol=FLOAT64_SOLVED)
+    np.testing.assert_allclose(found.backward.value, general.backward, rtol=FLOAT64_SOLVED)
     np.testing.assert_array_equal(found.order, general.order)
 
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from probes.errors import InputError
 from probes.familiarity import datastore
 from probes.familiarity.datastore import Datastore, Gaussian
+from tests.tolerances import FLOAT64, FLOAT64_SOLVED, STORED
 
-FLOAT64 = 1e-9
 FLOAT32_KEYS = 1e-5  # keys are stored in float32, less their mean
 
 
@@ -121,10 +121,10 @@ def test_the_cloud_is_shrunk_as_ledoit_and_wolf_derive(seed, n, d):
     states = np.random.default_rng(seed).standard_normal((n, d)) @ np.diag(np.arange(1, d + 1))
     cloud = Gaussian.fit(states)
     covariance, shrinkage = ledoit_wolf(states)
-    assert cloud.shrinkage == pytest.approx(shrinkage, abs=1e-9)
-    np.testing.assert_allclose(cloud.root @ cloud.root.T, covariance, atol=1e-9)
+    assert cloud.shrinkage == pytest.approx(shrinkage, abs=FLOAT64_SOLVED)
+    np.testing.assert_allclose(cloud.root @ cloud.root.T, covariance, atol=FLOAT64_SOLVED)
     x = states[0] - states.mean(axis=0)
-    assert cloud.distance(states[:1])[0] == pytest.approx(np.sqrt(x @ np.linalg.inv(covariance) @ x), rel=1e-6)
+    assert cloud.distance(states[:1])[0] == pytest.approx(np.sqrt(x @ np.linalg.inv(covariance) @ x), rel=STORED)
 
 
 def test_many_states_hardly_shrink_and_are_the_root_of_the_width_away():

@@ -28,6 +28,7 @@ from probes.familiarity.matching import (
 )
 from probes.familiarity.ngrams import NGram
 from probes.familiarity.predictor import Mixture, Uniform
+from tests.tolerances import FLOAT64
 
 
 class Letters:
@@ -222,7 +223,7 @@ def test_an_ngram_model_is_the_recursion_in_exact_arithmetic(documents, text, or
 
     found = NGram(index, order, unbounded=unbounded).predict(text)
     exact = [probability(text[:t], symbol) for t, symbol in enumerate(text)]
-    np.testing.assert_allclose(2**found.log2_p, [float(p) for p in exact], rtol=1e-12)
+    np.testing.assert_allclose(2**found.log2_p, [float(p) for p in exact], rtol=FLOAT64)
 
 
 @pytest.mark.parametrize(("order", "unbounded", "contexts"), [(3, False, ["", "a", "ca"]), (1, True, ["", "ca"])])
@@ -235,7 +236,7 @@ def test_an_ngram_model_is_a_distribution_over_symbols_and_the_end(order, unboun
         found = index.next_counts(index.ids(context))
         end = (found.n_ends + end) / (found.n_ends + found.counts.sum() + 1)
     unseen = symbols.pop()
-    assert sum(symbols) + (256 - len(symbols)) * unseen + end == pytest.approx(1, abs=1e-12)
+    assert sum(symbols) + (256 - len(symbols)) * unseen + end == pytest.approx(1, abs=FLOAT64)
 
 
 def test_counting_beats_knowing_only_the_alphabet():

@@ -20,6 +20,7 @@ from probes.familiarity.compressors import Compressor, train_dictionary
 from probes.familiarity.predictor import Coder, Mixture, Prediction, Predictor, Uniform, bits_per_byte
 from probes.familiarity.texts import CausalLM, read_text
 from probes.suites.noise import random_bytes, shuffled_words
+from tests.tolerances import FLOAT64
 
 BITS = 1e-9
 
@@ -69,7 +70,7 @@ def test_a_mixture_is_the_weighted_mean_of_probabilities(text, weight):
     parts = [Biased(), Uniform(Bytes())]
     mixed = Mixture(parts, [weight, 1 - weight]).predict(text)
     expected = weight * 2 ** parts[0].predict(text).log2_p + (1 - weight) * 2 ** parts[1].predict(text).log2_p
-    np.testing.assert_allclose(2**mixed.log2_p, expected, rtol=1e-12)
+    np.testing.assert_allclose(2**mixed.log2_p, expected, rtol=FLOAT64)
 
 
 def test_a_mixture_refuses_wrong_weights_and_parts_that_cut_differently(tiny: LoadedModel):

@@ -12,6 +12,7 @@ from probes.familiarity import FamiliaritySpec
 from probes.familiarity.compressors import Compressor
 from probes.familiarity.logits import Surprisals, describe
 from probes.familiarity.measures.surprise import LogitsEvidence
+from tests.tolerances import FLOAT64
 
 BITS = [1.0, 0.5, 3.0, 2.0, 0.25, 8.0]
 
@@ -32,7 +33,7 @@ def value(spec: str, of: LogitsEvidence) -> float:
 
 def test_values_are_those_of_the_definitions():
     own = evidence()
-    assert value("bits_per_byte", own) == pytest.approx(sum(BITS) / 20, abs=1e-12)
+    assert value("bits_per_byte", own) == pytest.approx(sum(BITS) / 20, abs=FLOAT64)
     assert value("surprisal", own) == pytest.approx(sum(BITS) / 6)
     assert value("min_k(0.5)", own) == pytest.approx(-(8 + 3 + 2) / 3)
     assert value("min_k_plus_plus(0.3)", own) == pytest.approx(1 - (8 + 3) / 2)  # two of six: rounded up

@@ -14,6 +14,7 @@ from probes.sweep import controlling
 from probes.sweep.interface import Options
 from probes.sweep.run import run_sweep
 from tests.probes.conftest import MakeSpec
+from tests.tolerances import REBATCHED
 
 N = 16  # six more still fit the context of the tiny model
 
@@ -94,7 +95,7 @@ def test_more_items_have_the_controls_done_over_in_place_of_the_old(make_spec: M
     one, other = (
         r.populations().sort_values(["site", "layer", "group", "position", "metric", "unit"]) for r in (records, again)
     )
-    np.testing.assert_allclose(one["value"], other["value"], rtol=1e-5, equal_nan=True)
+    np.testing.assert_allclose(one["value"], other["value"], rtol=REBATCHED, equal_nan=True)
     assert check(tmp_path / "run") == []
 
 

@@ -21,6 +21,7 @@ from probes.suites.example import Example, Item
 from probes.sweep.interface import Options
 from probes.sweep.run import run_sweep
 from tests.probes.conftest import MakeSpec
+from tests.tolerances import LOGITS, REBATCHED, STAGES
 
 CORPUS = ["the cat sat on the mat", "the dog ran under the tree", "and saw cat dog"]
 KNOWN = ["the cat sat", "one dog ran", "two three four", "the tree"]
@@ -61,9 +62,9 @@ def test_a_sweep_gives_the_numbers_of_the_notebook(
     known = remember(model, {text: text for text in KNOWN}, site="resid_post.1")
     sources = Sources(index=open_index(tmp_path / "toys.index"), states=known, reference=Compressor("zlib"))
     alone = measure_familiarity(model, items_of(tmp_path / "run"), MEASURES, sources=sources, per_token=True)
-    pd.testing.assert_series_equal(table(run.familiarity()), table(alone.familiarity), rtol=1e-4)
+    pd.testing.assert_series_equal(table(run.familiarity()), table(alone.familiarity), rtol=LOGITS)
     tokens = table(run.familiarity_tokens(), "token"), table(alone.familiarity_tokens, "token")
-    pd.testing.assert_series_equal(*tokens, rtol=1e-3, atol=1e-4)
+    pd.testing.assert_series_equal(*tokens, rtol=STAGES, atol=LOGITS)
     assert set(run.familiarity()["corpus"]) == {"", "toys", "known", "zlib"}
 
 
@@ -84,7 +85,7 @@ def test_a_token_stands_beside_the_sparsity_of_the_state_after_it(
         with torch.inference_mode():
             log_p = model.module(input_ids=torch.tensor(ids[None, :].astype(np.int64))).logits[0].log_softmax(-1)
         for row in own.itertuples():
-            assert row.surprisal == pytest.approx(-log_p[row.token - 1, ids[row.token]].item() / np.log(2), rel=1e-4)
+            assert row.surprisal == pytest.approx(-log_p[row.token - 1, ids[row.token]].item() / np.log(2), rel=LOGITS)
         spans = own.sort_values("token")[["char_start", "char_end"]].itertuples(index=False)
         assert "".join(texts[example_id][start:end] for start, end in spans) == texts[example_id]
     assert both["longest_match|toys"].notna().all()
@@ -137,7 +138,7 @@ def test_adding_a_measure_a_corpus_or_tokens_computes_only_what_is_missing(
     run_sweep(make_spec(familiarity=steps[-1]), tmp_path / "at once", Options(batch_size=7))
     for name, keys in (("familiarity", ()), ("familiarity_tokens", ("token",))):
         one, other = (table(getattr(open_run(tmp_path / d), name)(), *keys) for d in ("run", "at once"))
-        pd.testing.assert_series_equal(one, other, rtol=1e-5)
+        pd.testing.assert_series_equal(one, other, rtol=REBATCHED)
 
 
 def test_a_value_that_an_item_does_not_have_is_nan_with_a_reason_and_no_failure(

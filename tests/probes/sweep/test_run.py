@@ -21,6 +21,7 @@ from probes.sweep import executors, measurement
 from probes.sweep.interface import Options
 from probes.sweep.run import run_sweep
 from tests.probes.conftest import MakeSpec
+from tests.tolerances import REBATCHED, STORED
 
 KEYS = ["run_id", "example_id", "site", "layer", "unit", "basis", "position", "metric"]
 TABLES = ("runs", "examples", "inputs", "measurements", "token_measurements", "outcomes", "failures")
@@ -67,7 +68,7 @@ def test_mean_is_the_mean_of_the_tokens_after_bos(make_spec: MakeSpec, tmp_path:
     assert (tokens["token"] > 0).all()
     means = tokens.groupby("example_id", observed=True)["hoyer"].mean()
     stored = records.measurements(site="resid_post", layer=1, metric="hoyer", position="mean")
-    np.testing.assert_allclose(stored["value"], means[stored["example_id"]], rtol=1e-6)
+    np.testing.assert_allclose(stored["value"], means[stored["example_id"]], rtol=STORED)
     last = records.measurements(site="resid_post", layer=1, metric="hoyer", position="last")
     ends = tokens.sort_values("token").groupby("example_id", observed=True)["hoyer"].last()
     np.testing.assert_array_equal(last["value"], ends[last["example_id"]])
@@ -119,14 +120,14 @@ def test_adding_a_metric_a_site_or_items_computes_only_what_is_missing(
     run_sweep(make_spec(n=9), tmp_path / "at once")
     at_once, added = (table(open_run(tmp_path / name), "measurements") for name in ("at once", "run"))
     pd.testing.assert_frame_equal(at_once.drop(columns="value"), added.drop(columns="value"))
-    np.testing.assert_allclose(at_once["value"], added["value"], rtol=1e-5)
+    np.testing.assert_allclose(at_once["value"], added["value"], rtol=REBATCHED)
 
 
 def test_batching_changes_no_number(make_spec: MakeSpec, tmp_path: Path) -> None:
     run_sweep(make_spec(), tmp_path / "one", Options(batch_size=1))
     run_sweep(make_spec(), tmp_path / "all", Options(batch_size=7))
     one, together = (table(open_run(tmp_path / name), "measurements") for name in ("one", "all"))
-    np.testing.assert_allclose(one["value"], together["value"], rtol=1e-5)
+    np.testing.assert_allclose(one["value"], together["value"], rtol=REBATCHED)
 
 
 def test_a_bad_item_fails_alone(make_spec: MakeSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +169,7 @@ def test_memory_that_runs_out_halves_the_batch(
     assert sorted(sizes) == [1, 2, 2, 2]
     run_sweep(make_spec(), tmp_path / "whole", Options(batch_size=2))
     whole, halved = (table(open_run(tmp_path / name), "measurements") for name in ("whole", "run"))
-    np.testing.assert_allclose(whole["value"], halved["value"], rtol=1e-5)
+    np.testing.assert_allclose(whole["value"], halved["value"], rtol=REBATCHED)
 
 
 @pytest.mark.usefixtures("eager_commits")

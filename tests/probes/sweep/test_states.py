@@ -28,6 +28,7 @@ from probes.sweep.survey import survey
 from tests.probes.conftest import MakeSpec
 from tests.probes.sweep.test_kills import kill_somewhere, n_commits, start
 from tests.probes.sweep.test_run import assert_same
+from tests.tolerances import NEAR_ZERO, REBATCHED, STORED
 
 SITES = ["resid_post", "final_norm"]
 
@@ -60,7 +61,7 @@ def test_vectors_are_those_of_their_items(spec: SweepSpec, tmp_path: Path, dtype
     texts = run.examples().set_index("example_id")
     own = capture_states(model, list(texts["text"][states.keys["example_id"]]), "resid_post.1", "last", batch_size=3)
     np.testing.assert_allclose(
-        states.vectors, np.stack(list(own.vector)), rtol=0, atol=1e-6 if dtype == "float32" else 0.02
+        states.vectors, np.stack(list(own.vector)), rtol=0, atol=NEAR_ZERO if dtype == "float32" else 0.02
     )
     assert list(states.keys["level"]) == list(texts["level"][states.keys["example_id"]])
     assert list(states.keys["example_id"]) == sorted(states.keys["example_id"])
@@ -68,7 +69,7 @@ def test_vectors_are_those_of_their_items(spec: SweepSpec, tmp_path: Path, dtype
     # rows and vectors are of one pass: the measure of the vector is the measure that was stored
     rows = run.measurements(site="resid_post", layer=1, metric="hoyer", position="last").set_index("example_id")
     np.testing.assert_allclose(
-        sparsity.hoyer(states.vectors), rows["value"][states.keys["example_id"]].to_numpy(), rtol=1e-6
+        sparsity.hoyer(states.vectors), rows["value"][states.keys["example_id"]].to_numpy(), rtol=STORED
     )
 
 
@@ -81,7 +82,7 @@ def test_a_mean_is_over_the_tokens_of_the_position(spec: SweepSpec, tmp_path: Pa
     means = each.groupby(each["example_id"].astype(int))["vector"].apply(
         lambda own: np.mean(np.stack(list(own)), axis=0)
     )
-    np.testing.assert_allclose(states.vectors, np.stack(list(means)), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(states.vectors, np.stack(list(means)), rtol=REBATCHED, atol=NEAR_ZERO)
 
 
 def test_an_item_without_such_a_token_has_no_number(make_spec: MakeSpec, tmp_path: Path) -> None:
@@ -117,7 +118,7 @@ def test_adding_states_computes_them_alone_and_once(
     run_sweep(make_spec(n=9, states=SITES), tmp_path / "whole")
     assert len(open_run(tmp_path / "run").states("final_norm", position="last").keys) == 9
     first, second = (open_run(tmp_path / name).states("final_norm", position="mean") for name in ("run", "whole"))
-    np.testing.assert_allclose(first.vectors, second.vectors, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(first.vectors, second.vectors, rtol=REBATCHED, atol=NEAR_ZERO)
 
 
 def test_states_are_one_sweep_across_shards_and_a_compaction(spec: SweepSpec, tmp_path: Path) -> None:
@@ -200,6 +201,6 @@ def test_typical_leaves_massive_tokens_out(tiny_model: Path) -> None:
     )
     typical, mean, last = (kept.data.view(np.float32)[0] for kept in found.kept)
     table = embedding.weight.detach().numpy()
-    np.testing.assert_allclose(typical, table[[3, 4, 6, 7, 3, 4]].mean(axis=0), rtol=1e-5)
-    np.testing.assert_allclose(mean, table[ids[1:]].mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(typical, table[[3, 4, 6, 7, 3, 4]].mean(axis=0), rtol=REBATCHED)
+    np.testing.assert_allclose(mean, table[ids[1:]].mean(axis=0), rtol=REBATCHED)
     np.testing.assert_array_equal(last, table[4])

@@ -13,6 +13,7 @@ from probes.errors import InputError
 from probes.records import open_run
 from probes.sweep.run import run_sweep
 from tests.probes.conftest import MakeSpec
+from tests.tolerances import STORED
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def test_massive_tokens_are_flagged_and_leaving_them_out_is_position_typical(
     means = left.groupby(["example_id", "site", "layer"], observed=True)["hoyer"].mean()
     typical = run.measurements(position="typical", metric="hoyer")
     own = means.loc[list(zip(typical["example_id"], typical["site"], typical["layer"], strict=True))]
-    np.testing.assert_allclose(own, typical["value"], rtol=1e-6)
+    np.testing.assert_allclose(own, typical["value"], rtol=STORED)
     assert "massive" not in run.token_measurements()
 
 
