@@ -45,8 +45,9 @@ class Kernel(NamedTuple):
     def environment(self) -> dict[str, str]:
         """The variables that make the libraries choose so; a feature that this machine lacks is left out."""
         off = [] if self.numpy is None else [name for name in numpy_features() if name not in self.numpy]
+        already = os.environ.get("NPY_DISABLE_CPU_FEATURES", "").split()
         asked = {
-            "NPY_DISABLE_CPU_FEATURES": " ".join(off),
+            "NPY_DISABLE_CPU_FEATURES": " ".join([*already, *off]),
             "OPENBLAS_CORETYPE": self.openblas,
             "ATEN_CPU_CAPABILITY": self.aten,
             "MKL_CBWR": self.mkl,

@@ -22,6 +22,7 @@ import sparsity
 from probes.capture import LoadedModel, encode, load_model, read_batch, resolve_sites
 from probes.capture.prompts import Prompt, pad
 from tests.benchmarks.comparators import comparators
+from tests.kernels import running
 
 SHAPE = (8, 128)  # prompts x tokens
 COMPONENTS = ("resid_post", "attn_out", "mlp_out", "mlp_post")
@@ -54,13 +55,21 @@ def llama_like() -> LoadedModel:
     return load_model(LlamaForCausalLM(LlamaConfig(vocab_size=32000, max_position_embeddings=1024, **shape)))
 
 
+def smollm2_shape() -> LoadedModel:
+    """The shape of SmolLM2-135M: deep and narrow, so that states are many beside the work between them."""
+    torch.manual_seed(0)
+    shape = {"hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30, "num_attention_heads": 9}
+    extra = {"num_key_value_heads": 3, "vocab_size": 49152, "max_position_embeddings": 1024}
+    return load_model(LlamaForCausalLM(LlamaConfig(**shape, **extra)))
+
+
 def tiny() -> LoadedModel:
     torch.manual_seed(0)
     shape = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
     return load_model(LlamaForCausalLM(LlamaConfig(vocab_size=512, max_position_embeddings=64, **shape)))
 
 
-MODELS = {"GPT-2-small size": gpt2_size, "Llama-like 12 x 768": llama_like}
+MODELS = {"GPT-2-small size": gpt2_size, "Llama-like 12 x 768": llama_like, "SmolLM2 30 x 576": smollm2_shape}
 
 
 def random_prompts(model: LoadedModel, count: int, length: int) -> list[Prompt]:
@@ -155,8 +164,8 @@ def in_own_process(function: Callable[..., float], **arguments: object) -> float
 def main(rounds: int = 3) -> None:
     """Print the first five rows of the budget with the machine they were measured on, then what other ways cost."""
     torch.set_num_threads(1)
-    simd = np.show_config(mode="dicts")["SIMD Extensions"]["found"]
-    print(f"torch {torch.__version__}, numpy {np.__version__}, 1 thread, SIMD up to {simd[-1]}", flush=True)
+    chosen = ", ".join(f"{library} {choice}" for library, choice in running().items())
+    print(f"torch {torch.__version__}, numpy {np.__version__}, 1 thread, {chosen}", flush=True)
     for name in MODELS:
         for line in budget_lines(name, rounds):
             print(line, flush=True)
