@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -16,13 +15,10 @@ from rich.table import Table
 
 from analyses.finding import ANALYSES, QUESTIONS
 from analyses.tables import place
-from probes.cli import app
-from probes.errors import InputError
+from probes.cli import app, at_the_edge
 from probes.listing import LISTS
 from probes.sweep_cli import PLAIN_PROGRESS_SECONDS, conduct, err, out
-from sparsity.registry import UnknownNameError
 
-EXIT_UNUSABLE = 2
 EXIT_MOVED = 1
 MOST_MOVED = 40  # rows of a table that a person reads
 
@@ -150,9 +146,5 @@ def diff(
 
 
 def main() -> None:
-    """Run the command; unusable input is one line on stderr and exit status 2."""
-    try:
-        app()
-    except (InputError, UnknownNameError) as error:
-        err().print(f"sparsity: {error}", markup=False, soft_wrap=True)
-        sys.exit(EXIT_UNUSABLE)
+    """Run the command; whatever goes wrong is one line on stderr and an exit status (`probes.cli`)."""
+    at_the_edge(app)

@@ -20,7 +20,7 @@ from jaxtyping import Float, Int
 from scipy import stats
 
 from probes.records import Records, open_run
-from probes.records.store import folders_of
+from probes.records.sessions import sessions_of
 
 # Relative. Where the model adds up in the same order, two back ends agree on a measure of its states to this.
 SAME_ARITHMETIC: Final = 1e-6
@@ -224,11 +224,7 @@ def _over_clusters(
 
 def _provenance(directory: Path, records: Records) -> dict[str, Any]:
     """Everything recorded about how the numbers came to be: the newest call, and the runs by model and suite."""
-    sessions: list[dict[str, Any]] = []
-    for path in (folder / "manifest.json" for folder in folders_of(directory)):
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        sessions += content.get("sessions", [])
-    sessions.sort(key=lambda session: str(session["started"]))
+    sessions = sessions_of(directory)
     runs: dict[str, Any] = {}
     models: dict[str, int] = {}
     for row in records.runs().itertuples():

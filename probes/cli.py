@@ -1,13 +1,19 @@
 """Commands about models and inputs: sweep, measure, list, verify, lab and more. ``sparsity`` adds its own to these.
 
 Results go to stdout, progress and faults to stderr. Exit status: 0 done; 1 finished, but some items failed; 2 unusable
-input, one line and no traceback; 130 interrupted.
+input, one line and no traceback; 70 a fault of this toolkit, one line (``SPARSITY_DEBUG=1`` shows where); 128 and the
+number of the signal that ended it: 130 after Ctrl-C, 143 after SIGTERM.
 """
 
 from __future__ import annotations
 
+import io
 import math
-from collections.abc import Iterable, Sequence
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,8 +28,13 @@ from probes.index_cli import index
 from probes.lab_cli import lab
 from probes.listing import LISTS, axioms_table
 from probes.spec_cli import freeze, init, schema
-from probes.sweep_cli import EXIT_FAILURES, out, runs, sweep
+from probes.sweep_cli import EXIT_FAILURES, err, out, runs, sweep
 from sparsity import parse_metrics
+from sparsity.registry import UnknownNameError
+
+EXIT_UNUSABLE = 2
+EXIT_FAULT = 70  # what sysexits.h calls an internal software error
+DEBUG = "SPARSITY_DEBUG"
 
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
@@ -175,3 +186,38 @@ def _prompt(text: str | None, file: Path | None) -> str:
     if not content.strip():
         raise InputError(f"{file} is empty")
     return content
+
+
+def at_the_edge(command: Callable[[], None]) -> None:
+    """Run the command so that whatever goes wrong is one line on stderr and an exit status.
+
+    A terminal that cannot show a character is sent its escape instead.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _one_line
+            command()
+    except (InputError, UnknownNameError) as error:
+        _end(str(error), EXIT_UNUSABLE)
+    except OSError as error:
+        name = f"{error.filename}: " if error.filename else ""
+        _end(f"{name}{error.strerror or error}", EXIT_UNUSABLE)
+    except Exception as error:  # noqa: BLE001  the last line of defence
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        reason = f"{type(error).__name__}: {error} ({Path(at.filename).name}, line {at.lineno})"
+        remedy = f"please report it with the input and with what {DEBUG}=1 shows before this line"
+        _end(f"this is a fault of sparsity, not of your input; {remedy}: {reason}", EXIT_FAULT)
+
+
+def _end(message: str, status: int) -> None:
+    if os.environ.get(DEBUG):
+        traceback.print_exc()
+    err().print(f"sparsity: {' '.join(message.split())}", markup=False, soft_wrap=True)
+    sys.exit(status)
+
+
+def _one_line(message: Warning | str, *_: object) -> None:
+    err().print(f"sparsity: {' '.join(str(message).split())}", markup=False, soft_wrap=True)

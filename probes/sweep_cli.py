@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 import yaml
@@ -30,7 +30,8 @@ runs = typer.Typer(no_args_is_help=True, help="Sweep directories: what is in the
 PLAIN_PROGRESS_SECONDS = 5.0
 FILE_WIDTH = 140  # columns of a table that goes to a file or a pipe
 EXIT_FAILURES = 1
-EXIT_INTERRUPTED = 130
+EXIT_BY_SIGNAL = 128  # and the signal's number: 130 after Ctrl-C, 143 after SIGTERM
+FIRST_SPECIAL_STEP = 0xFFFFFFF0  # Slurm numbers batch scripts, interactive shells and the like from here on
 
 
 def out() -> Console:
@@ -104,18 +105,39 @@ def changes(settings: Sequence[str], **named: object) -> dict[str, object]:
 def shard_of(text: str | None, environment: Mapping[str, str]) -> tuple[int, int] | None:
     """Which share of the items this process takes: as asked, or as srun numbers its tasks; None takes all.
 
-    >>> shard_of("0/4", {}), shard_of(None, {"SLURM_PROCID": "2", "SLURM_NTASKS": "3"}), shard_of(None, {})
+    Slurm sets ``SLURM_PROCID`` and ``SLURM_NTASKS`` for a batch script and a shell too, of which there is one however
+    many tasks were asked for. Only ``srun`` starts one process per task: it alone sets ``SLURM_STEP_ID`` to the number
+    of an ordinary step, and a shell that it opens has ``SLURM_PTY_PORT``.
+
+    >>> step = {"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "3", "SLURM_PROCID": "2"}
+    >>> shard_of("0/4", {}), shard_of(None, step), shard_of(None, {"SLURM_PROCID": "0", "SLURM_NTASKS": "8"})
     ((0, 4), (2, 3), None)
     """
     if text is None:
-        tasks = environment.get("SLURM_NTASKS", "1")
-        if tasks == "1" or "SLURM_PROCID" not in environment:
+        step, count, task = (environment.get(f"SLURM_{name}", "") for name in ("STEP_ID", "STEP_NUM_TASKS", "PROCID"))
+        ordinary = step.isdecimal() and int(step) < FIRST_SPECIAL_STEP and "SLURM_PTY_PORT" not in environment
+        if not ordinary or count in ("", "1") or not task:
             return None
-        text = f"{environment['SLURM_PROCID']}/{tasks}"
+        text = f"{task}/{count}"
     index, _, count = text.partition("/")
     if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
         raise InputError(f"--shard should be i/N with i from 0 to N-1 and is {text!r}")
     return int(index), int(count)
+
+
+def _say_share(shard: tuple[int, int] | None, directory: Path, environment: Mapping[str, str]) -> None:
+    """Say that this process measures a share only, or that it measures all though Slurm was asked for several tasks."""
+    n_tasks = environment.get("SLURM_NTASKS", "1")
+    if shard is not None:
+        index, count = shard
+        said = (
+            f"shard {index} of {count}: one share of the items, into {directory}/shard-{index}; the others' are theirs"
+        )
+    elif n_tasks not in ("", "1"):
+        said = f"this is no task of srun, so it takes all items; `srun sparsity sweep ...` shares them among {n_tasks}"
+    else:
+        return
+    err().print(said, soft_wrap=True)
 
 
 def conduct(
@@ -127,7 +149,7 @@ def conduct(
     log: Path | None = None,
     sinks: tuple[str, ...] = (),
 ) -> None:
-    """Run a sweep with a progress bar and a clean Ctrl-C, and exit with the status that ``probes.cli`` documents.
+    """Run a sweep with a progress bar and a clean end on a signal, and exit as ``probes.cli`` documents.
 
     Args:
         spec: what to measure.
@@ -141,18 +163,22 @@ def conduct(
     from probes.sweep.sinks import Audience
 
     audience = Audience(spec, directory, sinks, log)
-    try:
-        with _progress() as on_progress, _stop_on_interrupt() as should_stop:
+    _say_share(options.shard, directory, os.environ)
+    result = None
+    with _progress() as on_progress, _stop_on_signal() as stop:
 
-            def tell(progress: Progress) -> None:
-                on_progress(progress)
-                audience.hear(progress)
+        def tell(progress: Progress) -> None:
+            on_progress(progress)
+            audience.hear(progress)
 
-            result = run_sweep(spec, directory, options, on_progress=tell, should_stop=should_stop)
-    except BaseException:
-        audience.dismiss(None)
-        raise
-    audience.dismiss(result)
+        try:
+            result = run_sweep(spec, directory, options, on_progress=tell, should_stop=stop.asked)
+        except KeyboardInterrupt:  # asked twice: what was committed stands
+            pass
+        finally:
+            audience.dismiss(result)
+    if result is None:
+        _interrupted(command, stop)
     console = err()
     filtered = f", {result.n_filtered} left out as shorter than min_tokens" if result.n_filtered else ""
     if result.n_measured:
@@ -161,8 +187,7 @@ def conduct(
     summary = f"{directory}: {result.n_measured} items measured, {result.n_failed} failed{filtered}"
     console.print(summary, soft_wrap=True)
     if result.interrupted:
-        console.print(f"interrupted; to go on: {command}", soft_wrap=True)
-        raise typer.Exit(EXIT_INTERRUPTED)
+        _interrupted(command, stop)
     if result.n_failed:
         raise typer.Exit(EXIT_FAILURES)
 
@@ -309,18 +334,33 @@ def _rate(pace: float | None) -> str:
     return "" if pace is None else f"{pace:.1f}/s"
 
 
+class _Stop:
+    """Whether the sweep was told to end, and by which signal."""
+
+    signal: int | None = None
+
+    def asked(self) -> bool:
+        return self.signal is not None
+
+    def hear(self, number: int, *_: object) -> None:
+        """The first signal ends the sweep after its batch, the second at once."""
+        if self.signal is not None:
+            raise KeyboardInterrupt
+        self.signal = number
+
+
 @contextmanager
-def _stop_on_interrupt() -> Generator[Callable[[], bool]]:
-    """The first Ctrl-C ends the sweep after its batch; the second ends it at once."""
-    asked = False
-
-    def ask(*_: object) -> None:
-        nonlocal asked
-        asked = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    before = signal.signal(signal.SIGINT, ask)
+def _stop_on_signal() -> Generator[_Stop]:
+    """Ctrl-C, or SIGTERM as schedulers send it before they kill."""
+    stop = _Stop()
+    before = {number: signal.signal(number, stop.hear) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: asked
+        yield stop
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _interrupted(command: str, stop: _Stop) -> NoReturn:
+    err().print(f"interrupted; to go on: {command}", soft_wrap=True)
+    raise typer.Exit(EXIT_BY_SIGNAL + (stop.signal or signal.SIGINT))

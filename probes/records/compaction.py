@@ -17,6 +17,7 @@ from probes.records.cells import Done
 from probes.records.layout import in_order, read_rows, scan
 from probes.records.read import Records
 from probes.records.schema import SCHEMAS, TABLES, Table
+from probes.records.sessions import MANIFEST, SPEC, manifest, sessions_in, sessions_of
 from probes.records.store import Commit, Writer, committed, folders_of, remove_replaced
 from probes.records.vectors import tensors_of
 
@@ -36,9 +37,21 @@ def compact(directory: Path) -> tuple[int, int]:
         writer, *_ = [stack.enter_context(Writer.open(folder)) for folder in folders_of(directory)]
         before = committed(directory)
         records = Records(directory, before)
+        _gather(writer)
         after = writer.replace(before, _tables(records, before), _done(before))
         remove_replaced(directory)
     return sum(len(commit.parts) for commit in before), len(after.parts)
+
+
+def _gather(writer: Writer) -> None:
+    """Bring what the shards say about the sweep to where their rows go."""
+    directory = writer.directory
+    calls = sessions_of(directory)
+    if calls != sessions_in(directory):
+        writer.write(MANIFEST, manifest(calls))
+    specs = [path for folder in folders_of(directory) if (path := folder / SPEC).is_file()]
+    if specs and specs[0].parent != directory:
+        writer.write(SPEC, specs[-1].read_text(encoding="utf-8"))
 
 
 def _tables(records: Records, commits: Sequence[Commit]) -> Iterator[tuple[Table, pa.Table]]:

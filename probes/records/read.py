@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from html import escape
 from pathlib import Path
 from typing import Any, Final
@@ -27,6 +28,7 @@ from probes.records.filters import (
 from probes.records.layout import read_rows, scan
 from probes.records.lengths import massive
 from probes.records.schema import FAMILIARITY_STAGE, Table
+from probes.records.sessions import Shards, shards_of
 from probes.records.states import States, StoredPlace, read_states, stored_places
 from probes.records.store import Commit, Reading, committed
 
@@ -50,7 +52,11 @@ class Records:
         self._facts: dict[str, dict[str, Any]] | None = None
 
     def runs(self) -> pd.DataFrame:
-        """One row per model x suite: the newest row written for it; ``done`` when every shard that has it is."""
+        """One row per model x suite: the newest row written for it.
+
+        Column ``status``: ``done``; ``running`` while, or because, not all of it was measured; ``incomplete`` where
+        shards of the sweep have not begun (:attr:`shards`).
+        """
         folders = list(dict.fromkeys(commit.folder for commit in self.commits))
         written = [read_rows("runs", self._files("runs", folder), {}).to_pandas() for folder in folders]
         newest = [rows.drop_duplicates("run_id", keep="last") for rows in written]
@@ -63,7 +69,14 @@ class Records:
             partly = set(shards.loc[shards["status"] != "done", "run_id"])
             by_shard = last["run_id"].isin(partly) & ~whole[last.index]
             last = last.assign(status=last["status"].where(~by_shard, "running"))
+        if self.shards is not None and self.shards.n_missing:
+            last = last.assign(status=last["status"].where(last["status"] != "done", "incomplete"))
         return last.reset_index(drop=True)
+
+    @cached_property
+    def shards(self) -> Shards | None:
+        """Which shards of the sweep are there; None for a sweep in one piece."""
+        return shards_of(self.directory)
 
     def _repr_html_(self) -> str:
         shown = ["model", "suite", "dtype", "device", "status", "started"]

@@ -18,7 +18,7 @@ import os
 import socket
 import time
 import weakref
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -231,15 +231,21 @@ def _remove_replaced(directory: Path) -> None:
 class Writer:
     """The one process that may add to a sweep directory. Use as ``with Writer.open(directory) as writer``."""
 
-    def __init__(self, directory: Path, commits: Sequence[Commit]) -> None:
+    def __init__(self, directory: Path, commits: Sequence[Commit], about: Callable[[], Mapping[str, str]]) -> None:
         self.directory = directory
+        self._about: Callable[[], Mapping[str, str]] | None = about
         self._next = 1 + max((int(commit.id) for commit in commits), default=0)
         self.seconds = 0.0  # spent writing
 
     @classmethod
     @contextlib.contextmanager
-    def open(cls, directory: Path) -> Generator[Writer]:
+    def open(cls, directory: Path, about: Callable[[], Mapping[str, str]] = dict) -> Generator[Writer]:
         """Take the lock of a sweep directory, creating it if need be.
+
+        Args:
+            directory: the sweep directory, or a shard of it.
+            about: gives the files about the sweep that are written before the first commit, by name; who commits
+                nothing writes none.
 
         Raises:
             InputError: if another process holds the lock, or the directory cannot be written.
@@ -251,7 +257,7 @@ class Writer:
             raise InputError(f"cannot write to {directory}: {error.strerror}") from None
         try:
             _take(handle, directory)
-            yield cls(directory, read_commits(directory))
+            yield cls(directory, read_commits(directory), about)
         finally:
             os.close(handle)
 
@@ -267,6 +273,7 @@ class Writer:
         self, commits: Sequence[Commit], tables: Iterable[tuple[Table, pa.Table]], done: Sequence[Done]
     ) -> Commit:
         """Like :meth:`commit`, in place of other commits; a table may come in several parts."""
+        self.introduce()
         name = f"{self._next:06d}"
         began = time.perf_counter()
         try:
@@ -285,6 +292,12 @@ class Writer:
         self._next += 1
         self.seconds += time.perf_counter() - began
         return commit
+
+    def introduce(self) -> None:
+        """Write the files about the sweep, if that was not done yet."""
+        about, self._about = self._about, None
+        for name, text in about().items() if about else ():
+            self.write(name, text)
 
     def write(self, name: str, text: str) -> None:
         """Write a file about the sweep beside its tables.

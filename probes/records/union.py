@@ -138,7 +138,11 @@ class Union(Records):
         if table == "token_measurements":
             return _merged(rows, keys, shared)
         kept = ~shared
-        kept[shared] = ~named[shared].duplicated().to_numpy()
+        if table == "examples":  # of one sweep the newest row holds, of several the first sweep
+            newest = ~named.assign(sweep=sweep).duplicated(keep="last").to_numpy()
+            kept[newest] = ~named[newest].duplicated().to_numpy()
+        else:
+            kept[shared] = ~named[shared].duplicated().to_numpy()
         controls = _controls(table, named) & shared
         if controls.any():
             of_run = pd.DataFrame({"run": named["run_id"].astype(str)[controls], "sweep": sweep[controls]})

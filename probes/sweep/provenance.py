@@ -5,22 +5,19 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import importlib.metadata
-import json
 import os
 import platform
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 
-from probes.records.schema import SCHEMA_VERSION
 from probes.sweep.interface import Options
 from probes.sweep.spec import SweepSpec
 from probes.sweep.survey import RunPlan
 
-MANIFEST: Final = "manifest.json"
 DISTRIBUTION: Final = "activation-sparsity"
 PACKAGES: Final = (
     *(DISTRIBUTION, "numpy", "torch", "transformers", "tokenizers", "datasets", "pyarrow", "pandas", "scipy"),
@@ -70,13 +67,6 @@ def session(spec: SweepSpec, plans: Sequence[RunPlan], options: Options) -> dict
             for plan in plans
         },
     }
-
-
-def manifest(earlier: str | None, newest: Mapping[str, Any]) -> str:
-    """The text of ``manifest.json``: every call that wrote into the sweep, oldest first."""
-    content: dict[str, Any] = json.loads(earlier) if earlier else {}
-    sessions: list[Mapping[str, Any]] = content.get("sessions", [])
-    return json.dumps({"schema": SCHEMA_VERSION, "sessions": [*sessions, newest]}, indent=1, ensure_ascii=False)
 
 
 def _processor() -> str:

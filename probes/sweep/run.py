@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -20,15 +20,16 @@ from probes.lab.record import lineage
 from probes.records.columns import found
 from probes.records.read import Records, open_sweep
 from probes.records.schema import SCHEMAS
-from probes.records.store import SHARD, Writer, committed
+from probes.records.sessions import MANIFEST, SPEC, manifest, sessions_in
+from probes.records.store import SHARD, Writer, committed, read_commits
 from probes.suites.example import Item
 from probes.sweep.controlling import commit_controls
 from probes.sweep.executors import open_executor
 from probes.sweep.interface import Options, Progress, Seconds, SweepResult
 from probes.sweep.items import example_rows
 from probes.sweep.measurement import Rows, together
-from probes.sweep.provenance import MANIFEST, manifest, package_versions, session
-from probes.sweep.spec import SweepSpec
+from probes.sweep.provenance import package_versions, session
+from probes.sweep.spec import SweepSpec, load_spec, parse_spec
 from probes.sweep.survey import RunPlan, survey
 from probes.sweep.workers import Task
 
@@ -38,8 +39,8 @@ ITEMS_AT_ONCE: Final = 4096  # per part of the table of examples
 
 
 def run_sweep(
-    spec: SweepSpec,
-    directory: Path,
+    spec: SweepSpec | Mapping[str, Any] | str | Path,
+    directory: str | Path,
     options: Options | None = None,
     *,
     on_progress: Callable[[Progress], None] = lambda _: None,
@@ -48,7 +49,8 @@ def run_sweep(
     """Run what is left of a sweep; run it again and nothing more is done.
 
     Args:
-        spec: what to measure.
+        spec: what to measure: a spec, what its file would say as a dict (paths relative to the working directory), or
+            the path of its file.
         directory: the sweep directory, made if it is not there.
         options: device, batch size, retries.
         on_progress: called after every batch.
@@ -58,18 +60,26 @@ def run_sweep(
         InputError: if the spec, the directory or the disk cannot be used.
     """
     options = options or Options()
+    directory = Path(directory)
+    spec = _read(spec)
     began = time.perf_counter()
     plans, model = survey(spec, directory, options)
     surveyed = time.perf_counter()
     loaded = (spec.models[0], model) if model else None
     stored = Records(directory, committed(directory))
-    recorded = stored.runs()
-    finished = set(recorded.loc[recorded["status"] == "done", "run_id"])
     folder = directory if options.shard is None else directory / f"{SHARD}{options.shard[0]}"
+    own = stored.runs() if options.shard is None else Records(folder, read_commits(folder)).runs()
+    settled = ["done"] if options.shard is None else ["done", "incomplete"]  # the others' shares are not its business
+    finished = set(own.loc[own["status"].isin(settled), "run_id"])
+
+    def about() -> dict[str, str]:
+        calls = [*sessions_in(folder), session(spec, plans, options)]
+        return {SPEC: spec.to_yaml(), MANIFEST: manifest(calls)}
+
     n_items, n_settled, n_measured, interrupted = sum(plan.n_left() for plan in plans), 0, 0, False
     encode_seconds = model_seconds = 0.0
-    with open_executor(spec, options, loaded) as execute, Writer.open(folder) as writer:
-        _open_runs(spec, writer, stored, plans, options)
+    with open_executor(spec, options, loaded) as execute, Writer.open(folder, about) as writer:
+        _open_runs(spec, writer, stored, plans)
         pending = Pending(writer)
         for plan in plans:
             if not plan.batches:  # a sweep can die between its last batch and saying so
@@ -107,6 +117,12 @@ def run_sweep(
     return SweepResult(directory, n_measured, len(failures) - n_filtered, n_filtered, interrupted, seconds)
 
 
+def _read(spec: SweepSpec | Mapping[str, Any] | str | Path) -> SweepSpec:
+    if isinstance(spec, SweepSpec):
+        return spec
+    return load_spec(Path(spec)) if isinstance(spec, str | Path) else parse_spec(spec, folder=Path.cwd())
+
+
 class Pending:
     """Rows that wait for their commit: few enough for memory to stay flat, never for long."""
 
@@ -118,6 +134,8 @@ class Pending:
 
     def add(self, rows: Rows) -> None:
         """Take the rows of a batch, and commit all there are when it is time."""
+        if not rows.done:
+            return
         self._rows.append(rows)
         self._n_bytes += rows.n_bytes()
         if self._n_bytes >= MOST_PENDING_BYTES or time.monotonic() - self._flushed >= FLUSH_SECONDS:
@@ -137,13 +155,10 @@ def tasks(plan: RunPlan) -> Iterator[Task]:
         yield Task(plan.run, tuple(plan.items[int(index)] for index in batch.items), batch.block)
 
 
-def _open_runs(spec: SweepSpec, writer: Writer, stored: Records, plans: Sequence[RunPlan], options: Options) -> None:
-    """Record what is new before the first batch: the spec, the runs, the items."""
-    if any(plan.batches for plan in plans):
-        path = writer.directory / MANIFEST
-        earlier = path.read_text(encoding="utf-8") if path.exists() else None
-        writer.write("sweep.yaml", spec.to_yaml())
-        writer.write(MANIFEST, manifest(earlier, session(spec, plans, options)))
+def _open_runs(spec: SweepSpec, writer: Writer, stored: Records, plans: Sequence[RunPlan]) -> None:
+    """Record what is new before the first batch: the runs and the items."""
+    if not (writer.directory / MANIFEST).exists():  # of a sweep whose shards did everything
+        writer.introduce()
     known_runs = set(stored.runs()["run_id"])
     shelved: set[str] = set()
     for plan in plans:

@@ -2,7 +2,8 @@
 
 A sink is told the spec, how far the sweep is (at most once a second), and what it came to. The services are imported
 when asked for by name and are not dependencies; what they need (keys, addresses) they read from their own environment
-variables. Nothing that a sink does reaches a number.
+variables. Nothing that a sink does reaches a number: one that cannot be opened stops the sweep before it begins, and
+one that fails later is left out from there on, with a warning, while the sweep goes on.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import datetime as dt
 import importlib
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
@@ -126,7 +128,17 @@ class Audience:
         except UnknownNameError as error:
             raise InputError(str(error)) from None
         self._log = LogFile(log) if log else None
-        self._sinks = [make(directory, config) for make in makers]
+        self._sinks: dict[str, Sink] = {}
+        for name, make in zip(names, makers, strict=True):
+            try:
+                self._sinks[name] = make(directory, config)
+            except InputError:
+                raise
+            except (Exception, SystemExit) as error:  # noqa: BLE001  whatever a service raises
+                self._each(lambda sink: sink.close())
+                raise InputError(
+                    f"--sink {name} cannot be opened ({_reason(error)}); mend that, or sweep without it"
+                ) from None
         self._began = self._told = time.monotonic()
         self._say(f"sweep into {directory}")
 
@@ -139,26 +151,40 @@ class Audience:
         rate = progress.n_done / max(now - self._began, 1e-9)
         self._say(f"{progress.run}: {progress.n_done} of {progress.n_items} items, {rate:.1f} per second")
         values = {"items_done": float(progress.n_done), "items": float(progress.n_items), "items_per_second": rate}
-        for sink in self._sinks:
-            sink.log(values, progress.n_done)
+        self._each(lambda sink: sink.log(values, progress.n_done))
 
     def dismiss(self, result: SweepResult | None) -> None:
         """Say what it came to (None: it broke off) and let everyone go."""
         if result is not None:
-            values = {"items_measured": result.n_measured, "items_failed": result.n_failed, **result.seconds._asdict()}
-            for sink in self._sinks:
-                sink.log({name: float(value) for name, value in values.items()}, result.n_measured)
+            came_to = {"items_measured": result.n_measured, "items_failed": result.n_failed, **result.seconds._asdict()}
+            values = {name: float(value) for name, value in came_to.items()}
+            self._each(lambda sink: sink.log(values, result.n_measured))
             self._say(", ".join(f"{name} {value:g}" for name, value in values.items()))
         else:
             self._say("broke off; what was committed stands")
-        for sink in self._sinks:
-            sink.close()
+        self._each(lambda sink: sink.close())
         if self._log:
             self._log.close()
+
+    def _each(self, tell: Callable[[Sink], None]) -> None:
+        """Tell every sink; what a service says or breaks must not cost a measurement."""
+        for name, sink in list(self._sinks.items()):
+            try:
+                tell(sink)
+            except Exception as error:  # noqa: BLE001  whatever a service raises
+                del self._sinks[name]
+                warnings.warn(
+                    f"--sink {name} failed and is left out from here on, the sweep goes on: {_reason(error)}",
+                    stacklevel=3,
+                )
 
     def _say(self, line: str) -> None:
         if self._log:
             self._log.say(line)
+
+
+def _reason(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def _imported(module: str, package: str) -> Any:  # noqa: ANN401  a module that need not be installed

@@ -134,6 +134,13 @@ def survey(spec: SweepSpec, directory: Path, options: Options) -> Survey:
             for question, (suite, items) in zip(spec.suites, asked, strict=True)
             if not isinstance(question, LabSuite) or question.concerns(entry.name)
         ]
+    planned = {plan.suite.name for plan in plans}
+    strange = [entry for entry in spec.suites if isinstance(entry, LabSuite) and entry.name not in planned]
+    if strange:
+        raise InputError(
+            f"suite {strange[0].name!r} asks about the world of {strange[0].lab}, and no model of this sweep was "
+            "trained in it; name a model of that laboratory, or the laboratory of this model"
+        )
     return Survey(tuple(plans), model if len(spec.models) == 1 else None)
 
 

@@ -87,6 +87,9 @@ class Pool(Protocol[H]):
 def execute_in(pool: Pool[H], tasks: Iterable[Task]) -> Iterator[Rows]:
     """Run tasks in a pool, giving those of dead workers to others.
 
+    Where workers died, rows of nothing come before they are replaced, so that whoever drives can stop: a scheduler that
+    ends a job sends its signal to the workers too.
+
     Raises:
         InputError: if workers keep dying.
     """
@@ -116,4 +119,5 @@ def execute_in(pool: Pool[H], tasks: Iterable[Task]) -> Iterator[Rows]:
                     f"workers died {deaths} times in a row without finishing a batch (out of memory?); "
                     "what was committed stands, try fewer --workers or a smaller --batch-size"
                 )
+            yield Rows({}, ())
             pool.mend()

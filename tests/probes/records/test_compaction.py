@@ -11,6 +11,7 @@ from probes.records.check import check
 from probes.records.compaction import compact
 from probes.records.layout import in_order, read_rows
 from probes.records.schema import SCHEMAS
+from probes.records.sessions import sessions_in
 from probes.records.store import Writer, committed
 from probes.sweep.interface import Options
 from probes.sweep.run import run_sweep
@@ -40,16 +41,32 @@ def test_shards_are_one_sweep_and_join_into_one_folder(make_spec: MakeSpec, tmp_
     for index in range(3):
         run_sweep(make_spec(n=20), parts, Options(batch_size=1, shard=(index, 3)))
         n_items.append(len(open_run(parts / f"shard-{index}").examples()))
+        if index == 1:
+            assert str(open_run(parts).shards) == "shards 0, 1 of 3 are there; 1 is missing"
+            assert list(open_run(parts).runs()["status"]) == ["incomplete"]
     assert sum(n_items) == 20
     assert min(n_items) > 0
     assert_same(whole, parts)
     assert (
         run_sweep(make_spec(n=20), parts, Options(shard=(0, 2))).n_measured == 0
     )  # whose share it was does not matter
-    assert run_sweep(make_spec(n=20), parts).n_measured == 0
     compact(parts)
     assert {commit.folder for commit in committed(parts)} == {parts}
+    assert (parts / "sweep.yaml").read_text() == (whole / "sweep.yaml").read_text()
+    assert [session["shard"] for session in sessions_in(parts)] == ["0/3", "1/3", "2/3"]
+    assert run_sweep(make_spec(n=20), parts).n_measured == 0
     assert_same(whole, parts)
+
+
+def test_the_call_that_closes_shards_is_on_record(make_spec: MakeSpec, tmp_path: Path) -> None:
+    for index in (0, 1):
+        run_sweep(make_spec(n=1), tmp_path / "run", Options(shard=(index, 2)))  # one of them has no items
+    assert str(open_run(tmp_path / "run").shards) == "shards 0, 1 of 2 are there; none is missing"
+    assert not (tmp_path / "run" / "manifest.json").exists()
+    run_sweep(make_spec(n=1), tmp_path / "run")
+    assert [session["shard"] for session in sessions_in(tmp_path / "run")] == [None]
+    assert (tmp_path / "run" / "sweep.yaml").exists()
+    assert open_run(tmp_path / "run").shards is None
 
 
 def test_a_compaction_that_dies_before_tidying_up_doubles_nothing(

@@ -82,3 +82,45 @@ def test_what_is_not_there_is_one_line(make_spec: MakeSpec, tmp_path: Path, monk
         Audience(make_spec(), tmp_path, ("wanbd",), None)
     with pytest.raises(InputError, match="cannot write the log"):
         Audience(make_spec(), tmp_path, (), tmp_path / "nowhere" / "log")
+
+
+class Refusing(Recorder):
+    """Refuses one kind of call, as a service does without a key or when its server is gone."""
+
+    def __init__(self, refused: str) -> None:
+        super().__init__()
+        self.refused = refused
+
+    def __getattr__(self, name: str):
+        if name == self.refused:
+            raise ConnectionError("no key\nis set")
+        return super().__getattr__(name)
+
+
+def test_a_service_that_cannot_be_opened_stops_the_sweep_before_it_begins(
+    make_spec: MakeSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = Recorder()
+    monkeypatch.setitem(sys.modules, "mlflow", opened)
+    monkeypatch.setitem(sys.modules, "wandb", Refusing("init"))
+    with pytest.raises(InputError, match=r"^--sink wandb cannot be opened \(ConnectionError: no key is set\); mend"):
+        Audience(make_spec(), tmp_path, ("mlflow", "wandb"), None)
+    assert opened.told[-1][0] == "end_run"
+
+
+@pytest.mark.parametrize("refused", ["log", "finish"])
+def test_a_service_that_fails_later_is_left_out_and_the_sweep_goes_on(
+    refused: str, make_spec: MakeSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing, other = Refusing(refused), Recorder()
+    monkeypatch.setitem(sys.modules, "wandb", failing)
+    monkeypatch.setitem(sys.modules, "mlflow", other)
+    audience = Audience(make_spec(), tmp_path, ("wandb", "mlflow"), None)
+
+    def tell() -> None:
+        audience.hear(Progress(10, 10, "model x suite"))
+        audience.dismiss(RESULT)
+
+    with pytest.warns(UserWarning, match=r"--sink wandb failed and is left out .* the sweep goes on"):
+        tell()
+    assert [name for name, _ in other.told][-3:] == ["log_metrics", "log_metrics", "end_run"]
