@@ -76,6 +76,8 @@ def report(
         written = write_report(
             directories, out_file, figures=[chosen.value for chosen in figures or []], progress=progress
         )
+    for note in written.notes:
+        err().print(note, markup=False, soft_wrap=True)
     console = out()
     console.print(headline(written.findings))
     console.print(f"report: {written.html}")

@@ -10,19 +10,22 @@ from __future__ import annotations
 import io
 import math
 import re
+import unicodedata
 import warnings
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from functools import wraps
+from functools import lru_cache, wraps
 from pathlib import Path
 from typing import Any, Final, ParamSpec
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib import colormaps
+from matplotlib import colormaps, font_manager
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.ft2font import FT2Font
+from matplotlib.text import Text
 
 from analyses.finding import Level
 
@@ -132,15 +135,50 @@ def standalone(svg: str) -> str:
     return f'<?xml version="1.0" encoding="utf-8"?>\n{svg}'
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure; the suffix says as what (svg, pdf, png)."""
+def save(figure: Figure, path: Path) -> str:
+    """Write a figure; the suffix says as what (svg, pdf, png).
+
+    Characters that the usual type face lacks (Chinese, say) are taken from whichever installed font has them.
+
+    Returns:
+        The characters that no installed font has, which are boxes in the file.
+    """
+    texts = figure.findobj(Text)
+    strange = {c for text in texts for c in text.get_text() if c.isprintable()} - _characters(str(STYLE["font.family"]))
+    fonts: list[str] = []
+    for font in _installed() if strange else ():
+        own = strange & _characters(font)
+        if own:
+            fonts.append(font)
+            strange -= own
+        if not strange:
+            break
     with _drawing():
+        for text in texts if fonts else ():
+            text.set_fontfamily([str(STYLE["font.family"]), *fonts])
         figure.savefig(path, dpi=200)
+    return "".join(sorted(strange))
+
+
+@lru_cache(maxsize=64)
+def _characters(font: str) -> frozenset[str]:
+    """The characters that an installed font has; none where it cannot be read."""
+    try:
+        path = font_manager.findfont(font, fallback_to_default=False)
+        return frozenset(map(chr, FT2Font(path).get_charmap()))
+    except (OSError, RuntimeError, ValueError):
+        return frozenset()
+
+
+def _installed() -> list[str]:
+    """Names of the installed fonts, those made for reading before placeholders that have every character as a box."""
+    names = dict.fromkeys(font.name for font in font_manager.fontManager.ttflist)
+    return [name for name in names if "LastResort" not in name.replace(" ", "")]
 
 
 @contextmanager
 def _drawing() -> Generator[None]:
-    """The style, and no complaint about characters that the font lacks: the reader's browser has fonts of its own."""
+    """The style, and no complaint about characters that the font lacks: what they are is told by :func:`save`."""
     with mpl.rc_context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield
@@ -161,7 +199,12 @@ def new_figure(
 
 def width_of(names: Sequence[str]) -> float:
     """Inches that the longest of these names takes at the font size of labels."""
-    return 0.1 + CHARACTER * max(map(len, names), default=0)
+    return 0.1 + CHARACTER * max(map(_columns, names), default=0)
+
+
+def _columns(name: str) -> int:
+    """Characters that a name takes the room of; a Chinese one is as wide as two Latin ones."""
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in name)
 
 
 def level_colours(rows: Sequence[Level]) -> list[str]:

@@ -15,9 +15,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analyses.drawing import level_colours, new_figure, styled, width_of
-from analyses.figures.marks import BAND, CHANCE, DASHES, SIZE, chance_band, draw_chance, grid, measure, named, spans
-from analyses.finding import Finding, Level, Null
-from analyses.sentences import number, shown
+from analyses.figures.marks import SIZE, draw_null, measure, named, spans
+from analyses.finding import Finding, Level
+from analyses.sentences import shown
 
 FEWEST_FOR_A_VIOLIN: Final = 5
 CROWDED: Final = 42  # characters that names may have together before they are turned
@@ -57,7 +57,7 @@ def _ordered(finding: Finding, items: Items) -> Figure:
     for at, row, colour in zip(x, rows, colours, strict=True):
         axes.errorbar([at], [row.mean], _arms(row), color=colour, fmt="o", elinewidth=1.6, markersize=5.5, zorder=4)
     _violins(axes, items, x, colours, upright=True)
-    draw_chance(axes, finding.null, rows)
+    draw_null(axes, finding.null, rows)
     axes.set_xticks(x, names, rotation=35 if crowded else 0, ha="right" if crowded else "center")
     towards = TOWARDS.get(finding.analysis, "")
     axes.set_xlabel(f"{shown(finding.scope.axis)}{towards and f', {towards} '}{towards and ARROW}")
@@ -78,9 +78,8 @@ def _domains(finding: Finding, items: Items) -> Figure:
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.set_xlabel(measure(finding, finding.scope.place))
-    _chance_above(axes, finding.null, rows)
     axes.margins(y=0.06)
-    grid(axes, "x")
+    draw_null(axes, finding.null, rows, along="x")
     axes.locator_params(axis="x", nbins=7)
     return figure
 
@@ -113,23 +112,6 @@ def _density(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     width = max(0.9 * spread * len(values) ** -0.2, step)
     kernel = np.exp(-0.5 * (np.arange(-BINS, BINS + 1) * step / width) ** 2)
     return (edges[1:] + edges[:-1]) / 2, np.convolve(counts, kernel, mode="full")[BINS : 2 * BINS]
-
-
-def _chance_above(axes: Axes, null: Null | None, rows: Sequence[Level]) -> None:
-    if null is None:
-        return
-    axes.axvspan(*chance_band(null, rows), color=BAND, alpha=0.22, linewidth=0, zorder=0)
-    axes.axvline(null.value, color=CHANCE, linestyle=DASHES, linewidth=1)
-    axes.annotate(
-        f"Gaussian null {number(null.value)}",
-        (null.value, 1.0),
-        xycoords=("data", "axes fraction"),
-        xytext=(0, 3),
-        textcoords="offset points",
-        ha="center",
-        fontsize=7.5,
-        color=CHANCE,
-    )
 
 
 def _arms(row: Level) -> np.ndarray:

@@ -16,7 +16,7 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
 from analyses.chance import sparser
-from analyses.finding import ALPHA, Finding, Level, Null
+from analyses.finding import ALPHA, LENGTH, Finding, Level, Null
 from analyses.sentences import number, shown
 
 CHANCE: Final = "#666666"
@@ -29,6 +29,7 @@ SIZE: Final = (4.7, 3.3)
 LONGEST_NAME: Final = 20
 MOST_DIRECT_LABELS: Final = 11
 NORMAL_95: Final = 1.96
+FARTHEST_NULL: Final = 0.8  # of the span of the data, beyond which the null is written and not drawn
 STEPS: Final = 32  # of the colours of cells
 SQUARE: Final = np.array([(0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0), (0.0, 0.0)])
 SQUARE_CODES: Final = np.array([Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY], dtype=np.uint8)
@@ -109,23 +110,41 @@ def chance_band(null: Null, levels: Sequence[Level]) -> tuple[float, float]:
     return null.value - half, null.value + half
 
 
-def draw_chance(axes: Axes, null: Null | None, levels: Sequence[Level], *, label: bool = True) -> None:
-    """Chance as a dashed line with its band, the line named at the left where nothing else names it."""
-    grid(axes, "y")
+def draw_null(axes: Axes, null: Null | None, levels: Sequence[Level], *, label: bool = True, along: str = "y") -> bool:
+    """The Gaussian null as a dashed line with its band, after the data are drawn; whether it is in the picture.
+
+    A null so far from all values that they would shrink to a line beside it is only written at the edge it lies beyond.
+    """
+    grid(axes, along)
     if null is None:
-        return
-    axes.axhspan(*chance_band(null, levels), color=BAND, alpha=0.22, linewidth=0, zorder=0)
-    axes.axhline(null.value, color=CHANCE, linestyle=DASHES, linewidth=1, zorder=2)
+        return False
+    upright = along == "y"
+    low, high = axes.get_ylim() if upright else axes.get_xlim()
+    reach = FARTHEST_NULL * (high - low)
+    said = f"Gaussian null {number(null.value)}"
+    if not low - reach <= null.value <= high + reach:
+        below = null.value < low
+        side = ("below" if upright else "to the left") if below else ("above" if upright else "to the right")
+        corner = (0.02, 0.02 if below else 0.98) if upright else (0.02 if below else 0.98, 1.02)
+        across, down = ("left" if upright or below else "right"), ("bottom" if below or not upright else "top")
+        axes.text(*corner, f"{said}, {side}", transform=axes.transAxes, fontsize=7.5, color=CHANCE, ha=across, va=down)
+        return False
+    ends = chance_band(null, levels)
+    drawing: Any = axes  # the two ways to draw differ in their names only
+    (drawing.axhspan if upright else drawing.axvspan)(*ends, color=BAND, alpha=0.22, linewidth=0, zorder=0)
+    (drawing.axhline if upright else drawing.axvline)(null.value, color=CHANCE, linestyle=DASHES, linewidth=1, zorder=2)
     if label:
         axes.annotate(
-            f"Gaussian null {number(null.value)}",
-            (0.0, null.value),
-            xycoords=("axes fraction", "data"),
-            xytext=(3, 3),
+            said,
+            (0.0, null.value) if upright else (null.value, 1.0),
+            xycoords=("axes fraction", "data") if upright else ("data", "axes fraction"),
+            xytext=(3, 3) if upright else (0, 3),
             textcoords="offset points",
+            ha="left" if upright else "center",
             fontsize=7.5,
             color=CHANCE,
         )
+    return True
 
 
 def points(axes: Axes, x: np.ndarray, rows: Sequence[tuple[float, ...]], *, marker: str, filled: bool) -> None:
@@ -181,9 +200,15 @@ def _apart(ends: Sequence[float], gap: float) -> list[float]:
 
 
 def significant(finding: Finding) -> bool:
-    """Whether the test adjusted for all others of its question and the interval both tell the estimate from zero."""
+    """Whether the corrected test and the interval both tell the estimate from zero, and it survives length.
+
+    It survives where its sign is the same after adjusting for length, by the interval, or where length does not vary.
+    """
     low, high = finding.interval
-    return finding.test is not None and finding.test.p_adjusted < ALPHA and (low > 0 or high < 0)
+    if finding.test is None or not finding.test.p_adjusted < ALPHA or not (low > 0 or high < 0):
+        return False
+    length = next((control.interval for control in finding.controls if control.name == LENGTH), finding.interval)
+    return length[0] > 0 if low > 0 else length[1] < 0
 
 
 def measure(finding: Finding, at: str = "") -> str:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from analyses.drawing import level_colours, new_figure, styled, width_of
 from analyses.figures.depth import in_order, layer_ticks, positions, stands_apart
-from analyses.figures.marks import CHANCE, LONGEST_NAME, SIZE, draw_chance, label_lines, measure, named, spans
+from analyses.figures.marks import CHANCE, LONGEST_NAME, SIZE, draw_null, label_lines, measure, named, spans
 from analyses.finding import Finding
 from analyses.sentences import number, shown
 
@@ -43,13 +43,13 @@ def profile(findings: Sequence[Finding]) -> Figure:
             span = spans(mean[apart], low[apart], high[apart])
             axes.errorbar(x[apart], mean[apart], span, color=colour, fmt="D", markersize=4, elinewidth=1.2, capsize=0)
         ends.append(float(mean[-1]))
-    draw_chance(axes, first.null, first.levels, label=False)
+    drawn = draw_null(axes, first.null, first.levels, label=False)
     layer_ticks(axes, [finding.scope.place for finding in ordered], x)
     for index in apart:
         neighbour = index - 1 if index else 1
         axes.axvline((x[index] + x[neighbour]) / 2, color="#cccccc", linewidth=0.7)
     axes.set_ylabel(measure(first))
-    if first.null is not None:
+    if first.null is not None and drawn:
         names.append(f"Gaussian\nnull {number(first.null.value)}")
         colours.append(CHANCE)
         ends.append(first.null.value)

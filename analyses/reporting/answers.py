@@ -7,12 +7,14 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from analyses import figures
+from analyses.figures.marks import significant
 from analyses.finding import Finding, Verdict
 from analyses.reporting.depth import by_depth, sides
 from analyses.reporting.pictures import Picture, Studio
 from analyses.sentences import short_model, shown, with_interval
 
 MOST_ROWS: Final = 24  # of the picture
+IN_PICTURE: Final = "each domain is a row of the picture"
 
 
 class Answer(NamedTuple):
@@ -21,7 +23,7 @@ class Answer(NamedTuple):
     Attributes:
         question: name of the question.
         about: suite, and model where there are several.
-        estimate: with its interval.
+        estimate: with its interval; of domains, how many go which way.
         given_length: the same adjusted for length; a dash where length does not vary.
         verdict: what may be said.
         layers: at which layers it is sparser, at which denser.
@@ -43,20 +45,48 @@ def answers(leads: Sequence[Finding], findings: Sequence[Finding]) -> list[Answe
 def signs_picture(leads: Sequence[Finding], findings: Sequence[Finding], studio: Studio) -> Picture | None:
     """Effects of several answers through the layers, a row each; None where there is one answer, or one layer."""
     rows: dict[str, list[Finding]] = {}
-    for lead in leads[:MOST_ROWS]:
-        depth = by_depth(lead, findings)
-        rows[_about(lead, leads)] = [*(depth.layers if depth else []), lead]
+    for lead in leads:
+        name = _about(lead, leads)
+        for domain in contrasts(lead, findings) or [lead]:
+            depth = by_depth(domain, findings)
+            label = f"{name}: {domain.scope.group}" if domain.scope.group else name
+            rows[label] = [*(depth.layers if depth else []), domain]
+    rows = dict(list(rows.items())[:MOST_ROWS])
     if len(rows) < 2 or all(len(own) < 2 for own in rows.values()):
         return None
     units = " or ".join(dict.fromkeys(lead.unit.partition(",")[0] for lead in leads))
     caption = (
-        f"The pre-stated effect of each suite at every layer and at the pre-stated site: {units}. Orange: sparser "
-        "where harder, less familiar or shifted; purple: denser. A dot: significant after correction."
+        f"The pre-stated effect of each suite, or of each of its domains, by layer: {units}. Orange: sparser where "
+        "harder, less familiar or shifted; purple: denser. A dot: significant after correction, and of the same sign "
+        "after adjusting for length."
     )
     return studio.draw("answers", partial(figures.overview, rows), label=caption, caption=caption)
 
 
+def contrasts(lead: Finding, findings: Sequence[Finding]) -> list[Finding]:
+    """The findings about single domains at the site and in the measure of a finding that sums them up."""
+    scope = lead.scope
+    return [
+        finding
+        for finding in findings
+        if finding.scope.group
+        and finding.levels
+        and finding.analysis == lead.analysis
+        and (finding.scope.model, finding.scope.suite, finding.scope.place) == (scope.model, scope.suite, scope.place)
+        and (finding.scope.metric, finding.scope.position) == (scope.metric, scope.position)
+    ]
+
+
+def counted(single: Sequence[Finding]) -> str:
+    """How many of several domains are significantly sparser or denser than the reference."""
+    sure = [finding.estimate > 0 for finding in single if significant(finding)]
+    return f"{sum(sure)} sparser, {len(sure) - sum(sure)} denser of {len(single)} domains"
+
+
 def _answer(lead: Finding, leads: Sequence[Finding], findings: Sequence[Finding]) -> Answer:
+    single = contrasts(lead, findings)
+    if single:
+        return Answer(lead.analysis.capitalize(), _about(lead, leads), counted(single), "", lead.verdict, IN_PICTURE)
     depth = by_depth(lead, findings)
     length = next((control for control in lead.controls if control.name == "n_tokens"), None)
     return Answer(

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from analyses.finding import Control, Finding
+from analyses.reporting.answers import contrasts, counted
 from analyses.reporting.depth import FAR, by_depth, depth_sentence
 from analyses.sentences import short_model, shown, signed, with_interval
 
@@ -29,7 +30,7 @@ LAST: Final = ("last", "answer")
 COUNTED: Final = (
     ("supported", "sparser"),
     ("contradicted", "denser"),
-    ("undecided", "not significantly different"),
+    ("undecided", "not significantly sparser or denser"),
     ("described", "described only, too few domains for a claim,"),
 )
 POSITIONS: Final = {
@@ -56,7 +57,7 @@ def sentences(findings: Sequence[Finding]) -> list[str]:
     for finding in asked:
         by_question.setdefault(finding.analysis, []).append(finding)
     suites = {finding.scope.suite for finding in asked}
-    opening = [_opening(own, by_suite=len(suites) > 1) for own in by_question.values()]
+    opening = [_opening(own, findings, by_suite=len(suites) > 1) for own in by_question.values()]
     beyond = [
         _depth(asked, findings),
         _output(asked, findings),
@@ -84,11 +85,13 @@ def _reasons(findings: Sequence[Finding]) -> list[str]:
     return list(dict.fromkeys(said))[:MOST_SENTENCES]
 
 
-def _opening(own: Sequence[Finding], *, by_suite: bool) -> str:
+def _opening(own: Sequence[Finding], findings: Sequence[Finding], *, by_suite: bool) -> str:
     """The only answer's own sentence, named by its suite where there are others; or one that counts several answers."""
     first = own[0]
     if len(own) == 1:
-        return f"{shown(first.scope.suite)}: {first.text}" if by_suite else first.text
+        single = contrasts(first, findings) if by_suite else []
+        answer = _verdicts(single) if single else first.text
+        return f"{shown(first.scope.suite)}: {answer}" if by_suite else answer
     models = len({finding.scope.model for finding in own})
     suites = len({finding.scope.suite for finding in own})
     what = "suites" if models == 1 else "models" if suites == 1 else "pairs of model and suite"
@@ -155,7 +158,7 @@ def _output(asked: Sequence[Finding], findings: Sequence[Finding]) -> str:
     ledger = _about(asked[0], findings, OUTPUT)
     if ledger:
         return ledger[0].text
-    return _beyond(_contrasts(asked[0], findings) or [asked[0]])
+    return _beyond(contrasts(asked[0], findings) or [asked[0]])
 
 
 def _mechanism(asked: Sequence[Finding], findings: Sequence[Finding]) -> str:
@@ -186,31 +189,13 @@ def _items(asked: Sequence[Finding], findings: Sequence[Finding]) -> str:
     """What tests over items say of each shifted corpus, else the estimate with length held fixed."""
     if len(asked) > 1:
         return ""
-    single = _contrasts(asked[0], findings)
+    single = contrasts(asked[0], findings)
     return _verdicts(single) if single else _twin(asked[0])
 
 
-def _contrasts(primary: Finding, findings: Sequence[Finding]) -> list[Finding]:
-    """The findings about single groups that a finding about all of them sums up."""
-    scope = primary.scope
-    return [
-        finding
-        for finding in findings
-        if finding.scope.group
-        and finding.analysis == primary.analysis
-        and (finding.scope.model, finding.scope.suite, finding.scope.place) == (scope.model, scope.suite, scope.place)
-        and (finding.scope.metric, finding.scope.position) == (scope.metric, scope.position)
-    ]
-
-
 def _verdicts(single: Sequence[Finding]) -> str:
-    sparser = sum(finding.verdict == "supported" for finding in single)
-    denser = sum(finding.verdict == "contradicted" for finding in single)
     reference = shown(single[0].levels[0].name) if single[0].levels else "in-distribution text"
-    return (
-        f"Over items, {sparser} of {len(single)} shifted corpora are sparser than {reference}, {denser} denser, "
-        f"{len(single) - sparser - denser} undecided."
-    )
+    return f"Against {reference}, over items and adjusted for length: {counted(single)}, the rest not significant."
 
 
 def _twin(finding: Finding) -> str:

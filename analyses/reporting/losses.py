@@ -65,9 +65,9 @@ class Loss(NamedTuple):
         """Every group with its count.
 
         >>> Loss("m", "s", CUT, (Group("english", 18, 0), Group("telugu", 18, 18))).listed
-        'english 0 of 18, telugu 18 of 18'
+        '0 of 18 (english), 18 of 18 (telugu)'
         """
-        return ", ".join(f"{shown(group.name, 24)} {group.missing:,} of {group.n:,}" for group in self.groups)
+        return ", ".join(f"{group.missing:,} of {group.n:,} ({shown(group.name, 24)})" for group in self.groups)
 
 
 def take_losses(run: Run) -> list[Loss]:
@@ -97,13 +97,8 @@ def take_losses(run: Run) -> list[Loss]:
 
 
 def warnings(losses: Sequence[Loss]) -> list[str]:
-    """A sentence for each loss that some groups had more of than others."""
-    return [
-        f"Groups differ in what is missing: of {shown(loss.suite)}, items {loss.what}: {loss.listed}. "
-        "Differences between these groups may come from that."
-        for loss in losses
-        if loss.differs
-    ]
+    """A clause for each loss that some groups had more of than others."""
+    return [f"{shown(loss.suite)}, {loss.what}: {loss.listed}" for loss in losses if loss.differs]
 
 
 def _undefined(run: Run) -> dict[tuple[str, str], set[str]]:

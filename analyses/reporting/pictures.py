@@ -18,6 +18,7 @@ from analyses.drawing import save, standalone, to_svg
 
 Format = Literal["pdf", "png"]
 Progress = Callable[[str], None]  # told in a few words what is done next
+MOST_BOXES: Final = 20
 CAPTIONS: Final = "captions.json"
 OURS: Final = re.compile(r"[\w.-]*\w\.(svg|pdf|png)")
 
@@ -53,6 +54,7 @@ class Studio:
         self._folder = folder
         self._formats = formats
         self._captions: dict[str, str] = {}
+        self.boxes: set[str] = set()  # characters that no installed font has
         folder.mkdir(parents=True, exist_ok=True)
         for name in _listed(folder / CAPTIONS):
             (folder / name).unlink(missing_ok=True)
@@ -71,9 +73,20 @@ class Studio:
         (self._folder / f"{key}.svg").write_text(standalone(svg), encoding="utf-8")
         self._captions[f"{key}.svg"] = caption
         for suffix in self._formats:
-            save(figure, self._folder / f"{key}.{suffix}")
+            self.boxes |= set(save(figure, self._folder / f"{key}.{suffix}"))
             self._captions[f"{key}.{suffix}"] = caption
         return Picture(key, svg, caption)
+
+    def missing_font(self) -> str:
+        """A sentence about the characters that are boxes in some file; empty where none is."""
+        if not self.boxes:
+            return ""
+        listed = "".join(sorted(self.boxes)[:MOST_BOXES])
+        return (
+            f"No installed font has {len(self.boxes)} characters of the labels ({listed}): they are boxes in "
+            f"{' and '.join(self._formats)} files. Install a font that has them (fonts-noto-cjk for Chinese, Japanese "
+            "and Korean) and report again. SVG files and the page use the fonts of whoever reads them."
+        )
 
     def close(self) -> None:
         """Write which figures there are."""

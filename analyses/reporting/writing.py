@@ -31,10 +31,17 @@ Directories = str | Path | Sequence[str | Path]
 
 
 class Report(NamedTuple):
-    """What was written: the page, and the findings it shows."""
+    """What was written.
+
+    Attributes:
+        html: the page.
+        findings: all of them, single cells included.
+        notes: what a reader must know of the files: what was left out, characters that no font has.
+    """
 
     html: Path
     findings: tuple[Finding, ...]
+    notes: tuple[str, ...] = ()
 
 
 def report(
@@ -102,21 +109,24 @@ def write_report(
     inventory = take_inventory(run)
     stated = leads(findings)
     sections, silences = arrange(findings, run, studio, progress)
+    picture = signs_picture(stated, findings, studio) or answer_picture(sections, stated)
+    comparisons, outliers, items = compare(findings, studio), take_outliers(run, studio), token_views(run, studio)
+    told = [*notes, *([studio.missing_font()] if studio.boxes else [])]
     content = {
         "name": ", ".join(Path(directory).resolve().name for directory in directories),
         "command": command,
         "headline": sentences(findings),
         "answers": answers(stated, findings),
-        "answer_picture": signs_picture(stated, findings, studio) or answer_picture(sections, stated),
-        "outliers": take_outliers(run, studio),
+        "answer_picture": picture,
+        "outliers": outliers,
         "warnings": warnings(inventory.losses),
-        "comparisons": compare(findings, studio),
+        "comparisons": comparisons,
         "sections": sections,
         "silences": silences,
         "contents": contents(sections),
-        "items": token_views(run, studio),
+        "items": items,
         "inventory": inventory,
-        "notes": notes,
+        "notes": told,
         "caveats": caveats(findings, inventory),
         "metrics": metric_records(inventory),
         "n_findings": len(findings),
@@ -130,7 +140,7 @@ def write_report(
         text = environment.get_template(template).render(content)
         file.write_text(INVISIBLE.sub("\N{REPLACEMENT CHARACTER}", text), encoding="utf-8")
     write_tables(findings, page.parent)
-    return Report(page, tuple(findings))
+    return Report(page, tuple(findings), tuple(told))
 
 
 def ask(run: Run, command: str, progress: Progress = quiet) -> list[Finding]:

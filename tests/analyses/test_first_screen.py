@@ -1,10 +1,12 @@
 """The first screen: what is missing from which group, and which sign at which layer, counted from planted data."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from analyses.finding import Finding, Level, Scope, Significance
+from analyses.finding import Control, Finding, Level, Scope, Significance
 from analyses.reporting.answers import answers
 from analyses.reporting.depth import by_depth, depth_sentence, sides
 from analyses.reporting.headline import sentences
@@ -58,6 +60,24 @@ def test_several_answers_are_counted_and_listed_and_never_averaged():
     assert [(row.about, row.estimate) for row in rows] == [(name, "+0.50 [+0.40, +0.60]") for name in ("one", "two")]
 
 
+def test_an_effect_that_length_accounts_for_is_no_sign():
+    lead, *layers = suite("s", [1, 1, 1])
+    given = Control("n_tokens", "pre_treatment", 0.01, (-0.1, 0.12), 0.9)
+    layers[0] = replace(layers[0], controls=(given,))
+    assert "sparser at layers 1\N{EN DASH}2" in sides(by_depth(lead, [lead, *layers]))
+
+
+def test_domains_are_counted_one_by_one_and_not_averaged_beside_other_suites():
+    mean, *_ = suite("d", [])
+    single = [replace(mean, primary=False, estimate=e, interval=(e - 0.1, e + 0.1), scope=replace(mean.scope, group=g))
+              for g, e in (("code", 0.5), ("bytes", -0.5), ("prose", 0.05))]  # fmt: skip
+    mean, single = (replace(mean, analysis="domains"), [replace(f, analysis="domains") for f in single])
+    found = [*suite("one", [1, 1, 1]), mean, *single]
+    rows = answers([f for f in found if f.primary], found)
+    assert rows[1].estimate == "1 sparser, 1 denser of 3 domains"
+    assert "d: Against a, over items and adjusted for length: 1 sparser, 1 denser of 3 domains" in sentences(found)[1]
+
+
 def test_one_answer_has_its_own_sentence_and_its_layers():
     found = suite("s", [-1, 0, 1])
     assert sentences(found)[:2] == ["Text.", depth_sentence(found[0], by_depth(found[0], found))]
@@ -75,9 +95,9 @@ def test_groups_of_which_one_was_cut_are_named(domains):
     (loss,) = take_losses(run)
     assert loss.total == 10
     assert loss.differs
-    assert "code 10 of 10" in loss.listed
-    assert "tinystories 0 of 10" in loss.listed
-    assert "items cut to max_tokens" in warnings([loss])[0]
+    assert "10 of 10 (code)" in loss.listed
+    assert "0 of 10 (tinystories)" in loss.listed
+    assert warnings([loss]) == [f"text_domains, cut to max_tokens: {loss.listed}"]
     (same,) = take_losses(with_table(domains, inputs=inputs.assign(truncated=True)))
     assert (same.total, same.differs, warnings([same])) == (40, False, [])
 
