@@ -6,6 +6,7 @@ import sparsity
 from probes.capture import read_batch, resolve_sites
 from tests.benchmarks.capture import random_prompts, tiny
 from tests.benchmarks.comparators import comparators
+from tests.tolerances import LOGITS
 
 
 def test_every_way_gives_the_same_numbers():
@@ -26,6 +27,6 @@ def test_every_way_gives_the_same_numbers():
         assert values.shape == expected.shape, what
         layers = [0] if "TransformerLens" in what else [0, 1]  # the cache holds the last block before its norm
         np.testing.assert_allclose(
-            np.delete(values[layers], whole, -1), np.delete(expected[layers], whole, -1), rtol=1e-4, err_msg=what
+            np.delete(values[layers], whole, -1), np.delete(expected[layers], whole, -1), rtol=LOGITS, err_msg=what
         )
         np.testing.assert_allclose(values[layers][..., whole], expected[layers][..., whole], rtol=0.2, err_msg=what)

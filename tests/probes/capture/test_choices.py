@@ -119,7 +119,9 @@ def test_a_minimal_pair_is_the_difference_of_two_sentences(stories):
     np.testing.assert_allclose(found["choice_margin"], [difference] * 2, rtol=LOGITS)
     assert found["choice_correct"].tolist() == [1, 1]
     swapped = with_choices(stories, pairs[0], good, [bad, good], 0, whole=True)
-    assert ask(stories, [swapped], ["choice_margin"]).outcomes["choice_margin"][0] == pytest.approx(-difference, 1e-4)
+    assert ask(stories, [swapped], ["choice_margin"]).outcomes["choice_margin"][0] == pytest.approx(
+        -difference, rel=LOGITS
+    )
 
 
 def test_a_tie_is_not_correct_and_an_answer_without_tokens_is_an_error(stories):

@@ -11,6 +11,7 @@ from probes.lab.training import train
 from probes.lab.world import build_world
 from probes.suites.example import SUITES
 from probes.suites.lab_exposure import lab_exposure
+from tests.tolerances import LOGITS
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,7 @@ def test_training_by_the_default_recipe_sets_out_on_the_recorded_path(record, tm
 
     with pytest.raises(EnoughError):
         train(Recipe(), tmp_path / "model", on_step=watch)
-    assert losses == pytest.approx(record.losses[:4], rel=1e-4)
+    assert losses == pytest.approx(record.losses[:4], rel=LOGITS)
 
 
 def test_every_fact_was_presented_exactly_as_often_as_its_exposure_says(record):
