@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sparsity import Axiom, MetricSpec
 from tests.sparsity.cases import evaluate
+from tests.tolerances import FLOAT64
 
 EXPECTED = {
     Axiom.ROBIN_HOOD: "falls",
@@ -22,6 +23,8 @@ EXPECTED = {
 }
 # Float64 rounding moves a value by at most 1e-13 of its size here; the moves drawn below by more than 1e-9.
 RESOLUTION = 1e-11
+# Wealth is drawn and stored with three decimals, amounts that move with four: far coarser than this.
+DECIMALS = 1e-9
 # Bill Gates says "from some wealth on"; a rung of this ladder, times the wealth of all, is where the coordinate starts.
 LADDER = (1.0, 4.0, 16.0)
 
@@ -127,12 +130,12 @@ def is_legal(axiom: Axiom, move: Move) -> bool:
 
 def _scales(before: NDArray[np.float64], after: NDArray[np.float64]) -> bool:
     ratio = after[before > 0] / before[before > 0]
-    return bool(np.allclose(ratio, ratio[0], rtol=1e-14) and not after[before == 0].any() and ratio[0] != 1)
+    return bool(np.allclose(ratio, ratio[0], rtol=FLOAT64) and not after[before == 0].any() and ratio[0] != 1)
 
 
 def _lifts_all(before: NDArray[np.float64], after: NDArray[np.float64]) -> bool:
     change = after - before
-    return bool(np.allclose(change, change[0], rtol=1e-9) and change[0] > 0 and np.ptp(before) > 0)
+    return bool(np.allclose(change, change[0], rtol=DECIMALS) and change[0] > 0 and np.ptp(before) > 0)
 
 
 def _enriches_one(before: NDArray[np.float64], after: NDArray[np.float64]) -> bool:
@@ -146,7 +149,7 @@ def _robs_the_rich(before: NDArray[np.float64], after: NDArray[np.float64]) -> b
         return False
     poor, rich = sorted(changed, key=lambda i: before[i])
     given, gap = after[poor] - before[poor], before[rich] - before[poor]
-    return bool(np.isclose(given, before[rich] - after[rich], rtol=1e-9) and 0 < given < gap / 2)
+    return bool(np.isclose(given, before[rich] - after[rich], rtol=DECIMALS) and 0 < given < gap / 2)
 
 
 LEGAL = {
