@@ -144,36 +144,38 @@ def save(figure: Figure, path: Path) -> str:
         The characters that no installed font has, which are boxes in the file.
     """
     texts = figure.findobj(Text)
-    strange = {c for text in texts for c in text.get_text() if c.isprintable()} - _characters(str(STYLE["font.family"]))
+    installed = _installed()
+    own = str(STYLE["font.family"])
+    strange = {c for text in texts for c in text.get_text() if c.isprintable()}
+    strange -= _characters(font_manager.findfont(own))
     fonts: list[str] = []
-    for font in _installed() if strange else ():
-        own = strange & _characters(font)
-        if own:
+    for font, file in installed.items() if strange else ():
+        there = strange & _characters(file)
+        if there:
             fonts.append(font)
-            strange -= own
+            strange -= there
         if not strange:
             break
     with _drawing():
         for text in texts if fonts else ():
-            text.set_fontfamily([str(STYLE["font.family"]), *fonts])
+            text.set_fontfamily([own, *fonts])
         figure.savefig(path, dpi=200)
     return "".join(sorted(strange))
 
 
-@lru_cache(maxsize=64)
-def _characters(font: str) -> frozenset[str]:
-    """The characters that an installed font has; none where it cannot be read."""
+@lru_cache(maxsize=256)
+def _characters(file: str) -> frozenset[str]:
+    """The characters that a font file has; none where it cannot be read."""
     try:
-        path = font_manager.findfont(font, fallback_to_default=False)
-        return frozenset(map(chr, FT2Font(path).get_charmap()))
+        return frozenset(map(chr, FT2Font(file).get_charmap()))
     except (OSError, RuntimeError, ValueError):
         return frozenset()
 
 
-def _installed() -> list[str]:
-    """Names of the installed fonts, those made for reading before placeholders that have every character as a box."""
-    names = dict.fromkeys(font.name for font in font_manager.fontManager.ttflist)
-    return [name for name in names if "LastResort" not in name.replace(" ", "")]
+def _installed() -> dict[str, str]:
+    """Names and files of the installed fonts, without placeholders that have a box for every character."""
+    fonts = {font.name: str(font.fname) for font in font_manager.fontManager.ttflist}
+    return {name: file for name, file in fonts.items() if "LastResort" not in name.replace(" ", "")}
 
 
 @contextmanager

@@ -80,7 +80,7 @@ def contrasts(lead: Finding, findings: Sequence[Finding]) -> list[Finding]:
 def counted(single: Sequence[Finding]) -> str:
     """How many of several domains are significantly sparser or denser than the reference."""
     sure = [finding.estimate > 0 for finding in single if significant(finding)]
-    return f"{sum(sure)} sparser, {len(sure) - sum(sure)} denser of {len(single)} domains"
+    return f"{sum(sure)} of {len(single)} domains are sparser, {len(sure) - sum(sure)} denser"
 
 
 def _answer(lead: Finding, leads: Sequence[Finding], findings: Sequence[Finding]) -> Answer:

@@ -195,7 +195,7 @@ def _items(asked: Sequence[Finding], findings: Sequence[Finding]) -> str:
 
 def _verdicts(single: Sequence[Finding]) -> str:
     reference = shown(single[0].levels[0].name) if single[0].levels else "in-distribution text"
-    return f"Against {reference}, over items and adjusted for length: {counted(single)}, the rest not significant."
+    return f"Against {reference}, over items and adjusted for length, {counted(single)}."
 
 
 def _twin(finding: Finding) -> str:

@@ -17,6 +17,7 @@ from analyses.runs import Run
 from probes.records import Records
 from probes.records.cells import versions
 from probes.records.read import open_sweep
+from probes.records.sessions import shards_of
 from probes.records.union import Union
 
 
@@ -36,6 +37,14 @@ def open_sweeps(paths: Sequence[Path]) -> Opened:
     left_out: list[str] = []
     sweeps = [open_sweep(path, left_out) for path in dict.fromkeys(paths)]
     notes = [f"Left out: {reason}." for reason in left_out]
+    for path in dict.fromkeys(paths):
+        shards = shards_of(path)
+        if shards is not None and shards.n_missing:
+            missing = ", ".join(str(number) for number in range(shards.n) if number not in shards.there)
+            notes.append(
+                f"Incomplete: of {shards.n} shards of {path.name}, {missing} have written nothing yet; every number "
+                "here is of the items of the others."
+            )
     run = sweeps[0] if len(sweeps) == 1 else SideBySide(sweeps)
     recorded = versions(entry for commit in run.commits for entry in commit.done)
     mixed = sorted(metric for metric, found in recorded.items() if len(found) > 1)

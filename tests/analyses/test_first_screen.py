@@ -74,8 +74,10 @@ def test_domains_are_counted_one_by_one_and_not_averaged_beside_other_suites():
     mean, single = (replace(mean, analysis="domains"), [replace(f, analysis="domains") for f in single])
     found = [*suite("one", [1, 1, 1]), mean, *single]
     rows = answers([f for f in found if f.primary], found)
-    assert rows[1].estimate == "1 sparser, 1 denser of 3 domains"
-    assert "d: Against a, over items and adjusted for length: 1 sparser, 1 denser of 3 domains" in sentences(found)[1]
+    assert rows[1].estimate == "1 of 3 domains are sparser, 1 denser"
+    assert (
+        "d: Against a, over items and adjusted for length, 1 of 3 domains are sparser, 1 denser." in sentences(found)[1]
+    )
 
 
 def test_one_answer_has_its_own_sentence_and_its_layers():

@@ -160,3 +160,13 @@ def test_states_of_several_sweeps_are_each_there_once(tmp_path):
         run.states("final_norm", layer=1, position="last")
     with pytest.raises(InputError, match="not stored"):
         run.states("embed", layer=-1, position="last")
+
+
+def test_shards_that_are_missing_are_said(tmp_path):
+    for number in (0, 2):
+        write(small(), tmp_path / f"shard-{number}")
+        session = {"started": f"2026-11-28T00:0{number}", "shard": f"{number}/4"}
+        (tmp_path / f"shard-{number}" / "manifest.json").write_text(json.dumps({"sessions": [session]}))
+    _, notes = open_sweeps([tmp_path])
+    assert "of 4 shards" in notes[0]
+    assert "1, 3 have written nothing" in notes[0]
