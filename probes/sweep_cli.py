@@ -233,9 +233,9 @@ def runs_compact(directory: Annotated[Path, typer.Argument(help="A sweep directo
 
 def _print_plan(spec: SweepSpec, directory: Path, options: Options) -> None:
     from probes.sweep.calibration import calibrate
-    from probes.sweep.survey import survey
+    from probes.sweep.survey import as_begun, survey
 
-    plans, model = survey(spec, directory, options)
+    plans, model = survey(as_begun(spec, directory), directory, options)
     loaded = (spec.models[0], model) if model else None
     table = Table("run", "model x suite", "items", "left", "batches", "tokens to read", "time", "disk")
     seconds = n_bytes = 0.0

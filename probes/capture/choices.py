@@ -34,9 +34,12 @@ import torch
 from jaxtyping import Float64
 
 from probes.capture.batches import plan_batches
+from probes.capture.joining import AUTO
 from probes.capture.logits import Reducer, reduce_logits
 from probes.capture.models import LoadedModel, Output
-from probes.capture.prompts import BosPolicy, Choices, Prompt, PromptError, Reader, Template, encode, pad
+from probes.capture.prompts import Choices, Prompt, Reader, encode, pad
+from probes.capture.templates import PromptError, Template, Turns
+from probes.capture.tokens import BosPolicy, SpecialTokens
 
 IN_SUM, PER_BYTE, BY_LETTER = "", "_per_byte", "_by_letter"
 CHOICE_OUTCOMES: Final = tuple(
@@ -65,6 +68,9 @@ def with_choices(
     max_tokens: int | None = None,
     bos: BosPolicy = "auto",
     template: Template = "none",
+    answer_prefix: str = AUTO,
+    special_tokens: SpecialTokens = "control",
+    before: Turns = (),
 ) -> Prompt:
     """A prompt that knows the answers it is to be compared on.
 
@@ -78,20 +84,28 @@ def with_choices(
         lettered: whether the text lists them as A, B, C, ...
         max_tokens: as the prompt was cut.
         bos: as the prompt was encoded.
-        template: as the prompt was encoded; answers that stand in the text's place stand in the template.
+        template: as the prompt was encoded; answers that stand in the text's place stand in the template, and are
+            scored without what it writes behind them.
+        answer_prefix: as the prompt was encoded.
+        special_tokens: as the prompt was encoded.
+        before: as the prompt was encoded.
 
     Raises:
         PromptError: if an answer has no token that could be scored, or is too long with its prompt.
     """
-    encoded = partial(encode, model, bos=bos, template=template)
+    encoded = partial(
+        encode,
+        model,
+        bos=bos,
+        template=template,
+        answer_prefix=answer_prefix,
+        special_tokens=special_tokens,
+        before=before,
+    )
     if whole:
-        texts = tuple(replace(encoded(choice), target_start=1) for choice in choices)
-        if any(len(own.ids) < 2 for own in texts):
-            raise PromptError("a choice of one token has none that something predicts")
+        texts = tuple(_as_target(encoded(choice)) for choice in choices)
     else:
-        texts = tuple(
-            encode(model, text, target=choice, max_tokens=max_tokens, bos=bos, template=template) for choice in choices
-        )
+        texts = tuple(encoded(text, target=choice, max_tokens=max_tokens) for choice in choices)
     letters = LETTERS[: len(choices)] if lettered else ""
     return replace(
         prompt,
@@ -99,11 +113,18 @@ def with_choices(
             right=right,
             texts=texts,
             n_bytes=tuple(len(choice.encode("utf-8", errors="surrogatepass")) for choice in choices),
-            letters=tuple(
-                encode(model, text, target=one, max_tokens=max_tokens, bos=bos, template=template) for one in letters
-            ),
+            letters=tuple(encoded(text, target=one, max_tokens=max_tokens) for one in letters),
         ),
     )
+
+
+def _as_target(prompt: Prompt) -> Prompt:
+    """A text that is scored itself: its tokens that something precedes, and nothing behind them."""
+    own = prompt.content
+    if not own:
+        raise PromptError("a choice of one token has none that something predicts")
+    starts = prompt.char_starts[: own.stop]
+    return replace(prompt, ids=prompt.ids[: own.stop], char_starts=starts, target_start=own.start, span=None)
 
 
 def read_choices(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -18,10 +19,12 @@ from probes.capture.logits import Reducer
 from probes.capture.models import LoadedModel, load_model
 from probes.capture.outcomes import read_logits
 from probes.capture.positions import Asked, parse_position, parse_positions
-from probes.capture.prompts import BosPolicy, Prompt, Template, encode_all, pad
+from probes.capture.prompts import Prompt, encode_all, pad
 from probes.capture.reading import RAW, Basis, Picks, Profiler, Reading
 from probes.capture.sites import Site, resolve_sites
-from probes.capture.watching import watching
+from probes.capture.templates import Template
+from probes.capture.tokens import BosPolicy
+from probes.capture.watching import Look, watching
 from sparsity import MetricSpec, parse_metrics
 
 ReadsLogits = Callable[[Sequence[Prompt]], Reducer]
@@ -55,6 +58,7 @@ def read_batch(
     bases: Sequence[Basis] = (RAW,),
     readers: Sequence[ReadsLogits] = (),
     states: Sequence[tuple[Site, Asked]] = (),
+    looks: Mapping[Site, Look] = MappingProxyType({}),
 ) -> BatchReadings:
     """Run one batch with hooks on and keep the metrics; of the states only those asked for, one vector per prompt.
 
@@ -68,6 +72,7 @@ def read_batch(
         bases: coordinates to measure in.
         readers: what else reads the logits of this pass; each is asked once which rows of these prompts it needs.
         states: whose vectors are kept, by site and position.
+        looks: what else is shown the states of this pass, and of no other that outcomes may need.
 
     Returns:
         The readings, and the outcomes in the order of the prompts.
@@ -86,8 +91,10 @@ def read_batch(
         if site in measured:
             profiler.look(site, vectors)
         keeper.look(site, vectors)
+        if site in looks:
+            looks[site](site, vectors)
 
-    watched = tuple(dict.fromkeys([*sites, *(site for site, _ in states)]))
+    watched = tuple(dict.fromkeys([*sites, *(site for site, _ in states), *looks]))
     with watching(model.taps, watched, look, rows=batch.ids.numel()):
         output = model.run(batch)
     reducers = [reader(prompts) for reader in readers]

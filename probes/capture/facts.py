@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from probes.capture.prompts import special_id
 from probes.capture.taps.table import Config
+from probes.capture.tokens import special_id
 from probes.errors import InputError
 
 CONTEXT_LENGTHS: Final = ("max_position_embeddings", "n_positions", "max_seq_len", "n_ctx")

@@ -28,9 +28,11 @@ from probes.capture.collect import melt
 from probes.capture.feeding import Continued, Remembering, Rereading, feed_of
 from probes.capture.models import LoadedModel, Output, load_model
 from probes.capture.positions import SELECTORS, Selector
-from probes.capture.prompts import BosPolicy, Prompt, PromptError, Template, encode_all, special_id
+from probes.capture.prompts import Prompt, encode_all
 from probes.capture.reading import RAW, Pick, Picks, Profiler, Reading
 from probes.capture.sites import Site, resolve_sites
+from probes.capture.templates import PromptError, Template
+from probes.capture.tokens import BosPolicy, special_id
 from probes.capture.watching import watching
 from probes.errors import InputError
 from sparsity import MetricSpec, parse_metrics

@@ -23,9 +23,10 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from probes.capture.bridge import ATTENTION, is_bridge, is_inside_bridge, unwrap
 from probes.capture.checkpoints import Checkpoint, fingerprint_object, open_checkpoint
 from probes.capture.facts import check_weights, context_length_of, device_of, dtype_of, pad_id_of
-from probes.capture.prompts import Batch, BosPolicy, special_id
+from probes.capture.prompts import Batch
 from probes.capture.sites import Site, SiteKind
 from probes.capture.taps import Taps, find_taps
+from probes.capture.tokens import BosPolicy, special_id
 from probes.capture.watching import watching
 from probes.errors import InputError
 
@@ -193,9 +194,10 @@ def load_model(
         The loaded model.
 
     Raises:
-        InputError: in one line, if there is no such model, its weights are incomplete or not there (meta device), its
-            tokenizer knows more tokens than it embeds, it has no blocks that can be found, or it is a bridge whose
-            states are not the model's (:func:`probes.capture.bridge.unwrap`).
+        InputError: in one line, if there is no such model, its weights are incomplete or not there (meta device), it
+            has no blocks that can be found, or it is a bridge whose states are not the model's
+            (:func:`probes.capture.bridge.unwrap`). A tokenizer may know tokens that the model does not embed (padding,
+            images); a prompt that holds one is refused when it is encoded.
     """
     if isinstance(model, LoadedModel):
         return model
@@ -211,11 +213,6 @@ def load_model(
     config: Any = whole if whole.is_encoder_decoder else whole.get_text_config()
     embedding = module.get_input_embeddings()
     vocabulary = int(cast("Tensor", embedding.weight).shape[0])
-    if source.tokenizer is not None and len(source.tokenizer) > vocabulary:
-        raise InputError(
-            f"{source.name}: the tokenizer has {len(source.tokenizer)} tokens but the model embeds only {vocabulary}; "
-            "they do not belong together"
-        )
     return LoadedModel(
         name=source.name,
         module=module.eval(),

@@ -5,14 +5,17 @@ of their metric values. It knows nothing of batches and padding: indices are tho
 cannot be picked.
 
 ========= ==============================================================================================================
-last      the last prompt token: the state that decides what follows
-mean      mean of the metric over the prompt's tokens, index 0 left out iff it is a special token
+last      the last prompt token (with a chat template: of the generation prompt): the state that decides what follows
+mean      mean of the metric over the tokens of the item's text. Left out are a chat template, special tokens around the
+          text, and the first token of the sequence, special or not (nothing precedes it: it is the attention sink)
 typical   the same mean without massive tokens: those whose state is more than five times as long as the median of the
-          prompt's tokens there (attention sinks, wherever they stand); how many are left out is counted
+          text's tokens there (attention sinks elsewhere); how many are left out is counted
 all       the tokens of mean, one by one
+prompt    mean over all tokens of the prompt, chat template included, special tokens at its beginning and its first
+          token left out; without a template the same as mean
 answer    mean over the target's tokens
-5:10      mean over token indices 5..9 of the prompt (the usual slice rules, special tokens counted); 4: skips the first
-          four
+5:10      mean over token indices 5..9 of the prompt (the usual slice rules, special tokens and template counted); 4:
+          skips the first four
 /[0-9]+/  mean over the tokens of mean whose text, white space around it taken off, holds a match of the expression
 ========= ==============================================================================================================
 
@@ -69,6 +72,7 @@ SELECTORS: Final[dict[str, Selector]] = {
     "mean": Selector("mean", lambda prompt: prompt.content),
     "typical": Selector("typical", lambda prompt: prompt.content, typical=True),
     "all": Selector("all", lambda prompt: prompt.content, each=True),
+    "prompt": Selector("prompt", lambda prompt: prompt.whole),
     "answer": Selector("answer", lambda prompt: range(prompt.end, len(prompt.ids))),
 }
 

@@ -1,34 +1,38 @@
 """From text to the token ids that a model reads, with everything about the way that a table must remember.
 
-Two ways to a wrong number lie here. A beginning-of-sequence token that is missing or doubled changes every number after
-it, so what is done about it is a policy with a recorded outcome. And padding must not be seen: it stands on the right
+Three ways to a wrong number lie here. A beginning-of-sequence token that is missing or doubled changes every number
+after it, so what is done about it is a policy with a recorded outcome. Padding must not be seen: it stands on the right
 under an attention mask, which is exact on every architecture tried without position ids of our own, where padding on
-the left is not.
+the left is not. And words that the toolkit puts around a text (a chat template, special tokens) are not the text: a
+prompt knows which of its tokens are.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final, Literal, NamedTuple, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
-from transformers import BatchEncoding, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
+from probes.capture.joining import AUTO, between
+from probes.capture.templates import Chat, PromptError, Template, Turns, chat_of, render
+from probes.capture.tokens import (
+    NOTHING,
+    BosPolicy,
+    Pieces,
+    SpecialTokens,
+    read_framed,
+    special_ids,
+    tokenise,
+    unplaced,
+    with_one_bos,
+)
 from probes.errors import InputError
-
-BosPolicy = Literal["auto", "add", "none"]
-Template = Literal["none", "chat"]
-TEMPLATE_DIGITS: Final = 8
-
-
-class PromptError(InputError):
-    """A prompt that cannot be read by this model: a failure of that item alone."""
 
 
 @runtime_checkable
@@ -55,6 +59,27 @@ class Reader(Protocol):
         """How many token ids it embeds."""
         ...
 
+    @property
+    def is_causal(self) -> bool:
+        """Whether it predicts the next token."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Unbounded:
+    """A model as encoding sees it, without its limit on length."""
+
+    name: str
+    tokenizer: PreTrainedTokenizerBase | None
+    vocabulary: int
+    is_causal: bool
+    context_length: None = None
+
+    @classmethod
+    def of(cls, model: Reader) -> Unbounded:
+        """The same model."""
+        return cls(model.name, model.tokenizer, model.vocabulary, model.is_causal)
+
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
@@ -62,14 +87,18 @@ class Prompt:
 
     Attributes:
         ids: token ids: the prompt, then the target if there is one.
-        n_special: number of special tokens at the beginning (a BOS, say); positions ``mean`` and ``all`` skip index 0
-            iff
-            this is not zero.
-        truncated: whether the prompt was cut to ``max_tokens``.
-        char_starts: where each token begins in the text (target included); -1 for special tokens, tokens of a chat
-            template, and where the tokenizer cannot say.
+        n_special: number of special tokens at the beginning (a BOS, say).
+        truncated: whether the text was cut for the sake of ``max_tokens``.
+        char_starts: where each token begins in the item's text (target included); -1 for special tokens, tokens of a
+            chat template, and where the tokenizer cannot say.
         target_start: index of the first target token, None without a target.
         choices: what else could follow, or stand in its place, and which is right.
+        span: first token of the item's text and one past its last; None: everything behind the special tokens at the
+            beginning. Chat templates and special tokens at the end are not text.
+        chars: first character of the item's text that these tokens stand for, and one past the last; None where that
+            is not known (token ids, a template that rewrites the text).
+        joint: what stands between the item's text and its target.
+        n_control: how many special tokens the text itself spells out.
     """
 
     ids: tuple[int, ...]
@@ -78,16 +107,34 @@ class Prompt:
     char_starts: tuple[int, ...]
     target_start: int | None
     choices: Choices | None = None
+    span: tuple[int, int] | None = None
+    chars: tuple[int, int] | None = None
+    joint: str = ""
+    n_control: int = 0
 
     @property
     def end(self) -> int:
-        """Number of prompt tokens, the target not counted."""
+        """Number of prompt tokens, chat template included, the target not counted."""
         return len(self.ids) if self.target_start is None else self.target_start
 
     @property
+    def text(self) -> range:
+        """The tokens of the item's text: what familiarity and code lengths are about."""
+        return range(self.n_special, self.end) if self.span is None else range(*self.span)
+
+    @property
     def content(self) -> range:
-        """Prompt positions without a leading special token: what ``mean`` and ``all`` are about."""
-        return range(min(self.n_special, 1), self.end)
+        """The tokens of the item's text that something precedes: what ``mean`` and ``all`` are about.
+
+        The first token of a sequence is left out whatever it is. Nothing precedes it, so heads that look for nothing
+        look at it, and models without a BOS turn whatever word stands there into their attention sink.
+        """
+        return range(max(self.text.start, 1), max(self.text.stop, 1))
+
+    @property
+    def whole(self) -> range:
+        """The prompt with its template, its first token and special tokens at its beginning left out."""
+        return range(min(max(self.n_special, 1), self.end), self.end)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +154,72 @@ class Choices:
     letters: tuple[Prompt, ...]
 
 
-class _Pieces(NamedTuple):
-    ids: list[int]
-    starts: list[int]
+class _Laid(NamedTuple):
+    """All tokens of a prompt, and where the item's text is among them.
+
+    Attributes:
+        pieces: the tokens, with characters of what was tokenised.
+        start: first token of the text.
+        stop: one past its last.
+        whole: what was tokenised, None for token ids.
+        first: first character of the text in it.
+        last: one past its last.
+        offset: how many characters of the item are before ``first``; -1 where its characters are not known.
+    """
+
+    pieces: Pieces
+    start: int
+    stop: int
+    whole: str | None = None
+    first: int = 0
+    last: int = 0
+    offset: int = -1
+
+    def cut(self, max_tokens: int | None) -> _Laid:
+        """At most so many tokens, the last ones of the text left out.
+
+        Raises:
+            PromptError: if what stands around the text leaves no room for it.
+        """
+        over = 0 if max_tokens is None else len(self.pieces.ids) - max_tokens
+        if over <= 0:
+            return self
+        if over >= self.stop - self.start:
+            around = len(self.pieces.ids) - (self.stop - self.start)
+            raise PromptError(
+                f"max_tokens is {max_tokens}, and {around} tokens stand around the text (special tokens, chat "
+                "template): no room for any of it; raise max_tokens"
+            )
+        stop = self.stop - over
+        last, offset = self.last, self.offset
+        if self.whole is not None:
+            known = [start for start in self.pieces.starts[stop : self.stop] if start >= 0]
+            last, offset = (known[0], offset) if known else (last, -1)
+        pieces = self.pieces.part(0, stop).then(self.pieces.part(self.stop))
+        return self._replace(pieces=pieces, stop=stop, last=last, offset=offset)
+
+    def char_starts(self) -> list[int]:
+        """Where each token of the text begins in the item, -1 for all others."""
+        by = self.offset - self.first
+        return [
+            start + by if self.start <= token < self.stop and start >= 0 <= self.offset else -1
+            for token, start in enumerate(self.pieces.starts)
+        ]
+
+    def chars(self) -> tuple[int, int] | None:
+        """First character of the item that the text's tokens stand for, and one past the last."""
+        if self.offset < 0:
+            return None
+        before = max((end for end in self.pieces.ends[: self.start]), default=-1)
+        behind = min((start for start in self.pieces.starts[self.stop :] if start >= 0), default=self.last)
+        first, last = max(self.first, before), min(self.last, behind)
+        return first - self.first + self.offset, last - self.first + self.offset
+
+    def n_control(self, special: frozenset[int]) -> int:
+        """How many special tokens the text itself spells out."""
+        ids, starts = self.pieces.ids, self.pieces.starts
+        inside = (self.start <= at < self.stop or self.first <= starts[at] < self.last for at in range(len(ids)))
+        return sum(token in special and own for token, own in zip(ids, inside, strict=True)) if self.whole else 0
 
 
 def encode(
@@ -120,124 +230,126 @@ def encode(
     max_tokens: int | None = None,
     bos: BosPolicy = "auto",
     template: Template = "none",
+    answer_prefix: str = AUTO,
+    special_tokens: SpecialTokens = "control",
+    before: Turns = (),
 ) -> Prompt:
     """Turn a text, or ids already at hand, into a prompt.
 
     Args:
         model: the model that is to read it.
         text: the prompt; a sequence of token ids is taken as it is.
-        target: what should follow; one space is put between the two unless either brings white space of its own. It is
-            tokenised together with the prompt if that leaves the prompt's tokens as they are, else on its own.
-        max_tokens: cut the prompt to this many tokens (BOS included, target not); None: too long is an error.
+        target: what should follow. It is tokenised together with the prompt if that leaves the prompt's tokens as they
+            are, else on its own.
+        max_tokens: cut the text so that the prompt has at most this many tokens (special tokens and chat template
+            included, target not); None: too long is an error.
         bos: ``auto`` does what the tokenizer does; ``add`` makes sure that the prompt begins with its BOS; ``none``
-            adds no
-            special token at all. A BOS is never doubled, even if the text brings one.
+            adds no special token at all. A BOS is never doubled, even if the text brings one. An EOS that a tokenizer
+            puts behind every text is left out for a model that predicts the next token: nothing follows it.
         template: ``chat`` puts the text into the tokenizer's chat template, as a user's turn that the model is to
-            answer. Special tokens are then those of the template; its tokens belong to the prompt (``mean`` is over
-            them too, and ``max_tokens`` may cut off the last of them).
+            answer; a :class:`~probes.capture.templates.Chat` says with which arguments. Special tokens are then those
+            of the template.
+        answer_prefix: what is put between prompt and target: ``auto`` (the rule of :mod:`probes.capture.joining`), or
+            this text itself.
+        special_tokens: what a special token is that the text spells out: ``control``, as the tokenizer has it, or
+            ``text`` like any other.
+        before: turns of a conversation before the text; they need a template.
 
     Returns:
         The prompt.
 
     Raises:
-        PromptError: if the prompt is empty, has unknown token ids, or is too long for the context.
-        InputError: if there is text but no tokenizer, token ids or no template for ``chat``, or ``max_tokens`` is not
-            positive.
+        PromptError: if the prompt is empty, has unknown token ids, is too long for the context, or does not survive the
+            template in one piece.
+        InputError: if there is text but no tokenizer, token ids or no template for ``chat``, turns without a template,
+            or ``max_tokens`` is not positive.
     """
-    if template == "chat":
-        return _encode_chat(model, text, target=target, max_tokens=max_tokens, bos=bos)
-    return _encode(model, text, target=target, max_tokens=max_tokens, bos=bos, special=bos != "none")
-
-
-def _encode(
-    model: Reader,
-    text: str | Sequence[int],
-    *,
-    target: str | None,
-    max_tokens: int | None,
-    bos: BosPolicy,
-    special: bool,
-) -> Prompt:
-    """Encode what the model is to read literally; ``special`` lets the tokenizer frame it."""
     if max_tokens is not None and max_tokens < 1:
         raise InputError(f"max_tokens must be at least 1, not {max_tokens}")
-    given = _pieces_of_text(model, text, bos, special=special) if isinstance(text, str) else None
-    prompt = given or _Pieces([int(token) for token in text], [-1] * len(text))
-    frames = _special_ids(model.tokenizer)
-    n_special = next((i for i, token in enumerate(prompt.ids) if token not in frames), len(prompt.ids))
-    if all(token in frames for token in prompt.ids):
+    chat = chat_of(template)
+    if before and chat is None:
+        raise InputError("the items are conversations (messages), which only a template can write: set template: chat")
+    if isinstance(text, str):
+        laid = _lay(model, text, bos, chat, special_tokens, before)
+    elif chat is not None:
+        raise InputError("template: chat takes texts, not token ids")
+    else:
+        given = unplaced([int(token) for token in text])
+        laid = _Laid(given, _leading(given.ids, special_ids(model.tokenizer)), len(given.ids))
+    special = special_ids(model.tokenizer)
+    if all(token in special for token in laid.pieces.ids[laid.start : laid.stop]):
         raise PromptError("empty prompt: it holds no token besides special ones")
-    wrong = next((token for token in prompt.ids if not 0 <= token < model.vocabulary), None)
+    wrong = next((token for token in laid.pieces.ids if not 0 <= token < model.vocabulary), None)
     if wrong is not None:
         raise PromptError(f"token id {wrong} is outside the vocabulary of {model.name} (0..{model.vocabulary - 1})")
-    following = _Pieces([], []) if target is None else _following(model, text, target, prompt)
-    truncated = max_tokens is not None and len(prompt.ids) > max_tokens
-    if truncated:
-        prompt = _Pieces(prompt.ids[:max_tokens], prompt.starts[:max_tokens])
-    ids, starts = prompt.ids + following.ids, prompt.starts + following.starts
+    joint = ""
+    following = NOTHING
+    if target is not None:
+        prefix = "" if answer_prefix == AUTO and chat is not None else answer_prefix
+        joint = between(text, target, prefix) if isinstance(text, str) else ""
+        following = _following(model, laid.whole, joint, target, special_tokens)
+        if isinstance(text, str) and laid.whole is not None:
+            following = following.moved(len(text) - len(laid.whole))
+    kept = laid.cut(max_tokens)
+    ids = kept.pieces.ids + following.ids
     if model.context_length is not None and len(ids) > model.context_length:
         raise PromptError(
             f"{len(ids)} tokens, but {model.name} reads at most {model.context_length}; set max_tokens to cut prompts"
         )
     return Prompt(
         ids=tuple(ids),
-        n_special=min(n_special, len(prompt.ids)),
-        truncated=truncated,
-        char_starts=tuple(starts),
-        target_start=len(prompt.ids) if following.ids else None,
+        n_special=_leading(kept.pieces.ids, special),
+        truncated=kept is not laid,
+        char_starts=(*kept.char_starts(), *following.starts),
+        target_start=len(kept.pieces.ids) if following.ids else None,
+        span=(kept.start, kept.stop),
+        chars=kept.chars(),
+        joint=joint,
+        n_control=kept.n_control(special),
     )
 
 
-def _encode_chat(
-    model: Reader, text: str | Sequence[int], *, target: str | None, max_tokens: int | None, bos: BosPolicy
-) -> Prompt:
-    """Encode a text inside the chat template, and count characters in the text again."""
-    if not isinstance(text, str):
-        raise InputError("template: chat takes texts, not token ids")
+def _lay(
+    model: Reader, text: str, bos: BosPolicy, chat: Chat | None, special_tokens: SpecialTokens, before: Turns
+) -> _Laid:
+    """Tokens of a text, in its template if there is one."""
+    tokenizer = _tokenizer_of(model)
+    special = special_ids(tokenizer)
+    if chat is None:
+        pieces, behind = read_framed(tokenizer, text, bos, special_tokens, model.name)
+        if behind and model.is_causal:
+            pieces, behind = pieces.part(0, len(pieces.ids) - behind), 0
+        stop = len(pieces.ids) - behind
+        return _Laid(pieces, min(_leading(pieces.ids, special), stop), stop, text, 0, len(text), 0)
     if not text:
         raise PromptError("empty prompt: it holds no token besides special ones")
-    tokenizer: Any = _tokenizer_of(model)
-    if not tokenizer.chat_template:
-        raise InputError(f"template: chat, but the tokenizer of {model.name} has no chat template; use none")
-    turn = [{"role": "user", "content": text}]
-    whole = str(tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True))
-    prompt = _encode(model, whole, target=target, max_tokens=max_tokens, bos=bos, special=False)
-    before = whole.find(text)  # a template may strip the text, and then nobody can say where it is
-    return replace(prompt, char_starts=_within(prompt.char_starts, before, len(text), len(whole)))
+    whole, first, last, offset = render(tokenizer, chat, text, before=before, name=model.name)
+    pieces = tokenise(tokenizer, whole)
+    if special_tokens == "text":
+        own = tokenise(tokenizer, whole[first:last], special_tokens="text").moved(first)
+        front, behind = (tokenise(tokenizer, part) for part in (whole[:first], whole[last:]))
+        pieces = front.then(own).then(behind.moved(last))
+    pieces = with_one_bos(tokenizer, pieces, bos, model.name)
+    start, stop = _inside(tokenizer, pieces, whole, first, last)
+    return _Laid(pieces, start, stop, whole, first, last, offset if tokenizer.is_fast else -1)
 
 
-def _within(starts: Sequence[int], before: int, length: int, whole: int) -> tuple[int, ...]:
-    """Where tokens begin in a text of some length that stands behind ``before`` characters of a whole; -1 outside.
-
-    A token that spans the text's beginning begins there, and a target as if it followed the text at once.
-    """
-    found: list[int] = []
-    following = whole
-    for start in reversed(starts):
-        if start >= whole:
-            found.append(start - whole + length)
-        else:
-            inside = 0 <= start < before + length and following > before >= 0
-            found.append(max(start - before, 0) if inside else -1)
-            following = start if start >= 0 else following
-    return tuple(reversed(found))
+def _inside(tokenizer: PreTrainedTokenizerBase, pieces: Pieces, whole: str, first: int, last: int) -> tuple[int, int]:
+    """The tokens that stand for some characters and no others, from the first such token to the last."""
+    if tokenizer.is_fast:
+        spans = enumerate(zip(pieces.starts, pieces.ends, strict=True))
+        own = [token for token, (start, end) in spans if first <= start < end <= last]
+        return (own[0], own[-1] + 1) if own else (0, 0)
+    front, behind = (tokenise(tokenizer, part).ids for part in (whole[:first], whole[last:]))
+    start, stop = len(front), len(pieces.ids) - len(behind)
+    if pieces.ids[:start] != front or pieces.ids[stop:] != behind or start > stop:
+        raise PromptError("this tokenizer does not say which of the template's tokens are the text; use a fast one")
+    return start, stop
 
 
-def template_identity(tokenizer: PreTrainedTokenizerBase | None, template: Template) -> str:
-    """What a run remembers of the template it was made with: ``none``, or ``chat:`` and the template's hash."""
-    if template == "none":
-        return template
-    content = json.dumps(getattr(tokenizer, "chat_template", None))
-    return f"{template}:{hashlib.sha256(content.encode()).hexdigest()[:TEMPLATE_DIGITS]}"
-
-
-def join(text: str, target: str) -> str:
-    """A prompt and its target as one text: one space between them unless either brings white space of its own.
-
-    >>> join("two plus two is", "four"), join("two plus two is ", "four")
-    ('two plus two is four', 'two plus two is four')
-    """
-    return text + ("" if text[-1:].isspace() or target[:1].isspace() else " ") + target
+def _leading(ids: Sequence[int], special: frozenset[int]) -> int:
+    """How many tokens at the beginning are special."""
+    return next((at for at, token in enumerate(ids) if token not in special), len(ids))
 
 
 def encode_all(
@@ -291,67 +403,23 @@ def pad(prompts: Sequence[Prompt], pad_id: int) -> Batch:
     return Batch(*(torch.from_numpy(part.astype(np.int64)) for part in (ids, mask, asked)))
 
 
-def special_id(tokenizer: PreTrainedTokenizerBase, role: str) -> int | None:
-    """Id of the token that plays a role (``bos``, ``pad`` ...), or None."""
-    found = getattr(tokenizer, f"{role}_token_id", None)
-    return found if isinstance(found, int) else None
-
-
-def _pieces_of_text(model: Reader, text: str, bos: BosPolicy, *, special: bool) -> _Pieces:
-    """Tokenise a prompt under a BOS policy."""
+def _following(model: Reader, text: str | None, joint: str, target: str, special_tokens: SpecialTokens) -> Pieces:
+    """Tokens of the target, as they follow a prompt (None: token ids); characters are those of both together."""
     tokenizer = _tokenizer_of(model)
-    bos_id = special_id(tokenizer, "bos")
-    if bos == "add" and bos_id is None:
-        raise InputError(f"bos: add, but the tokenizer of {model.name} has no beginning-of-sequence token; use auto")
-    ids, starts = _tokenise(tokenizer, text, special=special)
-    if bos_id is not None and ids[:2] == [bos_id, bos_id]:
-        return _Pieces(ids[1:], starts[1:])
-    if bos_id is not None and bos == "add" and ids[:1] != [bos_id]:
-        return _Pieces([bos_id, *ids], [-1, *starts])
-    return _Pieces(ids, starts)
-
-
-def _following(model: Reader, text: str | Sequence[int], target: str, prompt: _Pieces) -> _Pieces:
-    """Tokens of the target, as they follow this prompt."""
-    tokenizer = _tokenizer_of(model)
-    if isinstance(text, str):
-        whole = join(text, target)
-        joined = _tokenise(tokenizer, whole, special=False)
-        plain = _tokenise(tokenizer, text, special=False)
+    if text is None:
+        alone = tokenise(tokenizer, target, special_tokens=special_tokens)
+        found = unplaced(alone.ids)
+    else:
+        joined, plain = (
+            tokenise(tokenizer, one, special_tokens=special_tokens) for one in (text + joint + target, text)
+        )
         n = len(plain.ids)
         if joined.ids[:n] == plain.ids and len(joined.ids) > n:
-            return _Pieces(joined.ids[n:], joined.starts[n:])
-        alone = _tokenise(tokenizer, whole[len(text) :], special=False)
-        starts = [start if start < 0 else start + len(text) for start in alone.starts]
-    else:
-        alone = _tokenise(tokenizer, target, special=False)
-        starts = [-1] * len(alone.ids)
-    if not alone.ids:
-        raise PromptError(f"empty target after a prompt of {len(prompt.ids)} tokens: it holds no token")
-    return _Pieces(alone.ids, starts)
-
-
-def _tokenise(tokenizer: PreTrainedTokenizerBase, text: str, *, special: bool) -> _Pieces:
-    """Ids and character offsets of one text."""
-    fast = bool(tokenizer.is_fast)
-    encoded: BatchEncoding = tokenizer(
-        text, add_special_tokens=special, return_offsets_mapping=fast, return_attention_mask=False, verbose=False
-    )
-    ids = [int(token) for token in encoded["input_ids"]]
-    if not fast:
-        return _Pieces(ids, [-1] * len(ids))
-    offsets: list[tuple[int, int]] = encoded["offset_mapping"]
-    return _Pieces(ids, [start if end > start else -1 for start, end in offsets])
-
-
-def _special_ids(tokenizer: PreTrainedTokenizerBase | None) -> frozenset[int]:
-    """Ids that frame a text. Unknown and padding tokens are not among them: they stand for words, or never reach us."""
-    if tokenizer is None:
-        return frozenset()
-    fillers = {special_id(tokenizer, role) for role in ("unk", "pad")}
-    frames = {special_id(tokenizer, role) for role in ("bos", "eos", "cls", "sep")}
-    ids = (set(tokenizer.all_special_ids) - fillers) | frames
-    return frozenset(token for token in ids if token is not None)
+            return joined.part(n)
+        found = tokenise(tokenizer, joint + target, special_tokens=special_tokens).moved(len(text))
+    if not found.ids:
+        raise PromptError("empty target: it holds no token")
+    return found
 
 
 def _tokenizer_of(model: Reader) -> PreTrainedTokenizerBase:

@@ -9,8 +9,7 @@ are picked up by a hook beside those of the metrics.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,9 +22,11 @@ from torch import Tensor
 
 from probes.capture.collect import ReadsLogits
 from probes.capture.models import LoadedModel, load_model
-from probes.capture.prompts import BosPolicy, Prompt
+from probes.capture.prompts import Prompt
 from probes.capture.sites import Site, resolve_sites
-from probes.capture.watching import watching
+from probes.capture.templates import Template, template_identity
+from probes.capture.tokens import BosPolicy
+from probes.capture.watching import Look
 from probes.errors import InputError
 from probes.familiarity.compressors import CODECS, Compressor
 from probes.familiarity.corpora import open_index
@@ -111,6 +112,7 @@ class Bank:
         exposures: presentations of the laboratory's facts.
         bos: what to do about the beginning-of-sequence token.
         max_tokens: what prompts, and known texts, are cut to.
+        template: what prompts, and known texts, are put into.
     """
 
     model: LoadedModel
@@ -121,6 +123,7 @@ class Bank:
     exposures: Mapping[str, int] | None
     bos: BosPolicy
     max_tokens: int | None
+    template: Template = "none"
 
     @classmethod
     def open(
@@ -131,6 +134,7 @@ class Bank:
         *,
         bos: BosPolicy = "auto",
         max_tokens: int | None = None,
+        template: Template = "none",
     ) -> Bank:
         """Get everything ready that the measures need; states are remembered when the first batch asks for them.
 
@@ -155,6 +159,8 @@ class Bank:
         if "states" in needs and entry.known is not None and known is not None:
             place = _one_site(model, entry.known.site)
             content = repr((sorted(known.texts.items()), known.background, str(place), max_tokens, bos))
+            if template != "none":
+                content += template_identity(model.tokenizer, template)
             digest = hashlib.sha256(content.encode(errors="surrogatepass")).hexdigest()
             identity["states"] = f"|{entry.known.name}#{digest[:DIGITS]}"
         questions: dict[str, Question] = {}
@@ -173,6 +179,7 @@ class Bank:
             exposures=exposures_of(read_record(Path(model.name)).world) if "world" in needs else None,
             bos=bos,
             max_tokens=max_tokens,
+            template=template,
         )
 
     @property
@@ -180,33 +187,22 @@ class Bank:
         """Everything that an item owes."""
         return (*self.questions, *(f"{name}{TOKENS}" for name in self.questions if self.entry.tokens))
 
-    @contextmanager
-    def reading(
-        self, items: Sequence[Item], prompts: Sequence[Prompt], cells: Sequence[str]
-    ) -> Generator[BatchFamiliarity]:
-        """Watch one forward pass over some items, for the cells that they lack.
-
-        Yields:
-            What reads the logits of the pass and, once it is over, makes rows.
-        """
+    def reading(self, items: Sequence[Item], prompts: Sequence[Prompt], cells: Sequence[str]) -> BatchFamiliarity:
+        """What looks at one forward pass over some items, for the cells that they lack, and then makes rows."""
         asked: dict[str, Asked] = {}
         for cell in cells:
             name, tokens = cell.removesuffix(TOKENS), cell.endswith(TOKENS)
             before = asked.get(name, Asked(self.questions[name].spec, item=False))
             asked[name] = before._replace(item=before.item or not tokens, tokens=before.tokens or tokens)
         texts = [
-            align(self.model, prompt, item.example.text, target=item.example.target, bos=self.bos)
+            align(self.model, prompt, item.example.text, target=item.example.target)
             for item, prompt in zip(items, prompts, strict=True)
         ]
         batch = BatchFamiliarity(self, items, prompts, texts, asked)
-        if not batch.wants("states"):
-            yield batch
-            return
-        wanted = any(own.tokens for own in asked.values())
-        batch.tokens = [state_tokens(text, per_token=wanted) for text in texts]
-        longest = max(len(prompt.ids) for prompt in prompts)
-        with watching(self.model.taps, [self.states.site], batch.see, rows=longest * len(prompts)):
-            yield batch
+        if batch.wants("states"):
+            wanted = any(own.tokens for own in asked.values())
+            batch.tokens = [state_tokens(text, per_token=wanted) for text in texts]
+        return batch
 
     @cached_property
     def states(self) -> KnownStates:
@@ -221,6 +217,7 @@ class Bank:
             background=self.known.background,
             max_tokens=self.max_tokens or self.model.context_length,
             bos=self.bos,
+            template=self.template,
         )
 
 
@@ -248,7 +245,12 @@ class BatchFamiliarity:
         """What reads the logits of the pass."""
         return (surprisal_reader,) if self.wants("logits") else ()
 
-    def see(self, _site: Site, vectors: Tensor) -> None:
+    @property
+    def watched(self) -> dict[Site, Look]:
+        """What looks at the states of the pass."""
+        return {self._bank.states.site: self._see} if self.wants("states") else {}
+
+    def _see(self, _site: Site, vectors: Tensor) -> None:
         """Keep the states of the tokens that were asked; called inside the pass."""
         self._states = rows_of(vectors, self.tokens, len(vectors) // len(self.tokens))
 

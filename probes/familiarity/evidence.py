@@ -106,9 +106,11 @@ class _Written(NamedTuple):
 
 def _of_tokens(text: TokenText) -> _Written:
     """The model's own tokens."""
-    prompt = text.prompt
-    ids = np.array(prompt.ids[prompt.n_special :], dtype=np.int64)
-    return _Written(ids, prompt.end - prompt.n_special, np.arange(len(prompt.ids)) - prompt.n_special)
+    own, answer = text.tokens("prompt"), text.tokens("answer")
+    kept = [*own, *answer]
+    last = np.full(len(text.prompt.ids), -1, dtype=np.int64)
+    last[kept] = np.arange(len(kept))
+    return _Written(np.array(text.prompt.ids, dtype=np.int64)[kept], len(own), last)
 
 
 def _of_characters(index: Corpus, text: TokenText) -> _Written | None:
@@ -117,7 +119,7 @@ def _of_characters(index: Corpus, text: TokenText) -> _Written | None:
     if before is None or after is None:
         return None
     ids, starts, ends = index.written().symbols(before + after)
-    reach = text.ends.astype(np.int64)
+    reach = text.ends.astype(np.int64) - text.begin
     # white space between prompt and answer belongs to the span of the last prompt token, and to the answer's text
     reach[: text.prompt.end] = np.minimum(reach[: text.prompt.end], len(before))
     # a prompt that was cut leaves a gap in the text between it and its answer

@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from probes.capture.batches import BatchSize
 from probes.capture.models import LoadedModel, load_model
-from probes.capture.prompts import BosPolicy, PromptError
+from probes.capture.templates import PromptError
+from probes.capture.tokens import BosPolicy
 from probes.errors import InputError
 from probes.familiarity.evidence import ReadText, Sources, index_texts
 from probes.familiarity.logits import read_surprisals
@@ -75,11 +76,9 @@ def measure_familiarity(
 
 
 def state_tokens(text: TokenText, *, per_token: bool) -> tuple[int, ...]:
-    """Tokens whose states are needed: every one that is not special, or the last one of each part."""
-    prompt = text.prompt
-    if per_token:
-        return tuple(range(prompt.n_special, len(prompt.ids)))
-    return tuple(dict.fromkeys((prompt.end - 1, len(prompt.ids) - 1)))
+    """Tokens whose states are needed: all of the text and its answer, or the last one of each."""
+    own, answer = text.tokens("prompt"), text.tokens("answer")
+    return (*own, *answer) if per_token else (*own[-1:], *answer[-1:])
 
 
 def _read(

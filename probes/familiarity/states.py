@@ -16,8 +16,10 @@ from torch import Tensor
 
 from probes.capture.batches import BatchSize, plan_batches
 from probes.capture.models import LoadedModel
-from probes.capture.prompts import BosPolicy, Prompt, encode, pad
+from probes.capture.prompts import Prompt, encode, pad
 from probes.capture.sites import Site, resolve_sites
+from probes.capture.templates import Template
+from probes.capture.tokens import BosPolicy
 from probes.capture.watching import watching
 from probes.errors import InputError
 from probes.familiarity.datastore import Datastore, Gaussian
@@ -51,8 +53,9 @@ def remember(
     background: Sequence[str] = (),
     max_tokens: int | None = None,
     bos: BosPolicy = "auto",
+    template: Template = "none",
 ) -> KnownStates:
-    """Remember the last state of every text.
+    """Remember the state of the last token of every text.
 
     Args:
         model: the model.
@@ -62,6 +65,7 @@ def remember(
         background: texts at large, for the relative Mahalanobis distance.
         max_tokens: cut texts to this many tokens.
         bos: what to do about the beginning-of-sequence token.
+        template: ``chat`` puts every text into the tokenizer's chat template, as the items are that are compared.
 
     Raises:
         InputError: if the site is not one place, or there are too few texts.
@@ -71,8 +75,8 @@ def remember(
         raise InputError(f"states are remembered at one site, and {site!r} means {1 + len(more)}; name a layer")
 
     def last(these: Sequence[str]) -> Float32[np.ndarray, "texts width"]:
-        prompts = [encode(model, text, max_tokens=max_tokens, bos=bos) for text in these]
-        found = read_states(model, prompts, place, [[len(prompt.ids) - 1] for prompt in prompts])
+        prompts = [encode(model, text, max_tokens=max_tokens, bos=bos, template=template) for text in these]
+        found = read_states(model, prompts, place, [prompt.text[-1:] for prompt in prompts])
         return np.concatenate(found)
 
     own = last(list(texts.values()))

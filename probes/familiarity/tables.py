@@ -15,6 +15,7 @@ import pandas as pd
 from jaxtyping import Float64
 
 from probes.familiarity.evidence import ReadText
+from probes.familiarity.measures.surprise import UNKNOWN_TEXT
 from probes.familiarity.records import FamiliaritySpec, Needs, Values
 from probes.familiarity.texts import Part
 from probes.records.schema import FAMILIARITY_STAGE, SCHEMAS, Table
@@ -141,6 +142,6 @@ def _repeated(names: Sequence[str], lengths: Sequence[int]) -> pd.Categorical:
 
 def _absent(one: ReadText) -> str:
     """Why there is no evidence about a text although its source is at hand."""
-    if one.text.text is None:
-        return "the text is not known, only its token ids"
+    if one.text.characters("prompt") is None:
+        return UNKNOWN_TEXT
     return f"{len(one.text.prompt.ids)} tokens, but {one.model.name} reads at most {one.model.context_length}"

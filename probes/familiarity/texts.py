@@ -10,29 +10,21 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Int32
-from transformers import PreTrainedTokenizerBase
 
+from probes.capture.joining import AUTO
 from probes.capture.models import LoadedModel
-from probes.capture.prompts import BosPolicy, Prompt, PromptError, encode, join, special_id
+from probes.capture.prompts import Prompt, Unbounded, encode
+from probes.capture.templates import PromptError, Template, Turns
+from probes.capture.tokens import BosPolicy, SpecialTokens, special_id
 from probes.familiarity.alphabet import encoded, span_ends
 from probes.familiarity.logits import read_surprisals
 from probes.familiarity.predictor import Prediction, Predictor
 
 Part = Literal["prompt", "answer"]
-
-
-@dataclass(frozen=True, slots=True)
-class Unbounded:
-    """A model as encoding sees it, without its limit on length."""
-
-    name: str
-    tokenizer: PreTrainedTokenizerBase | None
-    vocabulary: int
-    context_length: Final[None] = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,7 +33,8 @@ class TokenText:
 
     Attributes:
         text: prompt and answer as one text; None if the prompt came as token ids.
-        cut: where the last prompt token that was kept ends in the text; -1 where that is unknown.
+        begin: where the first prompt token begins in the text.
+        cut: where the last prompt token that was kept ends in it; -1 where that is unknown.
         answer_start: where the answer begins in the text.
         prompt: the token ids.
         starts: index of the first character of each token, -1 for special tokens.
@@ -50,6 +43,7 @@ class TokenText:
     """
 
     text: str | None
+    begin: int
     cut: int
     answer_start: int
     prompt: Prompt
@@ -58,15 +52,15 @@ class TokenText:
     unknown_id: int
 
     def tokens(self, part: Part) -> range:
-        """Indices of a part's tokens, leading special tokens left out."""
+        """Indices of a part's tokens; special tokens and a chat template around the text are no part of it."""
         prompt = self.prompt
-        return range(prompt.n_special, prompt.end) if part == "prompt" else range(prompt.end, len(prompt.ids))
+        return prompt.text if part == "prompt" else range(prompt.end, len(prompt.ids))
 
     def characters(self, part: Part) -> str | None:
         """The text of a part, None where it is not known."""
         if self.text is None or self.cut < 0:
             return None
-        return self.text[: self.cut] if part == "prompt" else self.text[self.answer_start :]
+        return self.text[self.begin : self.cut] if part == "prompt" else self.text[self.answer_start :]
 
     def n_bytes(self, part: Part) -> float:
         """Bytes of a part in UTF-8, NaN where its text is not known."""
@@ -85,45 +79,42 @@ def read_text(
     target: str | None = None,
     max_tokens: int | None = None,
     bos: BosPolicy = "auto",
+    template: Template = "none",
+    answer_prefix: str = AUTO,
+    special_tokens: SpecialTokens = "control",
+    before: Turns = (),
 ) -> TokenText:
-    """Encode a text of any length.
-
-    Args:
-        model: the model that is to read it.
-        text: the prompt, or its token ids.
-        target: what follows.
-        max_tokens: cut the prompt to this many tokens, BOS included.
-        bos: what to do about the beginning-of-sequence token.
+    """Encode a text of any length; arguments as :func:`probes.capture.prompts.encode` takes them.
 
     Raises:
         PromptError: if the prompt is empty or has unknown token ids.
     """
-    reader = Unbounded(model.name, model.tokenizer, model.vocabulary)
-    prompt = encode(reader, text, target=target, max_tokens=max_tokens, bos=bos)
-    return align(model, prompt, text, target=target, bos=bos)
+    prompt = encode(
+        Unbounded.of(model),
+        text,
+        target=target,
+        max_tokens=max_tokens,
+        bos=bos,
+        template=template,
+        answer_prefix=answer_prefix,
+        special_tokens=special_tokens,
+        before=before,
+    )
+    return align(model, prompt, text, target=target)
 
 
-def align(
-    model: LoadedModel,
-    prompt: Prompt,
-    text: str | Sequence[int],
-    *,
-    target: str | None = None,
-    bos: BosPolicy = "auto",
-) -> TokenText:
-    """Tie a prompt that is encoded already to the characters it stands for; arguments as it was encoded with."""
+def align(model: LoadedModel, prompt: Prompt, text: str | Sequence[int], *, target: str | None = None) -> TokenText:
+    """Tie a prompt that is encoded already to the characters it stands for; text and target as it was encoded with."""
     unknown = None if model.tokenizer is None else special_id(model.tokenizer, "unk")
     starts = np.array(prompt.char_starts, dtype=np.int32)
     if not isinstance(text, str):
-        return TokenText(None, -1, -1, prompt, starts, starts.copy(), -1)
-    whole = text if target is None else join(text, target)
+        return TokenText(None, -1, -1, -1, prompt, starts, starts.copy(), -1)
+    whole = text if target is None else text + prompt.joint + target
+    begin, cut = (-1, -1) if prompt.chars is None else prompt.chars
     ends = span_ends(starts, len(whole))
-    cut = len(text)
-    if prompt.truncated:
-        full = encode(Unbounded(model.name, model.tokenizer, model.vocabulary), text, bos=bos).char_starts
-        cut = next((start for start in full[prompt.end :] if start >= 0), -1)
+    if prompt.chars is not None:
         ends[: prompt.end] = np.minimum(ends[: prompt.end], cut)
-    return TokenText(whole, cut, len(text), prompt, starts, ends, -1 if unknown is None else unknown)
+    return TokenText(whole, begin, cut, len(text), prompt, starts, ends, -1 if unknown is None else unknown)
 
 
 @dataclass(frozen=True, eq=False)

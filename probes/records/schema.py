@@ -82,6 +82,9 @@ SCHEMAS: Final[dict[Table, pa.Schema]] = {
             *ITEM,
             ("n_tokens", pa.int32()),
             ("n_special", pa.int32()),
+            ("text_start", pa.int32()),  # tokens of the item's text: what positions and familiarity are about
+            ("text_end", pa.int32()),
+            ("n_control", pa.int32()),  # special tokens that the text spells out
             ("truncated", pa.bool_()),
             ("prompt_sha", pa.string()),
             ("token_ids", pa.list_(pa.int32())),

@@ -66,6 +66,7 @@ class Example:
         cluster: items with the same cluster are not independent (paired shifts of one source item); ``""`` means that
             the item stands alone.
         attrs: anything else worth grouping by, as pairs of strings.
+        before: turns of a conversation before the text, which is then its last turn: role and content of each.
     """
 
     id: str = ""
@@ -79,6 +80,7 @@ class Example:
     level_name: str = ""
     cluster: str = ""
     attrs: tuple[tuple[str, str], ...] = ()
+    before: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         wrong = self.right is not None if not self.choices else self.right not in range(len(self.choices))
@@ -91,6 +93,8 @@ class Example:
         fields = [self.text, self.target, self.split, level, self.level_name, self.cluster, self.attrs]
         if self.choices:
             fields += [self.choices, self.right, self.whole]
+        if self.before:
+            fields += [self.before]
         return hashlib.sha256(json.dumps(fields, ensure_ascii=False).encode()).hexdigest()[:ID_DIGITS]
 
     def label(self) -> str:

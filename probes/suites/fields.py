@@ -65,6 +65,26 @@ class Record(NamedTuple):
             raise InputError(f"{self.place}: field {field!r} should be a list of texts and holds {_kind(wrong)}")
         return tuple(map(str, entries))
 
+    def turns(self, field: str) -> tuple[tuple[str, str], ...]:
+        """A field that is a conversation, as role and content of each turn; empty if it is something else.
+
+        Raises:
+            InputError: if a turn lacks its role or content, or the last one is not the user's.
+        """
+        value = self.fields.get(field)
+        entries = cast("list[Any]", value) if isinstance(value, list) else []
+        if not entries or not all(isinstance(entry, dict) for entry in entries):
+            return ()
+        found = [(entry.get("role"), entry.get("content")) for entry in cast("list[dict[str, Any]]", entries)]
+        if not all(isinstance(part, str) for turn in found for part in turn):
+            raise InputError(f"{self.place}: every turn of field {field!r} needs a role and a content, both text")
+        if found[-1][0] != "user":
+            raise InputError(
+                f"{self.place}: the last turn of field {field!r} should be the user's, which the model is to answer, "
+                f"and is of {found[-1][0]!r}"
+            )
+        return tuple((str(role), str(content)) for role, content in found)
+
     def number(self, field: str) -> float:
         """A field as a number; NaN where it is absent, null or an empty cell.
 
@@ -128,8 +148,10 @@ class FieldMap(Declared):
 
     Attributes:
         version: to be raised when texts change under their old ids.
-        prompt: the field that holds the text, or a wording with fields in braces: ``"Q: {question}\nA:"``. A wording
-            with ``{choices}`` lists the choices by letter, and the letter is then the answer.
+        prompt: the field that holds the text, or a conversation (a list of turns with ``role`` and ``content``, the
+            last one the user's, which is then the text; it needs ``template: chat``), or a wording with fields in
+            braces: ``"Q: {question}\nA:"``. A wording with ``{choices}`` lists the choices by letter, and the letter is
+            then the answer.
         answer: field of the target, or None. Where there are choices: a field with their index, letter or text.
         choices: field that lists possible answers, or None.
         id: field of the item's id; None hashes the item.
@@ -175,6 +197,9 @@ class FieldMap(Declared):
             yield question
 
     def _question(self, record: Record) -> Question:
+        turns = record.turns(self.prompt)
+        if turns:
+            record = record._replace(fields={**record.fields, self.prompt: turns[-1][1]})
         wording = self.prompt if slots_of(self.prompt) else f"{{{self.prompt}}}"
         for name in slots_of(wording):
             if name != CHOICES or self.choices is None:
@@ -190,6 +215,7 @@ class FieldMap(Declared):
             level_name=self.name if math.isnan(level) else "",
             cluster=record.text(self.cluster) if self.cluster else record.cluster,
             target=record.text(self.answer) if self.answer and self.choices is None else None,
+            before=turns[:-1],
         )
         return question if self.choices is None else self._with_choices(record, question)
 

@@ -41,6 +41,7 @@ class Question:
         level_name: see there.
         cluster: see there.
         attrs: see there.
+        before: see there.
     """
 
     place: str
@@ -56,6 +57,7 @@ class Question:
     level_name: str = ""
     cluster: str = ""
     attrs: tuple[tuple[str, str], ...] = field(default=())
+    before: tuple[tuple[str, str], ...] = field(default=())
 
     def __post_init__(self) -> None:
         if self.choices and (self.right is None or not 0 <= self.right < len(self.choices)):
@@ -111,6 +113,7 @@ class Question:
             level_name=self.level_name,
             cluster=self.cluster,
             attrs=self.attrs,
+            before=self.before,
         )
 
 

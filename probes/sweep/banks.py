@@ -30,7 +30,7 @@ def open_bank(spec: SweepSpec, model: LoadedModel) -> Bank:
     if entry is None:
         raise InputError("the spec asks for no familiarity")
     known = None if entry.known is None else _known(spec, entry.known)
-    return Bank.open(entry, model, known, bos=spec.bos, max_tokens=spec.max_tokens)
+    return Bank.open(entry, model, known, bos=spec.bos, max_tokens=spec.max_tokens, template=spec.template)
 
 
 def refuse_changed_sources(cells: Iterable[str], done: Iterable[Done]) -> None:

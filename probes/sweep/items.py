@@ -15,7 +15,7 @@ from probes.errors import InputError
 from probes.records.columns import found
 from probes.records.read import Records
 from probes.records.schema import SCHEMAS
-from probes.suites.example import Item, Suite
+from probes.suites.example import Example, Item, Suite
 from probes.sweep.shelf import Shelf, content_hash
 
 
@@ -33,11 +33,17 @@ def example_rows(suite: Suite, items: Iterable[Item]) -> pa.Table:
             "text": example.text,
             "target": example.target,
             "n_bytes": len(example.text.encode("utf-8", errors="surrogatepass")),
-            "attrs": json.dumps(dict(example.attrs), ensure_ascii=False),
+            "attrs": json.dumps(_attributes(example), ensure_ascii=False),
         }
         for example_id, example in items
     ]
     return pa.Table.from_pylist(rows, schema=SCHEMAS["examples"])
+
+
+def _attributes(example: Example) -> dict[str, str]:
+    """Attributes of an item, and the turns before its text if it is a conversation."""
+    turns = {"before": json.dumps(example.before, ensure_ascii=False)} if example.before else {}
+    return {**dict(example.attrs), **turns}
 
 
 def input_rows(run_id: str, prompts: Mapping[str, Prompt]) -> pa.Table:
@@ -48,6 +54,9 @@ def input_rows(run_id: str, prompts: Mapping[str, Prompt]) -> pa.Table:
             "example_id": example_id,
             "n_tokens": prompt.end,
             "n_special": prompt.n_special,
+            "text_start": prompt.text.start,
+            "text_end": prompt.text.stop,
+            "n_control": prompt.n_control,
             "truncated": prompt.truncated,
             "prompt_sha": hashlib.sha256(json.dumps(prompt.ids).encode()).hexdigest(),
             "token_ids": prompt.ids,

@@ -16,8 +16,9 @@ import pyarrow as pa
 from probes.capture.batches import Failed, Room
 from probes.capture.collect import read_batch
 from probes.capture.models import LoadedModel
-from probes.capture.prompts import Prompt, PromptError
+from probes.capture.prompts import Prompt
 from probes.capture.sites import Site
+from probes.capture.templates import PromptError
 from probes.familiarity.bank import Bank
 from probes.records.cells import Block, Done, state_place
 from probes.records.rows import measurement_rows, outcome_rows, state_rows, token_rows
@@ -117,8 +118,8 @@ class Measurement:
         )
         told: dict[Table, pa.Table] = {}
         if block.familiarity:
-            with self._bank.reading(items, list(prompts.values()), block.familiarity) as reading:
-                found = read(readers=reading.readers)
+            reading = self._bank.reading(items, list(prompts.values()), block.familiarity)
+            found = read(readers=reading.readers, looks=reading.watched)
             told = reading.tables(found.reduced, self.run.run_id)
         else:
             found = read()

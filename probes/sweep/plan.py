@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +23,9 @@ from probes.records.columns import compute, picked
 from probes.sweep.shelf import Shelf
 
 RUN_ID_DIGITS = 16
+READING: Final = 2
+"""Version of what words such as ``mean`` and ``answer`` mean. 1: chat templates were text, the first token was in every
+mean unless it was special, and one space stood before every answer."""
 
 
 class Batch(NamedTuple):
@@ -42,6 +45,7 @@ class RunIdentity:
     template: str
     bos: str
     max_tokens: int | None
+    reading: tuple[int, str, str]
     suite: str
     suite_version: str
 

@@ -30,7 +30,7 @@ from probes.sweep.items import example_rows
 from probes.sweep.measurement import Rows, together
 from probes.sweep.provenance import package_versions, session
 from probes.sweep.spec import SweepSpec, load_spec, parse_spec
-from probes.sweep.survey import RunPlan, survey
+from probes.sweep.survey import RunPlan, as_begun, survey
 from probes.sweep.workers import Task
 
 FLUSH_SECONDS = 30.0
@@ -63,6 +63,7 @@ def run_sweep(
     directory = Path(directory)
     spec = _read(spec)
     began = time.perf_counter()
+    spec = as_begun(spec, directory)
     plans, model = survey(spec, directory, options)
     surveyed = time.perf_counter()
     loaded = (spec.models[0], model) if model else None

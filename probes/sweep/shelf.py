@@ -74,7 +74,8 @@ class Shelf:
     def __getitem__(self, index: int) -> Item:
         example_id, values = json.loads(self.lines.read(int(self.starts[index])))
         fields = dict(zip(FIELDS, values, strict=True))
-        fields |= {"choices": tuple(fields["choices"]), "attrs": tuple(tuple(pair) for pair in fields["attrs"])}
+        pairs = {name: tuple(tuple(pair) for pair in fields[name]) for name in ("attrs", "before")}
+        fields |= {"choices": tuple(fields["choices"]), **pairs}
         return Item(example_id, Example(**fields))
 
     def __iter__(self) -> Iterator[Item]:

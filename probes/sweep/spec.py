@@ -10,11 +10,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, cast
+from typing import Annotated, Any, Literal, TypedDict, TypeVar, cast
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from probes.capture.templates import Template
 from probes.errors import InputError
 from probes.familiarity.entry import FamiliarityEntry, resolved
 from probes.lab import shipped_path
@@ -44,6 +45,7 @@ OUTCOMES = (
     *CHOICE_OUTCOMES,
 )
 DEFAULT_OUTCOMES = ("nll", "next_token_entropy")
+SPEC_FILE = "sweep.yaml"  # the resolved spec in a sweep directory
 WHOLE_PROMPT = frozenset({"mean", "all"})  # positions whose output uncertainty is that of the whole prompt
 
 TEXT_DOMAINS = "text_domains"
@@ -59,6 +61,16 @@ def _listed(value: object) -> object:
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_listed, json_schema_input_type=str | tuple[str, ...])]
+
+
+class Reading(TypedDict):
+    """How texts become prompts."""
+
+    max_tokens: int | None
+    bos: Literal["auto", "add", "none"]
+    template: Template
+    answer_prefix: str
+    special_tokens: Literal["control", "text"]
 
 
 class ModelEntry(BaseModel):
@@ -122,8 +134,12 @@ class SweepSpec(BaseModel):
         min_tokens: leave out shorter items, counted per level; for length-matched comparisons.
         limit: items per (split, level) of every suite without a limit of its own.
         bos: ``auto`` does what the tokenizer does; ``add`` and ``none`` force it.
-        template: ``chat`` puts every text into the tokenizer's chat template, as a user's turn; part of a run's
-            identity.
+        template: ``chat`` puts every text into the tokenizer's chat template, as a user's turn; ``{chat: {...},
+            system: ..., date: ...}`` says with which arguments. What it writes is part of a run's identity.
+        answer_prefix: what stands between a prompt and its answer: ``auto`` (a space where running text has one), or a
+            text, ``""`` for nothing.
+        special_tokens: what special tokens are that a text spells out: ``control`` tokens, as tokenizers have it
+            (counted, and said), or ``text`` like any other.
         seed: seed of everything that suites draw.
     """
 
@@ -142,12 +158,24 @@ class SweepSpec(BaseModel):
     min_tokens: int | None = Field(default=None, ge=1)
     limit: int | None = Field(default=None, ge=1)
     bos: Literal["auto", "add", "none"] = "auto"
-    template: Literal["none", "chat"] = "none"
+    template: Template = "none"
+    answer_prefix: str = "auto"
+    special_tokens: Literal["control", "text"] = "control"
     seed: int = Field(default=0, ge=0)
 
     def parsed_metrics(self) -> tuple[MetricSpec, ...]:
         """The metrics as the core knows them."""
         return parse_metrics(self.metrics)
+
+    def reading(self) -> Reading:
+        """How texts become prompts, as :func:`probes.capture.prompts.encode` takes it."""
+        return {
+            "max_tokens": self.max_tokens,
+            "bos": self.bos,
+            "template": self.template,
+            "answer_prefix": self.answer_prefix,
+            "special_tokens": self.special_tokens,
+        }
 
     def to_yaml(self) -> str:
         """The spec as a file that gives the same sweep."""

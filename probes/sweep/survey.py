@@ -7,6 +7,7 @@ those prompts.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -21,21 +22,22 @@ from probes.capture.choices import CHOICE_OUTCOMES, LETTERS, with_choices
 from probes.capture.collect import read_batch
 from probes.capture.models import LoadedModel, load_model
 from probes.capture.positions import parse_positions
-from probes.capture.prompts import Prompt, PromptError, encode, template_identity
+from probes.capture.prompts import Prompt, encode
 from probes.capture.sites import Site, resolve_sites
+from probes.capture.templates import Chat, PromptError, chat_of, template_identity
 from probes.errors import InputError
 from probes.records.cells import RAW, Block, Done, missing, state_name
 from probes.records.read import Records
-from probes.records.store import committed
+from probes.records.store import SHARD, committed
 from probes.suites.example import Item, Suite
 from probes.suites.lab_facts import LabSuite
 from probes.suites.shifts import Shift
 from probes.sweep.banks import open_bank, refuse_changed_sources
 from probes.sweep.interface import Options
 from probes.sweep.items import refuse_changed
-from probes.sweep.plan import Batch, RunIdentity, batches
+from probes.sweep.plan import READING, Batch, RunIdentity, batches
 from probes.sweep.shelf import Shelf, shelve
-from probes.sweep.spec import ModelEntry, SweepSpec
+from probes.sweep.spec import SPEC_FILE, ModelEntry, SweepSpec, load_spec
 from probes.sweep.tools import tools_of
 from sparsity import MetricSpec
 
@@ -113,6 +115,7 @@ def survey(spec: SweepSpec, directory: Path, options: Options) -> Survey:
         InputError: if anything that the spec names cannot be used.
     """
     stored = Records(directory, committed(directory))
+    _refuse_other_reading(stored)
     parse_positions(spec.positions)
     needy = [entry.name for entry in spec.suites if isinstance(entry, Shift) and entry.needs]
     if needy and len(spec.models) > 1:
@@ -144,6 +147,31 @@ def survey(spec: SweepSpec, directory: Path, options: Options) -> Survey:
     return Survey(tuple(plans), model if len(spec.models) == 1 else None)
 
 
+def as_begun(spec: SweepSpec, directory: Path) -> SweepSpec:
+    """The spec with the date that its chat template is told: of the day on which the sweep began.
+
+    Templates that write today's date would otherwise make other prompts of the items that are measured tomorrow.
+    """
+    chat = chat_of(spec.template)
+    if chat is None or chat.date is not None:
+        return spec
+    begun = [directory / SPEC_FILE, *sorted(directory.glob(f"{SHARD}*/{SPEC_FILE}"))]
+    stored = next((load_spec(path).template for path in begun if path.is_file()), None)
+    date = stored.date if isinstance(stored, Chat) else None
+    today = dt.datetime.now().astimezone().date()
+    return spec.model_copy(update={"template": chat.model_copy(update={"date": date or today})})
+
+
+def _refuse_other_reading(stored: Records) -> None:
+    """Refuse to go on with a sweep whose words meant something else."""
+    for run_id in stored.runs()["run_id"]:
+        if stored.facts(run_id).get("reading", 1) != READING:
+            raise InputError(
+                f"{stored.directory} was measured by an earlier version, in which `mean` counted the first token and "
+                "chat templates as text: it can be read and reported, not gone on with; sweep into a new directory"
+            )
+
+
 def open_model(entry: ModelEntry, device: str) -> LoadedModel:
     """Load a model as the spec names it."""
     return load_model(entry.name, device=device, dtype=entry.dtype, revision=entry.revision)
@@ -156,8 +184,7 @@ def read_prompt(spec: SweepSpec, model: LoadedModel, item: Item) -> Prompt:
         PromptError: if this model cannot read it.
     """
     example = item.example
-    read = partial(encode, model, max_tokens=spec.max_tokens, bos=spec.bos, template=spec.template)
-    prompt = read(example.text, target=example.target)
+    prompt = encode(model, example.text, target=example.target, before=example.before, **spec.reading())
     if example.right is None or not set(spec.outcomes) & set(CHOICE_OUTCOMES):
         return prompt
     return with_choices(
@@ -168,9 +195,8 @@ def read_prompt(spec: SweepSpec, model: LoadedModel, item: Item) -> Prompt:
         example.right,
         whole=example.whole,
         lettered=not example.whole and example.target == LETTERS[example.right],
-        max_tokens=spec.max_tokens,
-        bos=spec.bos,
-        template=spec.template,
+        before=example.before,
+        **spec.reading(),
     )
 
 
@@ -199,6 +225,7 @@ def _plan(
         template=template_identity(model.tokenizer, spec.template),
         bos=spec.bos,
         max_tokens=spec.max_tokens,
+        reading=(READING, spec.answer_prefix, spec.special_tokens),
         suite=suite.name,
         suite_version=suite.version,
     )
@@ -321,7 +348,11 @@ def _facts(
         "context_length": model.context_length,
         "attention": model.attention,
         "bos": spec.bos,
-        "template": spec.template,
+        "template": "none" if spec.template == "none" else "chat",
+        "template_arguments": None if isinstance(spec.template, str) else spec.template.model_dump(mode="json"),
+        "answer_prefix": spec.answer_prefix,
+        "special_tokens": spec.special_tokens,
+        "reading": READING,
         "max_tokens": spec.max_tokens,
         "min_tokens": spec.min_tokens,
         "batch_size": batch_size,

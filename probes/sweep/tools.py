@@ -8,7 +8,7 @@ from typing import Any, Final
 import torch
 
 from probes.capture.models import LoadedModel
-from probes.capture.prompts import encode
+from probes.capture.prompts import Unbounded, encode
 from probes.suites.shifts import Tools
 from probes.sweep.spec import SweepSpec
 
@@ -21,13 +21,14 @@ def tools_of(spec: SweepSpec, model: LoadedModel) -> Tools:
 
     Texts are counted and answered as the sweep will read them, chat template included.
     """
-    read = partial(encode, model, bos=spec.bos, template=spec.template)
+    policy = spec.reading()
+    count = partial(encode, Unbounded.of(model), **{**policy, "max_tokens": None})
 
     def count_tokens(text: str) -> int:
-        return read(text).end
+        return count(text).end
 
     def answer(text: str) -> str:
-        prompt = read(text)
+        prompt = encode(model, text, **policy)
         ids = torch.tensor([prompt.ids], device=model.device)
         module: Any = model.module
         with torch.inference_mode():
@@ -42,5 +43,5 @@ def tools_of(spec: SweepSpec, model: LoadedModel) -> Tools:
         written = str(tokenizer.decode(out[0, len(prompt.ids) :], skip_special_tokens=True))
         return written.strip().split("\n")[0].strip()
 
-    framed = "" if spec.template == "none" else f"-{spec.template}"
+    framed = "" if spec.template == "none" else "-chat"
     return Tools(owner=model.fingerprint[:OWNER_DIGITS] + framed, count_tokens=count_tokens, answer=answer)

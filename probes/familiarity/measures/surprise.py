@@ -21,6 +21,7 @@ from probes.familiarity.records import Values, familiarity
 from sparsity.records import Interval
 
 FRACTION: Final = Interval(0, 1, closed=True)
+UNKNOWN_TEXT: Final = "the text is not known, only its token ids (or the chat template rewrites it)"
 EASY: Final = "an easy text that was never seen looks familiar, a text of rare words that was seen does not"
 
 
@@ -75,7 +76,7 @@ class LogitsEvidence:
             return "the text has no tokens"
         if self.n_unknown:
             return f"{self.n_unknown} tokens stand for text that the tokenizer cannot write"
-        return "the text is not known, only its token ids" if math.isnan(self.n_bytes) else ""
+        return UNKNOWN_TEXT if math.isnan(self.n_bytes) else ""
 
 
 @familiarity(

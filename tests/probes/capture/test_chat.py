@@ -6,7 +6,8 @@ from transformers import AutoTokenizer
 
 from probes.capture import collect, encode, load_model
 from probes.capture.choices import read_choices, with_choices
-from probes.capture.prompts import PromptError, pad, template_identity
+from probes.capture.prompts import pad
+from probes.capture.templates import PromptError, template_identity
 from probes.errors import InputError
 from probes.records import open_run
 from probes.sweep.run import run_sweep
