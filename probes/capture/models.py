@@ -195,9 +195,9 @@ def load_model(
 
     Raises:
         InputError: in one line, if there is no such model, its weights are incomplete or not there (meta device), it
-            has no blocks that can be found, or it is a bridge whose states are not the model's
-            (:func:`probes.capture.bridge.unwrap`). A tokenizer may know tokens that the model does not embed (padding,
-            images); a prompt that holds one is refused when it is encoded.
+            has no blocks that can be found, its tokenizer knows more tokens than it embeds, or it is a bridge whose
+            states are not the model's (:func:`probes.capture.bridge.unwrap`). Tokens that were added to a tokenizer
+            (padding, images) need not be embedded: a prompt that holds one is refused when it is encoded.
     """
     if isinstance(model, LoadedModel):
         return model
@@ -213,6 +213,12 @@ def load_model(
     config: Any = whole if whole.is_encoder_decoder else whole.get_text_config()
     embedding = module.get_input_embeddings()
     vocabulary = int(cast("Tensor", embedding.weight).shape[0])
+    known = 0 if source.tokenizer is None else source.tokenizer.vocab_size
+    if known > vocabulary:
+        raise InputError(
+            f"{source.name}: the tokenizer has {known} tokens but the model embeds only {vocabulary}; "
+            "they do not belong together"
+        )
     return LoadedModel(
         name=source.name,
         module=module.eval(),

@@ -11,9 +11,10 @@ name                        what                                               r
 ``margin``                  least logit lead of a target token over the best    real        the target
                             other token (> 0 for all iff ``correct``)
 ``next_token_entropy``      nats, of the prediction after the prompt            0 .. ln V   the last prompt token
-``mean_next_token_entropy`` the same, mean over the positions ``mean`` uses     0 .. ln V   the prompt
-``mean_nll``                mean nats per prompt token, given those before it;  >= 0        the prompt
-                            of positions ``mean`` those with a token after them
+``mean_next_token_entropy`` the same, mean over the positions ``mean`` uses     0 .. ln V   the item's text
+``mean_nll``                mean nats per token of the item's text, given all   >= 0        the item's text
+                            that is before it; a first token with nothing
+                            before it has none
 =========================== ================================================== =========== =============================
 
 An outcome of the target is NaN for a prompt without one. Outcomes of choices are in :mod:`probes.capture.choices`, what
@@ -74,6 +75,12 @@ def _target(prompt: Prompt) -> range:
     return range(0) if prompt.target_start is None else range(prompt.target_start - 1, len(prompt.ids) - 1)
 
 
+def _text(prompt: Prompt) -> range:
+    """Rows that predict the tokens of the item's text: one before each."""
+    own = prompt.content
+    return range(own.start - 1, own.stop - 1)
+
+
 OUTCOMES: Final[Registry[Outcome]] = Registry("outcome")
 for _outcome in (
     Outcome("nll", _target, lambda rows: float(rows.nll.mean())),
@@ -81,7 +88,7 @@ for _outcome in (
     Outcome("margin", _target, lambda rows: float(rows.lead.min())),
     Outcome("next_token_entropy", lambda p: range(p.end - 1, p.end), lambda rows: float(rows.entropy.mean())),
     Outcome("mean_next_token_entropy", lambda p: p.content, lambda rows: float(rows.entropy.mean())),
-    Outcome("mean_nll", lambda p: p.content[:-1], lambda rows: float(rows.nll.mean())),
+    Outcome("mean_nll", _text, lambda rows: float(rows.nll.mean())),
 ):
     OUTCOMES.add(_outcome.name, _outcome)
 for _name in CHOICE_OUTCOMES:  # what they need of the measured pass, and more, read_choices sees to

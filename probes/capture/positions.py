@@ -10,7 +10,7 @@ mean      mean of the metric over the tokens of the item's text. Left out are a 
           text, and the first token of the sequence, special or not (nothing precedes it: it is the attention sink)
 typical   the same mean without massive tokens: those whose state is more than five times as long as the median of the
           text's tokens there (attention sinks elsewhere); how many are left out is counted
-all       the tokens of mean, one by one
+all       the tokens of the item's text, one by one, the first of a sequence among them unless it is special
 prompt    mean over all tokens of the prompt, chat template included, special tokens at its beginning and its first
           token left out; without a template the same as mean
 answer    mean over the target's tokens
@@ -71,7 +71,7 @@ SELECTORS: Final[dict[str, Selector]] = {
     "last": Selector("last", lambda prompt: range(prompt.end - 1, prompt.end), each=True),
     "mean": Selector("mean", lambda prompt: prompt.content),
     "typical": Selector("typical", lambda prompt: prompt.content, typical=True),
-    "all": Selector("all", lambda prompt: prompt.content, each=True),
+    "all": Selector("all", lambda prompt: prompt.text, each=True),
     "prompt": Selector("prompt", lambda prompt: prompt.whole),
     "answer": Selector("answer", lambda prompt: range(prompt.end, len(prompt.ids))),
 }

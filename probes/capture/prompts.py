@@ -119,12 +119,12 @@ class Prompt:
 
     @property
     def text(self) -> range:
-        """The tokens of the item's text: what familiarity and code lengths are about."""
+        """The tokens of the item's text: what ``all``, familiarity and code lengths are about."""
         return range(self.n_special, self.end) if self.span is None else range(*self.span)
 
     @property
     def content(self) -> range:
-        """The tokens of the item's text that something precedes: what ``mean`` and ``all`` are about.
+        """The tokens of the item's text that something precedes: what ``mean`` is about.
 
         The first token of a sequence is left out whatever it is. Nothing precedes it, so heads that look for nothing
         look at it, and models without a BOS turn whatever word stands there into their attention sink.
@@ -202,7 +202,7 @@ class _Laid(NamedTuple):
         """Where each token of the text begins in the item, -1 for all others."""
         by = self.offset - self.first
         return [
-            start + by if self.start <= token < self.stop and start >= 0 <= self.offset else -1
+            max(start, self.first) + by if self.start <= token < self.stop and start >= 0 <= self.offset else -1
             for token, start in enumerate(self.pieces.starts)
         ]
 
@@ -335,16 +335,28 @@ def _lay(
 
 
 def _inside(tokenizer: PreTrainedTokenizerBase, pieces: Pieces, whole: str, first: int, last: int) -> tuple[int, int]:
-    """The tokens that stand for some characters and no others, from the first such token to the last."""
+    """The tokens that stand for some characters and no others but white space, from the first such token to the last.
+
+    A template's space before the text becomes part of the text's first word in many tokenizers.
+    """
     if tokenizer.is_fast:
         spans = enumerate(zip(pieces.starts, pieces.ends, strict=True))
-        own = [token for token, (start, end) in spans if first <= start < end <= last]
+        own = [token for token, (start, end) in spans if _is_within(whole, start, end, first, last)]
         return (own[0], own[-1] + 1) if own else (0, 0)
     front, behind = (tokenise(tokenizer, part).ids for part in (whole[:first], whole[last:]))
     start, stop = len(front), len(pieces.ids) - len(behind)
     if pieces.ids[:start] != front or pieces.ids[stop:] != behind or start > stop:
         raise PromptError("this tokenizer does not say which of the template's tokens are the text; use a fast one")
     return start, stop
+
+
+def _is_within(whole: str, start: int, end: int, first: int, last: int) -> bool:
+    """Whether a token stands for characters of the text, and for nothing else but white space."""
+    if first <= start < end <= last:
+        return True
+    own = whole[max(start, first) : min(end, last)]
+    beyond = whole[start : max(start, first)] + whole[min(end, last) : end]
+    return start >= 0 and bool(own.strip()) and not beyond.strip()
 
 
 def _leading(ids: Sequence[int], special: frozenset[int]) -> int:

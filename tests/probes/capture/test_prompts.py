@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerFast
 from probes.capture.prompts import Prompt, PromptError, encode, pad
 from probes.errors import InputError
 
-BARE = SimpleNamespace(name="bare", tokenizer=None, context_length=8, vocabulary=50)
+BARE = SimpleNamespace(name="bare", tokenizer=None, context_length=8, vocabulary=50, is_causal=True)
 
 
 def test_the_tokenizer_decides_about_bos_unless_told(stories):
@@ -78,14 +78,14 @@ def words(*vocabulary):
 def test_a_tokenizer_without_special_tokens_is_served():
     model = SimpleNamespace(**vars(BARE) | {"tokenizer": words("a", "b")})
     prompt = encode(model, "b a b", target="a")
-    assert prompt == Prompt((1, 0, 1, 0), 0, False, (0, 2, 4, 6), 3)
+    assert prompt == Prompt((1, 0, 1, 0), 0, False, (0, 2, 4, 6), 3, span=(0, 3), chars=(0, 5), joint=" ")
 
 
 def test_unknown_words_are_words(stories):
     """The unknown token of stories260K is also its padding and is listed as special; a text of it is not empty."""
     unknown = stories.tokenizer.unk_token_id
     assert unknown == stories.tokenizer.pad_token_id
-    assert encode(stories, [unknown, unknown]).content == range(2)
+    assert encode(stories, [unknown, unknown]).text == range(2)
 
 
 def test_padding_is_on_the_right_and_masked():
