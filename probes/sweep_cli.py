@@ -184,6 +184,14 @@ def conduct(
     if result.n_measured:
         stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in result.seconds._asdict().items())
         console.print(stages, soft_wrap=True)
+    if result.n_truncated:
+        console.print(f"{result.n_truncated} items were cut to max_tokens (inputs.truncated)", soft_wrap=True)
+    if result.n_control and spec.special_tokens == "control":
+        console.print(
+            f"{result.n_control} items spell out special tokens, which the model reads as control tokens "
+            "(inputs.n_control); special_tokens: text makes them text",
+            soft_wrap=True,
+        )
     summary = f"{directory}: {result.n_measured} items measured, {result.n_failed} failed{filtered}"
     console.print(summary, soft_wrap=True)
     if result.interrupted:

@@ -9,7 +9,7 @@ prompt knows which of its tokens are.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -28,6 +28,7 @@ from probes.capture.tokens import (
     SpecialTokens,
     read_framed,
     special_ids,
+    spelling,
     tokenise,
     unplaced,
     with_one_bos,
@@ -215,11 +216,13 @@ class _Laid(NamedTuple):
         first, last = max(self.first, before), min(self.last, behind)
         return first - self.first + self.offset, last - self.first + self.offset
 
-    def n_control(self, special: frozenset[int]) -> int:
-        """How many special tokens the text itself spells out."""
-        ids, starts = self.pieces.ids, self.pieces.starts
-        inside = (self.start <= at < self.stop or self.first <= starts[at] < self.last for at in range(len(ids)))
-        return sum(token in special and own for token, own in zip(ids, inside, strict=True)) if self.whole else 0
+    def n_control(self, spelled: Mapping[int, str]) -> int:
+        """How many special tokens the text itself spells out; 0 where the characters of tokens are not known."""
+        if self.whole is None:
+            return 0
+        tokens = zip(self.pieces.ids, self.pieces.starts, self.pieces.ends, strict=True)
+        inside = ((token, self.whole[start:end]) for token, start, end in tokens if self.first <= start < self.last)
+        return sum(spelled.get(token) == text.strip() for token, text in inside)
 
 
 def encode(
@@ -305,7 +308,7 @@ def encode(
         span=(kept.start, kept.stop),
         chars=kept.chars(),
         joint=joint,
-        n_control=kept.n_control(special),
+        n_control=kept.n_control(spelling(model.tokenizer)),
     )
 
 

@@ -23,6 +23,15 @@ from probes.errors import InputError
 
 MARK: Final = "\ue0f0text\ue0f1"  # of the private use area, which no template and no text gives a meaning
 DIGITS: Final = 8
+CLOCK: Final = "strftime_now"  # what transformers lets templates ask for the date
+DIRECTIVES: Final = "date_of_the_sweep"
+LETTERS: Final = "aAbBdejmyYuUVwWxcDFHIMSp"  # of strftime; a day has no hour, so clocks say midnight
+# templates are handed data and no functions, so the clock that shadows the real one is a macro of the template itself
+DATED: Final = (
+    "{%- macro strftime_now(form) %}{% set made = namespace(text=form) %}"
+    "{% for directive, value in date_of_the_sweep.items() %}"
+    "{% set made.text = made.text.replace(directive, value) %}{% endfor %}{{ made.text }}{% endmacro %}"
+)
 
 
 class PromptError(InputError):
@@ -121,10 +130,18 @@ def _written(tokenizer: Any, chat: Chat, text: str, before: Turns) -> str:  # no
     """The template around a text."""
     system = () if chat.system is None else (("system", chat.system),)
     turns = [{"role": role, "content": content} for role, content in (*system, *before, ("user", text))]
-    day = chat.date or dt.datetime.now().astimezone().date()
-    told = {"strftime_now": day.strftime, **chat.arguments}
+    told = dict(chat.arguments)
     try:
-        return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True, **told))
+        source = str(tokenizer.get_chat_template())
+        if CLOCK in source:
+            source = DATED + source
+            day = chat.date or dt.datetime.now().astimezone().date()
+            told[DIRECTIVES] = {f"%{letter}": day.strftime(f"%{letter}") for letter in LETTERS}
+        return str(
+            tokenizer.apply_chat_template(
+                turns, chat_template=source, tokenize=False, add_generation_prompt=True, **told
+            )
+        )
     except (TemplateError, TypeError, ValueError) as error:
         raise PromptError(f"the chat template cannot write these turns: {' '.join(str(error).split())}") from None
 

@@ -143,6 +143,13 @@ def special_id(tokenizer: PreTrainedTokenizerBase, role: str) -> int | None:
     return found if isinstance(found, int) else None
 
 
+def spelling(tokenizer: PreTrainedTokenizerBase | None) -> dict[int, str]:
+    """How a text would spell each special token."""
+    if tokenizer is None:
+        return {}
+    return dict(zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True))
+
+
 def special_ids(tokenizer: PreTrainedTokenizerBase | None) -> frozenset[int]:
     """Ids that frame a text. Unknown and padding tokens are not among them: they stand for words, or never reach us."""
     if tokenizer is None:

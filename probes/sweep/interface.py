@@ -69,6 +69,8 @@ class SweepResult(NamedTuple):
         n_filtered: items left out because they are shorter than ``min_tokens``.
         interrupted: whether it was told to stop before all was done.
         seconds: where the time went.
+        n_truncated: items measured by this call whose text was cut to ``max_tokens``.
+        n_control: items measured by this call whose text spells out special tokens, read as control tokens.
     """
 
     directory: Path
@@ -77,3 +79,5 @@ class SweepResult(NamedTuple):
     n_filtered: int
     interrupted: bool
     seconds: Seconds
+    n_truncated: int = 0
+    n_control: int = 0

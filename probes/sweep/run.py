@@ -15,6 +15,7 @@ from typing import Any, Final, cast
 
 import numpy as np
 import pyarrow as pa
+from jaxtyping import Int64
 
 from probes.lab.record import lineage
 from probes.records.columns import found
@@ -79,6 +80,7 @@ def run_sweep(
 
     n_items, n_settled, n_measured, interrupted = sum(plan.n_left() for plan in plans), 0, 0, False
     encode_seconds = model_seconds = 0.0
+    lost = np.zeros(2, dtype=np.int64)
     with open_executor(spec, options, loaded) as execute, Writer.open(folder, about) as writer:
         _open_runs(spec, writer, stored, plans)
         pending = Pending(writer)
@@ -93,6 +95,7 @@ def run_sweep(
                 encode_seconds += rows.encode_seconds
                 model_seconds += rows.model_seconds
                 n_measured += rows.n_items(failed=False)
+                lost += _losses(rows)
                 on_progress(Progress(n_settled, n_items, plan.run.label))
                 interrupted = should_stop()
                 if interrupted:
@@ -115,7 +118,18 @@ def run_sweep(
         store=writer.seconds,
         total=time.perf_counter() - began,
     )
-    return SweepResult(directory, n_measured, len(failures) - n_filtered, n_filtered, interrupted, seconds)
+    return SweepResult(
+        directory, n_measured, len(failures) - n_filtered, n_filtered, interrupted, seconds, *lost.tolist()
+    )
+
+
+def _losses(rows: Rows) -> Int64[np.ndarray, " 2"]:
+    """How many of some items were truncated, and how many spell out special tokens."""
+    if "inputs" not in rows.tables:
+        return np.zeros(2, dtype=np.int64)
+    inputs: Any = rows.tables["inputs"]
+    counted = (inputs.column("truncated").to_numpy(), inputs.column("n_control").to_numpy() > 0)
+    return np.array([own.sum() for own in counted], dtype=np.int64)
 
 
 def _read(spec: SweepSpec | Mapping[str, Any] | str | Path) -> SweepSpec:
