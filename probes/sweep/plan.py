@@ -45,7 +45,7 @@ class RunIdentity:
     template: str
     bos: str
     max_tokens: int | None
-    reading: tuple[int, str, str]
+    reading: str
     suite: str
     suite_version: str
 

@@ -8,6 +8,7 @@ those prompts.
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -225,7 +226,7 @@ def _plan(
         template=template_identity(model.tokenizer, spec.template),
         bos=spec.bos,
         max_tokens=spec.max_tokens,
-        reading=(READING, spec.answer_prefix, spec.special_tokens),
+        reading=json.dumps([READING, spec.answer_prefix, spec.special_tokens]),
         suite=suite.name,
         suite_version=suite.version,
     )

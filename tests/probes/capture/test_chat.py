@@ -1,13 +1,21 @@
 """Chat templates: one beginning-of-sequence token, characters counted in the text itself, and a run of its own."""
 
+import datetime as dt
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
-from transformers import AutoTokenizer
+from tokenizers import Regex, Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Split
+from tokenizers.processors import TemplateProcessing
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from probes.capture import collect, encode, load_model
 from probes.capture.choices import read_choices, with_choices
+from probes.capture.positions import SELECTORS
 from probes.capture.prompts import pad
-from probes.capture.templates import PromptError, template_identity
+from probes.capture.templates import Chat, PromptError, template_identity
 from probes.errors import InputError
 from probes.records import open_run
 from probes.sweep.run import run_sweep
@@ -40,6 +48,7 @@ def test_characters_are_counted_in_the_text_itself(chatty):
     starts = [start for start in prompt.char_starts[: prompt.end] if start >= 0]
     assert starts == sorted(starts)
     assert starts == list(encode(chatty, text, bos="none").char_starts)
+    assert [prompt.text.start, prompt.chars] == [prompt.char_starts.index(0), (0, len(text))]
     assert starts[-1] < len(text)
     assert prompt.char_starts[0] == -1
     assert prompt.char_starts[prompt.end - 1] == -1
@@ -90,3 +99,106 @@ def test_a_sweep_with_a_template_is_another_run(make_spec, tiny_model, tmp_path)
     lengths = run.inputs().groupby("run_id", observed=True)["n_tokens"].sum().sort_values()
     assert len(lengths) == 2
     assert lengths.iloc[1] - lengths.iloc[0] == 3 * (2 - 1), "two words more, and no beginning-of-sequence token"
+
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz .[]!0123456789"
+
+
+def letters(template: str) -> SimpleNamespace:
+    """A reader whose tokens are single characters, with a chat template."""
+    vocabulary = {character: number for number, character in enumerate(["<s>", "</s>", "?", *LETTERS])}
+    core = Tokenizer(WordLevel(vocabulary, unk_token="?"))
+    core.pre_tokenizer = Split(Regex("."), "isolated")
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, bos_token="<s>", eos_token="</s>", unk_token="?")
+    tokenizer.chat_template = template
+    return SimpleNamespace(
+        name="letters", tokenizer=tokenizer, context_length=None, vocabulary=len(vocabulary), is_causal=True
+    )
+
+
+SYSTEM = "<s>you are a helpful user [{% for m in messages %}{{ m.content | trim }}{% endfor %}]user says"
+
+
+@pytest.mark.parametrize("text", ["a", "user", "helpful", "you are", "  user  ", "says ["])
+def test_a_text_is_located_where_it_stands_also_if_the_template_holds_its_words(text):
+    model = letters(SYSTEM)
+    prompt = encode(model, text, template="chat")
+    before = len("you are a helpful user [") + 1
+    assert prompt.text == range(before, before + len(text.strip()))
+    read = "".join(model.tokenizer.convert_ids_to_tokens([prompt.ids[token] for token in prompt.text]))
+    assert read == text.strip()
+    assert prompt.chars == (text.index(text.strip()), text.index(text.strip()) + len(text.strip()))
+    assert [text[prompt.char_starts[token]] for token in prompt.text] == list(text.strip())
+    assert {prompt.char_starts[token] for token in range(prompt.end) if token not in prompt.text} == {-1}
+    assert prompt.content == prompt.text
+    assert prompt.whole == range(1, prompt.end)
+    assert list(SELECTORS["last"].pick(prompt)) == [len(prompt.ids) - 1]
+
+
+def test_max_tokens_cuts_the_text_and_never_the_template():
+    model = letters(SYSTEM)
+    whole = encode(model, "some longer text", template="chat")
+    cut = encode(model, "some longer text", template="chat", max_tokens=len(whole.ids) - 12)
+    assert (whole.truncated, cut.truncated) == (False, True)
+    assert cut.chars == (0, 4)
+    assert cut.ids == whole.ids[: cut.text.stop] + whole.ids[whole.text.stop :]
+    with pytest.raises(PromptError, match="35 tokens stand around the text"):
+        encode(model, "some longer text", template="chat", max_tokens=35)
+
+
+def test_a_template_that_does_other_things_to_a_text_never_gives_a_wrong_place():
+    upper = encode(
+        letters("{% for m in messages %}[{{ m.content | replace('a', 'bb') }}]{% endfor %}"), "a cat", template="chat"
+    )
+    assert upper.text == range(1, 8)
+    assert upper.chars is None
+    assert set(upper.char_starts) == {-1}
+    twice = letters("{% for m in messages %}{{ m.content }}.{{ m.content }}{% endfor %}")
+    with pytest.raises(PromptError, match="writes the user's text 2 times"):
+        encode(twice, "a", template="chat")
+    moody = letters("{% for m in messages %}{{ 'no' if m.content == 'a' else 'yes' }}[{{ m.content }}]{% endfor %}")
+    with pytest.raises(PromptError, match="other words around this text"):
+        encode(moody, "a", template="chat")
+    strict = letters("{{ raise_exception('no system turns') }}")
+    with pytest.raises(PromptError, match="no system turns"):
+        encode(strict, "a", template="chat")
+
+
+def test_a_template_is_told_its_arguments_the_turns_before_and_one_date():
+    model = letters(
+        "{{ strftime_now('%d') }}.{{ '!' if thinking }}{% for m in messages %}{{ m.role }} {{ m.content }}.{% endfor %}"
+    )
+    chat = Chat(arguments={"thinking": True}, system="be brief", date=dt.date(2026, 1, 28))
+    prompt = encode(model, "hi", template=chat, before=[("user", "a"), ("assistant", "b")])
+    read = "".join(model.tokenizer.convert_ids_to_tokens(list(prompt.ids)))
+    assert read == "28.!system be brief.user a.assistant b.user hi."
+    assert template_identity(model.tokenizer, chat) != template_identity(model.tokenizer, Chat(date=chat.date))
+    days = [template_identity(model.tokenizer, Chat(date=dt.date(2026, 1, day))) for day in (1, 1, 2)]
+    assert days[0] == days[1] != days[2]
+    with pytest.raises(InputError, match="set template: chat"):
+        encode(model, "hi", before=[("user", "a")])
+
+
+def test_special_tokens_that_a_text_spells_out_are_counted_or_made_text():
+    model = letters("{{ bos_token }}{% for m in messages %}[{{ m.content }}]{% endfor %}")
+    for template in ("none", "chat"):
+        control, text = (
+            encode(model, "ab</s>c", template=template, special_tokens=policy) for policy in ("control", "text")
+        )
+        assert (control.n_control, len(control.text)) == (1, 4)
+        assert (text.n_control, len(text.text)) == (0, 7)
+        assert control.chars == text.chars == (0, 7)
+
+
+def test_an_end_that_the_tokenizer_puts_behind_every_text_is_no_text():
+    model = letters("")
+    model.tokenizer._tokenizer.post_processor = TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 1)]
+    )
+    prompt = encode(model, "ab", target="c")
+    assert model.tokenizer.convert_ids_to_tokens(list(prompt.ids)) == ["<s>", "a", "b", " ", "c"]
+    assert encode(model, "ab</s>").ids[-1] == 1, "what the text says itself stays"
+    model.is_causal = False
+    prompt = encode(model, "abcd", max_tokens=4)
+    assert model.tokenizer.convert_ids_to_tokens(list(prompt.ids)) == ["<s>", "a", "b", "</s>"]
+    assert (prompt.text, prompt.chars, prompt.content) == (range(1, 3), (0, 2), range(1, 3))

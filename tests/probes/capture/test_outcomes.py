@@ -7,6 +7,7 @@ import sparsity
 from probes.capture import encode, load_model, read_batch, resolve_sites
 from probes.capture import logits as logits_module
 from probes.capture import outcomes as outcomes_module
+from probes.capture.prompts import Prompt
 from probes.errors import InputError
 from tests.tolerances import LOGITS, NEAR_ZERO, REBATCHED, STORED
 
@@ -37,7 +38,22 @@ def by_hand(model, prompt):
         "margin": min(leads),
         "next_token_entropy": float(entropy[prompt.end - 1]),
         "mean_next_token_entropy": float(entropy[list(prompt.content)].mean()),
+        "mean_nll": float(-np.mean([log_p[token - 1, prompt.ids[token]] for token in prompt.text if token])),
     }
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2"])
+def test_outcomes_of_a_random_model_are_what_their_definitions_say(name, request):
+    """Needs nothing but the product: every row is checked against full logits, by another formula."""
+    model = request.getfixturevalue(name)
+    rng = np.random.default_rng(5)
+    ids = [rng.integers(1, 99, size).tolist() for size in (9, 4, 12)]
+    asked = [Prompt(tuple(own), 0, False, (-1,) * len(own), end) for own, end in zip(ids, (6, 3, 7), strict=True)]
+    asked.append(Prompt(tuple(ids[2]), 1, False, (-1,) * 12, 10, span=(4, 8)))
+    found = ask(model, asked, [*NAMES, "mean_nll"])
+    for index, prompt in enumerate(asked):
+        for outcome, value in by_hand(model, prompt).items():
+            assert found[outcome][index] == pytest.approx(value, rel=1e-4, abs=1e-5), outcome
 
 
 @pytest.fixture
@@ -52,7 +68,7 @@ def questions(stories):
 
 
 def test_outcomes_are_what_their_definitions_say(stories, questions):
-    found = ask(stories, questions)
+    found = ask(stories, questions, [*NAMES, "mean_nll"])
     for index, prompt in enumerate(questions):
         for name, value in by_hand(stories, prompt).items():
             assert found[name][index] == pytest.approx(value, rel=LOGITS, abs=REBATCHED), name

@@ -55,6 +55,7 @@ def test_identity_depends_on_what_is_measured_and_nothing_else() -> None:
         "template": "none",
         "bos": "auto",
         "max_tokens": None,
+        "reading": "[2]",
         "suite": "s",
         "suite_version": "1",
     }
