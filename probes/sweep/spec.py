@@ -45,7 +45,6 @@ OUTCOMES = (
     *CHOICE_OUTCOMES,
 )
 DEFAULT_OUTCOMES = ("nll", "next_token_entropy")
-SPEC_FILE = "sweep.yaml"  # the resolved spec in a sweep directory
 WHOLE_PROMPT = frozenset({"mean", "all"})  # positions whose output uncertainty is that of the whole prompt
 
 TEXT_DOMAINS = "text_domains"

@@ -29,7 +29,8 @@ from probes.capture.templates import Chat, PromptError, chat_of, template_identi
 from probes.errors import InputError
 from probes.records.cells import RAW, Block, Done, missing, state_name
 from probes.records.read import Records
-from probes.records.store import SHARD, committed
+from probes.records.sessions import SPEC
+from probes.records.store import committed, folders_of
 from probes.suites.example import Item, Suite
 from probes.suites.lab_facts import LabSuite
 from probes.suites.shifts import Shift
@@ -38,7 +39,7 @@ from probes.sweep.interface import Options
 from probes.sweep.items import refuse_changed
 from probes.sweep.plan import READING, Batch, RunIdentity, batches
 from probes.sweep.shelf import Shelf, shelve
-from probes.sweep.spec import SPEC_FILE, ModelEntry, SweepSpec, load_spec
+from probes.sweep.spec import ModelEntry, SweepSpec, load_spec
 from probes.sweep.tools import tools_of
 from sparsity import MetricSpec
 
@@ -156,7 +157,7 @@ def as_begun(spec: SweepSpec, directory: Path) -> SweepSpec:
     chat = chat_of(spec.template)
     if chat is None or chat.date is not None:
         return spec
-    begun = [directory / SPEC_FILE, *sorted(directory.glob(f"{SHARD}*/{SPEC_FILE}"))]
+    begun = [folder / SPEC for folder in folders_of(directory)]
     stored = next((load_spec(path).template for path in begun if path.is_file()), None)
     date = stored.date if isinstance(stored, Chat) else None
     today = dt.datetime.now().astimezone().date()
