@@ -40,6 +40,7 @@ KINDS: Final = ("familiarity", "difficulty", "nominal", "length")
 SHUFFLES: Final = 8
 MOST_ITEMS: Final = 1000  # a probe of more costs time and tells the same
 NOTHING: Final = (float("nan"), float("nan"))
+TOO_FEW: Final = "too few independent clusters: with some held out, the others are all of one kind"
 ERRORS: Final = "errors"
 
 
@@ -74,7 +75,10 @@ def probes(run: Run) -> list[Finding]:
     for panel in panels:
         for target in _targets(panel):
             found = [_finding(panel, probed) for probed in _probed(run, keeper, panel, target)]
-            findings += _with_primary(panel, [finding for finding in found if finding.answered])
+            told = [finding for finding in found if finding is not None and finding.answered]
+            findings += _with_primary(panel, told)
+            if found and not told:
+                findings.append(unanswered(panel, "probes", QUESTION, TOO_FEW))
     return [_told(finding) for finding in settle(findings)]
 
 
@@ -161,14 +165,20 @@ def shuffled(
     return np.stack([rng.permutation(highest)[clusters] for _ in range(SHUFFLES)], axis=1)
 
 
-def _finding(panel: Panel, probed: Probed) -> Finding:
+def _finding(panel: Panel, probed: Probed) -> Finding | None:
+    """What the probe of one site and layer reads; None where whatever is held out, only one kind is left to fit to."""
     one, rng = probed.compared, fresh()
     parts = splits(probed.states, probed.clusters, rng)
     labels = np.column_stack([one.score, shuffled(one.score, probed.clusters, one.design, rng)])
     read = read_kind(parts, labels > 0.5) if one.is_contrast else read_order(parts, labels)
+    was_read = np.isfinite(read[:, 0])
+    if was_read.sum() < FEWEST_ITEMS or len(np.unique(one.score[was_read])) < 2:
+        return None
     within = one.design == "paired" and not one.is_contrast
     known = np.isfinite(probed.sparsity).all()
-    values = np.column_stack([read[:, 0], probed.sparsity]) if known else read[:, :1]
+    # both on the items that were read, so that they can be compared
+    alone_values = np.where(was_read, probed.sparsity, np.nan)
+    values = np.column_stack([read[:, 0], alone_values]) if known else read[:, :1]
     scores = one.score[:, None] if probed.lengths is None else np.column_stack([one.score, probed.lengths])
     found = associate_items(values, scores, probed.clusters, within=within, resamples=RESAMPLES, rng=rng)
     (value, interval), alone = at(effect(found, one), 0), at(effect(found, one), 1) if known else None

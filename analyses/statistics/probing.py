@@ -41,7 +41,7 @@ class Split(NamedTuple):
 def splits(
     states: Float[np.ndarray, "n width"], clusters: Int[np.ndarray, " n"], rng: np.random.Generator
 ) -> list[Split]:
-    """Five ways to hold out a fifth of the clusters; every item is held out once.
+    """Five ways to hold out a fifth of the clusters; every item is held out once, of a single cluster none.
 
     Args:
         states: without missing values.
@@ -50,7 +50,11 @@ def splits(
     """
     codes = recode(clusters)
     fold = rng.permutation(int(codes.max()) + 1)[codes] % FOLDS
-    return [Split(test, *_reduced(states, test)) for test in (fold == held for held in range(FOLDS)) if test.any()]
+    return [
+        Split(test, *_reduced(states, test))
+        for test in (fold == held for held in range(FOLDS))
+        if test.any() and not test.all()
+    ]
 
 
 def _reduced(

@@ -7,8 +7,11 @@ import pandas as pd
 import pytest
 
 from analyses import analyse
-from analyses.questions.probes import shuffled
+from analyses.comparison import Comparison
+from analyses.questions.probes import Probed, _finding, shuffled
+from analyses.statistics.design import design_of
 from analyses.statistics.probing import online_code, read_kind, read_order, splits
+from analyses.tables import Column, read_panels
 from probes.records.states import States, StoredPlace
 from tests.analyses.sweeps import Sweep, exposure, text_domains, with_table
 
@@ -169,3 +172,16 @@ def test_control_labels_keep_what_the_design_keeps(design, rng):
             assert all(sorted(labels[clusters == c]) == [0, 1, 2] for c in range(6))
         if design == "clusters":
             assert all(len(set(labels[clusters == c])) == 1 for c in range(6))
+
+
+@pytest.mark.parametrize("clusters", [np.zeros(24, int), np.repeat([0, 1], 12), np.repeat([0, 1, 2], [12, 6, 6])])
+def test_too_few_clusters_to_hold_any_out_are_no_answer_and_no_crash(clusters):
+    rng = np.random.default_rng(0)
+    score = np.repeat([0.0, 1.0], 12)
+    compared = Comparison("far", "far", "near", np.ones(24, bool), score, design_of(score, clusters))
+    where = Column("final_norm", 5, "last", "hoyer")
+    sweep = text_domains(rng, names=("code",), n_layers=1, metrics=("hoyer",), n_per_level=12)
+    (panel,) = read_panels(sweep, ["nominal"])
+    states, sparsity = rng.normal(size=(24, 100)), rng.normal(size=24)
+    found = _finding(panel, Probed(where, states, compared, sparsity, None, clusters))
+    assert found is None or not found.answered
