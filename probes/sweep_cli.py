@@ -206,11 +206,14 @@ def runs_list(directory: Annotated[Path, typer.Argument(help="A sweep directory.
     from probes.records import open_run
 
     table = Table("run", "model", "suite", "dtype", "started", "status")
-    rows = open_run(directory).runs()
+    records = open_run(directory)
+    rows = records.runs()
     columns = (rows["run_id"], rows["model"], rows["suite"], rows["dtype"], rows["started"], rows["status"])
     for row in zip(*columns, strict=True):
         table.add_row(*map(str, row))
     out().print(table)
+    if records.shards is not None:
+        out().print(f"{directory}: {records.shards}", soft_wrap=True)
 
 
 @runs.command("check")

@@ -6,6 +6,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from analyses.reporting.opening import open_sweeps
 from probes.records import open_run
 from probes.records.check import check
 from probes.records.compaction import compact
@@ -36,25 +37,26 @@ def test_a_compacted_sweep_holds_the_same_rows_and_goes_on(make_spec: MakeSpec, 
 
 def test_shards_are_one_sweep_and_join_into_one_folder(make_spec: MakeSpec, tmp_path: Path) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    run_sweep(make_spec(n=20), whole, Options(batch_size=1))
+    run_sweep(make_spec(n=10), whole, Options(batch_size=1))
     n_items = []
     for index in range(3):
-        run_sweep(make_spec(n=20), parts, Options(batch_size=1, shard=(index, 3)))
+        run_sweep(make_spec(n=10), parts, Options(batch_size=1, shard=(index, 3)))
         n_items.append(len(open_run(parts / f"shard-{index}").examples()))
         if index == 1:
             assert str(open_run(parts).shards) == "shards 0, 1 of 3 are there; 1 is missing"
             assert list(open_run(parts).runs()["status"]) == ["incomplete"]
-    assert sum(n_items) == 20
+            assert "of 3 shards of parts, 2 have written nothing yet" in open_sweeps([parts]).notes[0]
+    assert sum(n_items) == 10
     assert min(n_items) > 0
     assert_same(whole, parts)
     assert (
-        run_sweep(make_spec(n=20), parts, Options(shard=(0, 2))).n_measured == 0
+        run_sweep(make_spec(n=10), parts, Options(shard=(0, 2))).n_measured == 0
     )  # whose share it was does not matter
     compact(parts)
     assert {commit.folder for commit in committed(parts)} == {parts}
     assert (parts / "sweep.yaml").read_text() == (whole / "sweep.yaml").read_text()
     assert [session["shard"] for session in sessions_in(parts)] == ["0/3", "1/3", "2/3"]
-    assert run_sweep(make_spec(n=20), parts).n_measured == 0
+    assert run_sweep(make_spec(n=10), parts).n_measured == 0
     assert_same(whole, parts)
 
 

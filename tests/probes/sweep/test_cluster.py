@@ -1,7 +1,8 @@
 """Sweeps on a Ray cluster: nodes die, or the driver does, and the tables are those of a sweep that nothing happened to.
 
-Drivers are forks, which have imported already what takes a driver most of its start; Ray is begun in them only, because
-it leaves threads and warnings behind.
+The gate has a cluster that is played in this process; real ones, whose start takes a minute, are long proofs.
+Drivers are forks, which have imported already what takes a driver most of its start; Ray is begun in them only,
+because it leaves threads and warnings behind.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -29,7 +31,7 @@ from probes.sweep.interface import Options, Progress
 from probes.sweep.measurement import Rows
 from probes.sweep.run import run_sweep
 from probes.sweep.spec import SweepSpec
-from probes.sweep.workers import IN_FLIGHT_PER_WORKER, WorkerDiedError
+from probes.sweep.workers import IN_FLIGHT_PER_WORKER, Task, Worker, WorkerDiedError
 from tests.probes.conftest import MakeSpec
 from tests.probes.sweep.test_run import assert_same
 
@@ -129,6 +131,85 @@ def cluster(folder: Path) -> Generator[str]:
         holder.communicate()
 
 
+class Actor:
+    """A worker in this process; from its third task on it is lost, as with its node."""
+
+    def __init__(self, cluster: FakeRay, worker: Worker, lives: int) -> None:
+        self._cluster, self._worker, self._left = cluster, worker, lives
+        self.is_up = self.rows = self  # `actor.rows.remote(task)` as Ray writes it
+        self.alive = True
+
+    def remote(self, task: Task | None = None) -> Any:
+        """A handle of what a call gives."""
+        self._left -= 1
+        if self._left < 0:
+            self.alive = False
+        handle = object()
+        self._cluster.given[handle] = (self, None if task is None else self._worker.rows(task))
+        return handle
+
+
+class FakeRay:
+    """What a pool uses of Ray, without processes: two CPUs, whose first actor is lost with the tasks it had."""
+
+    class exceptions:  # noqa: N801  as in Ray
+        class RayError(Exception): ...
+
+        class RayTaskError(RayError): ...
+
+    def __init__(self) -> None:
+        self.given: dict[Any, tuple[Actor, Any]] = {}
+        self.actors: list[Actor] = []
+
+    def remote(self, **_: object) -> Callable[[type[Worker]], Any]:
+        """The decorator of actors."""
+
+        def actors_of(worker: type[Worker]) -> Any:
+            def begin(*arguments: Any) -> Actor:
+                self.actors.append(Actor(self, worker(*arguments), 100 if self.actors else 3))
+                return self.actors[-1]
+
+            return SimpleNamespace(remote=begin)
+
+        return actors_of
+
+    def cluster_resources(self) -> dict[str, float]:
+        """Two CPUs."""
+        return {"CPU": 2.0}
+
+    def wait(self, handles: list[Any], *, num_returns: int, **_: float) -> tuple[list[Any], list[Any]]:
+        """Everything is finished at once."""
+        return handles[:num_returns], handles[num_returns:]
+
+    def get(self, handle: Any) -> Any:
+        """What a call gave, if its actor is still there."""
+        actor, value = self.given[handle]
+        if not actor.alive:
+            raise self.exceptions.RayError
+        return value
+
+    def kill(self, actor: Actor) -> None:
+        """End an actor."""
+        actor.alive = False
+
+
+def test_tasks_of_a_lost_actor_go_to_others_and_it_is_replaced(
+    make_spec: MakeSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ray = FakeRay()
+    monkeypatch.setattr("probes.sweep.cluster._connected", lambda _: (ray, False))
+    monkeypatch.setattr(executors, "RayPool", Watched)
+    monkeypatch.setattr(Watched, "n_lost", 0)
+    spec = make_spec(n=6)
+    run_sweep(spec, tmp_path / "ray", Options(batch_size=1, executor="ray"))
+    run_sweep(spec, tmp_path / "alone", Options(batch_size=1))
+    assert Watched.n_lost > 0
+    assert len(ray.actors) == 3  # two, and the one that took the place of the first
+    assert not any(actor.alive for actor in ray.actors)
+    assert_same(tmp_path / "alone", tmp_path / "ray")
+
+
+@pytest.mark.long
 @needs_ray
 def test_a_killed_node_loses_no_row(make_spec: MakeSpec, tmp_path: Path) -> None:
     spec = make_spec(n=20)

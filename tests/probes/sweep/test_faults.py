@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from analyses.cli import main
 from probes.capture.collect import read_batch
 from probes.errors import InputError
 from probes.records import open_run
@@ -114,13 +114,16 @@ def test_any_item_that_raises_fails_alone(
     )
 
 
-def test_a_second_process_exits_2_and_names_the_holder(make_spec: MakeSpec, tmp_path: Path) -> None:
+def test_a_second_writer_exits_2_and_names_the_holder(
+    make_spec: MakeSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "spec.yaml").write_text(make_spec().to_yaml())
     command = ["sparsity", "sweep", str(tmp_path / "spec.yaml"), "--out", str(tmp_path / "run")]
-    with Writer.open(tmp_path / "run"):
-        code = f"import sys; from analyses.cli import main; sys.argv = {command!r}; main()"
-        second = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert second.returncode == 2
-    assert second.stderr.splitlines()[-1].startswith(f"sparsity: {tmp_path / 'run'} is being written by process ")
-    assert "Traceback" not in second.stderr
+    monkeypatch.setattr(sys, "argv", command)
+    with Writer.open(tmp_path / "run"), pytest.raises(SystemExit) as second:
+        main()
+    assert second.value.code == 2
+    said = capsys.readouterr().err
+    assert said.splitlines()[-1].startswith(f"sparsity: {tmp_path / 'run'} is being written by process ")
+    assert "Traceback" not in said
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [".lock", "commits"]
