@@ -65,9 +65,9 @@ class ProcessPool:
         """Hand a task to whichever worker is free next."""
         try:
             return self._pool.submit(_measure, task)
-        except BrokenProcessPool as error:
+        except (BrokenProcessPool, EOFError, ConnectionError) as error:  # ended before or while it began
             stillborn: Future[Rows] = Future()
-            stillborn.set_exception(error)
+            stillborn.set_exception(BrokenProcessPool(str(error)))
             return stillborn
 
     def finished(self, handles: Sequence[Future[Rows]]) -> Sequence[Future[Rows]]:
