@@ -23,7 +23,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from analyses.runs import Run, remember
-from probes.suites.example import Axis
+from probes.suites.axes import Axis
 
 UNLAYERED: Final = ("embed", "final_norm")
 WHOLE: Final = -1  # `unit` of a row that is about the whole vector, `token` of one that is about several

@@ -18,7 +18,8 @@ SHORTEST = {"bytes": 12, "tokens": 4}  # some two English words; shorter is fami
 def build(
     out_dir: Annotated[Path, typer.Option("--out", help="The folder to make.")],
     corpus: Annotated[
-        list[Path] | None, typer.Argument(help="Text files (one document each) or JSONL (one per line).")
+        list[Path] | None,
+        typer.Argument(help="Text files (a document each); JSON, CSV, Parquet (one an item)."),
     ] = None,
     hub: Annotated[
         str | None, typer.Option(help="Instead: a data set of the hub, or a directory of data files.")
@@ -34,20 +35,26 @@ def build(
     from probes.capture.models import load_model
     from probes.errors import InputError
     from probes.familiarity import Tokens, build_index, read_corpus, read_dataset
-    from probes.suites.hub import HubSource
+    from probes.suites.sources.hub import HubSource
 
     if bool(corpus) == bool(hub):
         raise InputError("a corpus is files or --hub NAME: give one of them")
+    faults: list[str] = []
     texts = (
-        read_dataset(HubSource(hub=hub, config=config, hub_split=split, revision=revision, streaming=True), field=field)
+        read_dataset(
+            HubSource(hub=hub, config=config, hub_split=split, revision=revision, streaming=True),
+            field=field,
+            on_fault=faults.append,
+        )
         if hub
-        else read_corpus(corpus or (), field=field)
+        else read_corpus(corpus or (), field=field, on_fault=faults.append)
     )
     own = None if tokenizer is None else load_model(tokenizer).tokenizer
     alphabet = None if own is None else Tokens(own)
     built = build_index(texts, alphabet=alphabet, name=name, out=out_dir)
+    left_out = f", {len(faults)} items left out, the first because {faults[0]}" if faults else ""
     Console(highlight=False).print(
-        f"{out_dir}: {built.n_documents} documents, {built.n_symbols} symbols", soft_wrap=True
+        f"{out_dir}: {built.n_documents} documents, {built.n_symbols} symbols{left_out}", soft_wrap=True, markup=False
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from rich.table import Table
 
+from probes.suites.axes import AXES, ELSEWHERE
 from probes.suites.benchmark import load_benchmarks
 from probes.suites.example import SUITES
 from probes.suites.shifts import SHIFTS
@@ -56,8 +57,17 @@ def suites_table() -> Table:
         axis = shift.model_construct(shift=name).ruler()
         summary = (shift.__doc__ or "").strip().split("\n\n")[0]
         table.add_row(f"{{shift: {name}, of: ...}}", "1", f"{axis.name} ({axis.kind})", summary)
-    table.add_row("{file: ...}", "yours", "yours", "any JSONL, CSV, Parquet or text file; see the README")
+    table.add_row("{file: ...}", "yours", "yours", "any JSON, CSV, Parquet or text file; see the README")
     table.add_row("{hub: ...}", "yours", "yours", "any data set of the Hugging Face hub; see the README")
+    return table
+
+
+def axes_table() -> Table:
+    """Every axis that a spec may call by name alone: what it measures, and which end of it is harder."""
+    table = Table("axis", "kind", "harder", "unit")
+    for axis in AXES.values():
+        said = " (in a spec of yours say `kind` and `harder`)" if axis.name in ELSEWHERE else ""
+        table.add_row(axis.name, axis.kind, axis.harder or "-", axis.unit + said)
     return table
 
 
@@ -84,5 +94,6 @@ def familiarity_table() -> Table:
 LISTS: Registry[Callable[[], Table]] = Registry("list")
 LISTS.add("metrics", metrics_table)
 LISTS.add("suites", suites_table)
+LISTS.add("axes", axes_table)
 LISTS.add("sites", sites_table)
 LISTS.add("familiarity", familiarity_table)

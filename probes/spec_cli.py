@@ -50,8 +50,6 @@ def freeze(
     The whole suite is written; limits are for whoever asks it. Items made with a tokenizer or a model's answers take
     them from the first model of the spec.
     """
-    import numpy as np
-
     from probes.suites.frozen import freeze as write_down
     from probes.suites.shifts import Shift
     from probes.sweep.spec import load_spec
@@ -67,5 +65,5 @@ def freeze(
         found = entry.suite(tools_of(loaded, open_model(loaded.models[0], "cpu")))
     else:
         found = entry.suite()
-    n_items = write_down(found, np.random.default_rng([loaded.seed, names.index(suite)]), out_file)
+    n_items = write_down(found, found.generator(loaded.seed), out_file)
     out().print(f"{n_items} items of {suite} in {out_file}", soft_wrap=True)

@@ -20,6 +20,7 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 
 from probes.errors import InputError
+from probes.sweep import yaml12
 from probes.sweep.interface import Options, Progress
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def changes(settings: Sequence[str], **named: object) -> dict[str, object]:
         if not equals:
             raise InputError(f"--set should be key=value and is {setting!r}")
         try:
-            found[key] = yaml.safe_load(value)
+            found[key] = yaml12.load(value)
         except yaml.YAMLError:
             raise InputError(f"--set {key}: {value!r} is not a YAML value") from None
     return found
@@ -180,7 +181,7 @@ def conduct(
     if result is None:
         _interrupted(command, stop)
     console = err()
-    filtered = f", {result.n_filtered} left out as shorter than min_tokens" if result.n_filtered else ""
+    filtered = f", {result.n_filtered} left out (repetitions, or shorter than min_tokens)" if result.n_filtered else ""
     if result.n_measured:
         stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in result.seconds._asdict().items())
         console.print(stages, soft_wrap=True)

@@ -26,7 +26,8 @@ from probes.capture.positions import SELECTORS, Selector
 from probes.capture.prompts import Prompt
 from probes.capture.sites import Site
 from probes.capture.states import read_states
-from probes.suites.example import Axis, Example
+from probes.suites.axes import Axis
+from probes.suites.example import Example
 
 PER_GROUP: Final = 64
 TOKENS: Final = 16

@@ -34,7 +34,7 @@ from probes.controls.substitution import Substitution, substitute
 from probes.errors import InputError
 from probes.records.rows import measurement_rows, outcome_rows
 from probes.records.schema import Table
-from probes.suites.example import Axis
+from probes.suites.axes import Axis
 from sparsity import MetricSpec
 
 

@@ -9,6 +9,7 @@ are picked up by a hook beside those of the metrics.
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -45,7 +46,7 @@ from probes.familiarity.texts import CausalLM, TokenText, align
 from probes.lab import read_record
 from probes.records.schema import SCHEMAS, Table
 from probes.suites.example import Example, Item
-from probes.suites.files import read
+from probes.suites.sources.files import read, texts
 
 TOKENS: Final = "|tokens"
 DIGITS: Final = 16
@@ -81,7 +82,7 @@ def known_texts(entry: KnownTexts, inside: Iterable[Item]) -> Known:
         examples = (example for _, example in inside if example.split == "in")
     else:
         field = entry.texts.prompt
-        examples = (Example(text=record.text(field)) for record in read(entry.texts))
+        examples = (Example(text=text) for text in texts(read(entry.texts), field))
     for example in examples:
         found.setdefault(origin_of(example), example.text)
         if len(found) == entry.limit:
@@ -89,9 +90,8 @@ def known_texts(entry: KnownTexts, inside: Iterable[Item]) -> Known:
     if len(found) < 2:
         raise InputError(f"familiarity: known has {len(found)} texts, and distances need at least two")
     at_large = entry.background
-    records = [] if at_large is None else list(read(at_large))[: entry.limit]
-    field = "" if at_large is None else at_large.prompt
-    return Known(found, tuple(record.text(field) for record in records))
+    background = iter(()) if at_large is None else texts(read(at_large), at_large.prompt)
+    return Known(found, tuple(itertools.islice(background, entry.limit)))
 
 
 def origin_of(example: Example) -> str:

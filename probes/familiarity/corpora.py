@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,7 +26,9 @@ from probes.familiarity.alphabet import Alphabet, Bytes, Tokens
 from probes.familiarity.engines import Engine, open_engine
 from probes.familiarity.index import CorpusIndex, Shard
 from probes.familiarity.suffixes import SuffixArray, sort_suffixes
-from probes.suites.hub import HubSource, fetch
+from probes.suites.sources.files import texts
+from probes.suites.sources.formats import format_of, lines, records
+from probes.suites.sources.hub import HubSource, fetch
 
 FORMAT: Final = 2
 SHARD_SYMBOLS: Final = 1 << 30  # sorted at once; it takes some ten bytes of memory per symbol
@@ -103,58 +105,42 @@ def open_index(
     return _open_folder(path, alphabet, tokenizer)
 
 
-def read_corpus(paths: Sequence[Path | str], *, field: str = "text") -> Iterator[str]:
-    """The documents of files: one per line of a ``.jsonl`` file, any other file is one document.
+def read_corpus(
+    paths: Sequence[Path | str], *, field: str = "text", on_fault: Callable[[str], object] = lambda _: None
+) -> Iterator[str]:
+    """The documents of files: one per item of JSON, CSV and Parquet files, any other file is one document.
+
+    Files may be compressed (``.json.gz``, ``.jsonl.zst``); see `probes.suites.sources.formats`.
 
     Args:
         paths: files.
-        field: of a JSON object that holds the text.
+        field: of an item that holds the text.
+        on_fault: told of each item that is left out because it has no text.
 
     Raises:
-        InputError: naming the file (and line) that cannot be read, is not UTF-8 or has no such field.
+        InputError: naming the file (and line) that cannot be read or is not UTF-8, or whose items have no such field.
     """
     for path in map(Path, paths):
-        text = _decoded(path)
-        if path.suffix != ".jsonl":
-            yield text
-            continue
-        for number, line in enumerate(text.split("\n"), start=1):
-            if line.strip():
-                yield _field(line, field, f"{path}:{number}")
+        if format_of(path) == "text":
+            yield "\n".join(lines(path))
+        else:
+            yield from texts(records(path), field, on_fault)
 
 
-def read_dataset(source: HubSource, *, field: str = "text") -> Iterator[str]:
+def read_dataset(
+    source: HubSource, *, field: str = "text", on_fault: Callable[[str], object] = lambda _: None
+) -> Iterator[str]:
     """The documents of a data set of the hub, or of a directory of data files: one per item.
 
     Args:
         source: which split of which data set.
         field: of an item that holds the text.
+        on_fault: told of each item that is left out because it has no text.
 
     Raises:
-        InputError: if the data set cannot be had, or naming the item that has no such field.
+        InputError: if the data set cannot be had, or no item has such a field.
     """
-    return (record.text(field) for record in fetch(source))
-
-
-def _decoded(path: Path) -> str:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8: byte {error.start} is {data[error.start]:#04x}") from None
-
-
-def _field(line: str, field: str, place: str) -> str:
-    try:
-        value: object = json.loads(line)[field]
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{place}: expected a JSON object with a field {field!r}: {error}") from None
-    if not isinstance(value, str):
-        raise InputError(f"{place}: field {field!r} should be text and is {type(value).__name__}")
-    return value
+    return texts(fetch(source), field, on_fault)
 
 
 def _width(alphabet: Alphabet) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute
 from jaxtyping import Int, Int64
@@ -48,3 +49,8 @@ def doubled(column: pa.StringArray) -> str | None:
         return None
     counts = compute.value_counts(column)
     return next(entry["values"] for entry in counts.to_pylist() if entry["counts"] > 1)
+
+
+def newest(column: Any) -> Any:  # noqa: ANN401  Arrow arrays, of which the stubs know little
+    """Mask of the last row of every name."""
+    return pa.array(~pd.Series(column.to_pandas()).duplicated(keep="last").to_numpy())

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from probes.errors import InputError
 from probes.records.cells import RAW, Block, Done, versions
+from probes.records.columns import newest
 from probes.records.filters import (
     Filter,
     Layers,
@@ -324,8 +325,9 @@ class Records:
                 yield from rows.to_batches(max_chunksize=ROWS_AT_ONCE)
 
     def rows(self, table: Table, asked: Filter) -> pa.Table:
-        """Rows of a table that a filter accepts, as Arrow."""
-        return asked.narrowed(read_rows(table, self._files(table), asked.values))
+        """Rows of a table that a filter accepts, as Arrow; of an item the newest, where a level was corrected."""
+        rows = asked.narrowed(read_rows(table, self._files(table), asked.values))
+        return rows.filter(newest(rows.column("example_id"))) if table == "examples" else rows
 
     def _files(self, table: Table, folder: Path | None = None) -> list[str]:
         return [

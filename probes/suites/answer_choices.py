@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import AfterValidator, Field
 
 from probes.errors import InputError
-from probes.suites.example import Axis
+from probes.suites.axes import AXES, Axis
 from probes.suites.question import CHOICES, LETTERS, Question, same, slots_of
 from probes.suites.shifts import Rung, Shift, Stock, distinct, numbered, scattered, shift, subject_of
 
@@ -38,7 +38,7 @@ class ChoiceCount(Shift):
 
     def ruler(self) -> Axis:
         """The number of choices."""
-        return Axis(name="options", unit="answer options", kind="difficulty", harder="higher")
+        return AXES["options"]
 
     def rungs(self) -> tuple[Rung, ...]:
         """The numbers of choices."""

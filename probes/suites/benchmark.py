@@ -22,11 +22,13 @@ import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from probes.errors import InputError
-from probes.suites.example import Axis, Example, Suite
-from probes.suites.fields import Record
-from probes.suites.files import Source, read
-from probes.suites.hub import HubSource, fetch
+from probes.suites.axes import Axis
+from probes.suites.example import Example, Suite
 from probes.suites.question import Question
+from probes.suites.sources.fields import Names
+from probes.suites.sources.files import Source, read
+from probes.suites.sources.hub import HubSource, fetch
+from probes.suites.sources.record import Record
 from sparsity.registry import Registry, UnknownNameError
 
 Reader = Callable[[Iterable[Record]], Iterator[Question]]
@@ -43,6 +45,7 @@ class Benchmark:
         axis: the ruler of its levels.
         wording: the prompt, with slots.
         parts: where it lies on the hub; empty if it does not.
+        columns: names of the columns of local copies without a header.
         reader: raw records as questions.
         citation: whom to cite.
         licence: of the data.
@@ -54,6 +57,7 @@ class Benchmark:
     axis: Axis
     wording: str
     parts: tuple[HubSource, ...]
+    columns: tuple[str, ...]
     reader: Reader
     citation: str
     licence: str
@@ -64,7 +68,14 @@ BENCHMARKS: Registry[Benchmark] = Registry("benchmark")
 
 
 def benchmark(
-    *, version: int, axis: Axis, wording: str, parts: tuple[HubSource, ...], citation: str, licence: str
+    *,
+    version: int,
+    axis: Axis,
+    wording: str,
+    parts: tuple[HubSource, ...],
+    citation: str,
+    licence: str,
+    columns: tuple[str, ...] = (),
 ) -> Callable[[Reader], Reader]:
     """Register a reader as a benchmark under its own name; its docstring is the description."""
 
@@ -76,6 +87,7 @@ def benchmark(
             axis=axis,
             wording=wording,
             parts=parts,
+            columns=columns,
             reader=reader,
             citation=citation,
             licence=licence,
@@ -149,15 +161,24 @@ class BenchmarkSuite(BaseModel):
         )
 
     def questions(self) -> Iterator[Question]:
-        """The items, not yet worded. Those whose choices hold the answer twice have no one answer and are left out."""
+        """The items, not yet worded. Those whose choices hold the answer twice have no one answer and are left out.
+
+        Raises:
+            InputError: if an item lacks what the benchmark has, or none can be read.
+        """
         found = self.benchmark
-        for question in found.reader(self._records(found)):
+        names, unread = Names(), list[Record]()
+        for question in found.reader(_read(self._records(found), unread)):
             if not question.ambiguous():
-                yield replace(question, wording=self.prompt or found.wording)
+                yield names.told_apart(replace(question, wording=self.prompt or found.wording))
+        for record in unread:
+            yield names.unsound(record, Question(place=record.place, slots={}, level_name=self.name), record.fault)
+        if unread and not len(names):
+            raise InputError(unread[0].fault)
 
     def _records(self, found: Benchmark) -> Iterator[Record]:
         if self.file is not None:
-            yield from read(Source(file=self.file))
+            yield from read(Source(file=self.file, columns=found.columns))
             return
         if not found.parts:
             raise InputError(f"suite {self.name!r} is not on the hub; give a local copy as `file` ({found.citation})")
@@ -167,3 +188,12 @@ class BenchmarkSuite(BaseModel):
 
     def _examples(self, _: np.random.Generator) -> Iterator[Example]:
         return (question.example() for question in self.questions())
+
+
+def _read(records: Iterable[Record], unread: list[Record]) -> Iterator[Record]:
+    """Records without those that could not be read, which are put aside."""
+    for record in records:
+        if record.fault:
+            unread.append(record)
+        else:
+            yield record

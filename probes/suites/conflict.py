@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from probes.errors import InputError
-from probes.suites.example import Axis
+from probes.suites.axes import AXES, Axis
 from probes.suites.question import CHOICES, LETTERS, Question, same, slots_of
 from probes.suites.shifts import Need, Rung, Shift, Stock, scattered, shift, subject_of
 
@@ -51,7 +51,7 @@ class KnowledgeConflict(Shift):
 
     def ruler(self) -> Axis:
         """Two kinds of context."""
-        return Axis(name="knowledge_conflict", unit="", kind="nominal", harder=None)
+        return AXES["knowledge_conflict"]
 
     def rungs(self) -> tuple[Rung, ...]:
         """Agreement is home."""

@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import AfterValidator, Field, model_validator
 
 from probes.errors import InputError
-from probes.suites.example import Axis
+from probes.suites.axes import AXES, Axis
 from probes.suites.question import Question
 from probes.suites.shifts import Counts, Rung, Shift, Stock, distinct, first_slot, numbered, shift
 
@@ -44,7 +44,7 @@ class ContextLength(Shift):
 
     def ruler(self) -> Axis:
         """Words of filler."""
-        return Axis(name="context_words", unit="words of filler", kind="length", harder="higher")
+        return AXES["context_words"]
 
     def rungs(self) -> tuple[Rung, ...]:
         """The lengths."""
@@ -72,7 +72,7 @@ class ContextDepth(Shift):
 
     def ruler(self) -> Axis:
         """How far up the relevant text stands; the farther from the end, the harder."""
-        return Axis(name="depth", unit="share of the context before the relevant part", kind="length", harder="lower")
+        return AXES["depth"]
 
     def rungs(self) -> tuple[Rung, ...]:
         """The depths."""

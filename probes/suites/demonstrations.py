@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from probes.errors import InputError
-from probes.suites.example import Axis
+from probes.suites.axes import AXES, Axis
 from probes.suites.question import Question
 from probes.suites.shifts import Counts, Rung, Shift, Stock, numbered, scattered, shift
 
@@ -29,7 +29,7 @@ class Demonstrations(Shift):
 
     def ruler(self) -> Axis:
         """The number of examples; the fewer, the less familiar the task."""
-        return Axis(name="demonstrations", unit="solved examples before", kind="familiarity", harder="lower")
+        return AXES["demonstrations"]
 
     def rungs(self) -> tuple[Rung, ...]:
         """The numbers of examples."""

@@ -13,39 +13,18 @@ import inspect
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
 
 from probes.errors import InputError
+from probes.suites.axes import Axis
 from sparsity.registry import Registry
 
-AxisKind = Literal["difficulty", "familiarity", "length", "nominal"]
 Split = Literal["in", "shifted"]
 ID_DIGITS = 16
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Axis:
-    """The ruler of a suite.
-
-    Attributes:
-        name: one word that suites share when they may be pooled, e.g. ``exposure``.
-        unit: what one step means, e.g. ``presentations in training``.
-        kind: what the ruler measures; ``nominal`` has no order and gets contrasts instead of trend tests.
-        harder: which end is the harder or less familiar one; None for a nominal axis.
-    """
-
-    name: str
-    unit: str
-    kind: AxisKind
-    harder: Literal["higher", "lower"] | None
-
-    def __post_init__(self) -> None:
-        if (self.kind == "nominal") != (self.harder is None):
-            raise InputError(f"axis {self.name!r}: a nominal axis has no harder end and every other axis has one")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +46,8 @@ class Example:
             the item stands alone.
         attrs: anything else worth grouping by, as pairs of strings.
         before: turns of a conversation before the text, which is then its last turn: role and content of each.
+        fault: why the item cannot be asked; a sweep records it as a failure.
+        repeats: why the item is left out though it could be asked: it stood there before. A sweep counts it.
     """
 
     id: str = ""
@@ -81,6 +62,8 @@ class Example:
     cluster: str = ""
     attrs: tuple[tuple[str, str], ...] = ()
     before: tuple[tuple[str, str], ...] = ()
+    fault: str = ""
+    repeats: str = ""
 
     def __post_init__(self) -> None:
         wrong = self.right is not None if not self.choices else self.right not in range(len(self.choices))
@@ -88,20 +71,60 @@ class Example:
             raise InputError(f"an item has two choices or more and one is right, not {self.right} of {self.choices!r}")
 
     def content_hash(self) -> str:
-        """Hash of the fields that make the item what it is."""
-        level = None if math.isnan(self.level) else self.level
-        fields = [self.text, self.target, self.split, level, self.level_name, self.cluster, self.attrs]
+        """Hash of what is asked; where the item lies (level, split, cluster) may be corrected without it changing."""
+        fields: list[object] = [self.text, self.target]
         if self.choices:
             fields += [self.choices, self.right, self.whole]
         if self.before:
             fields += [self.before]
-        return hashlib.sha256(json.dumps(fields, ensure_ascii=False).encode()).hexdigest()[:ID_DIGITS]
+        return hashlib.sha256(json.dumps(fields, ensure_ascii=True).encode()).hexdigest()[:ID_DIGITS]
+
+    def sound(self) -> Example:
+        r"""The item itself, or with a fault if its text is blank or no valid Unicode, which then stands escaped.
+
+        >>> Example(text="half \ud83d").sound().text, bool(Example(text=" ").sound().fault)
+        ('half \\\\ud83d', True)
+        """
+        if self.fault:
+            return self
+        strings = (self.id, self.text, self.target or "", *self.choices, self.level_name, self.cluster)
+        parts = (part for pair in (*self.attrs, *self.before) for part in pair)
+        fault = next((fault for text in (*strings, *parts) if (fault := half_character(text))), "")
+        if fault:
+            return replace(
+                self,
+                **{name: _escaped(getattr(self, name)) for name in ("id", "text", "level_name", "cluster")},
+                target=None if self.target is None else _escaped(self.target),
+                choices=(),
+                right=None,
+                before=(),
+                attrs=tuple((_escaped(name), _escaped(value)) for name, value in self.attrs),
+                fault=fault,
+            )
+        return self if self.text.strip() else replace(self, fault="the text is empty")
 
     def label(self) -> str:
         """The level as people read it."""
         if self.level_name:
             return self.level_name
         return "" if math.isnan(self.level) else f"{self.level:g}"
+
+
+def half_character(text: str) -> str:
+    """Say what is wrong with a text that is no valid Unicode; nothing of one that is.
+
+    Half a character is what is left of one that was cut in two, or read in the wrong encoding: no tokenizer takes it.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        half = f"{ord(text[error.start]):#06x}"
+        return f"half a character ({half}, a lone surrogate) at place {error.start} of the text; mend it"
+    return ""
+
+
+def _escaped(text: str) -> str:
+    return text.encode(errors="backslashreplace").decode()
 
 
 class Item(NamedTuple):
@@ -147,8 +170,18 @@ class Suite:
         return list(items.values())
 
     def named(self, example: Example) -> Item:
-        """An example of this suite under its global name."""
-        return Item(f"{self.name}:{example.id or example.content_hash()}", example)
+        """An example of this suite under its global name, see :meth:`Example.sound`."""
+        sound = example.sound()
+        return Item(f"{self.name}:{sound.id or sound.content_hash()}", sound)
+
+    def generator(self, seed: int) -> np.random.Generator:
+        """The chance that the items are drawn with in a sweep of some seed: that of this name and version.
+
+        Where the suite stands in a spec changes nothing, and neither does what is added to a version after a ``+``
+        (whose tokenizer it was made with, which Python it reads).
+        """
+        own = f"{self.name}@{self.version.partition('+')[0]}"
+        return np.random.default_rng([seed, int.from_bytes(hashlib.sha256(own.encode()).digest()[:8], "big")])
 
 
 SUITES: Registry[Suite] = Registry("suite")

@@ -20,9 +20,11 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from probes.errors import InputError
-from probes.suites.example import Axis, Example, Suite
-from probes.suites.fields import Declared, Record, digest
-from probes.suites.files import Source, read
+from probes.suites.axes import Axis
+from probes.suites.example import Example, Suite
+from probes.suites.sources.fields import Declared, digest
+from probes.suites.sources.files import Source, read
+from probes.suites.sources.record import Record
 
 AXIS: Final = TypeAdapter(Axis)
 EXAMPLE: Final = TypeAdapter(Example)

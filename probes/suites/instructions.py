@@ -13,7 +13,7 @@ from typing import Annotated, Final, Literal
 import numpy as np
 from pydantic import Field
 
-from probes.suites.example import Axis
+from probes.suites.axes import AXES, Axis
 from probes.suites.question import Question, slots_of
 from probes.suites.shifts import Rung, Shift, Stock, shift
 
@@ -45,7 +45,7 @@ class WordingShift(Shift):
 
     def ruler(self) -> Axis:
         """Wordings and languages have no order."""
-        return Axis(name=self.shift, unit="", kind="nominal", harder=None)
+        return AXES[self.shift]
 
     def rungs(self) -> tuple[Rung, ...]:
         """The labels."""

@@ -12,11 +12,12 @@ from typing import Final
 
 import numpy as np
 
-from probes.suites.example import Axis, Example, paired_suites
+from probes.suites.axes import AXES
+from probes.suites.example import Example, paired_suites
 
 PER_LEVEL: Final = 200
 LEVELS: Final = (0, 1, 2)
-CARRIES: Final = Axis(name="carries", unit="carries in the sum", kind="difficulty", harder="higher")
+CARRIES: Final = AXES["carries"]
 
 
 @paired_suites(

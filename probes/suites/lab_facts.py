@@ -24,10 +24,11 @@ import numpy as np
 from probes.errors import InputError
 from probes.lab import TrainingRecord, read_record
 from probes.lab.world import Fact, World
-from probes.suites.example import Axis, Example, Suite
-from probes.suites.fields import Declared, digest
+from probes.suites.axes import AXES
+from probes.suites.example import Example, Suite
+from probes.suites.sources.fields import Declared, digest
 
-EXPOSURE: Final = Axis(name="exposure", unit="presentations in training", kind="familiarity", harder="lower")
+EXPOSURE: Final = AXES["exposure"]
 
 
 class LabSuite(Declared):

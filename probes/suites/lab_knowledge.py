@@ -18,7 +18,8 @@ from probes.lab import TrainingRecord, graded_path, read_record
 from probes.lab.episodes import Shape, draw_episode
 from probes.lab.lexicon import FILLER, NEXT
 from probes.lab.world import Fact
-from probes.suites.example import Axis, Example, paired_suites, suite
+from probes.suites.axes import AXES
+from probes.suites.example import Example, paired_suites, suite
 from probes.suites.lab_facts import EXPOSURE, example_of
 
 SOURCE: Final = "made here: the world of the shipped graded model (probes/lab/graded/world.json)"
@@ -28,10 +29,10 @@ LOW_COUNTS: Final = (0, 1, 2, 4, 8)
 CHOICES: Final = (2, 4, 8, 16)
 STEPS: Final = (0, 1, 2)
 
-CHOICE_AXIS: Final = Axis(name="choices", unit="answers listed", kind="difficulty", harder="higher")
-CONFLICT_AXIS: Final = Axis(name="said_before", unit="", kind="nominal", harder=None)
-PHRASING_AXIS: Final = Axis(name="phrasing", unit="", kind="nominal", harder=None)
-STEP_AXIS: Final = Axis(name="links_from_fact", unit="links after the stored fact", kind="difficulty", harder="higher")
+CHOICE_AXIS: Final = AXES["choices"]
+CONFLICT_AXIS: Final = AXES["said_before"]
+PHRASING_AXIS: Final = AXES["phrasing"]
+STEP_AXIS: Final = AXES["links_from_fact"]
 
 
 @suite(version=1, axis=EXPOSURE, source=SOURCE)

@@ -16,7 +16,8 @@ import numpy as np
 from probes.lab.curriculum import LONGEST_CHAIN, MOST_FILLER, MOST_HOPS, MOST_LINKS
 from probes.lab.episodes import Episode, Question, Shape, draw_episode
 from probes.lab.lexicon import RELATIONS, SYMBOLS
-from probes.suites.example import Axis, Example, paired_suites
+from probes.suites.axes import AXES
+from probes.suites.example import Example, paired_suites
 
 PER_LEVEL: Final = 200
 SOURCE: Final = "made here: links between symbols (probes/lab/episodes.py)"
@@ -30,9 +31,9 @@ HOPS: Final = (1, 2, 3, 4)
 DISTANCES: Final = (0, 8, 16, 24, 48, 96)
 DISTANT_LINKS: Final = 4
 
-RECALL: Final = Axis(name="pairs", unit="links in the prompt", kind="difficulty", harder="higher")
-CHAINS: Final = Axis(name="hops", unit="links to follow", kind="difficulty", harder="higher")
-DISTANCE: Final = Axis(name="distance", unit="words between links and question", kind="difficulty", harder="higher")
+RECALL: Final = AXES["pairs"]
+CHAINS: Final = AXES["hops"]
+DISTANCE: Final = AXES["distance"]
 
 
 @paired_suites(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from probes.errors import InputError
-from probes.suites.files import Source, read
+from probes.suites.sources.files import Source, read, texts
 
 # the filler of passkey retrieval (Mohtashami & Jaggi 2023, arXiv:2305.16300)
 NEUTRAL: Final = "The grass is green. The sky is blue. The sun is yellow. Here we go. There and back again."
@@ -22,7 +22,7 @@ BACK: Final = 6
 
 def words_of(source: Source) -> tuple[str, ...]:
     """All words of a source of neutral text."""
-    return tuple(word for record in read(source) for word in record.text(source.prompt).split())
+    return tuple(word for text in texts(read(source), source.prompt) for word in text.split())
 
 
 def pad_alike(

@@ -16,7 +16,7 @@ from typing import Annotated, Final, Literal
 import numpy as np
 from pydantic import AfterValidator, Field
 
-from probes.suites.example import Axis
+from probes.suites.axes import AXES, Axis
 from probes.suites.question import Question
 from probes.suites.shifts import Rung, Shift, Stock, distinct, first_slot, numbered, shift
 
@@ -155,7 +155,7 @@ class NoiseShift(Shift):
 
     def ruler(self) -> Axis:
         """The rate, as the kind of noise counts it."""
-        return Axis(name=self.shift, unit=NOISES[self.shift][1], kind="familiarity", harder="higher")
+        return AXES[self.shift]
 
     def rungs(self) -> tuple[Rung, ...]:
         """The rates."""

@@ -42,6 +42,8 @@ class Question:
         cluster: see there.
         attrs: see there.
         before: see there.
+        fault: see there.
+        repeats: see there.
     """
 
     place: str
@@ -58,6 +60,8 @@ class Question:
     cluster: str = ""
     attrs: tuple[tuple[str, str], ...] = field(default=())
     before: tuple[tuple[str, str], ...] = field(default=())
+    fault: str = ""
+    repeats: str = ""
 
     def __post_init__(self) -> None:
         if self.choices and (self.right is None or not 0 <= self.right < len(self.choices)):
@@ -114,6 +118,8 @@ class Question:
             cluster=self.cluster,
             attrs=self.attrs,
             before=self.before,
+            fault=self.fault,
+            repeats=self.repeats,
         )
 
 

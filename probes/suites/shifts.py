@@ -27,13 +27,14 @@ import numpy as np
 from pydantic import AfterValidator, Field
 
 from probes.errors import InputError
+from probes.suites.axes import Axis
 from probes.suites.benchmark import BenchmarkSuite
-from probes.suites.example import Axis, Example, Suite
-from probes.suites.fields import Declared
-from probes.suites.files import FileSuite, Source
-from probes.suites.hub import HubSuite
+from probes.suites.example import Example, Suite
 from probes.suites.matching import NEUTRAL, pad_alike, words_of
 from probes.suites.question import CHOICES, Question, slots_of
+from probes.suites.sources.fields import Declared
+from probes.suites.sources.files import FileSuite, Source
+from probes.suites.sources.hub import HubSuite
 from sparsity.registry import Registry
 
 POOL: Final = 1000  # other items looked at per item: enough for any level, and no sum over all pairs of items
@@ -148,7 +149,9 @@ class Shift(Declared):
         missing = next((NEEDS[need] for need in NEEDS if need in self.needs and not getattr(tools, need, None)), None)
         if missing is not None:
             raise InputError(f"suite {self.name!r} needs {missing}, and nothing was handed to it")
-        questions = tuple(self.of.questions())
+        found = tuple(self.of.questions())
+        yield from (question.example() for question in found if question.fault or question.repeats)
+        questions = tuple(question for question in found if not question.fault and not question.repeats)
         filler = words_of(self.filler) if self.filler is not None else tuple(NEUTRAL.split())
         stock = Stock(questions, _answers(questions), filler, tools)
         seed = int(rng.integers(2**32))

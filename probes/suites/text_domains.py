@@ -8,23 +8,28 @@ in-distribution texts, and only over several domains anything about "farther".
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import platform
 import sysconfig
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from probes.suites.example import Axis, Example, Split, Suite
-from probes.suites.fields import Record
-from probes.suites.files import Source, read
+from probes.suites.axes import AXES
+from probes.suites.example import Example, Split, Suite
 from probes.suites.noise import character_noise, random_bytes, shuffled_words
+from probes.suites.sources.fields import FieldMap, Name
+from probes.suites.sources.files import Source, read
 
-AXIS: Final = Axis(name="domain", unit="", kind="nominal", harder=None)
-VERSION: Final = 1
+AXIS: Final = AXES["domain"]
+VERSION: Final = 2
+NAME: Final = "text_domains"
 PYTHON: Final = "python_stdlib"
 PYTHON_CHARACTERS: Final = 2000  # enough for several hundred tokens of any tokenizer
 
@@ -43,7 +48,7 @@ class TextDomains(BaseModel):
     """The suite as the sweep spec declares it.
 
     Attributes:
-        name: ``text_domains``.
+        name: the suite's name in tables; a spec with several of them gives each one of its own.
         inside: the in-distribution domain, label -> source (written ``in`` in the spec).
         shifted: other domains, label -> source.
         shifts: what to make besides: paired shifts by name, and ``python_stdlib``.
@@ -52,11 +57,18 @@ class TextDomains(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
-    name: Literal["text_domains"]
+    name: Name = NAME
     inside: dict[str, Source] = Field(alias="in", min_length=1)
     shifted: dict[str, Source] = Field(default_factory=dict)
     shifts: tuple[Made, ...] = ALL_MADE
     limit: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _labels_differ(self) -> TextDomains:
+        both = sorted(set(self.inside) & {*self.shifted}) + sorted({*self.inside, *self.shifted} & {*ALL_MADE})
+        if both:
+            raise ValueError(f"two domains are called {both[0]!r}; give each a label of its own")
+        return self
 
     def suite(self) -> Suite:
         """The suite over these files; the version names the Python whose library is read."""
@@ -71,23 +83,23 @@ class TextDomains(BaseModel):
         )
 
     def _examples(self, rng: np.random.Generator) -> Iterator[Example]:
+        seed = int(rng.integers(2**32))
         n_items = 0
         for domain, source in self.inside.items():
-            for number, record in enumerate(read(source)):
-                example = _example(domain, number, record, source, "in")
+            for example in _domain(domain, source, "in"):
                 yield example
-                yield from self._paired(example, rng)
-                n_items += 1
+                if not example.fault and not example.repeats:
+                    yield from self._paired(example, seed)
+                    n_items += 1
         for domain, source in self.shifted.items():
-            for number, record in enumerate(read(source)):
-                yield _example(domain, number, record, source, "shifted")
+            yield from _domain(domain, source, "shifted")
         if PYTHON in self.shifts:
             yield from itertools.islice(_python_source(), n_items)
 
-    def _paired(self, example: Example, rng: np.random.Generator) -> Iterator[Example]:
-        # every shift draws from a generator of its own, so that leaving one out changes no other
-        children = rng.spawn(len(SHIFTED_TEXTS))
-        for (name, make), child in zip(SHIFTED_TEXTS.items(), children, strict=True):
+    def _paired(self, example: Example, seed: int) -> Iterator[Example]:
+        # drawn by the text alone, and for every shift apart: other items and shifts that are left out change nothing
+        own = np.random.default_rng([seed, int(hashlib.sha256(example.text.encode()).hexdigest()[:16], 16)])
+        for (name, make), child in zip(SHIFTED_TEXTS.items(), own.spawn(len(SHIFTED_TEXTS)), strict=True):
             if name in self.shifts:
                 yield Example(
                     id=f"{name}-{example.id}",
@@ -98,14 +110,13 @@ class TextDomains(BaseModel):
                 )
 
 
-def _example(domain: str, number: int, record: Record, source: Source, split: Split) -> Example:
-    return Example(
-        id=f"{domain}-{number}",
-        text=record.text(source.prompt),
-        split=split,
-        level_name=domain,
-        cluster=record.cluster or f"{domain}-{number}",
-    )
+def _domain(domain: str, source: Source, split: Split) -> Iterator[Example]:
+    """The texts of one domain, numbered as they stand there."""
+    fields = FieldMap(name=NAME, prompt=source.prompt)
+    for number, question in enumerate(fields.read(partial(read, source))):
+        name = f"{domain}-{number}"
+        example = question.example().sound()
+        yield replace(example, id=name, split=split, level_name=domain, cluster=example.cluster or name)
 
 
 def _python_source() -> Iterator[Example]:

@@ -6,8 +6,6 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-import numpy as np
-
 from probes.capture.models import LoadedModel
 from probes.errors import InputError
 from probes.familiarity.bank import Bank, Known, known_texts
@@ -65,9 +63,10 @@ def _known(spec: SweepSpec, entry: KnownTexts) -> Known:
         names = [suite.name for suite in spec.suites]
         if entry.suite not in names:
             raise InputError(f"familiarity: known: no suite of the sweep is called {entry.suite!r}: {', '.join(names)}")
-        number = names.index(entry.suite)
-        suite = spec.suites[number]
+        suite = spec.suites[names.index(entry.suite)]
         if isinstance(suite, Shift) and suite.needs:
             raise InputError(f"familiarity: known: suite {entry.suite!r} is made with a model; freeze it first")
-        items = suite.suite().items(np.random.default_rng([spec.seed, number]))
+        asked = suite.suite()
+        named = asked.items(asked.generator(spec.seed))
+        items = [item for item in named if not item.example.fault and not item.example.repeats]
     return known_texts(entry, items)

@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from probes.capture.models import LoadedModel
 from probes.controls import names
-from probes.controls.reservoir import POSITIONS, Member, draw, member
+from probes.controls.reservoir import POSITIONS, Member, draw, member, reference_groups
 from probes.controls.stage import Ask, Controls, control
 from probes.records.cells import Block, Done
 from probes.records.schema import Table
@@ -104,6 +104,7 @@ def owed_of(spec: SweepSpec, plan: RunPlan, directory: Path) -> Owed | None:
         positions,
         list(spec.metrics),
         [list(one[:3]) for one in members],
+        list(reference_groups(members, plan.suite.axis)),
     ]
     digest = hashlib.sha256(json.dumps(depends_on, ensure_ascii=False).encode()).hexdigest()
     cell = f"controls@{names.VERSION}:{digest[:KEY_DIGITS]}"

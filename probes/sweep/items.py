@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final, cast
 
 import numpy as np
 import pyarrow as pa
+from jaxtyping import Int64
 
 from probes.capture.prompts import Prompt
 from probes.errors import InputError
 from probes.records.columns import found
 from probes.records.read import Records
 from probes.records.schema import SCHEMAS
-from probes.suites.example import Example, Item, Suite
-from probes.sweep.shelf import Shelf, content_hash
+from probes.suites.example import Item, Suite
+from probes.sweep.shelf import Place, Shelf, content_hash, place_hash, place_of
+
+ITEMS_AT_ONCE: Final = 4096  # per part of the table of examples
+NOTHING: Final = np.uint64(content_hash("", None))  # what is asked by items that could not be read
+PLACE: Final = tuple(Place.__annotations__)
 
 
 def example_rows(suite: Suite, items: Iterable[Item]) -> pa.Table:
@@ -26,24 +31,14 @@ def example_rows(suite: Suite, items: Iterable[Item]) -> pa.Table:
             "example_id": example_id,
             "suite": suite.name,
             "axis": suite.axis.name,
-            "level": example.level,
-            "level_name": example.label(),
-            "split": example.split,
-            "cluster": example.cluster or example_id,
+            **place_of(example_id, example),
             "text": example.text,
             "target": example.target,
             "n_bytes": len(example.text.encode("utf-8", errors="surrogatepass")),
-            "attrs": json.dumps(_attributes(example), ensure_ascii=False),
         }
         for example_id, example in items
     ]
     return pa.Table.from_pylist(rows, schema=SCHEMAS["examples"])
-
-
-def _attributes(example: Example) -> dict[str, str]:
-    """Attributes of an item, and the turns before its text if it is a conversation."""
-    turns = {"before": json.dumps(example.before, ensure_ascii=False)} if example.before else {}
-    return {**dict(example.attrs), **turns}
 
 
 def input_rows(run_id: str, prompts: Mapping[str, Prompt]) -> pa.Table:
@@ -68,7 +63,7 @@ def input_rows(run_id: str, prompts: Mapping[str, Prompt]) -> pa.Table:
 
 
 def failure_rows(run_id: str, failures: Mapping[str, str], stage: str) -> pa.Table:
-    """Rows of ``failures``: ``encode`` and ``forward`` are faults, ``filter`` is an item left out on request."""
+    """Rows of ``failures``: ``encode`` and ``forward`` are faults; ``filter``: too short, or a repetition."""
     rows = [
         {"run_id": run_id, "example_id": example_id, "stage": stage, "error": error}
         for example_id, error in failures.items()
@@ -77,12 +72,14 @@ def failure_rows(run_id: str, failures: Mapping[str, str], stage: str) -> pa.Tab
 
 
 def refuse_changed(stored: Records, suites: Iterable[tuple[Suite, Shelf]]) -> None:
-    """Refuse a suite whose item has changed under an id that is already recorded.
+    """Refuse a suite of which an item has another text than is recorded, or another name.
 
     Raises:
         InputError: naming the item.
     """
     for suite, shelf in suites:
+        unrecorded = np.ones(len(shelf), dtype=bool)
+        elsewhere: dict[int, str] = {}
         for recorded in stored.batches("examples", ["example_id", "text", "target"], suite=suite.name):
             columns: dict[str, Any] = {name: recorded.column(name) for name in ("example_id", "text", "target")}
             at = found(columns["example_id"], shelf.example_ids)
@@ -90,8 +87,39 @@ def refuse_changed(stored: Records, suites: Iterable[tuple[Suite, Shelf]]) -> No
             contents = np.array([content_hash(text, target) for text, target in asked], dtype=np.uint64)
             changed = np.flatnonzero((at >= 0) & (shelf.contents[at] != contents))
             if len(changed):
-                name = columns["example_id"][int(changed[0])]
                 raise InputError(
-                    f"{name} is recorded with another text or target; raise the version of suite {suite.name!r} and "
-                    "sweep into a new directory"
+                    f"{columns['example_id'][int(changed[0])]} is recorded here with another text or target, and what "
+                    "was measured of it would stand beside the new one; sweep into a new directory (--out), or give "
+                    "the corrected item an id of its own"
                 )
+            unrecorded[at[at >= 0]] = False
+            for row in np.flatnonzero((at < 0) & (contents != NOTHING)):
+                elsewhere[int(contents[row])] = str(columns["example_id"][int(row)])
+        _refuse_renamed(shelf, np.flatnonzero(unrecorded), elsewhere)
+
+
+def _refuse_renamed(shelf: Shelf, new: Int64[np.ndarray, " items"], elsewhere: Mapping[int, str]) -> None:
+    """Refuse an item that is recorded under a name that nothing has any more: it would count twice."""
+    for index in new if elsewhere else ():
+        earlier = elsewhere.get(int(shelf.contents[index]))
+        if earlier is not None:
+            raise InputError(
+                f"{shelf.example_ids[int(index)]} is recorded here as {earlier} and would count twice under two names; "
+                "sweep into a new directory (--out), or leave the ids as they were"
+            )
+
+
+def unrecorded(stored: Records, suite: Suite, shelf: Shelf) -> Iterator[list[Item]]:
+    """Items that are not recorded as they are: new ones, and those that lie elsewhere now; some thousand at a time."""
+    names = ("example_id", "axis", *PLACE)
+    differs = np.ones(len(shelf), dtype=bool)
+    for recorded in stored.batches("examples", names, suite=suite.name):
+        rows = cast("list[dict[str, Any]]", cast("Any", recorded).to_pylist())
+        at = found(cast("Any", recorded).column("example_id"), shelf.example_ids)
+        for row, index in zip(rows, at, strict=True):
+            if index >= 0:  # the newest row of an item says where it lies
+                place = place_hash(**{name: row[name] for name in PLACE})
+                differs[index] = row["axis"] != suite.axis.name or place != int(shelf.places[index])
+    indices = np.flatnonzero(differs)
+    for start in range(0, len(indices), ITEMS_AT_ONCE):
+        yield [shelf[int(index)] for index in indices[start : start + ITEMS_AT_ONCE]]

@@ -63,7 +63,11 @@ class Measurement:
         too_short: dict[str, str] = {}
         least = self.spec.min_tokens
         began = time.perf_counter()
+        repeated: dict[str, str] = {}
         for item in items:
+            if item.example.repeats:
+                repeated[item.example_id] = item.example.repeats
+                continue
             try:
                 prompt = read_prompt(self.spec, self.model, item)
             except PromptError as error:
@@ -79,6 +83,8 @@ class Measurement:
         measured = time.perf_counter()
         if unreadable:
             parts.append(self._failed(unreadable, "encode", block))
+        if repeated:
+            parts.append(self._failed(repeated, "filter", block))
         if too_short:
             parts.append(self._failed(too_short, "filter", block, min_tokens=least))
         return together(parts)._replace(encode_seconds=encoded - began, model_seconds=measured - encoded)

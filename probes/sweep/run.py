@@ -11,23 +11,20 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
-import numpy as np
 import pyarrow as pa
 from jaxtyping import Int64
 
 from probes.lab.record import lineage
-from probes.records.columns import found
 from probes.records.read import Records, open_sweep
 from probes.records.schema import SCHEMAS
 from probes.records.sessions import MANIFEST, SPEC, manifest, sessions_in
 from probes.records.store import SHARD, Writer, committed, read_commits
-from probes.suites.example import Item
 from probes.sweep.controlling import commit_controls
 from probes.sweep.executors import open_executor
 from probes.sweep.interface import Options, Progress, Seconds, SweepResult
-from probes.sweep.items import example_rows
+from probes.sweep.items import example_rows, unrecorded
 from probes.sweep.measurement import Rows, together
 from probes.sweep.provenance import package_versions, session
 from probes.sweep.spec import SweepSpec, load_spec, parse_spec
@@ -36,7 +33,6 @@ from probes.sweep.workers import Task
 
 FLUSH_SECONDS = 30.0
 MOST_PENDING_BYTES: Final = 8 << 20
-ITEMS_AT_ONCE: Final = 4096  # per part of the table of examples
 
 
 def run_sweep(
@@ -171,29 +167,29 @@ def tasks(plan: RunPlan) -> Iterator[Task]:
 
 
 def _open_runs(spec: SweepSpec, writer: Writer, stored: Records, plans: Sequence[RunPlan]) -> None:
-    """Record what is new before the first batch: the runs and the items."""
+    """Record what is new before the first batch: the runs, the items, and where items lie now.
+
+    A corrected axis or level changes no measurement. The newest row of a run and of an item says what holds.
+    """
     if not (writer.directory / MANIFEST).exists():  # of a sweep whose shards did everything
         writer.introduce()
-    known_runs = set(stored.runs()["run_id"])
+    recorded = stored.runs().set_index("run_id")["status"]
+    moved = {
+        plan.run.run_id
+        for plan in plans
+        if plan.run.run_id in recorded and stored.facts(plan.run.run_id)["axis"] != plan.facts["axis"]
+    }
     shelved: set[str] = set()
     for plan in plans:
+        run_id = plan.run.run_id
         if plan.suite.name not in shelved:
             shelved.add(plan.suite.name)
-            for items in _new_items(stored, plan):
+            for items in unrecorded(stored, plan.suite, plan.items):
                 writer.commit({"examples": example_rows(plan.suite, items)})
-        if plan.run.run_id not in known_runs or plan.batches:
+        if run_id not in recorded or plan.batches:
             writer.commit({"runs": run_row(spec, plan, "running")})
-
-
-def _new_items(stored: Records, plan: RunPlan) -> Iterator[list[Item]]:
-    """Items that are not recorded yet, some thousand at a time."""
-    new = np.ones(len(plan.items), dtype=bool)
-    for recorded in stored.batches("examples", ["example_id"], suite=plan.suite.name):
-        at = found(cast("Any", recorded).column("example_id"), plan.items.example_ids)
-        new[at[at >= 0]] = False
-    indices = np.flatnonzero(new)
-    for start in range(0, len(indices), ITEMS_AT_ONCE):
-        yield [plan.items[int(index)] for index in indices[start : start + ITEMS_AT_ONCE]]
+        elif run_id in moved:
+            writer.commit({"runs": run_row(spec, plan, "done" if recorded[run_id] == "done" else "running")})
 
 
 def run_row(spec: SweepSpec, plan: RunPlan, status: str) -> pa.Table:

@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -58,6 +58,7 @@ class Shelf:
         example_ids: the items' names, an Arrow array of strings.
         sizes: bytes of prompt and target together, what planning takes for a length.
         contents: 64-bit hash of prompt and target; tells whether an item is still what it was.
+        places: 64-bit hash of where the item lies: level, split, cluster and attributes, which may be corrected.
         starts: where each item begins in the file.
         lines: the temporary file.
     """
@@ -65,6 +66,7 @@ class Shelf:
     example_ids: pa.StringArray
     sizes: Int64[np.ndarray, " items"]
     contents: UInt64[np.ndarray, " items"]
+    places: UInt64[np.ndarray, " items"]
     starts: Int64[np.ndarray, " items"]
     lines: Lines
 
@@ -87,6 +89,7 @@ class Shelf:
             example_ids=picked(self.example_ids, indices),
             sizes=self.sizes[indices],
             contents=self.contents[indices],
+            places=self.places[indices],
             starts=self.starts[indices],
             lines=self.lines,
         )
@@ -120,12 +123,14 @@ def shelve(suite: Suite, rng: np.random.Generator, limit: int | None = None) -> 
     lines = Lines()
     sizes: list[int] = []
     contents: list[int] = []
+    lies: list[int] = []
     starts: list[int] = []
     names, clusters, places = _Column(), _Column(), _Column()
     for example_id, example in map(suite.named, suite.generate(rng)):
         starts.append(lines.add(json.dumps([example_id, VALUES(example)])))
         sizes.append(len(example.text.encode(errors="replace")) + len((example.target or "").encode(errors="replace")))
         contents.append(content_hash(example.text, example.target))
+        lies.append(place_hash(**place_of(example_id, example)))
         names.append(example_id)
         if limit is not None:
             clusters.append(example.cluster or example_id)
@@ -134,6 +139,7 @@ def shelve(suite: Suite, rng: np.random.Generator, limit: int | None = None) -> 
         example_ids=names.whole(),
         sizes=np.array(sizes, dtype=np.int64),
         contents=np.array(contents, dtype=np.uint64),
+        places=np.array(lies, dtype=np.uint64),
         starts=np.array(starts, dtype=np.int64),
         lines=lines,
     )
@@ -148,6 +154,38 @@ def shelve(suite: Suite, rng: np.random.Generator, limit: int | None = None) -> 
 def content_hash(text: str, target: str | None) -> int:
     """64 bits that tell whether an item still asks what it asked."""
     return _hash(f"{text}\0{target}" if target is not None else text)
+
+
+class Place(TypedDict):
+    """Where an item lies, as its row of ``examples`` says it."""
+
+    level: float
+    level_name: str
+    split: str
+    cluster: str
+    attrs: str
+
+
+def place_of(example_id: str, example: Example) -> Place:
+    """Where an item lies; without a cluster it is one of its own."""
+    return Place(
+        level=example.level,
+        level_name=example.label(),
+        split=example.split,
+        cluster=example.cluster or example_id,
+        attrs=json.dumps(_attributes(example), ensure_ascii=False),
+    )
+
+
+def _attributes(example: Example) -> dict[str, str]:
+    """Attributes of an item, and the turns before its text if it is a conversation."""
+    turns = {"before": json.dumps(example.before, ensure_ascii=False)} if example.before else {}
+    return {**dict(example.attrs), **turns}
+
+
+def place_hash(level: float, level_name: str, split: str, cluster: str, attrs: str) -> int:
+    """64 bits that tell whether an item still lies where it lay."""
+    return _hash(json.dumps([repr(float(level)), level_name, split, cluster, attrs]))
 
 
 def limited(clusters: pa.StringArray, places: pa.StringArray, limit: int) -> Int64[np.ndarray, " kept"]:

@@ -25,14 +25,17 @@ from probes.suites.conflict import KnowledgeConflict
 from probes.suites.context import ContextDepth, ContextLength
 from probes.suites.demonstrations import Demonstrations
 from probes.suites.example import SUITES, Suite
-from probes.suites.files import FileSuite, Source
 from probes.suites.frozen import FrozenSuite
-from probes.suites.hub import HubSuite
 from probes.suites.instructions import WordingShift
 from probes.suites.lab_facts import LabSuite
 from probes.suites.noise import NoiseShift
 from probes.suites.shifts import SHIFTS, Shift
+from probes.suites.sources.fields import FieldMap
+from probes.suites.sources.files import FileSuite, Source
+from probes.suites.sources.hub import HubSuite
+from probes.suites.text_domains import NAME as TEXT_DOMAINS
 from probes.suites.text_domains import TextDomains
+from probes.sweep import yaml12
 from sparsity import MetricSpec, parse_metrics
 from sparsity.registry import UnknownNameError
 
@@ -46,8 +49,6 @@ OUTCOMES = (
 )
 DEFAULT_OUTCOMES = ("nll", "next_token_entropy")
 WHOLE_PROMPT = frozenset({"mean", "all"})  # positions whose output uncertainty is that of the whole prompt
-
-TEXT_DOMAINS = "text_domains"
 
 Dtype = Literal["float32", "bfloat16", "float16", "int8"]
 
@@ -179,7 +180,7 @@ class SweepSpec(BaseModel):
     def to_yaml(self) -> str:
         """The spec as a file that gives the same sweep."""
         content = self.model_dump(mode="json", by_alias=True, exclude_none=True)
-        return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+        return yaml12.dump(content)
 
 
 def load_spec(path: Path, changes: Mapping[str, Any] | None = None) -> SweepSpec:
@@ -194,7 +195,7 @@ def load_spec(path: Path, changes: Mapping[str, Any] | None = None) -> SweepSpec
         InputError: if it cannot be read, has an unknown key, or a value of the wrong kind.
     """
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = yaml12.load(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read the spec {path}: {error}") from None
     except yaml.YAMLError as error:
@@ -232,6 +233,9 @@ def parse_spec(raw: object, *, folder: Path, origin: str = "spec") -> SweepSpec:
     if fields.get("familiarity"):
         entries["familiarity"] = _familiarity(fields["familiarity"], folder, f"{origin}: familiarity")
     spec = _validate(SweepSpec, entries, origin)
+    for entry in spec.suites:
+        if isinstance(entry, FieldMap):
+            _refuse_undirected(entry, origin)
     if "outcomes" not in fields and WHOLE_PROMPT.intersection(spec.positions):
         spec = spec.model_copy(update={"outcomes": (*DEFAULT_OUTCOMES, "mean_next_token_entropy")})
     unknown = [name for name in spec.outcomes if name not in OUTCOMES]
@@ -246,6 +250,14 @@ def parse_spec(raw: object, *, folder: Path, origin: str = "spec") -> SweepSpec:
     except (UnknownNameError, ValueError) as error:
         raise InputError(f"{origin}: metrics: {error}") from None
     return spec.model_copy(update={"metrics": metrics})
+
+
+def _refuse_undirected(suite: FieldMap, origin: str) -> None:
+    """Refuse a suite of which nobody says which end of its axis is harder."""
+    try:
+        suite.ruler()
+    except InputError as error:
+        raise InputError(f"{origin}: suite {suite.name!r}: {error}") from None
 
 
 def _familiarity(entry: object, folder: Path, place: str) -> FamiliarityEntry:
@@ -278,7 +290,7 @@ def _suite(entry: object, folder: Path, origin: str) -> SuiteEntry | Shift:
         return benchmark.model_copy(update={"file": str(folder / benchmark.file)}) if benchmark.file else benchmark
     if "file" in fields:
         return _data(fields, folder, place)
-    if fields.get("name") == TEXT_DOMAINS:
+    if fields.get("name") == TEXT_DOMAINS or "in" in fields:
         domains = _checked(TextDomains, {**fields, **_sources(fields, place)}, place)
         return domains.model_copy(
             update={
@@ -350,6 +362,8 @@ def _validate(model: type[_M], fields: Mapping[str, Any], place: str) -> _M:
         return model.model_validate(fields)
     except ValidationError as error:
         first = error.errors()[0]
+        if not first["loc"]:  # two keys that do not go together
+            raise InputError(f"{place}: {first['msg'].removeprefix('Value error, ')}") from None
         where = ".".join(str(step) for step in first["loc"])
         raise InputError(f"{place}: {where}: {first['msg'].lower()} (got {first['input']!r})") from None
 

@@ -183,9 +183,11 @@ def read_prompt(spec: SweepSpec, model: LoadedModel, item: Item) -> Prompt:
     """Encode one item under the spec's policy.
 
     Raises:
-        PromptError: if this model cannot read it.
+        PromptError: if it is no item to ask, or this model cannot read it.
     """
     example = item.example
+    if example.fault or example.repeats:
+        raise PromptError(example.fault or example.repeats)
     prompt = encode(model, example.text, target=example.target, before=example.before, **spec.reading())
     if example.right is None or not set(spec.outcomes) & set(CHOICE_OUTCOMES):
         return prompt
@@ -203,9 +205,9 @@ def read_prompt(spec: SweepSpec, model: LoadedModel, item: Item) -> Prompt:
 
 
 def _asked(spec: SweepSpec, model: LoadedModel) -> Iterator[tuple[Suite, Shelf]]:
-    for number, entry in enumerate(spec.suites):
+    for entry in spec.suites:
         suite = entry.suite(tools_of(spec, model)) if isinstance(entry, Shift) and entry.needs else entry.suite()
-        yield suite, shelve(suite, np.random.default_rng([spec.seed, number]), entry.limit or spec.limit)
+        yield suite, shelve(suite, suite.generator(spec.seed), entry.limit or spec.limit)
 
 
 def _plan(

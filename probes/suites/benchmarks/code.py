@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from probes.suites.axes import AXES
 from probes.suites.benchmark import benchmark
-from probes.suites.example import Axis
-from probes.suites.fields import Record
-from probes.suites.hub import HubSource
 from probes.suites.question import Question
+from probes.suites.sources.hub import HubSource
+from probes.suites.sources.record import Record
 
 
 @benchmark(
     version=1,
-    axis=Axis(name="solution_lines", unit="lines of the reference solution", kind="difficulty", harder="higher"),
+    axis=AXES["solution_lines"],
     wording="{prompt}",
     parts=(HubSource(hub="openai/openai_humaneval", hub_split="test"),),
     citation="Chen et al. 2021, arXiv:2107.03374",

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from probes.errors import InputError
+from probes.suites.axes import AXES
 from probes.suites.benchmark import benchmark
 from probes.suites.benchmarks.paradigms import PARADIGMS
-from probes.suites.example import Axis
-from probes.suites.fields import Record
-from probes.suites.hub import HubSource
 from probes.suites.question import Question
+from probes.suites.sources.hub import HubSource
+from probes.suites.sources.record import Record
 
 PARQUET: Final = "refs/convert/parquet"
 LANGUAGES: Final = ("en", "bn", "de", "es", "fr", "ja", "ru", "sw", "te", "th", "zh")
@@ -23,7 +23,7 @@ COGS_HOME: Final = "in_distribution"
 
 @benchmark(
     version=1,
-    axis=Axis(name="grammaticality", unit="", kind="nominal", harder=None),
+    axis=AXES["grammaticality"],
     wording="{sentence}",
     parts=tuple(HubSource(hub="nyu-mll/blimp", config=name, hub_split="train") for name in PARADIGMS),
     citation="Warstadt et al. 2020, arXiv:1912.00582",
@@ -50,16 +50,18 @@ def blimp(records: Iterable[Record]) -> Iterator[Question]:
 
 @benchmark(
     version=1,
-    axis=Axis(name="language", unit="", kind="nominal", harder=None),
+    axis=AXES["language"],
     wording="{question}\n",
     parts=tuple(HubSource(hub="juletxara/mgsm", revision=PARQUET, folder=language) for language in LANGUAGES),
     citation="Shi et al. 2022, arXiv:2210.03057",
     licence="CC-BY-SA-4.0",
+    columns=("question", "answer_number"),
 )
 def mgsm(records: Iterable[Record]) -> Iterator[Question]:
     """MGSM: 250 problems of GSM8K in eleven languages (English is the split in); one problem is a cluster.
 
-    Local copies are told apart by the language code that ends their name (``mgsm_de.tsv``); they need a header.
+    Local copies are told apart by the language code that ends their name (``mgsm_de.tsv``); they may have a
+    header or, as published, none.
     """
     counts: dict[str, int] = {}
     for record in records:
@@ -80,7 +82,7 @@ def mgsm(records: Iterable[Record]) -> Iterator[Question]:
 
 @benchmark(
     version=1,
-    axis=Axis(name="composition", unit="", kind="nominal", harder=None),
+    axis=AXES["composition"],
     wording="Command: {commands}\nActions:",
     parts=tuple(
         HubSource(hub="scan-tasks/scan-tasks", revision=PARQUET, folder=split, hub_split=half)
@@ -121,7 +123,7 @@ def scan(records: Iterable[Record]) -> Iterator[Question]:
 
 @benchmark(
     version=1,
-    axis=Axis(name="generalisation", unit="", kind="nominal", harder=None),
+    axis=AXES["generalisation"],
     wording="Sentence: {input}\nMeaning:",
     parts=tuple(HubSource(hub="Punchwe/COGS", hub_split=split) for split in ("test", "gen")),
     citation="Kim & Linzen 2020, arXiv:2010.05465",

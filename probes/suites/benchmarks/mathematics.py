@@ -7,11 +7,11 @@ import re
 from collections.abc import Iterable, Iterator
 
 from probes.errors import InputError
+from probes.suites.axes import AXES
 from probes.suites.benchmark import benchmark
-from probes.suites.example import Axis
-from probes.suites.fields import Record
-from probes.suites.hub import HubSource
 from probes.suites.question import Question
+from probes.suites.sources.hub import HubSource
+from probes.suites.sources.record import Record
 
 CALCULATION = re.compile(r"<<[^<>]*>>")  # how GSM8K marks each calculation of its solutions
 FINAL = "####"
@@ -19,7 +19,7 @@ FINAL = "####"
 
 @benchmark(
     version=1,
-    axis=Axis(name="math_level", unit="level (1-5)", kind="difficulty", harder="higher"),
+    axis=AXES["math_level"],
     wording="Problem: {problem}\nAnswer:",
     parts=(HubSource(hub="HuggingFaceH4/MATH-500", hub_split="test"),),
     citation="Hendrycks et al. 2021, arXiv:2103.03874; the 500 of Lightman et al. 2023, arXiv:2305.20050",
@@ -43,7 +43,7 @@ def math_500(records: Iterable[Record]) -> Iterator[Question]:
 
 @benchmark(
     version=1,
-    axis=Axis(name="steps", unit="calculations in the solution", kind="difficulty", harder="higher"),
+    axis=AXES["steps"],
     wording="Question: {question}\nAnswer:",
     parts=(HubSource(hub="openai/gsm8k", config="main", hub_split="test"),),
     citation="Cobbe et al. 2021, arXiv:2110.14168",
@@ -69,7 +69,7 @@ def gsm8k(records: Iterable[Record]) -> Iterator[Question]:
 
 @benchmark(
     version=1,
-    axis=Axis(name="math_difficulty", unit="difficulty as rated by a model", kind="difficulty", harder="higher"),
+    axis=AXES["math_difficulty"],
     wording="Problem: {question}\nAnswer:",
     parts=(HubSource(hub="zwhe99/DeepMath-103K", hub_split="train", streaming=True),),
     citation="He et al. 2025, arXiv:2504.11456",

@@ -7,13 +7,15 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from probes.errors import InputError
+from probes.suites.axes import AXES
 from probes.suites.benchmark import benchmark
-from probes.suites.example import Axis
-from probes.suites.fields import Record, index_of
-from probes.suites.hub import HubSource
 from probes.suites.question import Question
+from probes.suites.sources.hub import HubSource
+from probes.suites.sources.keys import Choices, KeyReading
+from probes.suites.sources.record import Record
 
 WORDING: Final = "Question: {question}\n{choices}\nAnswer:"
+PUBLISHED: Final = KeyReading(as_text=False, first=0)  # letters, or numbers from 0
 MMLU_CITATION: Final = "Hendrycks et al. 2021, arXiv:2009.03300"
 NUMBERED: Final = re.compile(r"Answer(\d+): (.*?)(?= Answer\d+: |\n\nAnswer format|$)", re.DOTALL)
 ASKED: Final = re.compile(r"the question: (.*?)\s*\n\nAnswer1:", re.DOTALL)
@@ -21,7 +23,7 @@ ASKED: Final = re.compile(r"the question: (.*?)\s*\n\nAnswer1:", re.DOTALL)
 
 @benchmark(
     version=1,
-    axis=Axis(name="subject", unit="", kind="nominal", harder=None),
+    axis=AXES["subject"],
     wording=WORDING,
     parts=(HubSource(hub="cais/mmlu", config="all", hub_split="test"),),
     citation=MMLU_CITATION,
@@ -36,7 +38,7 @@ def mmlu(records: Iterable[Record]) -> Iterator[Question]:
             place=record.place,
             slots=record.slots(),
             choices=choices,
-            right=index_of(record, "answer", choices),
+            right=PUBLISHED.right(record, "answer", Choices(choices)),
             id=f"test-{number}",
             level_name=subject,
             attrs=(("subject", subject),),
@@ -45,7 +47,7 @@ def mmlu(records: Iterable[Record]) -> Iterator[Question]:
 
 @benchmark(
     version=1,
-    axis=Axis(name="options", unit="answer options", kind="difficulty", harder="higher"),
+    axis=AXES["options"],
     wording=WORDING,
     parts=(HubSource(hub="TIGER-Lab/MMLU-Pro", hub_split="test"),),
     citation=f"Wang et al. 2024, arXiv:2406.01574, after {MMLU_CITATION}",
@@ -62,7 +64,7 @@ def mmlu_pro(records: Iterable[Record]) -> Iterator[Question]:
             place=record.place,
             slots=record.slots(),
             choices=choices,
-            right=index_of(record, "answer_index", choices),
+            right=PUBLISHED.right(record, "answer_index", Choices(choices)),
             id=record.text("question_id"),
             level=float(len(choices)),
             attrs=(("subject", record.text("category")),),
@@ -71,7 +73,7 @@ def mmlu_pro(records: Iterable[Record]) -> Iterator[Question]:
 
 @benchmark(
     version=1,
-    axis=Axis(name="arc_set", unit="easy 0, challenge 1", kind="difficulty", harder="higher"),
+    axis=AXES["arc_set"],
     wording=WORDING,
     parts=tuple(HubSource(hub="allenai/ai2_arc", config=config) for config in ("ARC-Easy", "ARC-Challenge")),
     citation="Clark et al. 2018, arXiv:1803.05457",

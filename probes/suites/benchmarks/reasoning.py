@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator
 from typing import Final, cast
 
 from probes.errors import InputError
+from probes.suites.axes import AXES
 from probes.suites.benchmark import benchmark
-from probes.suites.example import Axis
-from probes.suites.fields import Record
-from probes.suites.hub import HubSource
 from probes.suites.question import Question
+from probes.suites.sources.hub import HubSource
+from probes.suites.sources.record import Record
 
 PARQUET: Final = "refs/convert/parquet"
 OBJECTS: Final = {"three": 3, "five": 5, "seven": 7}
@@ -23,7 +23,7 @@ STORY_LINE: Final = re.compile(r"(\d+) (.+)", re.DOTALL)
 
 @benchmark(
     version=1,
-    axis=Axis(name="context_length", unit="thousand tokens of context", kind="length", harder="higher"),
+    axis=AXES["context_length"],
     wording="{prompt}",
     parts=tuple(HubSource(hub="lz1bytedance/LongReason", hub_split=split) for split in ("8k", "16k", "32k", "64k")),
     citation="Ling et al. 2025, arXiv:2501.15089",
@@ -52,7 +52,7 @@ def longreason(records: Iterable[Record]) -> Iterator[Question]:
 
 @benchmark(
     version=1,
-    axis=Axis(name="objects", unit="objects", kind="difficulty", harder="higher"),
+    axis=AXES["objects"],
     wording="Q: {input}\nA:",
     parts=tuple(
         HubSource(hub="lukaemon/bbh", revision=PARQUET, folder=f"{family}_{count}_objects")
@@ -83,7 +83,7 @@ def bbh_objects(records: Iterable[Record]) -> Iterator[Question]:
 
 @benchmark(
     version=1,
-    axis=Axis(name="supporting_facts", unit="facts that the answer rests on", kind="difficulty", harder="higher"),
+    axis=AXES["supporting_facts"],
     wording="{story}\nQuestion: {question}\nAnswer:",
     parts=tuple(HubSource(hub="facebook/babi_qa", revision=PARQUET, folder=f"en-qa{task}") for task in (1, 2, 3)),
     citation="Weston et al. 2015, arXiv:1502.05698",
@@ -136,7 +136,7 @@ def _story_lines(record: Record) -> list[str]:
 
 @benchmark(
     version=1,
-    axis=Axis(name="depth", unit="share of the context before the relevant part", kind="length", harder="lower"),
+    axis=AXES["depth"],
     wording=(
         "Extract the value corresponding to the specified key in the JSON object below.\n\n"
         'JSON data:\n{pairs}\n\nKey: "{key}"\nCorresponding value:'

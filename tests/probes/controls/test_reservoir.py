@@ -4,7 +4,7 @@ import pytest
 from probes.capture import Prompt, capture_states, encode
 from probes.capture.sites import resolve_sites
 from probes.controls.reservoir import PER_GROUP, Member, draw, read_samples, reference_groups, selectors
-from probes.suites.example import Axis
+from probes.suites.axes import Axis
 from tests.probes.capture.conftest import load_model, tiny_llama
 from tests.tolerances import NEAR_ZERO, REBATCHED
 

@@ -17,7 +17,7 @@ from probes.controls.names import Intervened
 from probes.controls.readout import Unread, unembedding_of
 from probes.controls.reservoir import Member, Sample
 from probes.controls.stage import Ask, control
-from probes.suites.example import Axis
+from probes.suites.axes import Axis
 from sparsity import parse_metrics
 from tests.probes.capture.conftest import tiny_llama, uneven
 from tests.probes.capture.families import build

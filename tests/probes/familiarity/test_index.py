@@ -302,14 +302,15 @@ def test_files_become_documents_and_faults_are_named(tmp_path: Path):
     )
     assert list(read_corpus([tmp_path / "a.txt", tmp_path / "b.jsonl"])) == ["one\n\ntwo", "x", "y\u2028z"]
     (tmp_path / "bad.txt").write_bytes(b"ab\xff")
-    with pytest.raises(InputError, match=r"bad.txt is not UTF-8: byte 2 is 0xff"):
+    with pytest.raises(InputError, match=r"bad.txt, line 1: not UTF-8 \(byte 2 is 0xff\)"):
         list(read_corpus([tmp_path / "bad.txt"]))
     with pytest.raises(InputError, match=r"cannot read .*none.txt"):
         list(read_corpus([tmp_path / "none.txt"]))
-    (tmp_path / "bad.jsonl").write_text('{"text": "a"}\n{"text": 3}\n')
-    with pytest.raises(InputError, match=r"bad.jsonl:2: field 'text' should be text and is int"):
-        list(read_corpus([tmp_path / "bad.jsonl"]))
-    with pytest.raises(InputError, match=r"bad.jsonl:1: .*field 'prompt'"):
+    (tmp_path / "bad.jsonl").write_text('{"text": "a"}\n{"text": [3]}\n')
+    faults: list[str] = []
+    assert list(read_corpus([tmp_path / "bad.jsonl"], on_fault=faults.append)) == ["a"]
+    assert faults == [f"{tmp_path / 'bad.jsonl'}, line 2: field 'text' should be text and is list"]
+    with pytest.raises(InputError, match=r"bad.jsonl, line 1: no field 'prompt'"):
         list(read_corpus([tmp_path / "bad.jsonl"], field="prompt"))
 
 

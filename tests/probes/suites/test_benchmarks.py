@@ -3,6 +3,7 @@
 import json
 import math
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,7 @@ def made(folder: Path, name: str) -> list[Example]:
     return examples(BenchmarkSuite(name=name, file=str(folder / "*.jsonl")))
 
 
+@cache  # several tests look at the same items
 def real(assets: Path, name: str) -> list[Example]:
     return examples(BenchmarkSuite(name=name, file=str(assets / "tasks" / REAL[name])))
 

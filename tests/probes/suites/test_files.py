@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from probes.errors import InputError
 from probes.suites import Axis
-from probes.suites.files import FileSuite, Source, read
+from probes.suites.sources.files import FileSuite, Source, read
 
 
 def write(path: Path, *rows: object) -> Path:
@@ -38,7 +38,9 @@ def test_fields_become_examples(tmp_path: Path) -> None:
     assert (first.text, first.target, first.level, first.split, first.label()) == ("one?", "1", 2.0, "in", "2")
     assert (second_id, second.target, second.split, second.label()) == ("t:b", "x", "shifted", "t")
     assert math.isnan(second.level)
-    assert suite.suite().axis == Axis(name="domain", unit="domain", kind="difficulty", harder="higher")
+    assert suite.suite().axis == Axis(
+        name="steps", unit="calculations in the solution", kind="difficulty", harder="higher"
+    )
 
 
 def test_an_axis_without_levels_is_nominal(tmp_path: Path) -> None:
@@ -51,12 +53,6 @@ def test_an_item_without_id_is_known_by_its_content(tmp_path: Path) -> None:
     two = write(tmp_path / "2.jsonl", {"text": "y"}, {"text": "x"})
     ids_one, ids_two = ([name for name, _ in items(FileSuite(file=str(path), name="t"))] for path in (one, two))
     assert ids_one == ids_two[::-1]
-
-
-def test_the_same_item_twice_is_refused(tmp_path: Path) -> None:
-    path = write(tmp_path / "t.jsonl", {"text": "x"}, {"text": "x"})
-    with pytest.raises(InputError, match="ids must be unique"):
-        items(FileSuite(file=str(path), name="t"))
 
 
 def test_passages_hold_whole_paragraphs_of_one_file(tmp_path: Path) -> None:
@@ -115,7 +111,7 @@ def test_every_format_gives_the_same_items(tmp_path: Path, name: str) -> None:
 
 @given(cells=st.lists(st.text(alphabet=st.characters(exclude_categories=["Cs", "Cc"]), min_size=1), min_size=1))
 def test_what_csv_writes_is_what_is_read(tmp_path_factory: pytest.TempPathFactory, cells: list[str]) -> None:
-    path = tmp_path_factory.mktemp("csv") / "t.csv"
+    path = tmp_path_factory.getbasetemp() / "written.csv"
     kept = [cell for cell in cells if cell.strip()] or ["x"]
     as_format(path, [{"id": str(number), "text": cell} for number, cell in enumerate(kept)])
     assert [record.fields["text"] for record in read(Source(file=str(path)))] == kept
@@ -128,8 +124,8 @@ def test_a_wording_is_filled_once_and_braces_in_fields_mean_nothing(tmp_path: Pa
     assert example.text == "Q: what is {a}?\nA: {q} {}"
 
 
-@pytest.mark.parametrize("answer", ["B", "blue", 1, "1"])
-def test_choices_are_lettered_and_the_answer_may_be_letter_text_or_index(tmp_path: Path, answer: object) -> None:
+@pytest.mark.parametrize("answer", ["B", "(b)", "blue", "2"])
+def test_choices_are_lettered_and_the_answer_may_be_letter_text_or_label(tmp_path: Path, answer: object) -> None:
     path = write(tmp_path / "t.jsonl", {"q": "sky?", "options": ["red", "blue", "green"], "a": answer})
     shown = FileSuite(file=str(path), name="t", prompt="{q}\n{choices}\nAnswer:", answer="a", choices="options")
     ((_, example),) = items(shown)
@@ -145,11 +141,11 @@ def test_choices_are_lettered_and_the_answer_may_be_letter_text_or_index(tmp_pat
     [
         ({"o": ["x", "X "], "a": "x"}, r"line 1: field 'o' holds the answer 'x' twice"),
         ({"o": ["x", "y"], "a": "z"}, r"line 1: field 'a' should be one of 2 choices and is 'z'"),
-        ({"o": ["x", "y"], "a": 2}, r"line 1: field 'a' should be one of 2 choices and is '2'"),
-        ({"o": "x", "a": "x"}, r"line 1: field 'o' should be a list of texts and is str"),
+        ({"o": ["x", "y"], "a": 3}, r"line 1: field 'a' should be one of 2 choices and is '3'"),
+        ({"o": "x", "a": "x"}, r"line 1: field 'o' should be a list of texts, as .*, and is 'x'"),
         ({"o": [], "a": "x"}, r"line 1: field 'o' should be a list of texts and is empty"),
         ({"o": ["x", None], "a": "x"}, r"line 1: field 'o' should be a list of texts and holds empty"),
-        ({"o": [*map(str, range(27))], "a": "3"}, r"line 1: 27 choices; there are letters for 26"),
+        ({"o": [f"c{i}" for i in range(27)], "a": "c3"}, r"line 1: 27 choices; there are letters for 26"),
         ({"a": "x"}, r"line 1: no field 'o'; there are 'q', 'a'"),
     ],
 )
@@ -159,10 +155,70 @@ def test_faults_of_choices_name_item_and_field(tmp_path: Path, row: dict[str, ob
         items(FileSuite(file=str(path), name="t", prompt="q", choices="o", answer="a"))
 
 
-def test_an_id_that_comes_twice_is_named_with_both_places(tmp_path: Path) -> None:
-    path = write(tmp_path / "t.jsonl", {"id": 7, "text": "x"}, {"id": 7, "text": "y"})
-    with pytest.raises(InputError, match=r"t\.jsonl, line 2: field 'id' holds '7' as in .*t\.jsonl, line 1; ids must"):
-        items(FileSuite(file=str(path), name="t", id="id"))
+def test_one_bad_row_is_recorded_and_the_others_are_asked(tmp_path: Path) -> None:
+    good = [{"text": f"number {i}", "level": i} for i in range(4)]
+    bad = [
+        {"text": None, "level": 1},
+        {"text": None, "level": 1},
+        {"text": " \n"},
+        {"txt": "x"},
+        {"text": "half \ud83d", "level": 2},
+        {"text": "y", "level": "many"},
+        "{torn",
+        "3",
+    ]
+    suite = FileSuite(file=str(write(tmp_path / "t.jsonl", *good, *bad)), name="t", level="level", kind="difficulty")
+    found = suite.model_copy(update={"harder": "higher"}).suite().items(np.random.default_rng(0))
+    assert len({item.example_id for item in found}) == len(good) + len(bad)
+    assert [item.example.text for item in found if not item.example.fault] == [f"number {i}" for i in range(4)]
+    faults = [item.example.fault for item in found if item.example.fault]
+    expected = ["is empty", "is empty", "is empty", "no field 'text'", "0xd83d", "is 'many'", "not JSON", "and is int"]
+    assert all(said in fault for said, fault in zip(expected, faults, strict=True))
+    assert [item.example.level for item in found[4:6]] == [1.0, 1.0]  # counted where it would have stood
+    assert found[8].example.text == r"half \ud83d"
+
+
+def test_the_same_item_twice_is_asked_once_and_counted(tmp_path: Path) -> None:
+    (tmp_path / "book.txt").write_text("Once.\n\nYes, sir.\n\nThe dog.\n\nYes, sir.\n\nYes, sir.\n")
+    found = [example for _, example in items(FileSuite(file=str(tmp_path / "book.txt"), name="t"))]
+    assert [example.text for example in found] == ["Once.", "Yes, sir.", "The dog.", "Yes, sir.", "Yes, sir."]
+    assert [bool(example.repeats) for example in found] == [False, False, False, True, True]
+    assert not any(example.fault for example in found)
+
+
+def test_another_item_with_the_id_of_an_earlier_one_is_a_fault_and_the_same_item_a_repetition(tmp_path: Path) -> None:
+    rows = [{"id": 7, "text": "x"}, {"id": 7, "text": "y"}, {"id": 7, "text": "x"}, {"id": 8, "text": "x"}]
+    found = items(FileSuite(file=str(write(tmp_path / "t.jsonl", *rows)), name="t", id="id"))
+    assert [name for name, _ in found] == ["t:7", "t:7#2", "t:7#3", "t:8"]
+    assert "another item before has the id '7'" in found[1][1].fault
+    assert [bool(example.repeats) for _, example in found] == [False, False, True, False]
+
+
+def test_where_an_item_lies_is_no_part_of_its_name(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.jsonl", {"text": "x", "steps": 1, "hops": 5})
+    one, other = (items(FileSuite(file=str(path), name="t", level=level)) for level in ("steps", "hops"))
+    assert one[0][0] == other[0][0]
+    assert (one[0][1].level, other[0][1].level) == (1.0, 5.0)
+
+
+def test_levels_may_be_booleans_or_names(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [{"text": "x", "hard": True, "tongue": "sw"}, {"text": "y", "hard": False}]
+    for name in ("t.jsonl", "t.parquet", "t.csv"):
+        path = str(as_format(tmp_path / name, rows))
+        graded = [example for _, example in items(FileSuite(file=path, name="t", level="hard"))]
+        assert [(example.level, example.label()) for example in graded] == [(1.0, "True"), (0.0, "False")]
+        named = [example for _, example in items(FileSuite(file=path, name="t", level="tongue", kind="nominal"))]
+        assert [example.label() for example in named] == ["sw", "t"]
+        assert all(math.isnan(example.level) for example in named)
+
+
+def test_whole_numbers_and_booleans_are_written_as_people_write_them(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.jsonl", {"text": "a", "a": 51.0}, {"text": "b", "a": 2.5}, {"text": "c", "a": True})
+    assert [example.target for _, example in items(FileSuite(file=str(path), name="t", answer="a"))] == [
+        "51",
+        "2.5",
+        "True",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -175,18 +231,28 @@ def test_an_id_that_comes_twice_is_named_with_both_places(tmp_path: Path) -> Non
         ("t.csv", b"text,steps\na,nan\n", r"line 2: field 'steps' should be a number and is 'nan'"),
         ("t.csv", b"text,steps\n,1\n", r"line 2: field 'text' should be text and is empty"),
         ("t.parquet", b"nonsense", r"cannot read .*t\.parquet as Parquet"),
-        ("t.jsonl.gz", b"nonsense", r"t\.jsonl\.gz is not gzipped"),
-        ("t.json", b"[]", r"one JSON object per line"),
+        ("t.jsonl.gz", b"nonsense", r"t\.jsonl\.gz is not compressed with gzip"),
+        ("t.json", b"[]", r"t\.json holds no items"),
+        ("t.json", b'[{"text": "x"},\n{"text": ', r"t\.json, line 2: not JSON"),
+        ("t.xlsx", b"PK\x03\x04rest", r"t\.xlsx is a zip archive \(.xlsx is one, too\); unpack it, or save it as CSV"),
+        (
+            "t.csv",
+            b"text;steps\na;1\n",
+            r"line 1: one column only, 'text;steps', .* separated by ';' .* save the file as",
+        ),
         ("t.jsonl", b'{"text": "x", "steps": Infinity}\n', r"field 'steps' should be a number and is inf"),
-        ("t.jsonl", b'{"text": "x"}\n{"text": \n', r"t\.jsonl, line 2: not JSON"),
-        ("t.jsonl", b"[1]\n", r"line 1: should be a JSON object and is list"),
+        ("t.jsonl", b'{"text": \n', r"t\.jsonl, line 1: not JSON"),
+        ("t.jsonl", b"[1]\n", r"item 1: should be a JSON object and is int"),
         ("t.jsonl", b'{"prompt": "x"}\n', r"line 1: no field 'text'; there are 'prompt'"),
         ("t.jsonl", b'{"text": ["x"]}\n', r"line 1: field 'text' should be text and is list"),
         ("t.jsonl", b'{"text": "x", "steps": "many"}\n', r"line 1: field 'steps' should be a number and is 'many'"),
-        ("t.jsonl", b'{"text": "x", "steps": true}\n', r"field 'steps' should be a number and is True"),
         ("t.jsonl", b"\n \n", r"t\.jsonl is empty"),
         ("t.txt", b"", r"t\.txt is empty"),
-        ("t.txt", b"good\nb\xffd\n", r"t\.txt, line 2: not UTF-8 \(byte 6\)"),
+        (
+            "t.txt",
+            b"good\ncaf\xe9\n",
+            r"t\.txt, line 2: not UTF-8 \(byte 8 is 0xe9\); .* iconv -f WINDOWS-1252 -t UTF-8",
+        ),
     ],
 )
 def test_faults_name_file_and_line(tmp_path: Path, name: str, content: bytes, message: str) -> None:

@@ -11,7 +11,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
 from probes.errors import InputError
-from probes.suites.hub import HubSource, HubSuite, fetch
+from probes.suites.sources.hub import HubSource, HubSuite, fetch
 
 
 @pytest.fixture

@@ -259,8 +259,78 @@ def test_a_text_that_changed_under_its_id_is_refused(make_spec: MakeSpec, tmp_pa
     spec = make_spec()
     path = tmp_path / "items.jsonl"
     path.write_text(path.read_text().replace("the cat sat", "the dog sat", 1))
-    with pytest.raises(InputError, match="items:0 is recorded with another text"):
+    with pytest.raises(InputError, match="items:0 is recorded here with another text"):
         run_sweep(spec, tmp_path / "run")
+
+
+def test_an_item_under_another_name_is_refused_instead_of_counted_twice(make_spec: MakeSpec, tmp_path: Path) -> None:
+    suite = {"file": "items.jsonl", "name": "items"}
+    run_sweep(make_spec(n=3, suites=[{**suite, "id": "id"}], positions="last"), tmp_path / "run")
+    with pytest.raises(InputError, match=r"items:\w{16} is recorded here as items:0 and would count twice"):
+        run_sweep(make_spec(n=3, suites=[suite], positions="last"), tmp_path / "run")
+
+
+def test_a_corrected_axis_or_level_is_read_again_and_nothing_measured(make_spec: MakeSpec, tmp_path: Path) -> None:
+    def sweep(**said: object) -> Records:
+        suite = {"file": "items.jsonl", "name": "items", "level": "level", "axis": "mine", "kind": "difficulty", **said}
+        result = run_sweep(make_spec(suites=[suite], positions="last"), tmp_path / "run")
+        assert result.n_measured == (7 if said == {"harder": "higher"} else 0)
+        return open_run(tmp_path / "run")
+
+    def axis(records: Records) -> dict[str, object]:
+        (row,) = records.runs().to_dict("records")
+        assert row["status"] == "done"
+        return json.loads(row["spec_json"])["axis"]
+
+    first = sweep(harder="higher")
+    assert axis(first)["harder"] == "higher"
+    values = table(first, "measurements")
+    assert axis(sweep(harder="lower"))["harder"] == "lower"
+    assert axis(sweep(harder="lower", kind="familiarity"))["kind"] == "familiarity"
+    moved = sweep(harder="lower", kind="length", level="id", axis="place", cluster="split")
+    assert axis(moved)["name"] == "place"
+    examples = moved.examples()
+    assert sorted(examples["level"]) == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0]  # the ids, which are numbers
+    assert set(examples["axis"]) == {"place"}
+    assert set(examples["cluster"]) == {"in", "shifted"}
+    pd.testing.assert_frame_equal(table(moved, "measurements"), values, check_exact=True)
+    n_commits = len(list((tmp_path / "run" / "commits").iterdir()))
+    sweep(harder="lower", kind="length", level="id", axis="place", cluster="split")
+    assert len(list((tmp_path / "run" / "commits").iterdir())) == n_commits
+
+
+def test_bad_rows_fail_and_repetitions_are_counted_and_the_rest_is_measured(
+    make_spec: MakeSpec, tmp_path: Path
+) -> None:
+    spec = make_spec(n=3, suites=[{"file": "items.jsonl", "name": "items"}], positions="last")
+    path = tmp_path / "items.jsonl"
+    rows = path.read_text().splitlines()
+    path.write_text("\n".join([*rows, rows[0], '{"text": null}', '{"text": "the cat \\ud83d sat"}', '{"text"']))
+    result = run_sweep(spec, tmp_path / "run")
+    assert (result.n_measured, result.n_failed, result.n_filtered) == (3, 3, 1)
+    failures = open_run(tmp_path / "run").failures()
+    assert sorted(failures["stage"]) == ["encode", "encode", "encode", "filter"]
+    assert len(open_run(tmp_path / "run").examples()) == 7
+    assert run_sweep(spec, tmp_path / "run").n_measured == 0
+
+
+def test_where_a_suite_stands_in_the_list_changes_no_item(make_spec: MakeSpec) -> None:
+    suites = [
+        {"name": name, "shift": "typos", "of": {"file": "items.jsonl", "id": "id"}} for name in ("first", "second")
+    ]
+    asked = [make_spec(suites=own).suites for own in (suites, suites[::-1], suites[1:])]
+    texts = [
+        {
+            item.example_id: item.example.text
+            for entry in own
+            for item in entry.suite().items(entry.suite().generator(0))
+        }
+        for own in asked
+    ]
+    assert texts[0] == texts[1]
+    assert texts[2].items() < texts[0].items()
+    noisy = [[text for name, text in texts[0].items() if name.startswith(suite)] for suite in ("first", "second")]
+    assert noisy[0] != noisy[1]  # each has typos of its own
 
 
 def test_limit_takes_whole_clusters_per_split_and_level(make_spec: MakeSpec, tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ import yaml
 
 from probes.errors import InputError
 from probes.suites.benchmark import BenchmarkSuite
+from probes.suites.noise import NoiseShift
+from probes.suites.text_domains import TextDomains
 from probes.sweep.spec import OUTCOMES, SweepSpec, load_spec, parse_spec
 
 GOOD = {"models": ["some/model"], "suites": ["lab_exposure"]}
@@ -108,3 +110,42 @@ def test_yaml_is_data_only(tmp_path: Path) -> None:
         load_spec(path)
     with pytest.raises(InputError, match="cannot read the spec"):
         load_spec(tmp_path / "nowhere.yaml")
+
+
+def test_yaml_means_what_people_mean(tmp_path: Path) -> None:
+    path = tmp_path / "spec.yaml"
+    path.write_text(
+        "models: [m]\n"
+        "suites:\n"
+        "  - {name: books, in: {no: a.txt, on: b.txt}, shifted: {2024-01-01: c.txt, 1.50: d.txt}, shifts: []}\n"
+        "  - {name: noisy, shift: typos, levels: [0, 5e-2], matched: yes, of: {file: a.txt}}\n"
+        "seed: 010\n"
+    )
+    spec = load_spec(path)
+    books, noisy = spec.suites
+    assert isinstance(books, TextDomains)
+    assert (list(books.inside), list(books.shifted)) == (["no", "on"], ["2024-01-01", "1.50"])
+    assert isinstance(noisy, NoiseShift)
+    assert (noisy.levels, noisy.matched, spec.seed) == ((0.0, 0.05), True, 10)
+    (tmp_path / "again.yaml").write_text(spec.to_yaml())
+    assert load_spec(tmp_path / "again.yaml") == spec
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("suites: [x]\nmodels: [m]\nsuites: [y]\n", "the key 'suites' stands twice, in lines 1 and 3"),
+        ("models: [m]\nsuites:\n  - {in: {a: x, a: y}}\n", "the key 'a' stands twice, in lines 3 and 3"),
+        ("models: [m]\nsuites: [{name: t, in: {a: x}, shifted: {a: y}}]\n", "two domains are called 'a'"),
+        ("models: [m]\nsuites: [{name: t, in: {random_bytes: x}}]\n", "two domains are called 'random_bytes'"),
+        (
+            "models: [m]\nsuites: [{name: t, file: x.csv, level: elo}]\n",
+            "suite 't': axis 'elo' is none of `sparsity list axes`; say `harder: higher` or `harder: lower`",
+        ),
+    ],
+)
+def test_what_would_vanish_or_stay_open_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "spec.yaml").write_text(text)
+    with pytest.raises(InputError, match=message) as raised:
+        load_spec(tmp_path / "spec.yaml")
+    assert "\n" not in str(raised.value)

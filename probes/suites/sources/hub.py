@@ -3,7 +3,8 @@
 A data set is asked for by name, configuration, split and revision. What cannot be had (no network, no such name, a
 gated one) is one line at once: the hub is asked for the name first, because a download would retry for half a minute.
 Data sets that exist as a loading script only are read from the Parquet files into which the hub converts them
-(``revision: refs/convert/parquet``, ``folder`` being the configuration). A local directory stands for a data set, too.
+(``revision: refs/convert/parquet``, ``folder`` being the configuration). A local directory stands for a data set, too:
+one of data files, or one that ``save_to_disk`` wrote. Class numbers are labels: their names as text, else numbers.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ import importlib
 import os
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from huggingface_hub import HfApi
@@ -23,17 +25,20 @@ from pydantic import BaseModel, ConfigDict
 
 from probes.errors import InputError
 from probes.suites.example import Example, Suite
-from probes.suites.fields import FieldMap, Record
 from probes.suites.question import Question
+from probes.suites.sources.fields import FieldMap
+from probes.suites.sources.formats import labelled
+from probes.suites.sources.record import Record
 
-HUB_SECONDS = 10.0
+HUB_SECONDS: Final = 10.0
+SAVED: Final = ("dataset_dict.json", "state.json")  # what save_to_disk leaves at the root
 
 
 class HubSource(BaseModel):
     """One split of a data set.
 
     Attributes:
-        hub: name on the hub (``openai/gsm8k``), or a local directory of data files.
+        hub: name on the hub (``openai/gsm8k``), or a local directory of data files or of ``save_to_disk``.
         config: configuration; None for the only or default one.
         hub_split: split.
         revision: branch, tag or commit; None for the newest. A commit makes the items reproducible.
@@ -81,7 +86,7 @@ class HubSuite(FieldMap, HubSource):
 
     def questions(self) -> Iterator[Question]:
         """The items, not yet worded."""
-        return self.read(fetch(self))
+        return self.read(partial(fetch, self))
 
     def _examples(self, _: np.random.Generator) -> Iterator[Example]:
         return (question.example() for question in self.questions())
@@ -107,17 +112,38 @@ def _rows(source: HubSource) -> Iterator[dict[str, Any]]:
     datasets = importlib.import_module("datasets")  # two seconds, for those who want the hub alone
     try:
         with _quiet(datasets):
-            rows = datasets.load_dataset(
-                source.hub,
-                source.config,
-                data_dir=source.folder,
-                split=source.hub_split,
-                revision=source.revision,
-                streaming=source.streaming,
-            )
-        yield from rows
+            rows = _split(datasets, source)
+        classes = _classes(datasets, rows)
+        for fields in rows:
+            yield labelled(fields, classes)
+    except InputError:
+        raise
     except Exception as error:  # whatever it is, the user needs one line
         raise InputError(f"{source.label}: {_why(error)}") from error
+
+
+def _split(datasets: ModuleType, source: HubSource) -> Any:  # noqa: ANN401  a data set in memory, or one that streams
+    saved = Path(source.hub, *filter(None, (source.folder or source.config,)))
+    if not any((saved / name).is_file() for name in SAVED):
+        return datasets.load_dataset(
+            source.hub,
+            source.config,
+            data_dir=source.folder,
+            split=source.hub_split,
+            revision=source.revision,
+            streaming=source.streaming,
+        )
+    found = datasets.load_from_disk(str(saved))
+    if not isinstance(found, datasets.DatasetDict):
+        return found  # one split, saved without a name
+    if source.hub_split not in found:
+        raise InputError(f"{source.label}: no split {source.hub_split!r}; hub_split may be {', '.join(found)}")
+    return found[source.hub_split]
+
+
+def _classes(datasets: ModuleType, rows: Any) -> dict[str, list[str]]:  # noqa: ANN401  as above
+    features: dict[str, Any] = getattr(rows, "features", None) or {}
+    return {name: list(each.names) for name, each in features.items() if isinstance(each, datasets.ClassLabel)}
 
 
 @contextmanager
