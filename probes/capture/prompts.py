@@ -263,17 +263,14 @@ def encode(
         The prompt.
 
     Raises:
-        PromptError: if the prompt is empty or no valid Unicode, has unknown token ids, is too long for the context, or does not survive the
-            template in one piece.
+        PromptError: if the prompt is empty or no valid Unicode, has unknown token ids, is too long for the context, or
+            does not survive the template in one piece.
         InputError: if there is text but no tokenizer, token ids or no template for ``chat``, turns without a template,
             or ``max_tokens`` is not positive.
     """
     if max_tokens is not None and max_tokens < 1:
         raise InputError(f"max_tokens must be at least 1, not {max_tokens}")
-    spoken = (text, target or "") if isinstance(text, str) else (target or "",)
-    fault = next((fault for each in spoken if (fault := half_character(each))), "")
-    if fault:
-        raise PromptError(fault)
+    _refuse_halves(text, target)
     chat = chat_of(template)
     if before and chat is None:
         raise InputError("the items are conversations (messages), which only a template can write: set template: chat")
@@ -315,6 +312,13 @@ def encode(
         joint=joint,
         n_control=kept.n_control(spelling(model.tokenizer)),
     )
+
+
+def _refuse_halves(*texts: object) -> None:
+    for text in texts:
+        fault = half_character(text) if isinstance(text, str) else ""
+        if fault:
+            raise PromptError(fault)
 
 
 def _lay(
