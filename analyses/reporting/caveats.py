@@ -85,7 +85,10 @@ def _length(findings: Sequence[Finding], inventory: Inventory) -> list[str]:
         return [f"Every prompt has {inventory.constant_length} tokens, so length explains nothing here."]
     controls = [control for finding in findings for control in finding.controls if control.name == "n_tokens"]
     if controls:
-        return ["Each estimate has its twin with the number of tokens held fixed (partial ranks); compare the two."]
+        return [
+            "Each estimate stands beside the same one adjusted for length (partial ranks, number of tokens); compare "
+            "the two."
+        ]
     return ["No prompt lengths that vary are recorded, so nothing is adjusted for length."] if findings else []
 
 
@@ -105,8 +108,8 @@ def _chance(findings: Sequence[Finding]) -> list[str]:
     if not any(finding.null for finding in findings):
         return []
     text = (
-        "Chance is the expectation for an i.i.d. Gaussian vector of the same width (exact where a closed form is "
-        "known). Differences between levels do not depend on it; whether a value is sparse at all does."
+        "The Gaussian null is the expectation for an i.i.d. Gaussian vector of the same width (exact where a closed "
+        "form is known). Differences between levels do not depend on it; whether a value is sparse at all does."
     )
     said = [text]
     if any(finding.scope.site.endswith("final_norm") for finding in findings):
@@ -151,13 +154,17 @@ def _missing(inventory: Inventory) -> list[str]:
     failed = sum(row.n_failed for row in inventory.runs)
     truncated = sum(row.n_truncated for row in inventory.runs)
     undefined = sum(row.n_undefined_values for row in inventory.undefined)
+    values = sum(row.n_values for row in inventory.undefined)
     if failed:
         said.append(f"{failed:,} items failed and are missing from every number; the reasons are listed below.")
     said += [f"Shorter than the spec asks and left out: {row.left_out}." for row in inventory.runs if row.left_out]
     if truncated:
         said.append(f"{truncated:,} prompts were cut to the length the spec allows.")
     if undefined:
-        said.append(f"{undefined:,} values are undefined (NaN). They are left out where they occur and counted below.")
+        said.append(
+            f"{undefined:,} of {values:,} values are undefined or not finite (an overflow of half precision, say); "
+            "they are left out where they occur and counted by measure."
+        )
     return said
 
 

@@ -91,7 +91,10 @@ class Inventory(NamedTuple):
         )
         n = sum(row.n_items for row in self.runs)
         cut = sum(row.n_truncated for row in self.runs)
-        return [*lines, f"{cut:,} of {n:,} prompts were cut to max_tokens" if cut else "no prompt was cut"]
+        gone = sum(row.n_undefined_values for row in self.undefined)
+        values = sum(row.n_values for row in self.undefined)
+        lost = [f"{gone:,} of {values:,} values are undefined or not finite and left out"] if gone else []
+        return [*lines, f"{cut:,} of {n:,} prompts were cut to max_tokens" if cut else "no prompt was cut", *lost]
 
 
 def take_inventory(run: Run) -> Inventory:
