@@ -85,10 +85,7 @@ def _length(findings: Sequence[Finding], inventory: Inventory) -> list[str]:
         return [f"Every prompt has {inventory.constant_length} tokens, so length explains nothing here."]
     controls = [control for finding in findings for control in finding.controls if control.name == "n_tokens"]
     if controls:
-        return [
-            "Each estimate stands beside the same one adjusted for length (partial ranks, number of tokens); compare "
-            "the two."
-        ]
+        return ["Each estimate stands beside the same one adjusted for length (partial ranks, number of tokens)."]
     return ["No prompt lengths that vary are recorded, so nothing is adjusted for length."] if findings else []
 
 
