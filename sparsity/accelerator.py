@@ -65,7 +65,7 @@ class DeviceVectors(Vectors):
     def logarithms(self) -> Block:
         """Natural logarithms of the magnitudes over their typical size; zero counts as the smallest normal number."""
         tiny = self.fn.finfo(self.magnitudes.dtype).tiny
-        unit = self.fn.ldexp(self.magnitudes.new_ones(len(self.magnitudes)), -self.typical_exponent())[:, None]
+        unit = self.fn.ldexp(self.magnitudes.new_ones(len(self.magnitudes), 1), -self.typical_exponent())
         return self.once(("logarithms",), lambda: (self.magnitudes * unit).clamp(min=tiny).log())
 
     def smallest(self, values: Block) -> Column:

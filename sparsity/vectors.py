@@ -124,7 +124,10 @@ class Vectors:
 
     def typical_exponent(self) -> Block:
         """The exponent of the power of two nearest to the mean magnitude."""
-        return self.fn.frexp(self.sum(1) * (sqrt(2) / self.width))[1] - 1
+        # As a column of one entry per row, which is not among the shared sums.
+        return self.once(
+            ("typical exponent",), lambda: self.fn.frexp(self.sum(1)[:, None] * (sqrt(2) / self.width))[1] - 1
+        )
 
     @property
     def logarithms(self) -> Block:
@@ -133,7 +136,7 @@ class Vectors:
 
     def _logarithms(self) -> Block:
         smallest = self.ranked[:, 0] if ("ranked",) in self._kept else self.magnitudes
-        unit = np.ldexp(self.magnitudes.dtype.type(1), -self.typical_exponent())[:, None]
+        unit = np.ldexp(self.magnitudes.dtype.type(1), -self.typical_exponent())
         scaled = np.multiply(self.magnitudes, unit, out=self._scratch.block("logarithms", self.magnitudes))
         if not smallest.min(initial=1) > 0:
             np.maximum(scaled, np.finfo(scaled.dtype).tiny, out=scaled)
@@ -169,7 +172,7 @@ class Vectors:
 
     def _log_sum(self, power: Number) -> Column:
         total = self.once(("log_sums",), lambda: self.totals(self._log_sums))[power - 1]
-        return total + log(2) * self.typical_exponent() * self.sum(power)
+        return total + log(2) * self.typical_exponent()[:, 0] * self.sum(power)
 
     def _log_sums(self, part: slice) -> tuple[Column, ...]:
         magnitudes, weighted = self.passing(self.magnitudes[part]), self.passing(self.logarithms[part], "weighted")
@@ -225,8 +228,8 @@ class Vectors:
     def totals(self, sums: Callable[[slice], tuple[Column, ...]]) -> Block:
         """Sums that are taken of a few rows at a time, put end to end: (sums, rows)."""
         step = max(1, PASSING_NUMBERS // self.width)
-        starts = range(0, max(1, len(self.magnitudes)), step)
-        return np.concatenate([np.array(sums(slice(start, start + step))) for start in starts], axis=1)
+        parts = [sums(slice(start, start + step)) for start in range(0, max(1, len(self.magnitudes)), step)]
+        return np.concatenate([np.array(part) for part in parts], axis=1) if len(parts) > 1 else np.array(parts[0])
 
     def dot(self, left: Block, right: Block) -> Column:
         r"""Row-wise inner products of float64 blocks, added up by the BLAS per segment.
