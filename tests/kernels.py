@@ -22,6 +22,7 @@ import numpy as np
 import threadpoolctl
 
 EXPECTED: Final = "SPARSITY_TESTS_KERNEL"  # name of the kernel that a process was started for
+FOLDERS: Final = ("tests/test_kernels.py", "tests/sparsity", "tests/probes/capture")  # where numeric tests are
 X86: Final = platform.machine().lower() in {"x86_64", "amd64"}
 
 
@@ -92,7 +93,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         for name, kernel in kernels().items():
             log = Path(folder) / name
-            command = [sys.executable, "-m", "pytest", "-q", "-m", "numeric", "-p", "no:cacheprovider", *sys.argv[1:]]
+            asked = sys.argv[1:] or FOLDERS
+            command = [sys.executable, "-m", "pytest", "-q", "-m", "numeric", "-p", "no:cacheprovider", *asked]
             own = {"OMP_NUM_THREADS": "1", EXPECTED: name, **kernel.environment()}
             with log.open("wb") as output:
                 process = subprocess.Popen(command, env={**os.environ, **own}, stdout=output, stderr=subprocess.STDOUT)
