@@ -113,8 +113,14 @@ def tables_of(sweep: Sweep) -> dict[Table, pa.Table]:
     sites = [str(site) for site in tables["measurements"]["site"].unique()]
     with_widths = [json.dumps({**own, "widths": dict.fromkeys(sites, own["d_model"])}) for own in facts]
     tables["runs"] = tables["runs"].assign(spec_json=with_widths)
+    # columns that a table has got since are empty, as in a sweep written before
     return {
-        name: pa.Table.from_pandas(rows, schema=SCHEMAS[name], preserve_index=False) for name, rows in tables.items()
+        name: pa.Table.from_pandas(
+            rows.assign(**dict.fromkeys(column for column in SCHEMAS[name].names if column not in rows)),
+            schema=SCHEMAS[name],
+            preserve_index=False,
+        )
+        for name, rows in tables.items()
     }
 
 
