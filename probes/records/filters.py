@@ -103,7 +103,7 @@ class Filter:
 
 
 def understood(**wanted: Wanted | Layers) -> Filter:
-    """Read what a caller wants of some columns; None accepts everything."""
+    """Read what a caller wants of some columns; None accepts everything, an empty list nothing."""
     values: dict[str, Sequence[Any]] = {
         column: listed(given) for column, given in wanted.items() if given is not None and column != "site"
     }
@@ -114,7 +114,7 @@ def understood(**wanted: Wanted | Layers) -> Filter:
     places = tuple(place_of(str(text)) for text in listed(cast("Any", wanted["site"])))
     values["site"] = list(dict.fromkeys(place.site for place in places))
     layers = {place.layer for place in places}
-    if None not in layers:
+    if places and None not in layers:
         both = layers if "layer" not in values else layers & set(values["layer"])
         if not both:
             asked = f"{_list(map(str, places))} with layer={_list(values['layer'])}"
@@ -146,10 +146,9 @@ def metric_name(text: str) -> str:
 
 
 def listed(values: str | int | Sequence[str] | Sequence[int]) -> list[Any]:
-    """One value or several, as a list."""
-    if isinstance(values, str):
-        return [values]
-    return [int(values)] if isinstance(values, Integral) else list(cast("Sequence[Any]", values))
+    """One value or several, as a list; a character that no table can hold becomes ``?``, which names nothing there."""
+    several: list[Any] = [values] if isinstance(values, str | Integral) else list(cast("Sequence[Any]", values))
+    return [one.encode("utf-8", "replace").decode() if isinstance(one, str) else int(one) for one in several]
 
 
 def refuse_unknown_names(kind: str, wanted: Wanted, there: Iterable[str], where: str) -> None:
