@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 WORKERS ?= 2
+LIMIT ?= 60
 
-.PHONY: install demo test prove bench clean
+.PHONY: install demo test prove bench real-models clean
 
 install: $(STAMP)
 
@@ -34,6 +35,10 @@ prove: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m tests.benchmarks
+
+# Not in the gate: MODELS holds Hugging Face folders, DATA local copies of public tasks and texts (see docs/real-models.md).
+real-models: $(STAMP)
+	$(BIN)/python -m tests.real_models --models "$(MODELS)" --data "$(DATA)" --limit $(LIMIT)
 
 clean:
 	rm -rf $(VENV) build dist demo-run .pytest_cache .ruff_cache .hypothesis .import_linter_cache
