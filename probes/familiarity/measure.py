@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from probes.capture.batches import BatchSize
 from probes.capture.models import LoadedModel, load_model
-from probes.capture.templates import PromptError
+from probes.capture.templates import PromptError, Template
 from probes.capture.tokens import BosPolicy
 from probes.errors import InputError
 from probes.familiarity.evidence import ReadText, Sources, index_texts
@@ -35,6 +35,7 @@ def measure_familiarity(
     per_token: bool = False,
     max_tokens: int | None = None,
     bos: BosPolicy = "auto",
+    template: Template = "none",
     batch_size: BatchSize = "auto",
     run_id: str | None = None,
 ) -> FamiliarityTables:
@@ -49,6 +50,7 @@ def measure_familiarity(
         per_token: whether to keep values of tokens too.
         max_tokens: cut prompts to this many tokens, BOS included.
         bos: what to do about the beginning-of-sequence token.
+        template: ``chat`` puts each text into the tokenizer's chat template; what is measured is the text.
         batch_size: prompts per forward pass.
         run_id: of the rows; None: the beginning of the model's fingerprint.
 
@@ -68,7 +70,7 @@ def measure_familiarity(
             raise InputError(f"{spec} needs {lacking}: hand it in with Sources({lacking}=...)")
     named = [item if isinstance(item, Item) else Item(str(n), Example(text=item)) for n, item in enumerate(items)]
     rows = Rows(run_id or loaded.fingerprint[:16])
-    read = list(_read(loaded, named, sources, rows, max_tokens, bos))
+    read = list(_read(loaded, named, sources, rows, max_tokens, bos, template))
     asked = [Asked(spec, tokens=per_token) for spec in specs]
     for one in _run(loaded, read, specs, per_token=per_token, batch_size=batch_size):
         rows.tell(one, asked)
@@ -88,11 +90,14 @@ def _read(
     rows: Rows,
     max_tokens: int | None,
     bos: BosPolicy,
+    template: Template,
 ) -> Iterator[ReadText]:
     """Encode the items; one that cannot be is a failure of its own."""
     for document, example in items:
         try:
-            text = read_text(model, example.text, target=example.target, max_tokens=max_tokens, bos=bos)
+            text = read_text(
+                model, example.text, target=example.target, max_tokens=max_tokens, bos=bos, template=template
+            )
         except PromptError as error:
             rows.fail(document, str(error))
             continue

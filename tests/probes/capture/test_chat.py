@@ -17,8 +17,12 @@ from probes.capture.positions import SELECTORS
 from probes.capture.prompts import pad
 from probes.capture.templates import Chat, PromptError, template_identity
 from probes.errors import InputError
+from probes.familiarity.measure import measure_familiarity
 from probes.records import open_run
 from probes.sweep.run import run_sweep
+from tests.reference.text_in_template import describe
+
+from .conftest import tiny_llama
 
 TEMPLATE = "{{ bos_token }}{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}[assistant]"
 
@@ -202,3 +206,16 @@ def test_an_end_that_the_tokenizer_puts_behind_every_text_is_no_text():
     prompt = encode(model, "abcd", max_tokens=4)
     assert model.tokenizer.convert_ids_to_tokens(list(prompt.ids)) == ["<s>", "a", "b", "</s>"]
     assert (prompt.text, prompt.chars, prompt.content) == (range(1, 3), (0, 2), range(1, 3))
+
+
+def test_texts_in_templates_have_the_numbers_of_plain_transformers_and_numpy():
+    """`tests/reference/text_in_template.py` shares no code with the product; a random model with a long system text."""
+    reader = letters(SYSTEM)
+    module = tiny_llama(max_position_embeddings=128)
+    model = load_model(module, tokenizer=reader.tokenizer)
+    texts = ["user", "a", "  some longer text.  ", "helpful 12"]
+    frame = collect(model, texts, "final_norm", "mean", "hoyer", template="chat")
+    told = measure_familiarity(model, texts, "bits_per_byte", template="chat").familiarity
+    expected = [describe(module, reader.tokenizer, text) for text in texts]
+    np.testing.assert_allclose(frame.value, [own["hoyer"] for own in expected], rtol=1e-5)
+    np.testing.assert_allclose(told.value, [own["bits_per_byte"] for own in expected], rtol=1e-5)
