@@ -14,7 +14,8 @@ from itertools import pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+import pandas as pd
+from jaxtyping import Bool, Float, Float64, Int
 from scipy import stats
 
 from analyses.chance import chance, sparser
@@ -139,18 +140,27 @@ def length_of(panel: Panel) -> Covariate | None:
     return found if _varies(found) else None
 
 
+def bytes_per_token(items: pd.DataFrame) -> Float64[np.ndarray, " items"]:
+    """UTF-8 bytes of each item's text per token: high where the tokenizer knows words whole, low for rare ones.
+
+    >>> bytes_per_token(pd.DataFrame({"n_bytes": [12], "n_text_tokens": [3]})).tolist()
+    [4.0]
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return items["n_bytes"].to_numpy(np.float64) / items["n_text_tokens"].to_numpy(np.float64)
+
+
 def covariates_of(panel: Panel) -> list[Covariate]:
     """What may stand behind a trend: length and bytes per token before the model, entropy and loss after it.
 
     A covariate that is the same for every item explains nothing and is left out, and so is one that most items lack.
     """
     n_tokens = panel.items["n_tokens"].to_numpy(np.float64)
-    n_bytes = panel.items["n_bytes"].to_numpy(np.float64)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        candidates = [
-            Covariate(LENGTH, "pre_treatment", n_tokens),
-            Covariate("bytes_per_token", "pre_treatment", n_bytes / n_tokens),
-        ]
+    per_token = bytes_per_token(panel.items)
+    candidates = [
+        Covariate(LENGTH, "pre_treatment", n_tokens),
+        Covariate("bytes_per_token", "pre_treatment", per_token),
+    ]
     for name in ("next_token_entropy", "mean_next_token_entropy", "nll"):
         values = panel.outcome(name)
         if values is not None:

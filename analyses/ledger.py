@@ -16,7 +16,7 @@ from jaxtyping import Float
 from scipy import stats
 
 from analyses.comparison import Comparison, associate_with, at, comparisons, effect, effect_given, independent, signs
-from analyses.evidence import Covariate
+from analyses.evidence import Covariate, bytes_per_token
 from analyses.finding import LENGTH, Role
 from analyses.statistics.association import Association, associate_items
 from analyses.statistics.means import average
@@ -64,8 +64,7 @@ def ledger(panel: Panel, column: int) -> list[Covariate]:
     the prompt's length.
     """
     n_tokens = panel.items["n_tokens"].to_numpy(np.float64)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        per_token = panel.items["n_bytes"].to_numpy(np.float64) / n_tokens
+    per_token = bytes_per_token(panel.items)
     found = [Covariate(LENGTH, "pre_treatment", n_tokens), Covariate("bytes_per_token", "pre_treatment", per_token)]
     position = panel.token(panel.columns[column].position)
     if position is not None:

@@ -55,9 +55,9 @@ class Panel:
         model: which model, as the sweep names it.
         suites: the suites the items come from.
         axis: the ruler.
-        items: one row per item: suite, level, label, shifted, cluster (a number), n_tokens, n_bytes, the last token,
-            the template and kin (whom it is about) where they are known, one column ``outcome:<name>`` per outcome, and
-            ``token:<position>`` with the index of the token per position that is one.
+        items: one row per item: suite, level, label, shifted, cluster (a number), n_tokens, n_bytes, n_text_tokens, the
+            last token, the template and kin (whom it is about) where they are known, one column ``outcome:<name>`` per
+            outcome, and ``token:<position>`` with the index of the token per position that is one.
         columns: what was measured.
         values: shape ``(items, columns)``, NaN where undefined or not measured.
         widths: number of coordinates behind each column; NaN where it is not recorded.
@@ -283,6 +283,19 @@ def _whole_in(rows: pd.DataFrame, basis: str) -> Bool[np.ndarray, " rows"]:
     return ((rows["unit"] == WHOLE) & (rows["basis"] == basis)).to_numpy(dtype=bool)
 
 
+def text_tokens(inputs: pd.DataFrame) -> pd.Series:
+    """Tokens of the item's own text, chat template and special tokens left out; all of the prompt in older sweeps.
+
+    >>> text_tokens(pd.DataFrame({"n_tokens": [40, 12], "text_start": [24, None], "text_end": [30, None]})).tolist()
+    [6.0, 12.0]
+    """
+    whole = inputs["n_tokens"].astype(np.float64)
+    if "text_start" not in inputs:
+        return whole
+    own = inputs["text_end"].astype(np.float64) - inputs["text_start"].astype(np.float64)
+    return own.where(own.notna(), whole)
+
+
 def _items(
     rows: pd.DataFrame, examples: pd.DataFrame, inputs: pd.DataFrame, outcomes: pd.DataFrame, run_ids: Sequence[str]
 ) -> pd.DataFrame:
@@ -302,6 +315,7 @@ def _items(
             "cluster": pd.factorize(names)[0],
             "n_tokens": lengths["n_tokens"].reindex(items.index).astype(np.float64),
             "n_bytes": items["n_bytes"].astype(np.float64),
+            "n_text_tokens": text_tokens(lengths).reindex(items.index),
         }
     )
     if "token_ids" in lengths:
