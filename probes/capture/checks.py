@@ -16,10 +16,12 @@ import torch
 from torch import Tensor
 
 from probes.capture.collect import read_batch
+from probes.capture.facts import body_of
 from probes.capture.models import LoadedModel
 from probes.capture.prompts import Batch, Prompt, pad
 from probes.capture.sites import Site, SiteKind
 from probes.capture.taps import find_taps
+from probes.capture.taps.table import POST_NORM
 from probes.capture.watching import watching
 from sparsity import DEFAULT_METRICS, profile
 
@@ -108,7 +110,7 @@ def other_precision(model: LoadedModel, prompts: Sequence[Prompt]) -> Deviation:
     module: Any = copy.deepcopy(cast("torch.nn.Module", model.module)).to(other)
     whole: Any = module.config
     config = whole if whole.is_encoder_decoder else whole.get_text_config()
-    twin = replace(model, module=module, dtype=other, taps=find_taps(module.base_model, config))
+    twin = replace(model, module=module, dtype=other, taps=find_taps(body_of(module), config))
     return _deviation(
         states_of(twin, prompts), states_of(model, prompts), metrics_of(twin, prompts), metrics_of(model, prompts)
     )
@@ -126,7 +128,7 @@ def hidden_states(model: LoadedModel, prompts: Sequence[Prompt]) -> Deviation:
 def residual_identity(model: LoadedModel, prompts: Sequence[Prompt]) -> Deviation:
     """What attention and MLP add, summed onto what enters a block, against what leaves it and enters the next."""
     states = states_of(model, prompts)
-    post_norm = not any(site.kind is SiteKind.FINAL_NORM for site in states) and model.taps.family != "generic"
+    post_norm = POST_NORM.items() <= model.taps.lacks.items()
     sums: dict[Site, Sequence[np.ndarray]] = {}
     for site in states:
         pre, attn, mid, mlp, before = (
@@ -157,12 +159,15 @@ def final_norm(model: LoadedModel, prompts: Sequence[Prompt]) -> Deviation:
     normed: dict[Site, Sequence[np.ndarray]] = {}
     for site in states:
         if site.kind is SiteKind.FINAL_NORM:
+            last = replace(site, kind=SiteKind.RESID_POST, layer=site.layer - 1)
+            if model.taps.points[last].stream is not None:
+                raise NotApplicableError("the streams of the last block are merged before the final norm")
             module = model.taps.points[site].module
             like = next(module.parameters(), torch.zeros((), dtype=model.dtype))
-            last = states[replace(site, kind=SiteKind.RESID_POST, layer=site.layer - 1)]
             with torch.inference_mode():
                 normed[site] = [
-                    module(torch.from_numpy(own).to(like.device, like.dtype)).float().cpu().numpy() for own in last
+                    module(torch.from_numpy(own).to(like.device, like.dtype)).float().cpu().numpy()
+                    for own in states[last]
                 ]
     if not normed:
         raise NotApplicableError("the model has no final norm, or none is known")
@@ -226,8 +231,10 @@ def _shown(model: LoadedModel, prompt: Prompt) -> Rows:
     for stack, name in stacks.items():
         states: Sequence[Tensor] = getattr(output, name, None) or ()
         for site, index in _index(model, stack, len(states) - 1).items():
-            state = states[index][0].float().cpu().numpy()
-            if site in model.taps.points and state.shape[-1] == model.width(site):
+            if site not in model.taps.points:
+                continue
+            state = model.taps.points[site].own(states[index])[0].float().cpu().numpy()
+            if state.shape == (len(prompt.ids), model.width(site)):
                 found[site] = [state]
     return found
 
@@ -239,7 +246,7 @@ def _index(model: LoadedModel, stack: str, depth: int) -> dict[Site, int]:
     if shift:
         inner |= {Site(SiteKind.RESID_PRE, layer, stack): layer for layer in range(depth)}
     last = Site(SiteKind.FINAL_NORM, depth, stack)
-    if last not in model.taps.points and model.taps.family != "generic":
+    if POST_NORM.items() <= model.taps.lacks.items():
         last = Site(SiteKind.RESID_POST, depth - 1, stack)
     return inner | {last: depth}
 

@@ -56,22 +56,25 @@ def editing(model: LoadedModel, changes: Mapping[Site, Change], *, rows: int) ->
     for site in changes:
         if site.kind in UNEDITABLE:
             raise InputError(f"{site} cannot be edited: {UNEDITABLE[site.kind]}")
-        if model.taps.points[site].parts > 1:
-            raise InputError(f"{site} cannot be edited: it is a slice of what one fused matrix returns; edit mlp_post")
+        if model.taps.points[site].is_slice:
+            raise InputError(f"{site} cannot be edited: it is a slice of what its module returns; edit mlp_post")
     met = dict.fromkeys(changes, 0)
 
     def edit(site: Site, tensor: Tensor) -> Tensor:
         met[site] += 1
-        vectors = tensor.detach().reshape(-1, tensor.shape[-1])
+        point = model.taps.points[site]
+        if met[site] != point.calls:
+            return tensor
+        vectors = point.own(tensor.detach()).reshape(-1, tensor.shape[-1])
         if len(vectors) != rows:
             raise CaptureError(f"{site} showed {len(vectors)} vectors for {rows} tokens")
-        return changes[site](vectors).to(tensor.dtype).reshape(tensor.shape)
+        return (changes[site](vectors) / point.scale).to(tensor.dtype).reshape(tensor.shape)
 
     with ExitStack() as hooks:
         for site in changes:
             hooks.callback(_attach(model.taps.points[site], site, partial(edit, site)).remove)
         yield
-    wrong = [f"{site} {times} times" for site, times in met.items() if times != 1]
+    wrong = [f"{site} {times} times" for site, times in met.items() if times != model.taps.points[site].calls]
     if wrong:
         raise CaptureError(f"each edited site must be met once per pass, but: {', '.join(wrong)}")
 
@@ -162,6 +165,8 @@ def final_norm_of(model: LoadedModel) -> FinalNorm:
     site = Site(SiteKind.FINAL_NORM, model.n_layers)
     if site not in model.taps.points:
         raise InputError(f"{model.name} has no final norm: {model.lacks.get(SiteKind.FINAL_NORM, 'not found')}")
+    if model.taps.points[site].calls > 1:
+        raise InputError(f"{model.name}: its final norm also runs elsewhere in a pass, so its scale cannot be frozen")
     module = model.taps.points[site].module
     weight = next(iter(module.parameters()), torch.empty(0))
     rng = torch.Generator().manual_seed(0)

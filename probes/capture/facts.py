@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, cast
+from typing import Final
 
 import torch
 from torch import nn
@@ -56,13 +56,16 @@ def dtype_of(asked: str | torch.dtype | None) -> torch.dtype | None:
     return DTYPES[asked]
 
 
-def device_of(embedding: nn.Module) -> torch.device:
-    """Where token ids go: where the embedding is, or where accelerate brings it for each call."""
-    weight = cast("torch.Tensor", embedding.weight)
-    hook: Any = getattr(embedding, "_hf_hook", None)
-    if weight.is_meta and getattr(hook, "execution_device", None) is not None:
-        return torch.device(hook.execution_device)
-    return weight.device
+def body_of(module: PreTrainedModel) -> nn.Module:
+    """The model without its head."""
+    body, inner = module.base_model, getattr(module, "model", None)
+    return inner if body is module and isinstance(inner, PreTrainedModel) else body
+
+
+def text_model_of(module: PreTrainedModel) -> PreTrainedModel:
+    """The model itself, or of one that also sees and has no body of its own (Llama 4), its whole language model."""
+    inner = getattr(module, "language_model", None)
+    return inner if body_of(module) is module and isinstance(inner, PreTrainedModel) else module
 
 
 def check_weights(module: PreTrainedModel, name: str) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, cast
 
@@ -18,14 +18,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from probes.capture.bridge import ATTENTION, is_bridge, is_inside_bridge, unwrap
 from probes.capture.checkpoints import Checkpoint, fingerprint_object, open_checkpoint
-from probes.capture.facts import check_weights, context_length_of, device_of, dtype_of, pad_id_of
+from probes.capture.facts import body_of, check_weights, context_length_of, dtype_of, pad_id_of, text_model_of
 from probes.capture.prompts import Batch
 from probes.capture.sites import Site, SiteKind
 from probes.capture.taps import Taps, find_taps
+from probes.capture.taps.trace import device_of
 from probes.capture.tokens import BosPolicy, special_id
 from probes.capture.watching import watching
 from probes.errors import InputError
@@ -86,12 +86,13 @@ class LoadedModel:
     @property
     def base(self) -> nn.Module:
         """The model without its head."""
-        return self.module.base_model
+        return body_of(self.module)
 
     @property
     def is_causal(self) -> bool:
         """Whether it predicts the next token, so that outcomes can be read from it."""
-        return type(self.module).__name__ in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values() and self.base is not self.module
+        module: Any = self.module
+        return module.can_generate() and self.base is not module and not module.config.is_encoder_decoder
 
     @property
     def is_answering(self) -> bool:
@@ -207,7 +208,7 @@ def load_model(
         )
     else:
         source = _from_object(model, tokenizer)
-    module = source.module
+    module = text_model_of(source.module).eval()
     check_weights(module, source.name)
     whole: Any = module.config
     config: Any = whole if whole.is_encoder_decoder else whole.get_text_config()
@@ -221,9 +222,9 @@ def load_model(
         )
     return LoadedModel(
         name=source.name,
-        module=module.eval(),
+        module=module,
         tokenizer=source.tokenizer,
-        taps=_taps_of(module, config),
+        taps=find_taps(body_of(module), config),
         fingerprint=source.fingerprint,
         revision=source.revision,
         dtype=torch.int8 if getattr(module, "is_loaded_in_8bit", False) else module.dtype,
@@ -254,17 +255,6 @@ def _from_object(model: object, tokenizer: PreTrainedTokenizerBase | None) -> Ch
     check_weights(module, type(module).__name__)
     name = module.name_or_path or type(module).__name__
     return Checkpoint(name, module, tokenizer, fingerprint_object(module, tokenizer), "")
-
-
-def _taps_of(module: PreTrainedModel, config: Any) -> Taps:  # noqa: ANN401  configurations are open bags
-    """Where everything is; a bridge runs the halves of a fused matrix apart, so that the matrix itself never fires."""
-    taps = find_taps(module.base_model, config)
-    if not is_inside_bridge(module):
-        return taps
-    fused = {site for site, point in taps.points.items() if point.parts > 1}
-    points = {site: point for site, point in taps.points.items() if site not in fused}
-    reason = "the bridge computes it apart from the fused matrix; hand in the model itself"
-    return replace(taps, points=points, lacks={**taps.lacks, **{site.kind: reason for site in fused}})
 
 
 def _attention_of(module: PreTrainedModel) -> str:

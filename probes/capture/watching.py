@@ -8,16 +8,17 @@ of the model is bit-identical with and without them, and they are removed whatev
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from probes.capture.sites import Site
 from probes.capture.taps import Point, Taps
+from probes.capture.taps.trace import first_tensor, received
 
 Look = Callable[[Site, Tensor], None]
 Value = Any  # a module may take and return anything
@@ -47,7 +48,10 @@ def watching(taps: Taps, sites: Sequence[Site], look: Look, *, rows: int | None 
 
     def see(site: Site, tensor: Tensor) -> None:
         seen[site] += 1
-        own = taps.points[site].own(tensor.detach())
+        point = taps.points[site]
+        if seen[site] != point.calls:  # a module that runs several times a pass is the site when it runs for the last
+            return
+        own = point.own(tensor.detach())
         vectors = own.reshape(-1, own.shape[-1])
         if rows is not None and len(vectors) != rows:
             raise CaptureError(f"{site} showed {len(vectors)} vectors for {rows} tokens")
@@ -57,7 +61,7 @@ def watching(taps: Taps, sites: Sequence[Site], look: Look, *, rows: int | None 
         for site in sites:
             hooks.callback(_attach(taps.points[site], site, see).remove)
         yield
-    wrong = [f"{site} {times} times" for site, times in seen.items() if times != 1]
+    wrong = [f"{site} {times} times" for site, times in seen.items() if times != taps.points[site].calls]
     if wrong:
         raise CaptureError(f"each site must be seen once per pass, but: {', '.join(wrong)}")
 
@@ -71,30 +75,15 @@ def _attach(point: Point, site: Site, see: Look) -> torch.utils.hooks.RemovableH
 
 def _before(see: Look, site: Site, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Show what a module receives."""
-    see(site, _first_tensor((*args, *_main_first(kwargs)), site))
+    see(site, _shown(received(args, kwargs), site))
 
 
 def _after(see: Look, site: Site, _module: nn.Module, _args: Value, output: Value) -> None:
     """Show what a module returns."""
-    see(site, _first_tensor(output, site))
+    see(site, _shown(first_tensor(output), site))
 
 
-def _main_first(kwargs: dict[str, Any]) -> tuple[Any, ...]:
-    """Keyword arguments with the hidden states in front, whatever the order of the call."""
-    return (kwargs.get("hidden_states"), *kwargs.values())
-
-
-def _first_tensor(value: Value, site: Site) -> Tensor:
-    """The tensor of a module's input or output: bare, or the first in a tuple, a list or an output record."""
-    if isinstance(value, Tensor):
-        return value
-    parts: Iterable[Any] = ()
-    if isinstance(value, dict):
-        parts = cast("dict[str, Any]", value).values()
-    elif isinstance(value, (tuple, list)):
-        parts = cast("Sequence[Any]", value)
-    shown: object = cast("object", value)
-    found = next((part for part in parts if isinstance(part, Tensor)), None)
-    if found is None:
-        raise CaptureError(f"{site}: the module at this site shows no tensor but {type(shown).__name__}")
-    return found
+def _shown(tensor: Tensor | None, site: Site) -> Tensor:
+    if tensor is None:
+        raise CaptureError(f"{site}: the module at this site shows no tensor")
+    return tensor

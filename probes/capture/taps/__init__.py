@@ -1,4 +1,4 @@
-"""Where each architecture keeps its sites: one short table per family, and what can be derived safely for the rest."""
+"""Where a model keeps its sites: derived and proved where blocks add, a short table per family where they do not."""
 
 from probes.capture.taps.meeting import find_taps as find_taps
 from probes.capture.taps.table import Layout as Layout

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from probes.capture.sites import EMBED_LAYER, Site, SiteKind
-from probes.capture.taps.generic import derive
+from probes.capture.taps.derived import derive
 from probes.capture.taps.table import FAMILIES, Config, Layout, Point, Taps, descend
 from probes.errors import InputError
 
@@ -18,17 +18,17 @@ def find_taps(base: nn.Module, config: Config) -> Taps:
         config: its configuration.
 
     Returns:
-        Its sites, from the family's table where there is one, else what can be derived safely.
+        Its sites, from the family's table where there is one, else those that are derived.
 
     Raises:
         InputError: if no list of blocks can be found.
     """
     FAMILIES.load("probes.capture.taps")
     model_type = str(getattr(config, "model_type", ""))
-    base = descend(base, "language_model") or base  # models that also see keep their text model one step down
+    text = descend(base, "language_model") or base  # models that also see keep their text model one step down
     if model_type in FAMILIES:
-        return _meet(base, FAMILIES[model_type](config), model_type)
-    return _meet(base, (derive(base, config),), "generic")
+        return _meet(text, FAMILIES[model_type](config), model_type)
+    return derive(base, text, config)
 
 
 def _meet(base: nn.Module, layouts: tuple[Layout, ...], name: str) -> Taps:
@@ -70,6 +70,8 @@ def _resolve(base: nn.Module, blocks: list[nn.Module], layout: Layout) -> dict[S
             tap = layout.taps.get(kind)
             found = [] if tap is None else [m for path in tap.paths if (m := descend(block, path)) is not None]
             if tap is not None and found:
-                points[Site(kind, layer, layout.stack)] = Point(found[0], tap.side, tap.heads, tap.part, tap.parts)
+                points[Site(kind, layer, layout.stack)] = Point(
+                    found[0], tap.side, tap.heads, tap.part, tap.parts, tap.scale
+                )
     add_whole(SiteKind.FINAL_NORM)
     return points

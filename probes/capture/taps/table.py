@@ -6,7 +6,8 @@ heads. A tap may give alternatives (``mlp.down_proj`` here, ``feed_forward.down_
 a block is used, and where none does the site does not exist at that layer, which is how hybrids and leading dense
 layers come out right.
 
-Nothing is guessed for a family without a table beyond what can be derived safely (:mod:`probes.capture.taps.generic`).
+A family needs a table only where the arithmetic of its blocks does not say where its sites are: norms after the
+addition, two stacks, recurrences of their own kind. All others are derived (:mod:`probes.capture.taps.derived`).
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class Tap:
         heads: 0 for one vector per token; n when the last axis is n heads side by side.
         part: which of ``parts`` equal slices of the last axis it is, where one matrix computes several sites.
         parts: how many such slices there are.
+        scale: what the block multiplies it by before it is added to the residual stream.
     """
 
     paths: tuple[str, ...]
@@ -41,9 +43,13 @@ class Tap:
     heads: int = 0
     part: int = 0
     parts: int = 1
+    scale: float = 1.0
+
+    def on(self, module: nn.Module) -> Point:
+        """The point that this tap is on one module."""
+        return Point(module, self.side, self.heads, self.part, self.parts, self.scale)
 
 
-PARALLEL: Final = {SiteKind.RESID_MID: "attention and MLP read the same stream side by side in this model"}
 POST_NORM: Final = {SiteKind.FINAL_NORM: "post-norm blocks: resid_post of the last block is already normalised"}
 
 
@@ -95,17 +101,40 @@ def family(*model_types: str) -> Callable[[Family], Family]:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """Where one site is in one model: a module, the side of it to watch, and which slice of the tensor there."""
+    """Where one site is in one model.
+
+    Attributes:
+        module: what to watch.
+        side: which side of it.
+        heads: 0 for one vector per token; n when the last axis is n heads side by side.
+        part: which of ``parts`` equal slices of the last axis it is.
+        parts: how many such slices there are.
+        scale: what the block multiplies the tensor by before it adds it.
+        stream: which entry of the first axis it is where a block carries several streams; None where it carries one.
+        calls: how often the module runs in a pass; the last call is the site.
+    """
 
     module: nn.Module
     side: Side
     heads: int = 0
     part: int = 0
     parts: int = 1
+    scale: float = 1.0
+    stream: int | None = None
+    calls: int = 1
+
+    @property
+    def is_slice(self) -> bool:
+        """Whether the module shows more than this site."""
+        return self.parts > 1 or self.stream is not None
 
     def own(self, tensor: Tensor) -> Tensor:
-        """The site's own slice of the tensor that the module shows."""
-        return tensor if self.parts == 1 else tensor.chunk(self.parts, dim=-1)[self.part]
+        """The site's own part of the tensor that the module shows, as it is added to the residual stream."""
+        if self.stream is not None:
+            tensor = tensor[self.stream]
+        if self.parts > 1:
+            tensor = tensor.chunk(self.parts, dim=-1)[self.part]
+        return tensor if self.scale == 1 else tensor * self.scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +145,7 @@ class Taps:
         points: where each site is, in the order of a forward pass.
         n_layers: number of blocks (of the longest stack).
         lacks: kinds of site that this model does not have, and why.
-        family: the table that was used; ``generic`` when it was derived.
+        family: ``model_type`` of the configuration.
     """
 
     points: Mapping[Site, Point]

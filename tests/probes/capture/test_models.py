@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import AutoModelForCausalLM
 
-from probes.capture import collect, load_model, resolve_sites
+from probes.capture import collect, load_model
 from probes.capture.sites import Site
 from probes.errors import InputError
 from tests.tolerances import NEAR_ZERO, REBATCHED
@@ -120,20 +120,6 @@ def test_logits_of_chosen_rows_are_those_of_the_whole_model(llama, gpt2):
         with torch.inference_mode():
             again = model.module(input_ids=ids, attention_mask=batch.mask).logits.reshape(24, -1)
         assert torch.equal(whole, again), "the body's own forward must be back in its place"
-
-
-def test_an_architecture_without_table_gets_what_is_safe_and_a_list_of_what_it_lacks():
-    from transformers import GPTBigCodeConfig, GPTBigCodeForCausalLM
-
-    torch.manual_seed(0)
-    config = GPTBigCodeConfig(vocab_size=99, n_embd=32, n_layer=2, n_head=4, n_positions=64)
-    model = load_model(GPTBigCodeForCausalLM(config))
-    assert model.taps.family == "generic"
-    assert {str(site) for site in model.sites} == {
-        *("resid_pre.0", "resid_post.0", "resid_pre.1", "resid_post.1", "final_norm"),
-    }
-    with pytest.raises(InputError, match="no table for this architecture"):
-        resolve_sites(model, ["mlp_out"])
 
 
 def test_an_object_without_blocks_to_be_found_is_refused():
