@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from analyses.chance import sparser
-from analyses.evidence import FEWEST_ITEMS, SEED, length_of
+from analyses.evidence import FEWEST_ITEMS, fresh, length_of
 from analyses.finding import Control, Verdict
 from analyses.statistics.association import (
     Association,
@@ -62,27 +62,40 @@ class Comparison(NamedTuple):
         return bool(self.group)
 
     @property
+    def quantity(self) -> str:
+        """Kind of number that the effect is."""
+        return "Cliff's delta" if self.is_contrast else "rank correlation"
+
+    @property
+    def quantity_given(self) -> str:
+        """Kind of number that the effect is once it is adjusted for something."""
+        return "partial slope of ranks" if self.is_contrast else "partial rank correlation"
+
+    @property
     def unit(self) -> str:
-        """The currency of the effect."""
+        """The effect with its direction."""
         if self.is_contrast:
             return "Cliff's delta, positive = shifted is sparser"
-        return "rank correlation, positive = sparser towards the far end"
+        return "rank correlation, positive = sparser towards the harder end"
 
     @property
     def unit_given(self) -> str:
-        """The currency of the effect with something held fixed.
+        """The effect adjusted for something, with its direction.
 
-        What is left of Cliff's delta is no chance and may lie beyond 1: it is the slope of ranks on membership.
+        An adjusted Cliff's delta is no longer a share of pairs and may lie beyond 1: it is the slope of ranks on
+        membership.
         """
         if self.is_contrast:
-            return "partial slope of ranks (Cliff's delta when nothing is held fixed), positive = shifted is sparser"
-        return "partial rank correlation, positive = sparser towards the far end"
+            return "partial slope of ranks (Cliff's delta without adjustment), positive = shifted is sparser"
+        return "partial rank correlation, positive = sparser towards the harder end"
 
 
 def comparisons(panel: Panel) -> list[Comparison]:
     """All contrasts of a panel that have enough items; empty where nothing can be compared."""
     if panel.axis.kind == "nominal":
         return _domains(panel)
+    if panel.axis.harder is None:  # an axis that does not say which end is harder orients nothing
+        return []
     far = 1.0 if panel.axis.harder == "higher" else -1.0
     score = far * panel.levels
     rows = np.isfinite(score)
@@ -150,7 +163,6 @@ def associate_with(
     covariates: Float[np.ndarray, "items covariates"] | None = None,
     *,
     resamples: int,
-    rng: np.random.Generator,
 ) -> Association:
     """Rank associations of some columns with the comparison's score and with covariates, larger meaning sparser."""
     rows = compared.rows
@@ -160,7 +172,7 @@ def associate_with(
     if covariates is not None:
         scores = np.column_stack([scores, covariates[rows]])
     within = compared.design == "paired" and not compared.is_contrast
-    return associate_items(values, scores, panel.clusters[rows], within=within, resamples=resamples, rng=rng)
+    return associate_items(values, scores, panel.clusters[rows], within=within, resamples=resamples, rng=fresh())
 
 
 def effect(association: Association, compared: Comparison) -> Estimate:
@@ -228,8 +240,8 @@ def _effects(found: Associations, compared: Comparison, given: int | None) -> Fl
     return found.columns[..., 0] * (found.ratio if compared.is_contrast else 1.0)
 
 
-def length_twin(panel: Panel, compared: Comparison, columns: Sequence[int]) -> Control | None:
-    """The effect with the number of tokens held fixed; None where no item is longer than another.
+def length_control(panel: Panel, compared: Comparison, columns: Sequence[int]) -> Control | None:
+    """The effect adjusted for the number of tokens; None where no item is longer than another.
 
     Of two columns, what the second has lost of the first one's effect.
     """
@@ -238,7 +250,7 @@ def length_twin(panel: Panel, compared: Comparison, columns: Sequence[int]) -> C
         return None
     if np.ptp(length.values[compared.rows]) == 0:
         return None
-    found = associate_with(panel, compared, columns, length.values[:, None], resamples=RESAMPLES, rng=fresh())
+    found = associate_with(panel, compared, columns, length.values[:, None], resamples=RESAMPLES)
     if len(columns) == 1:
         given = effect_given(found, compared, 1)
     else:
@@ -260,8 +272,3 @@ def judge(bounds: tuple[float, float]) -> Verdict:
 def at(estimate: Estimate, column: int) -> tuple[float, tuple[float, float]]:
     """Value and interval of one column."""
     return float(estimate.value[column]), (float(estimate.low[column]), float(estimate.high[column]))
-
-
-def fresh() -> np.random.Generator:
-    """The source of chance of a question: the same at every call, so that a report says the same twice."""
-    return np.random.default_rng(SEED)

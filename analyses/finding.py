@@ -1,4 +1,4 @@
-"""A finding: one question, one number with its interval, what chance gives, and what may be said of it.
+"""A finding: one question, one number with its interval, the Gaussian null, and what may be said of it.
 
 Problem: reports drift from statistics when sentences are typed by hand. Idea: an analysis returns findings, and
 everything a reader meets (page, Markdown, JSON, the line in the terminal) is a view of them. A finding carries its
@@ -11,23 +11,35 @@ Non-goals: layout (``reporting``) and drawing (``figures``).
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Literal, NamedTuple, cast
 
+import pandas as pd
+
 from analyses.runs import Run, remember
-from analyses.statistics.equivalence import Equivalence
+from analyses.statistics.equivalence import NORMAL_QUANTILE, Equivalence
 from analyses.tables import place
 from sparsity.registry import Registry
 
-Verdict = Literal["supported", "contradicted", "undecided", "described"]
+Verdict = Literal[
+    "supported", "contradicted", "undecided", "described",  # a pre-stated answer
+    "significantly positive", "significantly negative", "not significant",  # one of many secondary ones
+]  # fmt: skip
 Generality = Literal["items", "domains", "templates", "seeds", "models"]
-Role = Literal["pre_treatment", "mediator", "collider", "basis", "intervention"]
+Role = Literal["pre_treatment", "mediator", "state", "collider", "basis", "intervention"]
 
 ALPHA: Final = 0.05
 FEWEST_TO_GENERALISE: Final = 6
 LENGTH: Final = "n_tokens"  # name of the control that no correlation goes without
-DETECTABLE: Final = "detectable with 80 % power"  # name of an effect: the least that would have been found
+DETECTABLE: Final = "detectable with 80 % power"  # name of an effect
+SIDES: Final[dict[str, int]] = {
+    "supported": 1,
+    "significantly positive": 1,
+    "contradicted": -1,
+    "significantly negative": -1,
+}
 
 
 class Level(NamedTuple):
@@ -43,7 +55,7 @@ class Level(NamedTuple):
 
 
 class Null(NamedTuple):
-    """What chance gives: the exact expectation for an i.i.d. Gaussian vector of this width.
+    """The Gaussian null: the exact expectation for an i.i.d. Gaussian vector of this width.
 
     Attributes:
         kind: which null.
@@ -69,9 +81,10 @@ class Control(NamedTuple):
 
     Attributes:
         name: the covariate.
-        role: ``pre_treatment`` may be adjusted for; ``mediator`` says how much the output accounts for, which removes
-            no confounder.
-        estimate: the adjusted estimate, in the unit of the finding's own.
+        role: ``pre_treatment`` may be adjusted for; a ``mediator`` is read off the output and a ``state`` computed from
+            the state itself (its norm), and adjusting for either removes no confounder.
+        estimate: the adjusted estimate, in the unit of the finding's own; NaN where it cannot be separated from the
+            covariate.
         interval: its 95 % interval.
         correlation: rank correlation of the measure with the covariate.
     """
@@ -81,6 +94,18 @@ class Control(NamedTuple):
     estimate: float
     interval: tuple[float, float]
     correlation: float
+
+    @property
+    def p(self) -> float:
+        """Two-sided p-value of the adjusted estimate, from its interval; NaN without one."""
+        return p_of(self.estimate, self.interval)
+
+
+class LeftOut(NamedTuple):
+    """Items of the suite that a finding does not use, and why."""
+
+    reason: str
+    n: int
 
 
 class Effect(NamedTuple):
@@ -135,16 +160,20 @@ class Significance(NamedTuple):
     Attributes:
         name: which test.
         p: its two-sided p-value.
-        p_adjusted: by Benjamini and Hochberg over the secondary findings of its analysis, where all measures of
-            sparsity of one place and group count as one test together; it decides the verdict.
-        p_family: by Westfall and Young's max-T over all layers, sites, measures and suites of its analysis: the chance
-            of one trend as large anywhere, if there is none at all. NaN where nothing was permuted.
+        p_adjusted: decides the verdict. Of a pre-stated finding: the larger of p and of the p-value after adjusting
+            for length, by Holm over the suites of its model and question (family-wise). Of a secondary one: p, by
+            Benjamini and Hochberg over those of its question, where all measures of sparsity of one site and group
+            count as one test together.
+        p_family: by Westfall and Young's max-T over all layers, sites, measures and suites of its question: the
+            probability of one trend as large anywhere, if there is none at all. NaN where nothing was permuted.
+        correction: what `p_adjusted` is corrected by, in words; empty where nothing was corrected.
     """
 
     name: str
     p: float
     p_adjusted: float
     p_family: float = math.nan
+    correction: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,8 +183,8 @@ class Scope:
     Attributes:
         model: the model as the sweep names it.
         suite: the suite or suites.
-        axis: name of the ruler.
-        site: place in the network without layer.
+        axis: name of the axis.
+        site: site in the network without layer.
         layer: its layer; None where the finding is about all layers.
         position: which tokens.
         metric: the measure.
@@ -188,15 +217,20 @@ class Finding:
         question: what was asked.
         scope: of what.
         primary: whether it is the one pre-stated answer of its analysis; all others are secondary and adjusted.
+        selected: whether the data chose its site and layer (that of the largest effect, say), so that they were not
+            stated in advance.
         estimate: the number; NaN where the question could not be answered. Where the unit says so, its sign is turned
             so that positive means sparser.
         unit: what the number is.
         interval: 95 % interval.
-        n: items behind it.
-        n_clusters: independent clusters behind it.
-        null: what chance gives, where the measure has a null.
+        quantity: what kind of number it is, in a word or two (``rank correlation``, ``Cliff's delta``).
+        adjusted_for: names of what the estimate itself is adjusted for; empty where it is adjusted for nothing.
+        n: items used.
+        n_clusters: independent clusters among them.
+        left_out: items of the suite that are not used, with the reason.
+        null: the Gaussian null, where the measure has one.
         test: the test, where there is one.
-        generalises_over: what the interval speaks about beyond the items at hand.
+        generalises_over: what the interval generalises to beyond the items at hand.
         controls: the estimate with covariates held fixed.
         effects: other effect sizes of the same comparison, signs turned alike.
         bound: whether the estimate is negligible beside the noise floor; "no effect" is said only where it is.
@@ -211,11 +245,15 @@ class Finding:
     question: str
     scope: Scope
     primary: bool = False
+    selected: bool = False
     estimate: float = math.nan
     unit: str = ""
+    quantity: str = ""
+    adjusted_for: tuple[str, ...] = ()
     interval: tuple[float, float] = (math.nan, math.nan)
     n: int = 0
     n_clusters: int = 0
+    left_out: tuple[LeftOut, ...] = ()
     null: Null | None = None
     test: Significance | None = None
     generalises_over: Generality = "items"
@@ -230,8 +268,26 @@ class Finding:
 
     @property
     def detectable(self) -> float:
-        """The effect that would have been found four times in five; NaN where nobody worked it out."""
+        """The effect that would be detected with 80 % power; NaN where it is not known."""
         return next((effect.estimate for effect in self.effects if effect.name == DETECTABLE), math.nan)
+
+    @property
+    def side(self) -> int:
+        """1 where the verdict says that the estimate is positive, -1 where it is negative, 0 where neither."""
+        return SIDES.get(self.verdict, 0)
+
+    @property
+    def length(self) -> Control | None:
+        """The same estimate adjusted for length; None where length does not vary or nothing was adjusted for."""
+        return next((control for control in self.controls if control.name == LENGTH), None)
+
+    @property
+    def survives_length(self) -> bool:
+        """Whether the estimate keeps its sign after adjusting for length, by its interval; True where none varies."""
+        control = self.length
+        if control is None:
+            return True
+        return control.interval[0] > 0 if self.estimate > 0 else control.interval[1] < 0
 
     @property
     def answered(self) -> bool:
@@ -249,6 +305,7 @@ class Finding:
         content["null"] = None if self.null is None else self.null._asdict()
         content["test"] = None if self.test is None else self.test._asdict()
         content["controls"] = [control._asdict() for control in self.controls]
+        content["left_out"] = [left._asdict() for left in self.left_out]
         content["effects"] = [effect._asdict() for effect in self.effects]
         content["levels"] = [level._asdict() for level in self.levels]
         content["bound"] = None if self.bound is None else self.bound._asdict()
@@ -273,8 +330,52 @@ def decide(estimate: float, interval: tuple[float, float], p: float) -> Verdict:
     return "contradicted" if high < 0 else "undecided"
 
 
+def p_of(estimate: float, interval: tuple[float, float]) -> float:
+    """Two-sided p-value of an effect of zero, from a 95 % interval that is symmetric on its own scale.
+
+    Inside (-1, 1) that is Fisher's scale, elsewhere the plain one. NaN without an interval.
+
+    >>> round(p_of(0.2, (0.0, 0.4)), 3), round(p_of(5.0, (2.5, 7.5)), 5), p_of(0.2, (math.nan, math.nan))
+    (0.045, 9e-05, nan)
+    """
+    low, high = interval
+    if not (math.isfinite(low) and math.isfinite(high) and high > low):
+        return math.nan
+    side = estimate - low if estimate > 0 else high - estimate  # the half that decides
+    if low > -1 and high < 1 and abs(estimate) < 1:
+        edge = low if estimate > 0 else high
+        side, estimate = abs(math.atanh(estimate) - math.atanh(edge)), math.atanh(estimate)
+    return math.erfc(abs(estimate) / side * NORMAL_QUANTILE / math.sqrt(2)) if side > 0 else 0.0
+
+
+def secondary(verdict: Verdict) -> Verdict:
+    """The word for one of many: `supported` and `contradicted` are kept for what was stated in advance.
+
+    >>> secondary("supported"), secondary("undecided"), secondary("described")
+    ('significantly positive', 'not significant', 'described')
+    """
+    words: dict[Verdict, Verdict] = {
+        "supported": "significantly positive",
+        "contradicted": "significantly negative",
+        "undecided": "not significant",
+    }
+    return words.get(verdict, verdict)
+
+
 class Findings(list[Finding]):
-    """A list of findings that a notebook shows as a table."""
+    """A list of findings; a notebook shows it as a table, :meth:`to_frame` makes one of it."""
+
+    def __repr__(self) -> str:
+        counts = Counter(finding.verdict for finding in self)
+        said = ", ".join(f"{n} {verdict}" for verdict, n in counts.items())
+        return f"<{len(self)} findings: {said}>" if self else "<no findings>"
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per finding: what it is about, estimate with interval, p-values, length-adjusted estimate, verdict.
+
+        Undefined numbers are NaN. Controls, effects and levels have no columns; they stay with the findings.
+        """
+        return pd.DataFrame([_row(finding) for finding in self], columns=list(_row(Finding(**_EMPTY))))
 
     def _repr_html_(self) -> str:
         from analyses.display import table  # noqa: PLC0415  display reads findings
@@ -325,7 +426,43 @@ def analyse(run: Run, name: str, *, reproduce: str = "") -> Findings:
 def answers(run: Run, name: str) -> list[Finding]:
     """What an analysis says of a run, asked once where the run remembers; for questions about other answers."""
     ANALYSES.load(QUESTIONS)
-    return remember(run, f"answers {name}", lambda: ANALYSES[name].answer(run))
+    from analyses.evidence import graded  # noqa: PLC0415  evidence reads findings
+
+    return remember(run, f"answers {name}", lambda: graded(ANALYSES[name].answer(run)))
+
+
+_EMPTY: Final[dict[str, Any]] = {"analysis": "", "question": "", "scope": Scope(), "text": ""}
+
+
+def _row(finding: Finding) -> dict[str, object]:
+    scope, test, length = finding.scope, finding.test, finding.length
+    return {
+        "analysis": finding.analysis,
+        "model": scope.model,
+        "suite": scope.suite,
+        "axis": scope.axis,
+        "site": scope.site,
+        "layer": scope.layer,
+        "position": scope.position,
+        "basis": scope.basis,
+        "metric": scope.metric,
+        "group": scope.group,
+        "primary": finding.primary,
+        "estimate": finding.estimate,
+        "low": finding.interval[0],
+        "high": finding.interval[1],
+        "quantity": finding.quantity,
+        "unit": finding.unit,
+        "n": finding.n,
+        "n_clusters": finding.n_clusters,
+        "p": test.p if test else math.nan,
+        "p_adjusted": test.p_adjusted if test else math.nan,
+        "length_adjusted": length.estimate if length else math.nan,
+        "length_low": length.interval[0] if length else math.nan,
+        "length_high": length.interval[1] if length else math.nan,
+        "verdict": finding.verdict,
+        "text": finding.text,
+    }
 
 
 def _plain(value: object) -> Any:  # noqa: ANN401  JSON

@@ -1,8 +1,8 @@
 """The ledger of covariates: what could stand behind a change, and the part that each may play.
 
 What was fixed before the model ran (length, bytes per token, the last token) may be held fixed: that adjusts. What is
-read off the output (entropy, loss, margin) or lies on the way to it (the norm of the state) may have been moved by the
-very thing that is asked about: holding it fixed says how much it accounts for, which removes no confounder. What both
+read off the output (entropy, loss, margin), or is computed from the state itself (its norm), may have been moved by the
+very thing that is asked about: adjusting for it says how much goes with it, which removes no confounder. What both
 the input and the state act on (whether the answer was right) opens a path that was closed: it is listed and left alone.
 """
 
@@ -16,7 +16,7 @@ from jaxtyping import Float
 from scipy import stats
 
 from analyses.comparison import Comparison, associate_with, at, comparisons, effect, effect_given, independent, signs
-from analyses.evidence import Covariate, bytes_per_token
+from analyses.evidence import Covariate, bytes_per_token, fresh
 from analyses.finding import LENGTH, Role
 from analyses.statistics.association import Association, associate_items
 from analyses.statistics.means import average
@@ -26,6 +26,7 @@ from analyses.tables import LAST_READ, TEMPLATE, Panel
 MEDIATORS: Final = ("next_token_entropy", "mean_next_token_entropy", "nll", "mean_nll", "margin", "mean_margin")
 COLLIDERS: Final = ("correct",)
 NORM: Final = "l2_norm"
+ORDER: Final[tuple[Role, ...]] = ("pre_treatment", "mediator", "state", "collider")
 KINDS_OF_ITEM: Final = {LAST_READ: "last token", TEMPLATE: "template"}
 FEWEST_KNOWN: Final = 0.5
 FEWEST_WITHIN: Final = 8  # items of a set, for a correlation within it
@@ -76,9 +77,11 @@ def ledger(panel: Panel, column: int) -> list[Covariate]:
     norm = panel.find(panel.columns[column]._replace(metric=NORM))
     if norm is not None:
         where = panel.columns[column].place
-        found.append(Covariate(f"{NORM} at {where}", "mediator", panel.values[:, norm]))
+        found.append(Covariate(f"{NORM} at {where}", "state", panel.values[:, norm]))
     usable = [covariate for covariate in found if _varies(covariate.values)]
-    return sorted(usable, key=lambda covariate: ("pre_treatment", "mediator", "collider").index(covariate.role))
+    return sorted(
+        usable, key=lambda covariate: ("pre_treatment", "mediator", "state", "collider").index(covariate.role)
+    )
 
 
 def _varies(values: Float[np.ndarray, " items"]) -> bool:
@@ -93,9 +96,7 @@ class Together(NamedTuple):
     association: Association
 
 
-def together(
-    panel: Panel, column: int, one: Comparison, covariates: Sequence[Covariate], rng: np.random.Generator
-) -> list[Together]:
+def together(panel: Panel, column: int, one: Comparison, covariates: Sequence[Covariate]) -> list[Together]:
     """Associations of the measure with the comparison and covariates; one pass for all that are known for all items."""
     known = [np.isfinite(covariate.values[one.rows]) for covariate in covariates]
     complete = [covariate for covariate, here in zip(covariates, known, strict=True) if here.all()]
@@ -103,14 +104,14 @@ def together(
     found: list[Together] = []
     for group in ([complete] if complete else []) + partly:
         scores = np.column_stack([covariate.values for covariate in group])
-        found.append(Together(group, associate_with(panel, one, [column], scores, resamples=RESAMPLES, rng=rng)))
+        found.append(Together(group, associate_with(panel, one, [column], scores, resamples=RESAMPLES)))
     return found
 
 
-def enter(panel: Panel, column: int, one: Comparison, held: Together, number: int, rng: np.random.Generator) -> Entry:
+def enter(panel: Panel, column: int, one: Comparison, held: Together, number: int) -> Entry:
     """What holding one covariate fixed, counted from 1, does over items and over domains."""
     covariate, association = held.covariates[number - 1], held.association
-    slopes = by_domain(panel, column, one, [covariate], rng)
+    slopes = by_domain(panel, column, one, [covariate])
     return Entry(
         covariate,
         float(association.correlation(number).value[0]),
@@ -123,9 +124,7 @@ def enter(panel: Panel, column: int, one: Comparison, held: Together, number: in
     )
 
 
-def by_domain(
-    panel: Panel, column: int, one: Comparison, held: Sequence[Covariate], rng: np.random.Generator
-) -> Float[np.ndarray, " domains"]:
+def by_domain(panel: Panel, column: int, one: Comparison, held: Sequence[Covariate]) -> Float[np.ndarray, " domains"]:
     """The effect of each independent domain with these covariates held fixed together; empty where there are none."""
     if not one.is_contrast or not held:
         return np.zeros(0)
@@ -133,7 +132,7 @@ def by_domain(
     scores = np.column_stack([covariate.values for covariate in held])
     effects: list[float] = []
     for single in domains:
-        own = associate_with(panel, single, [column], scores, resamples=2, rng=rng)
+        own = associate_with(panel, single, [column], scores, resamples=2)
         effects.append(float(own.partial_all(range(1, len(held) + 1), slope=True).value[0]))
     return independent(effects, [single.made for single in domains])
 
@@ -147,7 +146,7 @@ def _twin(panel: Panel, column: int, one: Comparison, covariate: Covariate) -> f
     values = signs(panel)[column] * panel.values[known][:, [column]]
     scores = np.column_stack([covariate.values, length])[known]
     codes = np.arange(int(known.sum()))
-    found = associate_items(values, scores, codes, within=False, resamples=2, rng=np.random.default_rng(0))
+    found = associate_items(values, scores, codes, within=False, resamples=2, rng=fresh())
     return float(found.partial(1).value[0])
 
 
@@ -171,7 +170,7 @@ def without_one(deltas: Float[np.ndarray, " domains"]) -> tuple[float, float]:
     return float(means.min()), float(means.max())
 
 
-def same_kind(panel: Panel, column: int, one: Comparison, name: str, rng: np.random.Generator) -> Numbers | None:
+def same_kind(panel: Panel, column: int, one: Comparison, name: str) -> Numbers | None:
     """The effect among items of one kind, where at least half of the items have company on the other side.
 
     The token that a state stands on says much of it, and so does the template in which something is asked; both were
@@ -185,7 +184,7 @@ def same_kind(panel: Panel, column: int, one: Comparison, name: str, rng: np.ran
         return None
     codes = np.unique(kinds[rows].astype(str), return_inverse=True)[1].reshape(-1)
     values = signs(panel)[column] * panel.values[rows][:, [column]]
-    found = associate_items(values, one.score[rows, None], codes, within=True, resamples=RESAMPLES, rng=rng)
+    found = associate_items(values, one.score[rows, None], codes, within=True, resamples=RESAMPLES, rng=fresh())
     if found.n[0] < FEWEST_KNOWN * rows.sum() or found.n_clusters[0] < 2:
         return None
     return at(effect(found, one), 0)

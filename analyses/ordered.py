@@ -1,9 +1,10 @@
-"""Does a measure get sparser towards the far end of an ordered axis? Behind difficulty, familiarity and length.
+"""Trends along an ordered axis, which is what difficulty, familiarity and length ask for.
 
 Every column of a panel gets one finding: the rank correlation over items of the measure with the axis, both turned so
-that positive means *sparser towards the far end*, its interval, its test, its length-adjusted twin and what the output
-accounts for. One column was stated in advance (:func:`analyses.evidence.primary_column`); the others are adjusted
-together.
+that positive means *sparser where harder* (less familiar, longer), its interval, its test, the same adjusted for length
+and for what is read off the output. One column was stated in advance (:func:`analyses.evidence.primary_column`); its
+claim must survive the adjustment for length and is corrected over suites, the others are corrected together
+(:func:`analyses.evidence.settle`). The axis says which end is harder; where it does not, nothing is oriented.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from jaxtyping import Float
 from analyses.chance import sparser
 from analyses.evidence import (
     FEWEST_ITEMS,
-    SEED,
     Controlled,
     Family,
     LevelMeans,
@@ -28,6 +28,8 @@ from analyses.evidence import (
     covariates_of,
     detectable,
     family_of,
+    fresh,
+    left_out,
     level_means,
     null_of,
     primary_column,
@@ -50,7 +52,7 @@ from analyses.tables import Panel
 
 
 class Wording(NamedTuple):
-    """How an axis speaks: what its far end is called and what is asked of it."""
+    """What the harder end of an axis is called and what is asked of it."""
 
     analysis: str
     question: str
@@ -59,22 +61,22 @@ class Wording(NamedTuple):
 
 NO_INTERVAL: Final = (math.nan, math.nan)
 TAU: Final = "Kendall's tau-b"
-UNIT: Final = "rank correlation, positive = sparser where {far}"
 SIZE_UNIT: Final = "rank correlation, positive = larger where {far}"
+QUANTITY: Final = "rank correlation"
+UNIT: Final = "rank correlation, positive = sparser where {far}"
 
 
 def ordered_findings(panels: Sequence[Panel], wording: Wording) -> list[Finding]:
     """Findings of all panels, secondary ones adjusted together."""
-    rng = np.random.default_rng(SEED)
     findings: list[Finding] = []
     families: list[Family] = []
     for panel in panels:
-        reason = _why_not(panel)
+        reason = _why_not(panel, wording.far)
         if reason:
             findings.append(unanswered(panel, wording.analysis, wording.question, reason))
         else:
-            found = _trends(panel, rng)
-            findings += _panel_findings(panel, wording, found, rng)
+            found = _trends(panel)
+            findings += _panel_findings(panel, wording, found)
             families.append(found.family)
     settled = [
         replace(finding, text=trend_sentence(finding, wording.far)) if finding.levels else finding
@@ -83,8 +85,13 @@ def ordered_findings(panels: Sequence[Panel], wording: Wording) -> list[Finding]
     return settled + pooled(settled, wording.far)
 
 
-def _why_not(panel: Panel) -> str:
+def _why_not(panel: Panel, far: str) -> str:
     levels = panel.levels[np.isfinite(panel.levels)]
+    if panel.axis.harder is None:
+        return (
+            f"the axis {panel.axis.name} does not say which end is {far}; "
+            "add `harder: higher` or `harder: lower` to the suite"
+        )
     if len(np.unique(levels)) < 2:
         return f"all its items lie at one level of {panel.axis.name}" if len(levels) else "no item has a level"
     if len(levels) < FEWEST_ITEMS:
@@ -94,8 +101,8 @@ def _why_not(panel: Panel) -> str:
     return ""
 
 
-def _panel_findings(panel: Panel, wording: Wording, found: _Trends, rng: np.random.Generator) -> list[Finding]:
-    means = level_means(panel, resamples=RESAMPLES, rng=rng)
+def _panel_findings(panel: Panel, wording: Wording, found: _Trends) -> list[Finding]:
+    means = level_means(panel, resamples=RESAMPLES)
     primary = primary_column(panel)
     findings = [
         unanswered(
@@ -129,22 +136,22 @@ class _Trends(NamedTuple):
     more: dict[int, tuple[Effect, ...]]
 
 
-def _trends(panel: Panel, rng: np.random.Generator) -> _Trends:
+def _trends(panel: Panel) -> _Trends:
     far = 1.0 if panel.axis.harder == "higher" else -1.0
     values = panel.values * np.array([_sign(column.metric) for column in panel.columns])
     levels = far * panel.levels
     usable = np.isfinite(levels)
     complete, partial = split_by_completeness(covariates_of(panel), usable)
     covariates = np.column_stack([c.values for c in complete]) if complete else None
-    found = trend(values, levels, panel.clusters, covariates=covariates, resamples=RESAMPLES, rng=rng)
+    found = trend(values, levels, panel.clusters, covariates=covariates, resamples=RESAMPLES, rng=fresh())
     controls = controlled(found.association, complete, slope=False)
     for covariate in partial:
         scores = np.column_stack([levels, covariate.values])
         within = found.design == "paired"
-        own = associate_items(values, scores, panel.clusters, within=within, resamples=RESAMPLES, rng=rng)
+        own = associate_items(values, scores, panel.clusters, within=within, resamples=RESAMPLES, rng=fresh())
         controls += controlled(own, [covariate], slope=False)
-    floor = noise_floor(values[usable], panel.clusters[usable], currency="correlation", rng=rng)
-    family = family_of(panel, values[usable], levels[usable], panel.clusters[usable], design=found.design, rng=rng)
+    floor = noise_floor(values[usable], panel.clusters[usable], currency="correlation", rng=fresh())
+    family = family_of(panel, values[usable], levels[usable], panel.clusters[usable], design=found.design)
     return _Trends(found, controls, floor, family, _more(panel, found, values, levels))
 
 
@@ -199,9 +206,11 @@ def _column_finding(
         primary=primary,
         estimate=estimate,
         unit=(SIZE_UNIT if is_size else UNIT).format(far=wording.far),
+        quantity=QUANTITY,
         interval=interval,
         n=n,
         n_clusters=n_clusters,
+        left_out=left_out(panel, np.isfinite(panel.levels) & np.isfinite(panel.values[:, column])),
         null=null,
         test=Significance(TEST_NAMES[found.trend.design], p, float("nan")),
         generalises_over=over,

@@ -7,28 +7,37 @@ from pathlib import PurePath
 from typing import Final
 
 from analyses.chance import sparser
-from analyses.finding import ALPHA, LENGTH, Finding, Level, Null
+from analyses.finding import ALPHA, Finding, Level, Null
 
-PARTIAL: Final = "partial slope of ranks "
+SLOPE: Final = "as a slope of ranks "
 PLUS_MINUS: Final = "\N{PLUS-MINUS SIGN}"
-TREND_CLAIMS: Final = {
-    "supported": "Sparser where {far}",
-    "contradicted": "Denser where {far}",
-    "undecided": "Undecided whether sparser where {far}",
-    "described": "Described, not decided",
-}
-CONTRAST_CLAIMS: Final = {
-    "supported": "{group} is sparser than {inside}",
-    "contradicted": "{group} is denser than {inside}",
-    "undecided": "Undecided whether {group} differs from {inside}",
-    "described": "{group} beside {inside}",
-}
-FARTHER_CLAIMS: Final = {
-    "supported": "Shifted domains are sparser",
-    "contradicted": "Shifted domains are denser",
-    "undecided": "Undecided whether shifted domains are sparser in general",
-    "described": "Shifted domains beside {inside}",
-}
+POSITIONS: Final = {"mean": "mean over tokens", "last": "last token", "all": "mean over tokens"}
+TREND_CLAIMS: Final = ("Sparser where {far}", "Denser where {far}", "Undecided whether sparser where {far}")
+CONTRAST_CLAIMS: Final = (
+    "{group} is sparser than {inside}",
+    "{group} is denser than {inside}",
+    "Undecided whether {group} differs from {inside}",
+)
+FARTHER_CLAIMS: Final = (
+    "Shifted domains are sparser",
+    "Shifted domains are denser",
+    "Undecided whether shifted domains are sparser in general",
+)
+SIZE: Final = "A measure of size, which says nothing of sparsity"
+
+
+def claim_of(finding: Finding, claims: tuple[str, str, str], described: str = "Descriptive only") -> str:
+    """The claim that a verdict allows: positive, negative or neither; a secondary finding says that it is corrected.
+
+    Args:
+        finding: its verdict decides.
+        claims: what to say where the estimate is positive, negative, or neither.
+        described: what to say where nothing was to be decided.
+    """
+    if finding.verdict == "described":
+        return described
+    said = claims[{1: 0, -1: 1, 0: 2}[finding.side]]
+    return f"{said} (significant after correction)" if finding.side and not finding.primary else said
 
 
 def shown(name: str, most: int = 40) -> str:
@@ -99,7 +108,7 @@ def percent(value: float, interval: tuple[float, float]) -> str:
 
 
 def excess(value: float) -> str:
-    """A difference from chance with its sign, in the unit of the measure.
+    """A difference from the Gaussian null with its sign, in the unit of the measure.
 
     >>> excess(0.0213)
     '+0.021'
@@ -118,53 +127,56 @@ def p_value(p: float) -> str:
     return "< 0.0001" if p < 1e-4 else f"{p:.2g}"
 
 
-def trend_sentence(finding: Finding, far: str) -> str:
-    """What one measure at one place does along an ordered axis; the finding's levels run towards the far end."""
+def where_words(finding: Finding) -> str:
+    """Measure, site and position as a sentence has them: ``hoyer at final_norm (last token)``."""
     scope = finding.scope
-    axis, near_end, far_end = shown(scope.axis), finding.levels[0], finding.levels[-1]
-    claim = TREND_CLAIMS[finding.verdict].format(far=far)
-    if sparser(scope.metric) is None:
-        claim = "Size, which says nothing of sparsity"
+    position = POSITIONS.get(scope.position, scope.position)
+    return f"{scope.metric} at {scope.place}" + (f" ({shown(position)})" if position else "")
+
+
+def trend_sentence(finding: Finding, far: str) -> str:
+    """What one measure does along an ordered axis; the finding's levels run towards the harder end."""
+    axis, near_end, far_end = shown(finding.scope.axis), finding.levels[0], finding.levels[-1]
+    is_size = sparser(finding.scope.metric) is None
+    claim = SIZE if is_size else claim_of(finding, TREND_CLAIMS).format(far=far)
     return (
-        f"{claim}: {scope.metric} at {scope.place} goes from {number(near_end.mean)} ({axis} {shown(near_end.name)}) "
+        f"{claim}: {where_words(finding)} goes from {number(near_end.mean)} ({axis} {shown(near_end.name)}) "
         f"to {number(far_end.mean)} ({axis} {shown(far_end.name)}), rank correlation "
-        f"{with_interval(finding.estimate, finding.interval)}{length_twin(finding)} over {_items(finding)}"
-        f"{_among(finding)}{_power(finding)}{_chance(finding.null, near_end, far_end)}."
+        f"{with_interval(finding.estimate, finding.interval)}{length_adjusted(finding)} over {_items(finding)}"
+        f"{_among(finding)}{_power(finding)}.{_lost(finding)}{_null(finding.null, near_end, far_end)}"
     )
 
 
-def length_twin(finding: Finding, called: str = "") -> str:
-    """The same estimate with the number of tokens held fixed, which no correlation goes without; else nothing.
+def length_adjusted(finding: Finding, called: str = "") -> str:
+    """The same estimate adjusted for length, in brackets; nothing where length does not vary.
 
     Args:
-        finding: its first control of that name is the twin.
-        called: what the twin is, where it is no longer what the finding's estimate is.
+        finding: its control of that name is the adjusted estimate.
+        called: what the adjusted estimate is, where it is no longer what the finding's estimate is.
     """
-    twin = next((control for control in finding.controls if control.name == LENGTH), None)
-    if twin is None:
+    control = finding.length
+    if control is None:
         return ""
-    if not math.isfinite(twin.estimate):
-        return f" (not separable from {LENGTH}, which follows it)"
-    return f" ({called}{with_interval(twin.estimate, twin.interval)} with {LENGTH} held fixed)"
+    if not math.isfinite(control.estimate):
+        return " (not separable from length, which follows it)"
+    return f" (adjusted for length {called}{with_interval(control.estimate, control.interval)})"
 
 
 def contrast_sentence(finding: Finding) -> str:
-    """How one shifted domain differs from the in-distribution items in one measure at one place."""
-    scope = finding.scope
+    """Difference of one shifted domain from the in-distribution items in one measure at one site."""
     inside, shifted = finding.levels[0], finding.levels[-1]
-    group, reference = shown(scope.group), shown(inside.name)
-    claim = CONTRAST_CLAIMS[finding.verdict].format(group=group, inside=reference)
+    group, reference = shown(finding.scope.group), shown(inside.name)
+    claim = claim_of(finding, CONTRAST_CLAIMS, "{group} beside {inside}").format(group=group, inside=reference)
     return (
-        f"{claim}: {scope.metric} at {scope.place} is {number(inside.mean)} on {reference} and "
+        f"{claim}: {where_words(finding)} is {number(inside.mean)} on {reference} and "
         f"{number(shifted.mean)} on {group}, Cliff's delta {with_interval(finding.estimate, finding.interval)}"
-        f"{length_twin(finding, PARTIAL)} over {_items(finding)}{_among(finding)}{_power(finding)}"
-        f"{_chance(finding.null, inside, shifted)}."
+        f"{length_adjusted(finding, SLOPE)} over {_items(finding)}{_among(finding)}{_power(finding)}."
+        f"{_lost(finding)}{_null(finding.null, inside, shifted)}"
     )
 
 
 def farther_sentence(finding: Finding) -> str:
-    """What all shifted domains together say, and whether that is enough for a general claim."""
-    scope = finding.scope
+    """All shifted domains together, and how far that generalises."""
     n_domains = finding.n_clusters
     shifted = [level for level in finding.levels if level.shifted]
     inside = next(level for level in finding.levels if not level.shifted)
@@ -172,20 +184,30 @@ def farther_sentence(finding: Finding) -> str:
     span = f"{number(lower.mean)} ({shown(lower.name)})"
     if len(shifted) > 1:
         span = f"from {span} to {number(higher.mean)} ({shown(higher.name)})"
-    claim = FARTHER_CLAIMS[finding.verdict].format(inside=shown(inside.name))
-    few = " Described, not decided: {n} too few for a general claim." if finding.verdict == "described" else ""
-    if sparser(scope.metric) is None:
-        claim = "Size, which says nothing of sparsity"
-    interval = with_interval(finding.estimate, finding.interval) if n_domains > 1 else signed(finding.estimate)
-    twin = length_twin(finding, PARTIAL)
+    is_size = sparser(finding.scope.metric) is None
+    claim = SIZE if is_size else claim_of(finding, FARTHER_CLAIMS, f"Shifted domains beside {shown(inside.name)}")
+    interval = with_interval(finding.estimate, finding.interval)
     domains = "1 shifted domain" if len(shifted) == 1 else f"{len(shifted)} shifted domains"
-    if n_domains != len(shifted):
-        domains += f" ({n_domains} independent: those made from the same texts count once)"
+    if finding.generalises_over == "items":
+        over, delta = f" over {n_domains:,} sources, each in several domains (paired)", "Cliff's delta"
+        few = " It generalises to more sources, not to other domains."
+    else:
+        over, delta = "", "mean Cliff's delta"
+        if n_domains != len(shifted):
+            domains += f" ({n_domains} independent: those made from the same texts count once)"
+        n = "1 independent domain is" if n_domains == 1 else f"{n_domains} independent domains are"
+        few = f" Descriptive only: {n} too few to generalise." if finding.verdict == "described" else ""
     return (
-        f"{claim}: {scope.metric} at {scope.place} is {number(inside.mean)} on {shown(inside.name)} and {span} on "
-        f"{domains}, mean Cliff's delta {interval}{twin}{_chance(finding.null, inside, higher)}."
-        f"{few.format(n='1 independent domain is' if n_domains == 1 else f'{n_domains} independent domains are')}"
+        f"{claim}: {where_words(finding)} is {number(inside.mean)} on {shown(inside.name)} and {span} on "
+        f"{domains}, {delta} {interval}{length_adjusted(finding, SLOPE)}{over}."
+        f"{few}{_lost(finding)}{_null(finding.null, inside, higher)}"
     )
+
+
+def _lost(finding: Finding) -> str:
+    """Items that are not used, with the reason."""
+    of = finding.n + sum(left.n for left in finding.left_out)
+    return "".join(f" {left.n:,} of {of:,} items are left out: {left.reason}." for left in finding.left_out)
 
 
 def _mean(level: Level) -> float:
@@ -198,47 +220,51 @@ def _items(finding: Finding) -> str:
 
 
 def _among(finding: Finding) -> str:
-    """How likely as large an effect is somewhere among all places and measures, where that is not rare."""
+    """The correction of a pre-stated claim; of a secondary one how often as large an effect arises somewhere."""
     test = finding.test
-    if finding.primary or test is None or finding.verdict not in {"supported", "contradicted"}:
+    if test is None:
         return ""
-    if not test.p_family >= ALPHA:
+    if finding.primary:
+        return f", corrected p {p_value(test.p_adjusted)} ({test.correction})" if test.correction else ""
+    if not finding.side or not test.p_family >= ALPHA:
         return ""
-    return f", one of many (by chance as large somewhere in {test.p_family:.0%} of runs)"
+    return f", as large somewhere in {test.p_family:.0%} of runs without any effect"
 
 
 def _power(finding: Finding) -> str:
-    """What an undecided finding excludes, or could have found; "no effect" only inside a declared bound."""
-    if finding.verdict != "undecided":
+    """The effect that an undecided finding excludes, or could have detected; "no effect" only inside a stated bound."""
+    if finding.verdict not in {"undecided", "not significant"}:
         return ""
     if finding.bound is not None and finding.bound.verdict == "negligible":
         return f", no effect beyond {signed(finding.bound.bound).replace('+', PLUS_MINUS)} (noise floor)"
     if math.isfinite(finding.detectable):
-        return f", where {signed(finding.detectable).replace('+', PLUS_MINUS)} would be found four times in five"
+        return f", where {signed(finding.detectable).replace('+', PLUS_MINUS)} is detected with 80 % power"
     return ""
 
 
-def _chance(null: Null | None, *ends: Level) -> str:
+def _null(null: Null | None, *ends: Level) -> str:
     if null is None:
         return ""
-    sides = {level: side_of_chance(null, level) for level in ends}
+    sides = {level: side_of_null(null, level) for level in ends}
+    gaussian = f"a random Gaussian vector has {number(null.value)}"
     if len(sides) > 1 and len(set(sides.values())) == 1:
-        return f"; chance is {number(null.value)}, both are {sides[ends[0]]}"
+        return f" Both ends are {sides[ends[0]]}: {gaussian}."
     said = [f"{shown(level.name)} is {side}" for level, side in sides.items()]
-    return f"; chance is {number(null.value)}, {' and '.join(said)}"
+    joined = " and ".join(said)
+    return f" {joined[0].upper()}{joined[1:]}: {gaussian}."
 
 
-def side_of_chance(null: Null, level: Level) -> str:
-    """On which side of chance a level's mean lies, by its interval.
+def side_of_null(null: Null, level: Level) -> str:
+    """Side of the Gaussian null on which a level's mean lies, by its interval.
 
     >>> null = Null("gaussian", 0.22, 0.03, 0.0, (0.0, 0.0), "higher", "at chance")
-    >>> side_of_chance(null, Level("0", 0.0, False, 9, 0.19, 0.18, 0.20))
-    'denser than that'
+    >>> side_of_null(null, Level("0", 0.0, False, 9, 0.19, 0.18, 0.20))
+    'denser than Gaussian'
     """
     if level.low > null.value:
         above = True
     elif level.high < null.value:
         above = False
     else:
-        return "not told from it"
-    return "sparser than that" if above == (null.sparser == "higher") else "denser than that"
+        return "not significantly different from Gaussian"
+    return "sparser than Gaussian" if above == (null.sparser == "higher") else "denser than Gaussian"

@@ -13,18 +13,17 @@ from typing import Final
 import numpy as np
 
 from analyses.comparison import (
-    Comparison,
     associate_with,
     at,
     comparisons,
     effect,
     effect_lost,
-    fresh,
-    length_twin,
+    judge,
+    length_control,
     overall,
 )
 from analyses.evidence import primary_column
-from analyses.finding import LENGTH, Effect, Finding, Mark, Plot, Scope, Verdict, analysis
+from analyses.finding import Effect, Finding, Mark, Plot, Scope, analysis
 from analyses.runs import Run
 from analyses.sentences import short_model, shown, signed, with_interval
 from analyses.statistics.trend import RESAMPLES
@@ -60,7 +59,7 @@ def _own(panel: Panel) -> Numbers:
     one, column = overall(panel), primary_column(panel)
     if one is None or column is None:
         return float("nan"), NOTHING
-    return at(effect(associate_with(panel, one, [column], resamples=RESAMPLES, rng=fresh()), one), 0)
+    return at(effect(associate_with(panel, one, [column], resamples=RESAMPLES), one), 0)
 
 
 def _difference(first: Panel, other: Panel) -> Finding | None:
@@ -74,20 +73,20 @@ def _difference(first: Panel, other: Panel) -> Finding | None:
     compared = overall(both)
     if compared is None or len(both.items) < 2:
         return None
-    association = associate_with(both, compared, [0, 1], resamples=RESAMPLES, rng=fresh())
+    association = associate_with(both, compared, [0, 1], resamples=RESAMPLES)
     effects = effect(association, compared)
     own, theirs = at(effects, 0), at(effects, 1)
     lost, bounds = at(effect_lost(association, compared, before=0, after=1), 0)
     turn = -1.0 if own[0] >= 0 else 1.0  # what is lost is counted along the first one's effect
     gained = Effect("difference", turn * lost, _turned(bounds, turn))
-    twin = length_twin(both, compared, [0, 1])
+    twin = length_control(both, compared, [0, 1])
     if twin is not None:
         twin = twin._replace(estimate=turn * twin.estimate, interval=_turned(twin.interval, turn))
-    verdict: Verdict = "supported" if bounds[0] > 0 or bounds[1] < 0 else "undecided"
+    verdict = judge((gained.interval[0], gained.interval[1]))
     names = shown(short_model(other.model)), shown(short_model(first.model))
     where = other.columns[columns[1]]
-    beside = f" ({with_interval(twin.estimate, twin.interval)} with {LENGTH} held fixed)" if twin else ""
-    claim = {"supported": "differ", "undecided": "are not told apart"}[verdict]
+    beside = f" (adjusted for length {with_interval(twin.estimate, twin.interval)})" if twin else ""
+    claim = "do not differ significantly" if verdict == "undecided" else "differ"
     return Finding(
         analysis="architecture",
         question=QUESTION,
@@ -102,15 +101,18 @@ def _difference(first: Panel, other: Panel) -> Finding | None:
             group=other.model,
         ),
         estimate=gained.estimate,
-        unit=f"difference of the {_unit(compared)} on the same items, of the second model less the first",
+        unit=f"difference of the {compared.quantity} on the same items, of the second model less the first",
         interval=gained.interval,
         n=len(both.items),
         n_clusters=len(np.unique(both.clusters)),
         controls=(twin,) if twin else (),
-        effects=(Effect(f"{_unit(compared)} of the first", *own), Effect(f"{_unit(compared)} of the second", *theirs)),
+        effects=(
+            Effect(f"{compared.quantity} of the first", *own),
+            Effect(f"{compared.quantity} of the second", *theirs),
+        ),
         verdict=verdict,
         text=(
-            f"{names[0]} and {names[1]} {claim} on {shown(first.suite)}: {where.metric}'s {_unit(compared)} is "
+            f"{names[0]} and {names[1]} {claim} on {shown(first.suite)}: {where.metric}'s {compared.quantity} is "
             f"{with_interval(*theirs)} and {with_interval(*own)} on the same {len(both.items):,} items, "
             f"a difference of {with_interval(gained.estimate, gained.interval)}{beside}."
         ),
@@ -119,10 +121,6 @@ def _difference(first: Panel, other: Panel) -> Finding | None:
 
 def _turned(bounds: tuple[float, float], turn: float) -> tuple[float, float]:
     return bounds if turn > 0 else (-bounds[1], -bounds[0])
-
-
-def _unit(compared: Comparison) -> str:
-    return "Cliff's delta" if compared.is_contrast else "rank correlation"
 
 
 def _beside(one: Panel, two: Panel, first: int, second: int) -> Panel:
@@ -144,10 +142,10 @@ def _beside(one: Panel, two: Panel, first: int, second: int) -> Panel:
 def _summary(first: Panel, single: dict[str, Numbers], findings: list[Finding]) -> Finding:
     known = {model: found for model, found in single.items() if np.isfinite(found[0])}
     largest = max(known, key=lambda model: abs(known[model][0]))
-    differing = sum(finding.verdict == "supported" for finding in findings)
+    differing = sum(finding.side != 0 for finding in findings)
     marks = tuple(Mark("models", shown(short_model(model)), float("nan"), v, *i) for model, (v, i) in known.items())
     one = overall(first)
-    unit = _unit(one) if one else ""
+    unit = one.quantity if one else ""
     listed = "; ".join(f"{shown(short_model(model))} {signed(value)}" for model, (value, _) in known.items())
     value, interval = known[largest]
     column = primary_column(first) or 0

@@ -1,11 +1,11 @@
-"""Covariates: what is left when what could stand behind a change is held fixed, and what the output accounts for.
+"""Covariates: the change adjusted for what could explain it, and how much goes with what is read off the output.
 
-Every covariate declares its role (:mod:`analyses.ledger`). Primary: the effect of the pre-stated measure with all
-numeric pre-treatment covariates held fixed together, tested by Freedman and Lane; what has kinds instead of numbers
-(the last token, the template) is held fixed by comparing within its kinds. Mediators are reported as what the output
-accounts for; colliders are named and never conditioned on. Where the axis is a set of domains, every partial also has
-the interval over independent domains and its range when one of them is left out: with few domains a covariate that
-differs between them and the domain itself can hardly be told apart.
+Every covariate declares its role (:mod:`analyses.ledger`). Primary: the effect of the pre-stated measure adjusted for
+all numeric pre-treatment covariates together, tested by Freedman and Lane; what has kinds instead of numbers (the last
+token, the template) is adjusted for by comparing within its kinds. What is read off the output, or computed from the
+state itself, is adjusted for one at a time and removes no confounder; colliders are named and never conditioned on.
+Where the axis is a set of domains, every partial also has the interval over independent domains and its range when one
+of them is left out: with few domains a covariate that differs between them can hardly be separated from the domain.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from jaxtyping import Float
 
 from analyses.comparison import Comparison, associate_with, at, effect, fresh, judge, overall
 from analyses.evidence import Covariate, primary_column, scope_of, unanswered
-from analyses.finding import LENGTH, Control, Effect, Finding, Mark, Plot, Significance, Verdict, analysis, decide
+from analyses.finding import Control, Effect, Finding, Mark, Plot, Role, Significance, Verdict, analysis, decide
 from analyses.ledger import (
     KINDS_OF_ITEM,
     Entry,
@@ -37,12 +37,18 @@ from analyses.statistics.partial import freedman_lane_p
 from analyses.statistics.trend import RESAMPLES
 from analyses.tables import Panel, read_panels
 
-QUESTION: Final = "What is left when length and the like are held fixed, and what does the output account for?"
+QUESTION: Final = "Does the change survive adjusting for length and the like, and how much goes with the output?"
 KINDS: Final = ("familiarity", "difficulty", "nominal", "length")
-HELD: Final = "pre-treatment, held fixed"
-OUTPUT: Final = "accounted for by the output"
+HELD: Final = "adjusted for, pre-treatment"
+OUTPUT: Final = "adjusted for, read off the output"
+STATE: Final = "adjusted for, computed from the state itself"
 TEST: Final = "Freedman-Lane, ranks"
 PERMUTATIONS: Final = 999
+ROLES: Final[dict[Role, str]] = {
+    "pre_treatment": "known before the model ran",
+    "mediator": "read off the output",
+    "state": "computed from the state itself",
+}
 NOTHING: Final = (float("nan"), (float("nan"), float("nan")))
 
 
@@ -57,12 +63,9 @@ def _panel_findings(panel: Panel) -> list[Finding]:
     if column is None or one is None:
         return [unanswered(panel, "covariates", QUESTION, "there is nothing to compare")]
     book = ledger(panel, column)
-    rng = fresh()
-    held = together(panel, column, one, [covariate for covariate in book if covariate.role != "collider"], rng)
+    held = together(panel, column, one, [covariate for covariate in book if covariate.role != "collider"])
     entries = [
-        enter(panel, column, one, group, number, rng)
-        for group in held
-        for number in range(1, len(group.covariates) + 1)
+        enter(panel, column, one, group, number) for group in held for number in range(1, len(group.covariates) + 1)
     ]
     entries = [entry for entry in entries if np.isfinite(entry.given[0])]
     if not entries:
@@ -76,20 +79,21 @@ def _panel_findings(panel: Panel) -> list[Finding]:
 def _summary(
     panel: Panel, column: int, one: Comparison, entries: list[Entry], book: list[Covariate], held: list[Together]
 ) -> Finding:
-    rng = fresh()
     plain = at(effect(held[0].association, one), 0)
     before = [entry for entry in entries if entry.covariate.role == "pre_treatment"]
     jointly, p = _jointly(panel, column, one, [entry.covariate for entry in before], held)
-    kinds = {name: found for name in KINDS_OF_ITEM if (found := same_kind(panel, column, one, name, rng)) is not None}
+    kinds = {name: found for name in KINDS_OF_ITEM if (found := same_kind(panel, column, one, name)) is not None}
     jointly_held = [entry.covariate for entry in before]
-    over = by_domain(panel, column, one, jointly_held, rng)
+    over = by_domain(panel, column, one, jointly_held)
     rows = [Mark("as measured", "as measured", float("nan"), plain[0], *plain[1])]
     rows += [Mark(HELD, e.covariate.name, float("nan"), e.given[0], *e.given[1]) for e in before]
     if len(before) > 1:
         rows.append(Mark(HELD, "all of them", float("nan"), jointly[0], *jointly[1]))
     rows += [Mark(HELD, f"same {KINDS_OF_ITEM[name]}", float("nan"), v, *i) for name, (v, i) in kinds.items()]
     after = [entry for entry in entries if entry.covariate.role == "mediator"]
+    states = [entry for entry in entries if entry.covariate.role == "state"]
     rows += [Mark(OUTPUT, e.covariate.name, float("nan"), e.given[0], *e.given[1]) for e in after]
+    rows += [Mark(STATE, e.covariate.name, float("nan"), e.given[0], *e.given[1]) for e in states]
     value, interval = jointly if before else plain
     own = one.rows & np.isfinite(panel.values[:, column])
     return Finding(
@@ -98,14 +102,16 @@ def _summary(
         scope=scope_of(panel, column),
         primary=True,
         estimate=value,
-        unit=f"{one.unit_given}, all pre-treatment covariates held fixed"
-        if before
-        else f"{one.unit}, nothing to hold fixed",
+        unit=one.unit_given if before else one.unit,
+        quantity=one.quantity_given if before else one.quantity,
+        adjusted_for=tuple(entry.covariate.name for entry in before),
         interval=interval,
         n=int(own.sum()),
         n_clusters=len(np.unique(panel.clusters[own])),
         test=Significance(TEST, p, p) if np.isfinite(p) else None,
-        controls=tuple(Control(e.covariate.name, e.covariate.role, *e.given, e.correlation) for e in (*before, *after)),
+        controls=tuple(
+            Control(e.covariate.name, e.covariate.role, *e.given, e.correlation) for e in (*before, *after, *states)
+        ),
         effects=(
             Effect("as measured", *plain),
             *(Effect(f"among items with the same {KINDS_OF_ITEM[name]}", *found) for name, found in kinds.items()),
@@ -158,7 +164,7 @@ def _jointly(
     scores = np.column_stack([covariate.values for covariate in covariates])
     own = next((group for group in held if set(names) <= {covariate.name for covariate in group.covariates}), None)
     if own is None:  # known for different items
-        own = Together(covariates, associate_with(panel, one, [column], scores, resamples=RESAMPLES, rng=fresh()))
+        own = Together(covariates, associate_with(panel, one, [column], scores, resamples=RESAMPLES))
     numbers = [number for number, covariate in enumerate(own.covariates, 1) if covariate.name in names]
     value = at(own.association.partial_all(numbers, slope=one.is_contrast), 0)
     rows = one.rows & np.isfinite(scores).all(axis=1) & np.isfinite(panel.values[:, column])
@@ -180,11 +186,11 @@ def _jointly(
 def _entry_finding(panel: Panel, column: int, one: Comparison, entry: Entry) -> Finding:
     by_domain = entry.n_domains > 1
     value, interval = entry.over_domains if by_domain else entry.given
-    role = "held fixed" if entry.covariate.role == "pre_treatment" else "accounted for"
+    role = ROLES[entry.covariate.role]
     nothing = (float("nan"), float("nan"))
     effects = [Effect(f"rank correlation of the measure with {entry.covariate.name}", entry.correlation, nothing)]
     if np.isfinite(entry.twin):
-        effects.append(Effect(f"the same with {LENGTH} held fixed", entry.twin, nothing))
+        effects.append(Effect("the same adjusted for length", entry.twin, nothing))
     if entry.within:
         effects += [
             Effect("the same within sets, lowest", min(entry.within), nothing),
@@ -196,7 +202,7 @@ def _entry_finding(panel: Panel, column: int, one: Comparison, entry: Entry) -> 
             Effect("one domain left out, lowest", entry.without_one[0], nothing),
             Effect("one domain left out, highest", entry.without_one[1], nothing),
         ]
-    beside = f", {signed(entry.twin)} with {LENGTH} held fixed" if np.isfinite(entry.twin) else ""
+    beside = f" ({signed(entry.twin)} adjusted for length)" if np.isfinite(entry.twin) else ""
     spread = f" ({_range(entry)})" if entry.within else ""
     left = (
         f"; one domain left out {signed(entry.without_one[0])} to {signed(entry.without_one[1])}" if by_domain else ""
@@ -209,7 +215,9 @@ def _entry_finding(panel: Panel, column: int, one: Comparison, entry: Entry) -> 
         question=QUESTION,
         scope=scope_of(panel, column, entry.covariate.name),
         estimate=value,
-        unit=f"{one.unit_given}, {entry.covariate.name} {role}",
+        unit=one.unit_given,
+        quantity=one.quantity_given,
+        adjusted_for=(entry.covariate.name,),
         interval=interval,
         n=int(own.sum()),
         n_clusters=entry.n_domains if by_domain else len(np.unique(panel.clusters[own])),
@@ -218,15 +226,11 @@ def _entry_finding(panel: Panel, column: int, one: Comparison, entry: Entry) -> 
         effects=tuple(effects),
         verdict="described",
         text=(
-            f"{entry.covariate.name} ({entry.covariate.role.replace('_', '-')}) goes with {measure} "
-            f"by rank correlation {signed(entry.correlation)}{beside}{spread}; with it {role} the {_given(one)} left "
-            f"is {with_interval(value, interval)} {over}{left}."
+            f"Adjusting for {entry.covariate.name} ({role}) leaves a {one.quantity_given} of "
+            f"{with_interval(value, interval)} {over}{left}. Its rank correlation with {measure} is "
+            f"{signed(entry.correlation)}{beside}{spread}."
         ),
     )
-
-
-def _given(one: Comparison) -> str:
-    return "partial slope of ranks" if one.is_contrast else "partial rank correlation"
 
 
 def _range(entry: Entry) -> str:
@@ -243,27 +247,25 @@ def _sentence(
     after: list[Entry],
     colliders: list[str],
 ) -> str:
-    unit = "Cliff's delta" if one.is_contrast else "the rank correlation"
     said = ""
     if together is not None:
         names = " and ".join(shown(entry.covariate.name) for entry in before)
         most = max(before, key=lambda entry: abs(entry.correlation))
         said = (
-            f"With {names} held fixed, {unit} of {signed(plain[0])} becomes a {_given(one)} of "
+            f"Adjusting for {names}, the {one.quantity} of {signed(plain[0])} becomes a {one.quantity_given} of "
             f"{with_interval(*together)} "
-            f"(strongest: {most.covariate.name}, rank correlation {signed(most.correlation)})"
+            f"(strongest: {most.covariate.name}, rank correlation {signed(most.correlation)} with the measure)"
         )
     else:
-        said = f"Nothing that was fixed before the model ran varies, so {unit} stays {with_interval(*plain)}"
+        said = f"No pre-treatment covariate varies, so the {one.quantity} stays {with_interval(*plain)}"
     entropies = [e for e in after if "entropy" in e.covariate.name] or after
     if entropies:
         most = max(entropies, key=lambda entry: abs(entry.correlation))
-        spread = f", {signed(most.twin)} with {LENGTH} held fixed" if np.isfinite(most.twin) else ""
-        spread += f", {_range(most)}" if most.within else ""
+        spread = f" ({signed(most.twin)} adjusted for length)" if np.isfinite(most.twin) else ""
         said += (
-            f"; the output's {most.covariate.name} (rank correlation {signed(most.correlation)}{spread}) accounts for "
-            f"all but {with_interval(*most.given)} of it"
+            f". Adjusting for the output's {most.covariate.name} leaves a {one.quantity_given} of "
+            f"{with_interval(*most.given)}; its rank correlation with the measure is {signed(most.correlation)}{spread}"
         )
     if colliders:
-        said += f"; {' and '.join(colliders)} is a collider and not conditioned on"
+        said += f". {' and '.join(colliders)} is a collider and not conditioned on"
     return said + "."

@@ -1,9 +1,10 @@
-"""Domains: are activations sparser on shifted texts than on in-distribution ones?
+"""Domains: difference of shifted texts from in-distribution ones.
 
 Domains have no order, so each is contrasted with the in-distribution items: Cliff's delta over items, which says that
 *these corpora differ*. Whether texts get sparser as they move away from training in general is a claim about domains,
 of which each suite holds few: it rests on the mean delta over domains, and below six of them it is described and not
-decided. Primary: Hoyer at the final norm, shifted sparser.
+decided. A parallel corpus (the same sources in every domain, as translations) is paired: all domains together beside
+the reference, with a source as the unit. Primary: Hoyer at the final norm, shifted sparser.
 """
 
 from __future__ import annotations
@@ -15,10 +16,9 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from analyses.chance import sparser
-from analyses.comparison import independent, is_made
+from analyses.comparison import independent, is_made, signs
 from analyses.evidence import (
     FEWEST_ITEMS,
-    SEED,
     Controlled,
     Family,
     LevelMeans,
@@ -27,6 +27,8 @@ from analyses.evidence import (
     covariates_of,
     detectable,
     family_of,
+    fresh,
+    left_out,
     level_means,
     levels_of,
     null_of,
@@ -49,6 +51,7 @@ from analyses.statistics.trend import RESAMPLES
 from analyses.tables import Panel, read_panels
 
 QUESTION: Final = "Are activations sparser on shifted texts than on in-distribution ones?"
+QUANTITY: Final = "Cliff's delta"
 DELTA: Final = "Cliff's delta, positive = shifted is sparser"
 DELTA_SIZE: Final = "Cliff's delta, positive = shifted is larger"
 
@@ -81,7 +84,6 @@ class Domain(NamedTuple):
 @analysis(QUESTION)
 def domains(run: Run) -> list[Finding]:
     """Answer from all suites on nominal axes, pooled by axis."""
-    rng = np.random.default_rng(SEED)
     findings: list[Finding] = []
     families: list[Family] = []
     for panel in read_panels(run, ["nominal"]):
@@ -89,9 +91,10 @@ def domains(run: Run) -> list[Finding]:
         if reason:
             findings.append(unanswered(panel, "domains", QUESTION, reason))
         else:
-            found = _domains(panel, rng)
-            findings += _panel_findings(panel, found, rng)
-            families += [domain.family for domain in found]
+            found = _domains(panel)
+            whole = _whole(panel, found)
+            findings += _panel_findings(panel, found, whole)
+            families += [domain.family for domain in (*found, *([whole] if whole else []))]
     return [_told(finding) for finding in settle(findings, families)]
 
 
@@ -109,20 +112,33 @@ def _why_not(panel: Panel) -> str:
     return ""
 
 
-def _domains(panel: Panel, rng: np.random.Generator) -> list[Domain]:
+def _domains(panel: Panel) -> list[Domain]:
     codes, names, _, shifted = levels_of(panel)
-    values = panel.values * np.array([-1.0 if sparser(column.metric) == "lower" else 1.0 for column in panel.columns])
+    values = _turned(panel)
     inside = ~panel.shifted
-    floor = noise_floor(panel.values[inside], panel.clusters[inside], rng=rng)
+    floor = noise_floor(panel.values[inside], panel.clusters[inside], rng=fresh())
     return [
-        _domain(panel, name, (codes == code) | inside, values, floor, rng)
+        _domain(panel, name, (codes == code) | inside, values, floor)
         for code, name in enumerate(names)
         if shifted[code] and (codes == code).sum() >= FEWEST_ITEMS
     ]
 
 
-def _panel_findings(panel: Panel, found: list[Domain], rng: np.random.Generator) -> list[Finding]:
-    means = level_means(panel, resamples=RESAMPLES, rng=rng)
+def _whole(panel: Panel, found: list[Domain]) -> Domain | None:
+    """All shifted items beside the others, where each domain holds the same sources; None where any does not."""
+    if not found or not all(domain.made for domain in found):
+        return None
+    floor = noise_floor(panel.values[~panel.shifted], panel.clusters[~panel.shifted], rng=fresh())
+    return _domain(panel, "", np.ones(len(panel.items), dtype=bool), _turned(panel), floor)
+
+
+def _turned(panel: Panel) -> Float[np.ndarray, "items columns"]:
+    """The measures with larger meaning sparser; sizes as they are."""
+    return panel.values * signs(panel)
+
+
+def _panel_findings(panel: Panel, found: list[Domain], whole: Domain | None) -> list[Finding]:
+    means = level_means(panel, resamples=RESAMPLES)
     primary = primary_column(panel)
     findings = [
         unanswered(panel, "domains", QUESTION, f"{metric} is undefined for every item at {', '.join(at)}")
@@ -130,7 +146,10 @@ def _panel_findings(panel: Panel, found: list[Domain], rng: np.random.Generator)
     ]
     for column in range(len(panel.columns)):
         if found and any(np.isfinite(domain.contrast.delta.value[column]) for domain in found):
-            findings.append(_farther(panel, found, means, column, primary=column == primary))
+            if whole is None:
+                findings.append(_farther(panel, found, means, column, primary=column == primary))
+            else:
+                findings.append(_paired(panel, whole, means, column, primary=column == primary))
             findings += [_contrast_finding(panel, domain, means, column) for domain in found]
     return findings
 
@@ -141,19 +160,18 @@ def _domain(
     rows: Bool[np.ndarray, " items"],
     values: Float[np.ndarray, "items c"],
     floor: Float[np.ndarray, " c"],
-    rng: np.random.Generator,
 ) -> Domain:
     shifted, clusters, own = panel.shifted[rows], panel.clusters[rows], values[rows]
     complete, partial = split_by_completeness(covariates_of(panel), rows)
     scores = np.column_stack([c.values[rows] for c in complete]) if complete else None
-    found = contrast(own, shifted, clusters, covariates=scores, resamples=RESAMPLES, rng=rng)
+    found = contrast(own, shifted, clusters, covariates=scores, resamples=RESAMPLES, rng=fresh())
     controls = controlled(found.association, complete, slope=True)
     for covariate in partial:
         pair = np.column_stack([shifted.astype(np.float64), covariate.values[rows]])
-        alone = associate_items(own, pair, clusters, within=False, resamples=RESAMPLES, rng=rng)
+        alone = associate_items(own, pair, clusters, within=False, resamples=RESAMPLES, rng=fresh())
         controls += controlled(alone, [covariate], slope=True)
     score = shifted.astype(np.float64)
-    family = family_of(panel, own, score, clusters, design=found.design, group=name, rng=rng)
+    family = family_of(panel, own, score, clusters, design=found.design, group=name)
     return Domain(name, is_made(panel, rows & panel.shifted), found, controls, floor, family)
 
 
@@ -169,7 +187,8 @@ def _contrast_finding(panel: Panel, domain: Domain, means: LevelMeans, column: i
         question=QUESTION,
         scope=scope_of(panel, column, domain.name),
         estimate=estimate,
-        unit=DELTA_SIZE if is_size else DELTA,
+        unit=_unit(panel, column),
+        quantity=QUANTITY,
         interval=interval,
         n=int(domain.contrast.association.n[column]),
         n_clusters=n_clusters,
@@ -192,26 +211,56 @@ def _farther(panel: Panel, found: list[Domain], means: LevelMeans, column: int, 
     )
     n_domains = len(deltas)
     mean, (low, high), p = average(deltas)
-    is_size = sparser(panel.columns[column].metric) is None
     few = n_domains < FEWEST_TO_GENERALISE
+    return replace(
+        _about_all(panel, means, column, primary=primary),
+        estimate=mean,
+        unit=("mean " + _unit(panel, column)) + " over domains",
+        interval=(max(low, -1.0), min(high, 1.0)),
+        n_clusters=n_domains,
+        test=None if few else Significance("Student's t over domains", p, float("nan")),
+        generalises_over="domains",
+        controls=_over_domains(found, column),
+        verdict="described" if few or sparser(panel.columns[column].metric) is None else "undecided",
+    )
+
+
+def _paired(panel: Panel, whole: Domain, means: LevelMeans, column: int, *, primary: bool) -> Finding:
+    """All domains of a parallel corpus beside the reference: the same sources in each, so sources are the unit."""
+    delta = whole.contrast.delta
+    return replace(
+        _about_all(panel, means, column, primary=primary),
+        estimate=float(delta.value[column]),
+        unit=_unit(panel, column),
+        interval=(float(delta.low[column]), float(delta.high[column])),
+        n_clusters=int(whole.contrast.association.n_clusters[column]),
+        test=Significance(CONTRAST_NAMES[whole.contrast.design], float(whole.contrast.p[column]), float("nan")),
+        controls=tuple(control.of_column(column) for control in whole.controls),
+        effects=(whole.difference(column),),
+    )
+
+
+def _about_all(panel: Panel, means: LevelMeans, column: int, *, primary: bool) -> Finding:
+    """What a finding about all domains together has, whichever way they are put together."""
+    known = np.isfinite(panel.values[:, column])
     return Finding(
         analysis="domains",
         question=QUESTION,
         scope=scope_of(panel, column),
         primary=primary,
-        estimate=mean,
-        unit=("mean " + (DELTA_SIZE if is_size else DELTA)) + " over domains",
-        interval=(max(low, -1.0), min(high, 1.0)),
-        n=int(np.isfinite(panel.values[:, column]).sum()),
-        n_clusters=n_domains,
+        quantity=QUANTITY,
+        n=int(known.sum()),
+        left_out=left_out(panel, known),
         null=null_of(panel, means.overall, column),
-        test=None if few else Significance("Student's t over domains", p, float("nan")),
-        generalises_over="domains",
-        controls=_over_domains(found, column),
-        verdict="described" if is_size or few else "undecided",
+        generalises_over="items",
+        verdict="described" if sparser(panel.columns[column].metric) is None else "undecided",
         text="",
         levels=means.of_column(column),
     )
+
+
+def _unit(panel: Panel, column: int) -> str:
+    return DELTA_SIZE if sparser(panel.columns[column].metric) is None else DELTA
 
 
 def _over_domains(found: list[Domain], column: int) -> tuple[Control, ...]:

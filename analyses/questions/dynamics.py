@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from scipy import stats
 
-from analyses.comparison import associate_with, at, effect, fresh, length_twin, overall
+from analyses.comparison import associate_with, at, effect, length_control, overall
 from analyses.evidence import primary_column, scope_of
 from analyses.finding import (
     FEWEST_TO_GENERALISE,
@@ -55,6 +55,7 @@ class Training(NamedTuple):
     suite: str
     scope: Scope
     unit: str
+    quantity: str
     points: list[Point]
     n: int
 
@@ -81,14 +82,14 @@ def _trainings(run: Run, steps: dict[str, int]) -> list[Training]:
         step = steps.get(panel.run_ids[0]) if panel.run_ids else None
         if one is None or column is None or step is None or step != step:  # noqa: PLR0124  a missing step is NaN
             continue
-        value, interval = at(effect(associate_with(panel, one, [column], resamples=RESAMPLES, rng=fresh()), one), 0)
+        value, interval = at(effect(associate_with(panel, one, [column], resamples=RESAMPLES), one), 0)
         model = lineage(panel.model)
         scope = scope_of(panel, column)
         training = found.setdefault(
-            (model, panel.suite), Training(model, panel.suite, scope, one.unit, [], len(panel.items))
+            (model, panel.suite), Training(model, panel.suite, scope, one.unit, one.quantity, [], len(panel.items))
         )
         if np.isfinite(value):
-            twin = length_twin(panel, one, [column])
+            twin = length_control(panel, one, [column])
             beside = twin.estimate if twin else float("nan")
             training.points.append(Point(int(step), value, interval, _loss(panel), beside))
     for training in found.values():
@@ -136,7 +137,7 @@ def _common(own: list[Training]) -> Finding:
     scope = own[0].scope
     suites = " + ".join(dict.fromkeys(training.suite for training in own))
     models = "1 training" if n == 1 else f"{n} trainings"
-    unit = own[0].unit.partition(",")[0]
+    unit = own[0].quantity
     ends_of = [
         [float(np.mean([getattr(end[side], name) for end in ends])) for side in (0, 1)] for name in ("effect", "loss")
     ]
@@ -144,7 +145,7 @@ def _common(own: list[Training]) -> Finding:
     fell = ""
     if np.isfinite([first_loss, last_loss]).all():
         fell = f", while the loss goes from {number(first_loss)} to {number(last_loss)} nats"
-    beside = f" ({signed(twins.mean)} with {LENGTH} held fixed)" if np.isfinite(twins.mean) else ""
+    beside = f" ({signed(twins.mean)} adjusted for length)" if np.isfinite(twins.mean) else ""
     follows = _following(own)
     effects = [
         Effect(

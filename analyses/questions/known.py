@@ -25,7 +25,7 @@ from analyses.evidence import FEWEST_ITEMS, bounded, detectable, length_of, leve
 from analyses.familiar import promise, written
 from analyses.finding import LENGTH, Control, Effect, Finding, Mark, Plot, Significance, analysis
 from analyses.runs import Run
-from analyses.sentences import length_twin, shown, with_interval
+from analyses.sentences import claim_of, length_adjusted, shown, with_interval
 from analyses.statistics.association import associate_items
 from analyses.statistics.design import recode
 from analyses.statistics.equivalence import noise_floor
@@ -106,18 +106,17 @@ def _with_primary(findings: list[Finding]) -> list[Finding]:
 
 
 def _finding(panel: Panel, column: int, measured: Measured) -> Finding:
-    rng = fresh()
     usable = np.isfinite(measured.unfamiliar)
     values = (panel.values * signs(panel))[usable][:, [column]]
     score, clusters = measured.unfamiliar[usable], panel.clusters[usable]
     lengths = _lengths(panel, usable)
-    found = trend(values, score, clusters, covariates=lengths, resamples=RESAMPLES, rng=rng)
+    found = trend(values, score, clusters, covariates=lengths, resamples=RESAMPLES, rng=fresh())
     value = float(found.correlation.value[0])
     interval = float(found.correlation.low[0]), float(found.correlation.high[0])
     codes = levels_of(panel)[0][usable]
     effects = [detectable(interval), *_within(values, score, codes)]
     n_clusters = int(found.association.n_clusters[0])
-    floor = float(noise_floor(values, clusters, currency="correlation", rng=rng)[0])
+    floor = float(noise_floor(values, clusters, currency="correlation", rng=fresh())[0])
     output = (Control(measured.name, "mediator", float("nan"), NOTHING, value),) if measured.from_output else ()
     return Finding(
         analysis="known",
@@ -125,6 +124,7 @@ def _finding(panel: Panel, column: int, measured: Measured) -> Finding:
         scope=scope_of(panel, column, measured.name),
         estimate=value,
         unit=UNIT,
+        quantity="rank correlation",
         interval=interval,
         n=int(found.association.n[0]),
         n_clusters=n_clusters,
@@ -176,20 +176,18 @@ def _within(
 
 
 def _sentence(finding: Finding) -> str:
-    claims = {
-        "supported": "Sparser where less familiar",
-        "contradicted": "Denser where less familiar",
-        "undecided": "Undecided whether sparser where less familiar",
-        "described": "Described",
-    }
+    claim = claim_of(
+        finding,
+        ("Sparser where less familiar", "Denser where less familiar", "Undecided whether sparser where less familiar"),
+    )
     inside = next((effect for effect in finding.effects if effect.name == WITHIN), None)
     levels = f", {with_interval(inside.estimate, inside.interval)} within levels" if inside else ""
     from_output = any(control.role == "mediator" for control in finding.controls)
     output = "; it is read off the model's own output" if from_output else ""
     effect = with_interval(finding.estimate, finding.interval)
     return (
-        f"{claims[finding.verdict]} by {shown(finding.scope.group)}: {finding.scope.metric} at {finding.scope.place}, "
-        f"rank correlation {effect}{length_twin(finding)} over {finding.n:,} items{levels}{output}."
+        f"{claim} by {shown(finding.scope.group)}: {finding.scope.metric} at {finding.scope.place}, "
+        f"rank correlation {effect}{length_adjusted(finding)} over {finding.n:,} items{levels}{output}."
     )
 
 
@@ -205,13 +203,12 @@ def _dose_response(panel: Panel, column: int) -> list[Finding]:
         return []
     rows = np.isin(levels, mastered)
     values = (panel.values * signs(panel))[rows][:, [column]]
-    rng = fresh()
     lengths = _lengths(panel, rows)
-    found = trend(values, -levels[rows], panel.clusters[rows], covariates=lengths, resamples=RESAMPLES, rng=rng)
+    found = trend(values, -levels[rows], panel.clusters[rows], covariates=lengths, resamples=RESAMPLES, rng=fresh())
     value = float(found.correlation.value[0])
     interval = float(found.correlation.low[0]), float(found.correlation.high[0])
     clusters = panel.clusters[rows]
-    floor = float(noise_floor(values, clusters, currency="correlation", rng=rng)[0])
+    floor = float(noise_floor(values, clusters, currency="correlation", rng=fresh())[0])
     n_clusters = int(found.association.n_clusters[0])
     finding = Finding(
         analysis="known",
@@ -230,16 +227,15 @@ def _dose_response(panel: Panel, column: int) -> list[Finding]:
     )
     (settled,) = settle([finding])
     spans = f"{shown(panel.axis.name)} {min(mastered):g} to {max(mastered):g}"
-    claims = {
-        "supported": "Still sparser where less familiar among what is mastered",
-        "contradicted": "Denser where less familiar among what is mastered",
-        "undecided": "Undecided whether familiarity matters beyond mastery",
-        "described": "Described",
-    }
+    claims = (
+        "Still sparser where less familiar among what is mastered",
+        "Denser where less familiar among what is mastered",
+        "Undecided whether familiarity matters beyond mastery",
+    )
     text = (
-        f"{claims[settled.verdict]} ({spans}, answers right with a chance of {MASTERED:g} or more): "
+        f"{claim_of(settled, claims)} ({spans}, answers right with probability {MASTERED:g} or more): "
         f"{settled.scope.metric} at {settled.scope.place}, rank correlation {with_interval(value, interval)}"
-        f"{length_twin(settled)} over {settled.n:,} items."
+        f"{length_adjusted(settled)} over {settled.n:,} items."
     )
     return [replace(settled, text=text)]
 

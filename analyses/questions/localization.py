@@ -1,6 +1,6 @@
-"""Localization: where in the network does the change set in, in which coordinates does it sit, and in which bases?
+"""Localization: the layers at which a change sets in, the coordinates that account for it, and the bases that keep it.
 
-Three parts. *Where*: the effect at every place of the residual stream, its onset with the set of places that resamples
+Three parts. *Where*: the effect at every layer of the residual stream, its onset with the set of layers that resamples
 choose, and the largest effect measured on items that did not choose it (primary; Hoyer, sparser towards the far end).
 *Which coordinates*: shares by substitution, from the controls of the sweep. *Which bases*: the same effect on the same
 items read in other coordinates. What carries a share by substitution is not yet what the model uses: that takes an
@@ -22,24 +22,25 @@ from analyses.comparison import (
     effect,
     fresh,
     judge,
-    length_twin,
+    length_control,
+    overall,
     signs,
 )
 from analyses.evidence import primary_column, scope_of, unanswered
-from analyses.finding import LENGTH, Control, Effect, Finding, Mark, Plot, Scope, analysis
+from analyses.finding import Control, Effect, Finding, Mark, Plot, Scope, analysis
 from analyses.runs import Run
-from analyses.sentences import length_twin as length_twin_words
-from analyses.sentences import shown, signed, with_interval
+from analyses.sentences import length_adjusted, percent, shown, signed, with_interval
 from analyses.statistics.onset import Onset, Sums, contrast_sums, find_onset, slope_sums
 from analyses.statistics.trend import RESAMPLES
 from analyses.substitution import Substitution, read_substitutions
 from analyses.tables import UNLAYERED, Panel, read_panels
 from probes.controls import names
 
-QUESTION: Final = "Where does the change sit: at which layer, in which coordinates, in which bases?"
+QUESTION: Final = "At which layers, in which coordinates and in which bases do activations change?"
 KINDS: Final = ("familiarity", "difficulty", "nominal", "length")
 STREAM: Final = "resid_post"
 NO_INTERVAL: Final = (float("nan"), float("nan"))
+MOST_LISTED: Final = 4  # layers of an onset set; of more the first and last are given
 
 
 @analysis(QUESTION)
@@ -88,7 +89,7 @@ def _where(panel: Panel) -> list[Finding]:
         if len(found) > 1:
             findings += [_onset_finding(panel, [one], columns, one.group, primary=False) for one in found]
     if not any(finding.primary for finding in findings):
-        reason = "fewer than two places of the residual stream were measured"
+        reason = "fewer than two layers of the residual stream were measured"
         return [unanswered(panel, "localization", QUESTION, reason), *findings]
     return findings
 
@@ -100,15 +101,16 @@ def _onset_finding(panel: Panel, found: list[Comparison], columns: list[int], gr
     peak, unit = columns[onset.peak], _unit(found)
     chosen = [places[index] for index in onset.onset_set]
     own = panel.values[rows][:, peak]
-    # Cohen's d is in another currency than what ranks leave of it
-    twin = None if found[0].is_contrast else length_twin(panel, found[0], [peak])
+    twin = length_control(panel, overall_of(panel, found), [peak])
     finding = Finding(
         analysis="localization",
         question=QUESTION,
         scope=scope_of(panel, peak, group),
         primary=primary,
+        selected=True,
         estimate=onset.cross_fitted,
-        unit=f"{unit} at the largest place, on items that did not choose it",
+        unit=f"{unit} at the layer where it is largest, on items that did not choose it",
+        quantity=unit,
         interval=onset.interval,
         n=int(np.isfinite(own).sum()),
         n_clusters=len(np.unique(panel.clusters[rows])),
@@ -118,11 +120,11 @@ def _onset_finding(panel: Panel, found: list[Comparison], columns: list[int], gr
         text="",
         plot=Plot(
             "curve",
-            "place in the network, in the order of a forward pass",
+            "site and layer, in the order of a forward pass",
             f"{unit}, + = sparser",
             (
                 tuple(
-                    Mark(shown(group or "far end"), place, float(index), *_point(onset, index))
+                    Mark(shown(group or "harder end"), place, float(index), *_point(onset, index))
                     for index, place in enumerate(places)
                 )
             ),
@@ -130,6 +132,22 @@ def _onset_finding(panel: Panel, found: list[Comparison], columns: list[int], gr
         ),
     )
     return replace(finding, text=_onset_sentence(finding, places[onset.onset], chosen, found, unit))
+
+
+def spread_of(places: list[str]) -> str:
+    """Sites in a row, of many only the first and the last.
+
+    >>> spread_of(["embed", "resid_post.0"]), spread_of([f"resid_post.{i}" for i in range(9)])
+    ('embed, resid_post.0', 'resid_post.0 to resid_post.8 (9)')
+    """
+    if len(places) <= MOST_LISTED:
+        return ", ".join(places)
+    return f"{places[0]} to {places[-1]} ({len(places)})"
+
+
+def overall_of(panel: Panel, found: list[Comparison]) -> Comparison:
+    """The one comparison, or all shifted items together where several are averaged."""
+    return found[0] if len(found) == 1 else overall(panel) or found[0]
 
 
 def _unit(found: list[Comparison]) -> str:
@@ -163,22 +181,22 @@ def _point(onset: Onset, index: int) -> tuple[float, float, float]:
 
 def _onset_sentence(finding: Finding, onset: str, chosen: list[str], found: list[Comparison], unit: str) -> str:
     far = shown(finding.scope.group) or ("shifted domains" if found[0].is_contrast else _far_end(finding, found[0]))
-    effect = f"{with_interval(finding.estimate, finding.interval)} on items that did not choose the place"
-    where = f"{unit} {effect}{length_twin_words(finding)}"
-    if finding.verdict == "undecided":
+    effect = f"{with_interval(finding.estimate, finding.interval)} on items that did not choose the layer"
+    where = f"{unit} {effect}{length_adjusted(finding)}"
+    if not finding.side:
         return (
             f"Undecided where {far} differs: the largest effect is at {finding.scope.place}, {where}; "
-            f"resamples put the onset at any of {', '.join(chosen)}."
+            f"resamples put the onset at any of {spread_of(chosen)}."
         )
-    claim = "sparser" if finding.verdict == "supported" else "denser"
-    sure = "all resamples agree within 95 %" if len(chosen) == 1 else f"95 % set {', '.join(chosen)}"
+    claim = "sparser" if finding.side > 0 else "denser"
+    sure = "in at least 95 % of resamples" if len(chosen) == 1 else f"95 % set: {spread_of(chosen)}"
     verb = "are" if far == "shifted domains" else "is"
     opening = far if finding.scope.group else far[0].upper() + far[1:]
     return f"{opening} {verb} {claim} from {onset} on ({sure}), most at {finding.scope.place}: {where}."
 
 
 def _far_end(finding: Finding, one: Comparison) -> str:
-    return f"the far end ({shown(finding.scope.axis)} {shown(one.far)})"
+    return f"the harder end ({shown(finding.scope.axis)} {shown(one.far)})"
 
 
 def _carried(found: Substitution) -> Finding:
@@ -187,7 +205,7 @@ def _carried(found: Substitution) -> Finding:
     marks = tuple(Mark(shown(found.group), str(m), float(m), *share) for m, share in found.curve.items())
     effects = [
         Effect("change of mean hoyer", found.change.value, (found.change.low, found.change.high)),
-        Effect("coordinates that carry half", found.k50.value, (found.k50.low, found.k50.high)),
+        Effect("coordinates that account for half", found.k50.value, (found.k50.low, found.k50.high)),
     ]
     top = found.top
     if top is not None:
@@ -205,7 +223,9 @@ def _carried(found: Substitution) -> Finding:
             group=found.group,
         ),
         estimate=single.value if single else float("nan"),
-        unit="share of the change of mean Hoyer carried by the one top coordinate (ranked on other items)",
+        unit="share of the change of mean Hoyer that one coordinate accounts for (ranked on other items)",
+        quantity="share of the change",
+        selected=True,
         interval=(single.low, single.high) if single else NO_INTERVAL,
         n=found.n,
         n_clusters=found.n,
@@ -221,14 +241,14 @@ def _carried_sentence(finding: Finding, found: Substitution) -> str:
     change = with_interval(found.change.value, (found.change.low, found.change.high))
     group, where = shown(found.group), found.place
     if not found.has_change:
-        return f"Undecided what carries the change to {group} at {where}: mean Hoyer changes by {change}."
-    many = "more than were tried" if np.isnan(found.k50.value) else f"{found.k50.value:.0f}"
+        return f"No significant change of mean Hoyer to {group} at {where} ({change}), so no coordinate is named."
+    many = "More coordinates than were tried" if np.isnan(found.k50.value) else f"{found.k50.value:.0f}"
     low, high = found.k50.low, found.k50.high
     span = "" if np.isnan(low) or low == high else f" [{low:.0f}, {high:.0f}]"
-    which = f"; coordinate {found.top[0]} carries most alone" if found.top else ""
+    which = f"coordinate {found.top[0]}" if found.top else "one coordinate"
     return (
-        f"At {where} the one top coordinate carries {with_interval(finding.estimate, finding.interval)} of the change "
-        f"of mean Hoyer to {group} ({change}), and half of it takes {many}{span}{which}."
+        f"At {where} {which} accounts for {percent(finding.estimate, finding.interval)} of the change of mean Hoyer to "
+        f"{group} ({change}) by substitution. {many}{span} of the coordinates are needed for half of it."
     )
 
 
@@ -271,28 +291,27 @@ def _same_panel(run: Run, panel: Panel, basis: str) -> Panel | None:
 
 
 def _basis_finding(raw: Panel, one: Comparison, column: int, others: dict[str, Panel]) -> list[Finding]:
-    rng = fresh()
-    value, interval = at(effect(associate_with(raw, one, [column], resamples=RESAMPLES, rng=rng), one), 0)
+    value, interval = at(effect(associate_with(raw, one, [column], resamples=RESAMPLES), one), 0)
     controls: list[Control] = []
     for basis, other in others.items():
         index = other.find(raw.columns[column])
         again = [compared for compared in comparisons(other) if compared.group == one.group]
         if index is None or not again:
             continue
-        found = effect(associate_with(other, again[0], [index], resamples=RESAMPLES, rng=rng), again[0])
+        found = effect(associate_with(other, again[0], [index], resamples=RESAMPLES), again[0])
         controls.append(Control(basis, "basis", *at(found, 0), float("nan")))
-    twin = length_twin(raw, one, [column])
+    twin = length_control(raw, one, [column])
     if not controls or not np.isfinite(value):
         return []
     marks = [Mark("as measured", "raw", float("nan"), value, *interval)]
     marks += [Mark("another basis", c.name, float("nan"), c.estimate, *c.interval) for c in controls]
     scope = scope_of(raw, column, one.group)
-    beside = f" ({signed(twin.estimate)} with {LENGTH} held fixed)" if twin else ""
+    beside = f" ({signed(twin.estimate)} adjusted for length)" if twin else ""
     listed = ", ".join(f"{signed(control.estimate)} in {control.name}" for control in controls)
     # axes fitted to the reference serve it better than what they were not fitted to
     favoured = "; axes fitted to the reference (pca) favour it" if "pca" in {c.name for c in controls} else ""
     text = (
-        f"{shown(one.far)} beside {shown(one.near)} at {scope.place}: {scope.metric}'s {one.unit.partition(',')[0]} is "
+        f"{shown(one.far)} beside {shown(one.near)} at {scope.place}: {scope.metric}'s {one.quantity} is "
         f"{with_interval(value, interval)} "
         f"in the model's own coordinates{beside}, {listed} (the same {int(one.rows.sum())} items){favoured}."
     )

@@ -1,17 +1,18 @@
-"""Mechanism: two explanations of a change, each with what it must show, and a verdict for each model and suite.
+"""Mechanism: known explanations of a change, each with what it must show, and a verdict for each model and suite.
 
-Two mechanisms are known to make states sparser or denser, and a report that only sees the change cannot tell them
-apart:
+Three explanations are examined, from the least to the most that is shown:
 
-*One coordinate acting as an effective temperature*. Replacing the one top coordinate of the last residual stream
-carries at least half of the change, and pinning it moves entropy and loss in opposite directions, the other way round
-when the norm is frozen, beyond an equal push.
+*One coordinate*. By substitution one coordinate of the last residual stream accounts for at least half of the change of
+mean Hoyer, in every group that changes. The coordinate is named; what it does to the output is left open.
 
-*Alignment with readout rows*. Half of the change takes many coordinates, and at least half of it goes when the answer's
-unembedding row is projected out of the final norm.
+*One coordinate acting as an effective temperature*. The same, and pinning it moves entropy and loss in opposite
+directions, the other way round when the norm is frozen, in excess of an equally large random perturbation.
 
-Each condition was stated before looking and each must hold by its interval. Neither, or both, is undecided: the list
-is of known mechanisms and not of all.
+*Alignment with readout rows*. Half of the change takes many coordinates, and at least half of it is removed by
+projecting the answer's unembedding row out of the final norm.
+
+The conditions are part of this module and each must hold by its interval. Where none holds, or two that exclude each
+other, the mechanism is undecided: the list is of known mechanisms and not of all.
 """
 
 from __future__ import annotations
@@ -37,9 +38,15 @@ from analyses.tables import Panel, read_panels
 QUESTION: Final = "By which mechanism do activations change?"
 KINDS: Final = ("familiarity", "difficulty", "nominal", "length")
 TEMPERATURE: Final = "one coordinate acting as an effective temperature"
+ONE: Final = "one coordinate"
 ALIGNMENT: Final = "alignment with readout rows"
 HALF: Final = 0.5
-MANY: Final = 8  # coordinates; a change that half of them carry is no matter of one
+MANY: Final = 8  # coordinates needed for half of the change; with fewer it is not spread over many
+STANDS: Final[dict[Verdict, str]] = {
+    "supported": "meets its conditions",
+    "contradicted": "does not meet its conditions",
+    "undecided": "is undecided",
+}
 NOTHING: Final = (math.nan, math.nan)
 
 
@@ -62,13 +69,13 @@ class Evidence(NamedTuple):
 
     @property
     def top_share(self) -> Share | None:
-        """Share that the one top coordinate carries: the median over groups, with the interval of that group."""
+        """Share that one coordinate accounts for: the median over groups, with the interval of that group."""
         known = sorted((found.curve[1] for found in self.carried if 1 in found.curve), key=lambda share: share.value)
         return known[(len(known) - 1) // 2] if known else None
 
     @property
     def k50(self) -> float:
-        """Coordinates that carry half: the median over groups; more than were tried counts as infinite."""
+        """Coordinates that account for half: the median over groups; more than were tried counts as infinite."""
         counts = [math.inf if math.isnan(found.k50.value) else found.k50.value for found in self.carried]
         return float(np.median(counts)) if counts else math.nan
 
@@ -101,8 +108,7 @@ def _not_answered(panel: Panel) -> Finding:
 
 def _gather(run: Run, panel: Panel, one: Comparison, column: int, substitutions: list[Substitution]) -> Evidence:
     position = panel.columns[column].position
-    rng = fresh()
-    whole = at(effect(associate_with(panel, one, [column], resamples=RESAMPLES, rng=rng), one), 0)
+    whole = at(effect(associate_with(panel, one, [column], resamples=RESAMPLES), one), 0)
     sites = pinned_sites(panel)
     found: Pinned | None = None
     groups = pinned_groups(panel)
@@ -126,7 +132,7 @@ def _lost(run: Run, panel: Panel) -> tuple[Share | None, str]:
             one = overall(states.panel)
             if one is None:
                 continue
-            association = associate_with(states.panel, one, [0, 1], resamples=RESAMPLES, rng=fresh())
+            association = associate_with(states.panel, one, [0, 1], resamples=RESAMPLES)
             value, (low, high) = share_lost(association, one, before=0, after=1)
             return (Share(value, low, high) if math.isfinite(low) else None), ROWS[basis]
     return None, ""
@@ -145,6 +151,15 @@ def _temperature(evidence: Evidence) -> Verdict:
     return "contradicted" if spread or (inert and not carries) else "undecided"
 
 
+def _one(evidence: Evidence) -> Verdict:
+    shares = [found.curve[1] for found in evidence.carried if 1 in found.curve]
+    if not shares:
+        return "undecided"
+    if all(share.low >= HALF for share in shares):
+        return "supported"
+    return "contradicted" if all(share.high < HALF for share in shares) else "undecided"
+
+
 def _alignment(evidence: Evidence) -> Verdict:
     if evidence.lost is None:
         return "undecided"
@@ -154,23 +169,27 @@ def _alignment(evidence: Evidence) -> Verdict:
 
 
 def _findings(panel: Panel, column: int, evidence: Evidence) -> list[Finding]:
-    claims = {TEMPERATURE: _temperature(evidence), ALIGNMENT: _alignment(evidence)}
+    claims: dict[str, Verdict] = {
+        TEMPERATURE: _temperature(evidence),
+        ONE: _one(evidence),
+        ALIGNMENT: _alignment(evidence),
+    }
     if evidence.changes == "undecided" and not evidence.carried:
         claims = dict.fromkeys(claims, "undecided")
-    supported = [name for name, verdict in claims.items() if verdict == "supported"]
-    name = supported[0] if len(supported) == 1 else ""
+    name = _holding(claims)
     suite = shown(panel.suite)
-    tells = f"{suite}: {name}" if name else f"{suite}: mechanism undecided"
+    tells = f"{suite}: {named(name, evidence)}" if name else f"{suite}: mechanism undecided"
     primary = _about(panel, column, evidence, name or _first_known(evidence))
     text = f"{tells} ({'; '.join(_numbers(evidence))})."
-    whole = replace(
-        primary, primary=True, verdict="supported" if name else "undecided", text=text, plot=_plot(evidence)
-    )
+    verdict: Verdict = "undecided"
+    if name:  # which coordinate it is says nothing yet of what it does
+        verdict = "described" if name == ONE else "supported"
+    whole = replace(primary, primary=True, verdict=verdict, text=text, plot=_plot(evidence))
     single = [
         replace(
             _about(panel, column, evidence, claim),
-            verdict=verdict,
-            text=f"{suite}: {claim} is {verdict} ({'; '.join(_numbers(evidence, claim)) or 'nothing known of it'}).",
+            verdict="described",
+            text=f"{suite}: {claim} {STANDS[verdict]} ({'; '.join(_numbers(evidence, claim)) or 'not measured'}).",
         )
         for claim, verdict in claims.items()
     ]
@@ -183,6 +202,26 @@ def _findings(panel: Panel, column: int, evidence: Evidence) -> list[Finding]:
     ]
 
 
+def _holding(claims: dict[str, Verdict]) -> str:
+    """The one explanation that holds; a temperature is one coordinate too and says more. Empty where none or two do."""
+    supported = [name for name, verdict in claims.items() if verdict == "supported"]
+    if TEMPERATURE in supported:
+        supported = [name for name in supported if name != ONE]
+    return supported[0] if len(supported) == 1 else ""
+
+
+def named(name: str, evidence: Evidence) -> str:
+    """An explanation with the coordinates it is about, where it is about single ones."""
+    if name == ALIGNMENT:
+        return name
+    top = list(dict.fromkeys(found.top[0] for found in evidence.carried if found.top is not None))
+    if not top:
+        return name
+    numbers = " and ".join(str(coordinate) for coordinate in top)
+    one = f"one coordinate ({numbers})" if len(top) == 1 else f"one coordinate per group ({numbers})"
+    return name.replace(ONE, one)
+
+
 def _first_known(evidence: Evidence) -> str:
     return ALIGNMENT if evidence.top_share is None and evidence.lost is not None else TEMPERATURE
 
@@ -191,9 +230,9 @@ def _about(panel: Panel, column: int, evidence: Evidence, claim: str) -> Finding
     """The number that speaks most directly to a claim."""
     share = evidence.lost if claim == ALIGNMENT else evidence.top_share
     unit = (
-        f"share of the effect at final_norm that goes with {evidence.row} projected out"
+        f"share of the effect at final_norm that projecting out {evidence.row} removes"
         if claim == ALIGNMENT
-        else "share of the change of mean Hoyer carried by the one top coordinate"
+        else "share of the change of mean Hoyer that one coordinate accounts for"
     )
     value, interval = (share.value, (share.low, share.high)) if share else (math.nan, NOTHING)
     if share is None and claim == TEMPERATURE and evidence.pinned is not None:
@@ -222,16 +261,16 @@ def _numbers(evidence: Evidence, claim: str = "") -> list[str]:
         where = evidence.carried[0].place
         carried = percent(share.value, share[1:])
         said.append(
-            f"at {where} one coordinate carries {carried} of the change by substitution, half of it takes {many}"
+            f"at {where} one coordinate accounts for {carried} of the change by substitution, half of it takes {many}"
         )
-    if evidence.pinned is not None and claim != ALIGNMENT:
+    if evidence.pinned is not None and claim not in {ALIGNMENT, ONE}:
         said.append(_pinned_words(evidence.pinned))
-    if lost is not None and claim != TEMPERATURE:
+    if lost is not None and claim not in {TEMPERATURE, ONE}:
         said.append(
-            f"{percent(lost.value, lost[1:])} of the effect at final_norm goes with {evidence.row} projected out"
+            f"projecting out {evidence.row} removes {percent(lost.value, lost[1:])} of the effect at final_norm"
         )
     if evidence.changes == "undecided":
-        said.append("the change itself is undecided")
+        said.append("the change itself is not significant")
     return said
 
 
@@ -243,8 +282,8 @@ def _pinned_words(found: Pinned) -> str:
     )
     told = {
         "temperature": ", the other way round with the norm frozen",
-        "something": ", in no pattern that is known",
-        "nothing told": ", not told from an equal random push",
+        "something": ", in no known pattern",
+        "nothing told": ", which does not differ significantly from an equally large random perturbation",
     }
     return f"pinning it moves {moves} nats{told[found.pattern]}"
 
@@ -253,24 +292,24 @@ def _effects(evidence: Evidence) -> tuple[Effect, ...]:
     found: list[Effect] = []
     if evidence.top_share is not None:
         share = evidence.top_share
-        found.append(Effect("share carried by one coordinate", share.value, (share.low, share.high)))
-        found.append(Effect("coordinates that carry half", evidence.k50, NOTHING))
+        found.append(Effect("share that one coordinate accounts for", share.value, (share.low, share.high)))
+        found.append(Effect("coordinates needed for half", evidence.k50, NOTHING))
     if evidence.pinned is not None:
         for (outcome, norm), cell in evidence.pinned.cells.items():
             found.append(Effect(f"{outcome} by pinning, norm {norm}", cell.pin.value, cell.pin.interval))
     if evidence.lost is not None:
         lost = evidence.lost
-        found.append(Effect(f"share lost with {evidence.row} projected out", lost.value, (lost.low, lost.high)))
+        found.append(Effect(f"share that projecting out {evidence.row} removes", lost.value, (lost.low, lost.high)))
     return tuple(found)
 
 
 def _plot(evidence: Evidence) -> Plot:
-    """The two shares that the mechanisms are told by."""
+    """The two shares that the mechanisms rest on."""
     rows = [
-        Mark("carried by one coordinate", shown(found.group), math.nan, *found.curve[1])
+        Mark("one coordinate", shown(found.group), math.nan, *found.curve[1])
         for found in evidence.carried
         if 1 in found.curve
     ]
     if evidence.lost is not None:
-        rows.append(Mark("gone at final_norm", f"{evidence.row} projected out", math.nan, *evidence.lost))
+        rows.append(Mark("removed at final_norm", f"{evidence.row} projected out", math.nan, *evidence.lost))
     return Plot("forest", "share of the change", "", tuple(rows), HALF)

@@ -40,6 +40,7 @@ def _panel_findings(panel: Panel) -> list[Finding]:
         return []
     sets = _baselines(panel)
     findings: list[Finding] = []
+    beaten: list[str] = []
     for name, values in sets.items():
         known = np.isfinite(np.column_stack([correct, panel.values[:, column], values])).all(axis=1)
         measure = (panel.values * signs(panel))[known, column]
@@ -47,6 +48,7 @@ def _panel_findings(panel: Panel) -> list[Finding]:
         if found is None:
             few = f"fewer than {FEWEST_OF_A_KIND} answers are right or fewer than that are wrong"
             return [unanswered(panel, "outcome", QUESTION, few)]
+        beaten.append(name)
         where = panel.columns[column]
         interval = (found.low, found.high)
         verdict = judge(interval)
@@ -82,8 +84,7 @@ def _panel_findings(panel: Panel) -> list[Finding]:
     if not findings:
         return []
     marks = tuple(
-        Mark("gain over", f.unit.partition("over ")[2].partition(",")[0], float("nan"), f.estimate, *f.interval)
-        for f in findings
+        Mark("gain over", name, float("nan"), f.estimate, *f.interval) for name, f in zip(beaten, findings, strict=True)
     )
     plot = Plot("forest", "gain of held-out log loss (bits per item)", "", marks, 0.0)
     return [replace(findings[0], plot=plot), *findings[1:]]

@@ -24,7 +24,7 @@ from analyses.comparison import Comparison, at, effect, effect_given, effect_los
 from analyses.evidence import FEWEST_ITEMS, detectable, length_of, primary_column, settle, unanswered
 from analyses.finding import LENGTH, Control, Effect, Finding, Mark, Plot, Scope, Significance, analysis
 from analyses.runs import KeepsStates, Run, with_states
-from analyses.sentences import length_twin, shown, signed, with_interval
+from analyses.sentences import length_adjusted, shown, signed, with_interval
 from analyses.statistics.association import associate_items
 from analyses.statistics.design import DesignKind, design_of, recode
 from analyses.statistics.exchange import exchanged
@@ -41,6 +41,7 @@ SHUFFLES: Final = 8
 MOST_ITEMS: Final = 1000  # a probe of more costs time and tells the same
 NOTHING: Final = (float("nan"), float("nan"))
 TOO_FEW: Final = "too few independent clusters: with some held out, the others are all of one kind"
+RANK: Final = "rank correlation"
 ERRORS: Final = "errors"
 
 
@@ -201,6 +202,7 @@ def _finding(panel: Panel, probed: Probed) -> Finding | None:
     if probed.lengths is not None:
         given = at(effect_given(found, one, 1), 0)
         twin = (Control(LENGTH, "pre_treatment", *given, float(found.correlation(1).value[0])),)
+    what = _label(one.group, panel.axis.name, contrast=one.is_contrast)
     p = float(design_p(one.design, read[:, :1], one.score, probed.clusters, rng)[0])
     return Finding(
         analysis="probes",
@@ -216,7 +218,8 @@ def _finding(panel: Panel, probed: Probed) -> Finding | None:
             group=one.group,
         ),
         estimate=value,
-        unit=f"{_currency(one)} of the held-out reading of a {_kind(one)} probe with {_label(panel, one)}",
+        quantity=one.quantity,
+        unit=f"{one.quantity} of the held-out reading of a {_kind(one)} probe with {what}",
         interval=interval,
         n=len(values),
         n_clusters=int(probed.clusters.max()) + 1,
@@ -252,18 +255,14 @@ def _codes(probed: Probed, rng: np.random.Generator) -> list[Effect]:
     ]
 
 
-def _currency(one: Comparison) -> str:
-    return "Cliff's delta" if one.is_contrast else "rank correlation"
-
-
 def _kind(one: Comparison) -> str:
     return "logistic" if one.is_contrast else "ridge"
 
 
-def _label(panel: Panel, one: Comparison) -> str:
-    if one.group == ERRORS:
+def _label(group: str, axis: str, *, contrast: bool) -> str:
+    if group == ERRORS:
         return "wrong answers"
-    return "shifted items" if one.is_contrast else f"the far end of {shown(panel.axis.name)}"
+    return "shifted items" if contrast else f"the harder end of {shown(axis)}"
 
 
 def _with_primary(panel: Panel, findings: list[Finding]) -> list[Finding]:
@@ -299,7 +298,9 @@ def _told(finding: Finding) -> Finding:
     """A probe can show that something is decodable, never that it is not."""
     if not finding.answered:
         return finding
-    verdict = "undecided" if finding.verdict == "contradicted" else finding.verdict
+    verdict = finding.verdict
+    if finding.side < 0:
+        verdict = "undecided" if finding.primary else "not significant"
     named = {effect.name: effect for effect in finding.effects}
     shuffles = next(effect for name, effect in named.items() if name.startswith("shuffled labels"))
     alone = named.get(f"{finding.scope.metric} alone")
@@ -308,20 +309,18 @@ def _told(finding: Finding) -> Finding:
         for name, effect in named.items()
         if name.startswith("bits per item")
     ]
-    what = finding.unit.rpartition(" with ")[2]
+    what = _label(finding.scope.group, finding.scope.axis, contrast=finding.quantity != RANK)
     claim = (
-        f"{what[0].upper()}{what[1:]}: decodable"
-        if verdict == "supported"
-        else f"Undecided whether {what} can be decoded"
+        f"{what[0].upper()}{what[1:]}: decodable" if finding.side > 0 else f"Undecided whether {what} can be decoded"
     )
-    currency = finding.unit.partition(" of ")[0]
     beside = f"; {finding.scope.metric} alone gives {with_interval(alone.estimate, alone.interval)}" if alone else ""
     return replace(
         finding,
         verdict=verdict,
         text=(
-            f"{claim} at {finding.scope.place} on {shown(finding.scope.suite)}: {currency} of the held-out reading "
-            f"{with_interval(finding.estimate, finding.interval)}{length_twin(finding)} over {finding.n:,} items, "
+            f"{claim} at {finding.scope.place} on {shown(finding.scope.suite)}: {finding.quantity} of the held-out "
+            "reading "
+            f"{with_interval(finding.estimate, finding.interval)}{length_adjusted(finding)} over {finding.n:,} items, "
             f"{signed(shuffles.estimate)} with shuffled labels{beside}; bits per item: {', '.join(bits)}."
         ),
     )

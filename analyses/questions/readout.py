@@ -1,9 +1,9 @@
-"""Readout: is the change at the final norm alignment with the rows that read it?
+"""Readout: the change at the final norm with the unembedding rows that read it projected out.
 
 A state that lies along one row of the unembedding takes over that row's own shape: if the row is sparse or dense, so is
 the state, and more so the surer the answer. So the effect is measured again with the answer's row projected out of
-every state (primary: how much of it goes, Hoyer at the final norm), and beside the alignment itself, which is a
-mediator: it is read off the output.
+every state (primary: how much of it that removes, Hoyer at the final norm), and adjusted for the alignment itself,
+which is a mediator: it is read off the output.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from analyses.comparison import (
     effect_lost,
     fresh,
     judge,
-    length_twin,
+    length_control,
     overall,
     share_lost,
 )
 from analyses.evidence import scope_of
-from analyses.finding import LENGTH, Control, Effect, Finding, Mark, Plot, Scope, Verdict, analysis
+from analyses.finding import Control, Effect, Finding, Mark, Plot, Scope, Verdict, analysis
 from analyses.runs import Run
 from analyses.sentences import percent, shown, with_interval
 from analyses.statistics.association import associate_items
@@ -123,12 +123,12 @@ def _answers(run: Run, panel: Panel, basis: str) -> list[Finding]:
 
 
 def _finding(states: Projected, one: Comparison) -> Finding:
-    panel, rng = states.panel, fresh()
-    association = associate_with(panel, one, [0, 1], resamples=RESAMPLES, rng=rng)
+    panel = states.panel
+    association = associate_with(panel, one, [0, 1], resamples=RESAMPLES)
     both = effect(association, one)
     (value, bounds), (left, left_bounds) = at(both, 0), at(both, 1)
     lost, lost_bounds = at(effect_lost(association, one, before=0, after=1), 0)
-    twin = length_twin(panel, one, [0, 1])
+    twin = length_control(panel, one, [0, 1])
     share = share_lost(association, one, before=0, after=1)
     mediated = _mediated(panel, one, states.raw.position)
     controls = (
@@ -140,7 +140,13 @@ def _finding(states: Projected, one: Comparison) -> Finding:
         Mark("as measured", "as measured", float("nan"), value, *bounds),
         Mark("another basis", f"{ROWS[states.basis]} projected out", float("nan"), left, *left_bounds),
         *(
-            Mark("accounted for by the output", m.control.name, float("nan"), m.control.estimate, *m.control.interval)
+            Mark(
+                "adjusted for, read off the output",
+                m.control.name,
+                float("nan"),
+                m.control.estimate,
+                *m.control.interval,
+            )
             for m in mediated
         ),
     ]
@@ -152,7 +158,8 @@ def _finding(states: Projected, one: Comparison) -> Finding:
         question=QUESTION,
         scope=scope,
         estimate=lost,
-        unit=f"{one.unit.partition(',')[0]} lost with {ROWS[states.basis]} projected out",
+        unit=f"{one.quantity} removed by projecting out {ROWS[states.basis]}",
+        quantity=one.quantity,
         interval=lost_bounds,
         n=int(one.rows.sum()),
         n_clusters=len(np.unique(panel.clusters[one.rows])),
@@ -160,7 +167,10 @@ def _finding(states: Projected, one: Comparison) -> Finding:
         effects=(
             Effect("as measured", value, bounds),
             Effect("share of the effect that is lost", *share),
-            *(Effect(f"{m.control.name} itself, towards the far end", m.change, m.change_interval) for m in mediated),
+            *(
+                Effect(f"{m.control.name} itself, towards the harder end", m.change, m.change_interval)
+                for m in mediated
+            ),
             *_row_shape(panel, one, states),
         ),
         verdict=verdict,
@@ -186,12 +196,16 @@ def _mediated(panel: Panel, one: Comparison, position: str) -> list[_Mediated]:
         values = panel.outcome(prefix + name)
         if values is None or np.isfinite(values[one.rows]).mean() < 0.5 or np.nanstd(values[one.rows]) == 0:
             continue
-        rng = fresh()
-        given = associate_with(panel, one, [0], values[:, None], resamples=RESAMPLES, rng=rng)
+        given = associate_with(panel, one, [0], values[:, None], resamples=RESAMPLES)
         rows = one.rows
         within = one.design == "paired" and not one.is_contrast
         own = associate_items(
-            values[rows, None], one.score[rows, None], panel.clusters[rows], within=within, resamples=RESAMPLES, rng=rng
+            values[rows, None],
+            one.score[rows, None],
+            panel.clusters[rows],
+            within=within,
+            resamples=RESAMPLES,
+            rng=fresh(),
         )
         control = Control(
             prefix + name, "mediator", *at(effect_given(given, one, 1), 0), float(given.correlation(1).value[0])
@@ -233,25 +247,24 @@ def _sentence(
     mediated: list[_Mediated],
 ) -> str:
     row = ROWS[states.basis]
-    unit = "Cliff's delta" if one.is_contrast else "rank correlation"
+    unit = one.quantity
     axis = "" if one.is_contrast else f"{shown(states.panel.axis.name)} "
     ends = f"{axis}{shown(one.far)} beside {axis}{shown(one.near)}"
     claims = {
         "supported": f"Part of the change at final_norm is alignment with {row}",
-        "contradicted": f"The change at final_norm is no alignment with {row}: it grows without it",
+        "contradicted": f"The change at final_norm is not alignment with {row}: it grows without it",
         "undecided": f"Undecided whether the change at final_norm is alignment with {row}",
-        "described": "Described",
     }
-    share = f" ({percent(*shared)} of it)" if verdict == "supported" and np.isfinite(shared[1]).all() else ""
-    beside = f" ({with_interval(twin.estimate, twin.interval)} with {LENGTH} held fixed)" if twin else ""
+    share = f" ({percent(*shared)} of the change)" if verdict == "supported" and np.isfinite(shared[1]).all() else ""
+    beside = f" ({with_interval(twin.estimate, twin.interval)} adjusted for length)" if twin else ""
     wanted = names.ANSWER_ALIGNMENT if states.basis == names.WITHOUT_ANSWER_ROW else names.ARGMAX_ALIGNMENT
     first = next((m for m in mediated if m.control.name.endswith(wanted)), None)
     given = (
-        f"; with {first.control.name} held fixed it is {with_interval(first.control.estimate, first.control.interval)}"
+        f" Adjusting for {first.control.name} leaves {with_interval(first.control.estimate, first.control.interval)}."
         if first
         else ""
     )
     return (
-        f"{claims[verdict]}: {ends}, hoyer's {unit} is {with_interval(*whole)}, and {with_interval(*left)} with {row} "
-        f"projected out, a loss of {with_interval(*lost)}{share}{beside}{given}."
+        f"{claims[verdict]}: the {unit} of hoyer, {ends}, is {with_interval(*whole)}, and {with_interval(*left)} after "
+        f"projecting out {row}. That removes {with_interval(*lost)}{share}{beside}.{given}"
     )

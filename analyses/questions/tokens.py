@@ -26,7 +26,7 @@ from analyses.evidence import PRIMARY_METRIC, PRIMARY_SITES, detectable, settle
 from analyses.familiar import promise, written
 from analyses.finding import Control, Effect, Finding, Mark, Plot, Scope, Significance, analysis
 from analyses.runs import Run
-from analyses.sentences import shown, with_interval
+from analyses.sentences import claim_of, shown, with_interval
 from analyses.statistics.association import associate_centred, centred_within, cluster_sums
 from analyses.statistics.design import recode
 from analyses.statistics.means import average, cluster_means
@@ -211,7 +211,9 @@ def _finding(found: Tokens, name: str, *, from_output: bool) -> Finding:
         scope=replace(found.where, group=name),
         primary=name == FIRST,
         estimate=value,
-        unit=f"{UNIT}, {held.name} held fixed",
+        unit=f"{UNIT}, adjusting for {held.name}",
+        quantity="partial rank correlation",
+        adjusted_for=(held.name,),
         interval=interval,
         n=len(held.columns),
         n_clusters=int(held.clusters.max()) + 1,
@@ -254,17 +256,17 @@ def _dose_response(found: Tokens, name: str) -> Plot:
 
 
 def _sentence(finding: Finding) -> str:
-    claims = {
-        "supported": "Within texts, sparser where the token just read is less familiar",
-        "contradicted": "Within texts, denser where the token just read is less familiar",
-        "undecided": "Undecided whether, within texts, states are sparser where the token just read is less familiar",
-        "described": "Described",
-    }
+    claims = (
+        "Within texts, sparser where the token just read is less familiar",
+        "Within texts, denser where the token just read is less familiar",
+        "Undecided whether, within texts, states are sparser where the token just read is less familiar",
+    )
     scope, plain = finding.scope, finding.effects[0]
-    held = finding.unit.rpartition(", ")[2]
+    held = " and ".join(finding.adjusted_for)
     output = "; it is read off the model's own output" if any(c.role == "mediator" for c in finding.controls) else ""
+    adjusted = with_interval(finding.estimate, finding.interval)
     return (
-        f"{claims[finding.verdict]}, by {shown(scope.group)}: {scope.metric} at {scope.place}, rank correlation within "
-        f"items {with_interval(plain.estimate, plain.interval)}, {with_interval(finding.estimate, finding.interval)} "
-        f"with {held}, over {finding.n:,} tokens of {finding.n_clusters:,} independent items{output}."
+        f"{claim_of(finding, claims)}, by {shown(scope.group)}: {scope.metric} at {scope.place}, rank correlation "
+        f"within items {with_interval(plain.estimate, plain.interval)}, {adjusted} "
+        f"adjusting for {held}, over {finding.n:,} tokens of {finding.n_clusters:,} independent items{output}."
     )

@@ -4,7 +4,9 @@ Three ways, by the number of clusters. From thirty on, clusters are drawn with r
 percentiles of the estimates. With fewer, that interval is too short, so clusters are left out one at a time (the
 jackknife) and the interval is Student's with one degree of freedom less than there are clusters. From two thousand on
 estimates are as good as normal and the draws serve for their standard deviation only: 300 of them place the ends of an
-interval as precisely (.08 standard errors) as 1,000 do by percentiles (.085), at a third of the cost.
+interval as precisely (.08 standard errors) as 1,000 do by percentiles (.085), at a third of the cost. Estimates that
+are bounded, as correlations are, take the variance of their replicates and have intervals of their own
+(:mod:`analyses.statistics.intervals`).
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ FEW_CLUSTERS: Final = 30
 LEVEL: Final = 0.95
 MANY_CLUSTERS: Final = 2000
 RESAMPLES_OF_MANY: Final = 300
+FEWEST_DEFINED: Final = 0.95  # share of the draws in which an estimate must be defined for an interval
 # Weightings at a time: enough to make the loop cheap, few enough that a block of 10,000 items stays near the caches.
 CHUNK_NUMBERS: Final = 1_280_000
 MOST_IN_CHUNK: Final = 512
@@ -114,16 +117,24 @@ def interval(
     """
     if len(replicates) < 2:
         return Interval(np.full_like(estimate, np.nan), np.full_like(estimate, np.nan))
-    defined = np.isfinite(replicates)
+    if way == "bootstrap":
+        defined = np.isfinite(replicates)
+        enough = defined.mean(axis=0) >= FEWEST_DEFINED
+        low, high = np.quantile(np.where(defined, replicates, estimate), [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+        return Interval(np.where(enough, low, np.nan), np.where(enough, high, np.nan))
+    law = stats.t(len(replicates) - 1) if way == "jackknife" else stats.norm()
+    half = law.ppf((1 + LEVEL) / 2) * np.sqrt(variance_of(replicates, way))
+    return Interval(estimate - half, estimate + half)
+
+
+def variance_of(replicates: Float[np.ndarray, "weightings ..."], way: Way) -> Float[np.ndarray, "..."]:
+    """Variance of an estimate by its replicates; NaN where any of the jackknife or one in twenty draws is undefined."""
     if way == "jackknife":
         n = len(replicates)
-        spread = np.sqrt((n - 1) / n * ((replicates - replicates.mean(axis=0)) ** 2).sum(axis=0))
-        half = stats.t.ppf((1 + LEVEL) / 2, n - 1) * spread
-        return Interval(estimate - half, estimate + half)
-    enough = defined.mean(axis=0) >= 0.95
-    filled = np.where(defined, replicates, estimate)
-    if way == "normal":
-        half = np.where(enough, stats.norm.ppf((1 + LEVEL) / 2) * filled.std(axis=0, ddof=1), np.nan)
-        return Interval(estimate - half, estimate + half)
-    low, high = np.quantile(filled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
-    return Interval(np.where(enough, low, np.nan), np.where(enough, high, np.nan))
+        return np.asarray((n - 1) / n * ((replicates - replicates.mean(axis=0)) ** 2).sum(axis=0), dtype=np.float64)
+    defined = np.isfinite(replicates)
+    count = defined.sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        deviations = np.where(defined, replicates - np.where(defined, replicates, 0.0).sum(axis=0) / count, 0.0)
+        variance = (deviations**2).sum(axis=0) / (count - 1)
+    return np.asarray(np.where(defined.mean(axis=0) >= FEWEST_DEFINED, variance, np.nan), dtype=np.float64)

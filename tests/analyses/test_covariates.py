@@ -47,11 +47,11 @@ def test_the_output_accounts_for_it_and_adjusts_nothing(rng):
     entropy = next(c for c in found.controls if c.name == "mean_next_token_entropy")
     assert entropy.role == "mediator"
     assert abs(entropy.estimate) < abs(found.estimate)
-    assert "accounts for all but" in found.text
+    assert "Adjusting for the output's mean_next_token_entropy leaves" in found.text
     assert {m.series for m in found.plot.marks} == {
         "as measured",
-        "pre-treatment, held fixed",
-        "accounted for by the output",
+        "adjusted for, pre-treatment",
+        "adjusted for, read off the output",
     }
 
 

@@ -13,7 +13,7 @@ from analyses.evidence import detectable
 from analyses.finding import ANALYSES, DETECTABLE
 from analyses.runs import once
 from analyses.statistics.contrasts import contrast
-from analyses.statistics.intervals import fieller, separated
+from analyses.statistics.intervals import fieller
 from analyses.statistics.means import average, cluster_means
 from analyses.tables import read_panels
 from tests.analyses.controlled import with_controls
@@ -54,7 +54,7 @@ def test_no_correlation_goes_without_its_length_adjusted_twin(asked):
         *("readout", "covariates", "architecture", "measures", "replication"),
     }
     entries = [f for f in printed if f.analysis == "covariates" and f.scope.group not in {"", "n_tokens"}]
-    assert all("with n_tokens held fixed" in f.text for f in entries)
+    assert all("adjusted for length" in f.text for f in entries)
     one_length = {"twins"}  # prompts of the laboratory are equally long
     others = [f for f in printed if f.analysis not in {"covariates", *one_length}]
     summaries = [f for f in others if f.analysis == "architecture" and f.primary]  # its parts have theirs
@@ -65,8 +65,9 @@ def test_no_correlation_goes_without_its_length_adjusted_twin(asked):
 def test_partial_slopes_are_not_called_deltas(asked):
     given = [f for f in asked if f.analysis == "covariates" and "slope" in f.unit]
     assert given
-    assert all("Cliff's delta when nothing is held fixed" in f.unit for f in given)
-    assert not any("held fixed Cliff's delta" in f.text for f in given)
+    assert all("Cliff's delta without adjustment" in f.unit for f in given)
+    assert all(f.quantity == "partial slope of ranks" and f.adjusted_for for f in given)
+    assert not any("leaves a Cliff's delta" in f.text for f in given)
 
 
 def test_every_trend_of_sparsity_knows_the_whole_family(asked):
@@ -85,19 +86,35 @@ def test_complete_separation_has_an_interval_and_no_detectable_effect(rng):
     values = np.concatenate([rng.normal(size=40), 50 + rng.normal(size=40)])[:, None]
     found = contrast(values, np.arange(80) >= 40, np.arange(80), resamples=100, rng=rng).delta
     assert found.value[0] == 1
-    assert found.low[0] == pytest.approx(separated(40, 40))
     assert 0.8 < found.low[0] < found.high[0] == 1
     few = contrast(values, np.arange(80) >= 40, np.arange(80) // 10, resamples=100, rng=rng).delta
-    assert few.low[0] == pytest.approx(separated(4, 4))
+    assert 0 < few.low[0] < found.low[0]
+    assert few.high[0] == 1
     assert detectable((0.9, 1.0)).name.startswith(f"{DETECTABLE}: n/a")
     assert math.isnan(detectable((0.9, 1.0)).estimate)
 
 
+def test_one_pair_that_overlaps_does_not_undo_a_separation():
+    """18 pairs: delta .975 was [-1, 1] where 1.00 was [.77, 1]."""
+    values, far = np.arange(36.0), np.arange(36) >= 18
+    clusters = np.tile(np.arange(18), 2)
+    overlap = values.copy()
+    overlap[[14, 18]] = 18, 14  # one item of each group trades places
+    both = contrast(
+        np.column_stack([values, overlap]), far, clusters, resamples=100, rng=np.random.default_rng(0)
+    ).delta
+    assert both.value[0] == 1
+    assert 0.9 < both.value[1] < 1
+    assert 0.5 < both.low[1] < both.low[0]
+    assert both.high[1] < 1
+
+
 @pytest.mark.parametrize("n", [8, 30])
 def test_separation_bounds_the_delta_that_would_separate_once_in_forty(n, rng):
-    """Newcombe's bound is an approximation to the delta at which separation is as rare as one in forty."""
-    theta = (1 + separated(n, n)) / 2
-    shift = math.sqrt(2) * stats.norm.ppf(theta)
+    """The lower end is near the delta at which separation is as rare as one in forty."""
+    values, far = np.arange(2.0 * n)[:, None], np.arange(2 * n) >= n
+    low = contrast(values, far, np.arange(2 * n), resamples=100, rng=rng).delta.low[0]
+    shift = math.sqrt(2) * stats.norm.ppf((1 + low) / 2)
     a, b = rng.normal(size=(2, 4000, n))
     rate = (a.max(axis=1) < b.min(axis=1) + shift).mean()
     assert 0.0 < rate < 0.06
@@ -135,7 +152,7 @@ def test_a_share_of_no_effect_has_no_interval(rng):
     (panel,) = read_panels(exposure(rng, n_layers=1, metrics=("hoyer", "gini")), ["familiarity"])
     (one,) = comparisons(panel)
     same = [index for index, column in enumerate(panel.columns) if column.site == "final_norm"]
-    association = associate_with(panel, one, same, resamples=100, rng=rng)
+    association = associate_with(panel, one, same, resamples=100)
     share, (low, high) = share_lost(association, one, before=0, after=1)
     assert low <= 0 <= high
     assert share == pytest.approx(0, abs=0.05)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from analyses import analyse
-from analyses.questions.mechanism import ALIGNMENT, TEMPERATURE
+from analyses.questions.mechanism import ALIGNMENT, ONE, TEMPERATURE
 from tests.analyses.controlled import with_controls
 from tests.analyses.sweeps import exposure, merge, text_domains, with_table
 
@@ -23,7 +23,7 @@ def test_one_report_two_verdicts(rng):
     world = with_controls(exposure(rng), "alignment", rng)
     found = by_suite(analyse(merge(stories, world), "mechanism"))
     assert found["text_domains"].verdict == "supported"
-    assert TEMPERATURE in found["text_domains"].text
+    assert "one coordinate (20) acting as an effective temperature" in found["text_domains"].text
     assert "the other way round with the norm frozen" in found["text_domains"].text
     assert found["text_domains"].estimate == pytest.approx(0.81)
     assert found["lab_exposure"].verdict == "supported"
@@ -33,8 +33,11 @@ def test_one_report_two_verdicts(rng):
 
 def test_the_other_claim_is_not_supported(rng):
     findings = analyse(with_controls(exposure(rng), "alignment", rng), "mechanism")
-    claims = {f.scope.group: f.verdict for f in findings if not f.primary}
-    assert claims == {TEMPERATURE: "contradicted", ALIGNMENT: "supported"}
+    assert all(f.verdict == "described" for f in findings if not f.primary)
+    texts = {f.scope.group: f.text for f in findings if not f.primary}
+    assert "does not meet its conditions" in texts[TEMPERATURE]
+    assert "does not meet its conditions" in texts[ONE]
+    assert "meets its conditions" in texts[ALIGNMENT]
 
 
 def test_a_change_that_nothing_known_explains_is_undecided(rng):
@@ -48,7 +51,9 @@ def test_a_share_without_pinning_is_not_enough(rng):
     outcomes = sweep.outcomes()
     kept = with_table(sweep, outcomes=outcomes[~outcomes["name"].str.contains("|", regex=False)])
     (found,) = by_suite(analyse(kept, "mechanism")).values()
-    assert found.verdict == "undecided"
+    assert found.verdict == "described"
+    assert "one coordinate (20)" in found.text
+    assert "temperature" not in found.text
 
 
 def test_pinning_without_shares_is_undecided_and_has_a_number(rng):

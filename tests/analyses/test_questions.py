@@ -43,7 +43,7 @@ def test_unfamiliar_is_sparser_whichever_way_the_ruler_and_the_measure_run(rng):
         found = at(findings, "final_norm", metric)
         assert found.estimate > 0.5
         assert found.interval[0] > 0
-        assert found.verdict == "supported"
+        assert found.verdict == ("supported" if found.primary else "significantly positive")
     reversed_ruler = make_sweep(STEPS, STEP_LEVELS, effect=lambda *_: -0.4, rng=rng)
     assert at(analyse(reversed_ruler, "difficulty"), "final_norm").verdict == "contradicted"
 
@@ -58,8 +58,8 @@ def test_levels_run_from_near_to_far_whichever_way_the_ruler_runs(rng):
 def test_an_effect_at_one_layer_is_found_at_that_layer(rng):
     sweep = make_sweep(STEPS, STEP_LEVELS, effect=lambda _, layer: 0.5 if layer == 2 else 0.0, rng=rng)
     findings = analyse(sweep, "difficulty")
-    supported = {f.scope.place for f in findings if f.verdict == "supported"}
-    assert "resid_post.2" in supported
+    significant = {f.scope.place for f in findings if f.verdict == "significantly positive"}
+    assert "resid_post.2" in significant
     assert at(findings, "resid_post.2").estimate > 3 * max(
         abs(at(findings, place).estimate) for place in ("resid_post.0", "resid_post.1", "final_norm")
     )
@@ -110,11 +110,17 @@ def test_what_could_have_been_found_shrinks_with_the_items():
     assert effects[1] == pytest.approx(0.093, abs=0.02)
 
 
-def test_shifts_made_from_the_same_texts_count_as_one_domain(rng):
+def test_shifts_made_from_the_same_texts_are_paired_and_count_as_one_domain_beside_others(rng):
     names = [f"shift_{number}" for number in range(FEWEST_TO_GENERALISE)]
     found = at(analyse(text_domains(rng, names=names, paired=True), "domains"), "final_norm")
-    assert found.n_clusters == 1
-    assert found.verdict == "described"
+    assert (found.n_clusters, found.generalises_over) == (60, "items")
+    assert "60 sources, each in several domains (paired)" in found.text
+    mixed = merge(
+        text_domains(rng, names=names[:2], paired=True),
+        make_sweep(DOMAIN, [("code", float("nan"), "shifted")], effect=lambda *_: 0.0, rng=rng, suite="other"),
+    )
+    together = at(analyse(mixed, "domains"), "final_norm")
+    assert (together.n_clusters, together.verdict) == (2, "described")
 
 
 def test_size_is_never_called_sparsity(rng):
@@ -174,8 +180,8 @@ def test_domains_below_six_are_described_and_single_contrasts_decided(rng):
     findings = analyse(text_domains(rng), "domains")
     assert at(findings, "final_norm").verdict == "described"
     assert at(findings, "final_norm").test is None
-    assert at(findings, "final_norm", group="random_bytes").verdict == "supported"
-    assert at(findings, "resid_post.0", group="random_bytes").verdict == "undecided"
+    assert at(findings, "final_norm", group="random_bytes").verdict == "significantly positive"
+    assert at(findings, "resid_post.0", group="random_bytes").verdict == "not significant"
     assert at(findings, "final_norm", "participation_ratio", "random_bytes").estimate > 0
 
 
@@ -230,7 +236,7 @@ def test_a_measure_undefined_throughout_is_said_and_leaves_the_others(rng):
     rows.loc[rows["metric"] == "hoyer", "value"] = np.nan
     findings = analyse(with_table(sweep, measurements=rows), "familiarity")
     assert any("hoyer is undefined for every item" in f.text for f in findings)
-    assert at(findings, "final_norm", "participation_ratio").verdict == "supported"
+    assert at(findings, "final_norm", "participation_ratio").verdict == "significantly positive"
 
 
 def test_some_undefined_values_are_left_out_and_counted(rng):
@@ -286,8 +292,8 @@ def test_no_effect_is_said_only_inside_the_bound_and_power_otherwise(rng):
     sweep = make_sweep(STEPS, STEP_LEVELS, effect=lambda *_: 0.0, rng=rng, n_per_level=40, metrics=("hoyer",))
     for found in analyse(sweep, "difficulty"):
         negligible = found.bound.verdict == "negligible"
-        assert ("no effect beyond" in found.text) == (found.verdict == "undecided" and negligible)
-        assert ("four times in five" in found.text) == (found.verdict == "undecided" and not negligible)
+        assert ("no effect beyond" in found.text) == (not found.side and negligible)
+        assert ("detected with 80 % power" in found.text) == (not found.side and not negligible)
         if negligible:
             assert max(abs(bound) for bound in found.interval) < 1.5 * found.bound.bound
     strong = at(analyse(exposure(rng), "familiarity"), "final_norm")
@@ -306,7 +312,7 @@ def test_several_suites_of_one_kind_are_pooled_with_a_suite_as_one_draw(rng):
 
     few, many = suites(3), suites(6)
     assert (few.verdict, few.test, few.n_clusters) == ("described", None, 3)
-    assert (many.verdict, many.generalises_over) == ("supported", "domains")
+    assert (many.verdict, many.generalises_over) == ("significantly positive", "domains")
     assert many.estimate == pytest.approx(np.mean([m.value for m in many.plot.marks[:-1]]))
 
 
@@ -317,8 +323,8 @@ def test_suites_whose_axis_is_a_length_are_not_said_to_hold_length_fixed(rng):
         inputs = sweep.tables["inputs"]
         sweep.tables["inputs"] = inputs.assign(n_tokens=inputs["example_id"].map(at_level).astype(int))
     text = next(f.text for f in analyse(merge(*own), "difficulty") if f.scope.suite == "2 suites")
-    assert "not separable from n_tokens" in text
-    assert "held fixed" not in text
+    assert "not separable from length" in text
+    assert "adjusted for length" not in text
 
 
 def test_paired_items_have_a_mixed_and_a_within_source_slope_with_status(rng):

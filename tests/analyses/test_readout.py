@@ -64,7 +64,7 @@ def test_pinning_that_does_no_more_than_an_equal_push_says_so(rng):
     found = primary(analyse(with_controls(exposure(rng), "alignment", rng), "intervention"))
     assert found.verdict == "undecided"
     assert "temperature" not in found.text
-    assert "not told from an equal random push" in found.text
+    assert "does not differ significantly from an equally large random perturbation" in found.text
 
 
 def test_a_push_that_moves_as_much_leaves_it_undecided(rng):
