@@ -336,7 +336,7 @@ def p_of(estimate: float, interval: tuple[float, float]) -> float:
     Inside (-1, 1) that is Fisher's scale, elsewhere the plain one. NaN without an interval.
 
     >>> round(p_of(0.2, (0.0, 0.4)), 3), round(p_of(5.0, (2.5, 7.5)), 5), p_of(0.2, (math.nan, math.nan))
-    (0.045, 9e-05, nan)
+    (0.05, 9e-05, nan)
     """
     low, high = interval
     if not (math.isfinite(low) and math.isfinite(high) and high > low):

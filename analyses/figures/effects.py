@@ -85,7 +85,7 @@ def across_models(families: Mapping[str, Sequence[Finding]]) -> Figure:
 
 def _from_zero(axes: Axes, finding: Finding) -> None:
     axes.axhline(0, color=CHANCE, linewidth=1, linestyle=DASHES)
-    unit = shown(finding.unit.partition(",")[0])
+    unit = shown(finding.quantity or finding.unit)
     axes.set_ylabel(f"{unit}\n{DIRECTION}" if sparser(finding.scope.metric) else unit)
     grid(axes, "y")
 

@@ -57,7 +57,7 @@ def overview(rows: Mapping[str, Sequence[Finding]]) -> Figure:
     axes.set_xlabel("layer")
     axes.tick_params(length=0)
     colour_scale(figure, axes, colours)
-    units = dict.fromkeys(finding.unit.partition(",")[0] for finding in ordered)
+    units = dict.fromkeys(finding.quantity or finding.unit for finding in ordered)
     unit = shown(next(iter(units)), 60) if len(units) == 1 else "effect"
     title = f"{unit}: orange sparser, purple denser; dot: significant"
     figure.text(0.02, 1 - 0.14 / size[1], title, fontsize=8, color=CHANCE, va="center")

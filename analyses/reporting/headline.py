@@ -164,7 +164,7 @@ def _output(asked: Sequence[Finding], findings: Sequence[Finding]) -> str:
 def _mechanism(asked: Sequence[Finding], findings: Sequence[Finding]) -> str:
     """The mechanisms that were told, two suites may have two; of one lead also that none was."""
     found = [mechanism for lead in asked for mechanism in _about(lead, findings, MECHANISM)]
-    told = found if len(asked) == 1 else [mechanism for mechanism in found if mechanism.verdict == "supported"]
+    told = found if len(asked) == 1 else [mechanism for mechanism in found if mechanism.verdict != "undecided"]
     texts = list(dict.fromkeys(mechanism.text.rstrip(".") for mechanism in told))[:MOST_MECHANISMS]
     if found and not told:
         return f"The mechanism is undecided in all {len(found)}."
@@ -199,8 +199,8 @@ def _verdicts(single: Sequence[Finding]) -> str:
 
 
 def _twin(finding: Finding) -> str:
-    twin = next((control for control in finding.controls if control.name == "n_tokens"), None)
-    return f"With n_tokens held fixed it is {with_interval(twin.estimate, twin.interval)}." if twin else ""
+    twin = finding.length
+    return f"Adjusted for length it is {with_interval(twin.estimate, twin.interval)}." if twin else ""
 
 
 def _beyond(findings: Sequence[Finding]) -> str:
@@ -209,7 +209,7 @@ def _beyond(findings: Sequence[Finding]) -> str:
     for name in names:
         found = [control for finding in findings for control in finding.controls if control.name == name]
         if len(found) == len(findings):
-            return f"Beyond what {name} accounts for, {_listed(found)}."
+            return f"Adjusted for {name}, {_listed(found)}."
     return ""
 
 
