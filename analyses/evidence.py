@@ -221,7 +221,7 @@ def bounded(estimate: float, interval: tuple[float, float], floor: float, n_clus
 
 
 def detectable(interval: tuple[float, float]) -> Effect:
-    """The effect, between -1 and 1, that a comparison of this precision finds four times in five.
+    """The effect, between -1 and 1, that a comparison of this precision detects with 80 % power.
 
     The error is read off the width on Fisher's scale, where it is the same at the estimate as near zero, where a small
     effect would lie. Where the groups are completely separated the width says nothing of that.
@@ -229,7 +229,7 @@ def detectable(interval: tuple[float, float]) -> Effect:
     low, high = interval
     nothing = (math.nan, math.nan)
     if math.isfinite(low) and math.isfinite(high) and max(-low, high) > 1 - 1e-9:
-        return Effect(f"{DETECTABLE}: {SEPARATED}", math.nan, nothing)
+        return Effect(DETECTABLE, math.nan, nothing, SEPARATED)
     error = (math.atanh(high) - math.atanh(low)) / (2 * NORMAL_QUANTILE)
     return Effect(DETECTABLE, math.tanh(minimum_detectable(error)), nothing)
 

@@ -109,11 +109,19 @@ class LeftOut(NamedTuple):
 
 
 class Effect(NamedTuple):
-    """The same comparison in another currency: Cohen's d beside Cliff's delta, Kendall's tau-b beside Spearman's."""
+    """Another effect size of the same comparison: Cohen's d beside Cliff's delta, Kendall's tau-b beside Spearman's.
+
+    Attributes:
+        name: which.
+        estimate: its value; NaN where there is none.
+        interval: its 95 % interval; NaN where it has none.
+        reason: why there is no value; empty where there is one.
+    """
 
     name: str
     estimate: float
     interval: tuple[float, float]
+    reason: str = ""
 
 
 class Mark(NamedTuple):

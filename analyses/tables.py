@@ -54,7 +54,7 @@ class Panel:
     Attributes:
         model: which model, as the sweep names it.
         suites: the suites the items come from.
-        axis: the ruler.
+        axis: the axis that the suites lie on.
         items: one row per item: suite, level, label, shifted, cluster (a number), n_tokens, n_bytes, n_text_tokens, the
             last token, the template and kin (whom it is about) where they are known, one column ``outcome:<name>`` per
             outcome, and ``token:<position>`` with the index of the token per position that is one.
@@ -154,7 +154,7 @@ def facts(spec_json: str) -> dict[str, Any]:
 
 
 def axis_of(spec_json: str, name: str) -> Axis:
-    """The ruler of a run; one that is not recorded counts as nominal, because no direction was declared."""
+    """The axis of a run; one that is not recorded counts as nominal, because no direction was declared."""
     recorded = facts(spec_json).get("axis")
     return Axis(**recorded) if recorded else Axis(name=name, unit="", kind="nominal", harder=None)
 

@@ -54,7 +54,7 @@ def signs_picture(leads: Sequence[Finding], findings: Sequence[Finding], studio:
     rows = dict(list(rows.items())[:MOST_ROWS])
     if len(rows) < 2 or all(len(own) < 2 for own in rows.values()):
         return None
-    units = " or ".join(dict.fromkeys(lead.unit.partition(",")[0] for lead in leads))
+    units = " or ".join(dict.fromkeys(lead.quantity or lead.unit for lead in leads))
     caption = (
         f"The pre-stated effect of each suite, or of each of its domains, by layer: {units}. Orange: sparser where "
         "harder, less familiar or shifted; purple: denser. A dot: significant after correction, and of the same sign "

@@ -233,8 +233,7 @@ def _effects(finding: Finding) -> dict[str, str]:
     """Other effect sizes by name; the finding's own group is written as "it", and why one is missing as its value."""
     found: dict[str, str] = {}
     for effect in finding.effects:
-        name, _, why = effect.name.partition(": ") if math.isnan(effect.estimate) else (effect.name, "", "")
-        found[_unnamed(name, finding.scope.group)] = why or _effect(effect.estimate, effect.interval)
+        found[_unnamed(effect.name, finding.scope.group)] = effect.reason or _effect(effect.estimate, effect.interval)
     return found
 
 

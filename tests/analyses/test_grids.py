@@ -77,7 +77,9 @@ def test_effects_named_after_their_rows_share_a_column():
     (grid,) = contrast_grids(findings, "final_norm", "s")
     assert headings(grid)[0] == "rank correlation with it"
     assert [row.cells[0] for row in grid.rows] == ["+0.20 [+0.10, +0.30]"] * 2
-    separated = finding("a", effects=(Effect("detectable: n/a (complete separation)", math.nan, (math.nan, math.nan)),))
+    separated = finding(
+        "a", effects=(Effect("detectable", math.nan, (math.nan, math.nan), "n/a (complete separation)"),)
+    )
     (grid,) = contrast_grids([separated], "final_norm", "s")
     assert (headings(grid)[0], grid.rows[0].cells[0]) == ("detectable", "n/a (complete separation)")
     numbered = finding("0", effects=(Effect("detectable with 80 % power", 0.2, (math.nan, math.nan)),))

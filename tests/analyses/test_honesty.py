@@ -10,7 +10,7 @@ from analyses import analyse
 from analyses.chance import sparser
 from analyses.comparison import associate_with, comparisons, share_lost
 from analyses.evidence import detectable
-from analyses.finding import ANALYSES, DETECTABLE
+from analyses.finding import ANALYSES
 from analyses.runs import once
 from analyses.statistics.contrasts import contrast
 from analyses.statistics.intervals import fieller
@@ -90,7 +90,7 @@ def test_complete_separation_has_an_interval_and_no_detectable_effect(rng):
     few = contrast(values, np.arange(80) >= 40, np.arange(80) // 10, resamples=100, rng=rng).delta
     assert 0 < few.low[0] < found.low[0]
     assert few.high[0] == 1
-    assert detectable((0.9, 1.0)).name.startswith(f"{DETECTABLE}: n/a")
+    assert detectable((0.9, 1.0)).reason.startswith("n/a")
     assert math.isnan(detectable((0.9, 1.0)).estimate)
 
 
