@@ -73,7 +73,7 @@ def test_the_dose_response_is_over_mastered_levels_and_all_their_items(rng):
 def test_claims_take_the_verdicts_of_the_answers(rng):
     findings = analyse(exposure(rng, n_layers=1, metrics=("hoyer",)), "replication")
     by_claim = {f.scope.group: f.verdict for f in findings if not f.primary}
-    assert by_claim["less familiar inputs have sparser states"] == "supported"
+    assert by_claim["less familiar inputs have sparser states"] == "significantly positive"
     assert "harder tasks have sparser states" not in by_claim
     assert "not asked: harder tasks" in primary(findings).text
     denser = make_sweep(
@@ -85,4 +85,4 @@ def test_claims_take_the_verdicts_of_the_answers(rng):
         metrics=("hoyer",),
     )
     against = {f.scope.group: f.verdict for f in analyse(denser, "replication") if not f.primary}
-    assert against["harder tasks have sparser states"] == "contradicted"
+    assert against["harder tasks have sparser states"] == "significantly negative"

@@ -100,11 +100,11 @@ def test_models_are_compared_on_the_same_items(rng):
     weak = put_to(exposure(rng, n_layers=1, effect=lambda *_: 0.0), "weak")
     findings = analyse(merge(strong, weak), "architecture")
     (difference,) = [f for f in findings if not f.primary]
-    assert difference.verdict == "supported"
+    assert difference.verdict == "significantly negative"
     assert difference.estimate < -0.3
     assert (difference.n, difference.scope.group) == (480, "weak")
     assert "1 of 1 differ" in primary(findings).text
     twin = put_to(exposure(rng, n_layers=1, effect=lambda *_: 0.4), "twin")
     (same,) = [f for f in analyse(merge(strong, twin), "architecture") if not f.primary]
-    assert same.verdict == "undecided"
+    assert same.verdict == "not significant"
     assert analyse(strong, "architecture") == []

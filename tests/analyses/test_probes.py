@@ -65,7 +65,7 @@ def test_a_planted_direction_is_decodable_where_it_was_planted_and_nowhere_else(
     assert found.estimate > 0.5
     assert "decodable at final_norm" in found.text
     other = next(f for f in findings if f.scope.place == "resid_post.0")
-    assert other.verdict == "undecided"
+    assert other.verdict == "not significant"
     named = effects(found)
     assert abs(named["shuffled labels, mean of 8"].estimate) < 0.15
     bits = {name: e.estimate for name, e in named.items() if name.startswith("bits per item")}
@@ -109,7 +109,7 @@ def test_shifted_items_are_read_by_a_logistic_probe_and_errors_too(rng):
     findings = analyse(kept(sweep, "mean", at={("final_norm", 1): states}), "probes")
     axis, errors = primary(findings), next(f for f in findings if f.scope.group == "errors")
     assert "logistic" in axis.unit
-    assert (axis.verdict, errors.verdict) == ("supported", "supported")
+    assert (axis.verdict, errors.verdict) == ("supported", "significantly positive")
     assert "wrong answers: decodable" in errors.text.lower()
 
 

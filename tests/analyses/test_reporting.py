@@ -146,13 +146,13 @@ def test_numbers_of_the_first_screen_are_those_of_the_primary_findings(written):
 
 def test_domains_are_counted_by_item_in_the_headline():
     text = headline(analyse(text_domains(np.random.default_rng(1)), "domains"))
-    assert "Described, not decided: 3 independent domains are too few" in text
+    assert "Descriptive only: 3 independent domains are too few" in text
     assert "Against tinystories, over items and adjusted for length" in text
 
 
 def test_one_question_gets_its_twins_in_the_headline():
     text = headline(analyse(exposure(np.random.default_rng(1)), "familiarity"))
-    assert "With n_tokens held fixed" in text
+    assert "djusted for length" in text
     assert "mean_next_token_entropy" in text
 
 

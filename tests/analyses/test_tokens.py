@@ -56,7 +56,7 @@ def test_an_effect_within_texts_is_found(rng):
     assert found.verdict == "supported"
     assert found.estimate == pytest.approx(0.35, abs=0.08)
     assert (found.n, found.n_clusters) == (40 * N_TOKENS, 40)
-    assert "position and token identity held fixed" in found.text
+    assert "adjusting for position and token identity" in found.text
     assert "read off the model's own output" in found.text
     values = [mark.value for mark in found.plot.marks]
     assert values[0] < 0 < values[-1]
@@ -91,7 +91,7 @@ def test_a_token_that_has_one_place_only_is_held_fixed_with_it(rng):
 def test_without_token_ids_place_alone_is_held_fixed(rng):
     sweep = made(rng, effect=0.4)
     found = answer(with_table(sweep, inputs=sweep.inputs().drop(columns="token_ids")))
-    assert found.unit.endswith("position held fixed")
+    assert found.unit.endswith("adjusting for position")
     assert found.verdict == "supported"
 
 
