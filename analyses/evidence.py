@@ -32,6 +32,7 @@ from analyses.finding import (
     Role,
     Scope,
     Significance,
+    Verdict,
     decide,
     p_of,
     secondary,
@@ -382,6 +383,12 @@ def _settled(finding: Finding, p: float, correction: str, family: float | None) 
     return replace(finding, test=test, verdict=verdict)
 
 
+def surviving(finding: Finding) -> Verdict:
+    """The verdict of a pre-stated finding, undecided where its claim does not survive adjusting for length."""
+    directed = finding.verdict in {"supported", "contradicted"}
+    return "undecided" if directed and adjustable(finding) and not finding.survives_length else finding.verdict
+
+
 def adjustable(finding: Finding) -> bool:
     """Whether length may be adjusted for: not where length is what is asked about."""
     return finding.analysis != LENGTH_QUESTION
@@ -430,9 +437,7 @@ def graded(findings: Sequence[Finding]) -> list[Finding]:
     for finding in findings:
         verdict = finding.verdict
         if finding.primary:
-            if verdict in {"supported", "contradicted"} and adjustable(finding) and not finding.survives_length:
-                verdict = "undecided"
-            found.append(replace(finding, verdict=verdict))
+            found.append(replace(finding, verdict=surviving(finding)))
             continue
         test = tests.get(id(finding), finding.test)
         if id(finding) in tests and test is not None and not test.p_adjusted < ALPHA:

@@ -23,6 +23,7 @@ FARTHER_CLAIMS: Final = (
     "Shifted domains are denser",
     "Undecided whether shifted domains are sparser in general",
 )
+OF_DOMAIN: Final = "Cliff's delta, "  # name of an effect: that of one of several domains
 SIZE: Final = "A measure of size, which says nothing of sparsity"
 
 
@@ -143,7 +144,8 @@ def trend_sentence(finding: Finding, far: str) -> str:
         f"{claim}: {where_words(finding)} goes from {number(near_end.mean)} ({axis} {shown(near_end.name)}) "
         f"to {number(far_end.mean)} ({axis} {shown(far_end.name)}), rank correlation "
         f"{with_interval(finding.estimate, finding.interval)}{length_adjusted(finding)} over {_items(finding)}"
-        f"{_among(finding)}{_power(finding)}.{_lost(finding)}{_null(finding.null, near_end, far_end)}"
+        f"{_among(finding)}{_power(finding)}.{lost_to_length(finding)}{_lost(finding)}"
+        f"{_null(finding.null, near_end, far_end)}"
     )
 
 
@@ -157,9 +159,18 @@ def length_adjusted(finding: Finding, called: str = "") -> str:
     control = finding.length
     if control is None:
         return ""
+    if not math.isfinite(control.interval[0]) and finding.generalises_over == "items":
+        return " (not separable from length, which follows it)"
     if not math.isfinite(control.estimate):
         return " (not separable from length, which follows it)"
     return f" (adjusted for length {called}{with_interval(control.estimate, control.interval)})"
+
+
+def lost_to_length(finding: Finding) -> str:
+    """A sentence where a pre-stated claim would stand by its interval and does not survive adjusting for length."""
+    low, high = finding.interval
+    stands = finding.primary and finding.verdict == "undecided" and (low > 0 or high < 0)
+    return " It does not survive adjusting for length." if stands and not finding.survives_length else ""
 
 
 def contrast_sentence(finding: Finding) -> str:
@@ -193,14 +204,24 @@ def farther_sentence(finding: Finding) -> str:
         few = " It generalises to more sources, not to other domains."
     else:
         over, delta = "", "mean Cliff's delta"
+        if finding.verdict == "described" and not is_size:  # a mean over a handful of domains is no answer
+            interval, delta = (
+                "; ".join(
+                    f"{shown(effect.name.removeprefix(OF_DOMAIN))} {with_interval(effect.estimate, effect.interval)}"
+                    for effect in finding.effects
+                    if effect.name.startswith(OF_DOMAIN)
+                ),
+                "Cliff's delta",
+            )
         if n_domains != len(shifted):
             domains += f" ({n_domains} independent: those made from the same texts count once)"
         n = "1 independent domain is" if n_domains == 1 else f"{n_domains} independent domains are"
         few = f" Descriptive only: {n} too few to generalise." if finding.verdict == "described" else ""
+    adjusted = "" if finding.verdict == "described" else length_adjusted(finding, SLOPE)
     return (
         f"{claim}: {where_words(finding)} is {number(inside.mean)} on {shown(inside.name)} and {span} on "
-        f"{domains}, {delta} {interval}{length_adjusted(finding, SLOPE)}{over}."
-        f"{few}{_lost(finding)}{_null(finding.null, inside, higher)}"
+        f"{domains}, {delta} {interval}{adjusted}{over}."
+        f"{lost_to_length(finding)}{few}{_lost(finding)}{_null(finding.null, inside, higher)}"
     )
 
 

@@ -41,7 +41,7 @@ from analyses.evidence import (
 )
 from analyses.finding import FEWEST_TO_GENERALISE, LENGTH, Control, Effect, Finding, Level, Significance, analysis
 from analyses.runs import Run
-from analyses.sentences import contrast_sentence, farther_sentence
+from analyses.sentences import OF_DOMAIN, contrast_sentence, farther_sentence
 from analyses.statistics.association import associate_items
 from analyses.statistics.contrasts import Contrast, contrast
 from analyses.statistics.equivalence import noise_floor
@@ -51,6 +51,7 @@ from analyses.statistics.trend import RESAMPLES
 from analyses.tables import Panel, read_panels
 
 QUESTION: Final = "Are activations sparser on shifted texts than on in-distribution ones?"
+NO_INTERVAL: Final = (float("nan"), float("nan"))
 QUANTITY: Final = "Cliff's delta"
 DELTA: Final = "Cliff's delta, positive = shifted is sparser"
 DELTA_SIZE: Final = "Cliff's delta, positive = shifted is larger"
@@ -216,11 +217,13 @@ def _farther(panel: Panel, found: list[Domain], means: LevelMeans, column: int, 
         _about_all(panel, means, column, primary=primary),
         estimate=mean,
         unit=("mean " + _unit(panel, column)) + " over domains",
-        interval=(max(low, -1.0), min(high, 1.0)),
+        # Student's interval over a handful of domains is as wide as the range and says nothing
+        interval=NO_INTERVAL if few else (max(low, -1.0), min(high, 1.0)),
         n_clusters=n_domains,
         test=None if few else Significance("Student's t over domains", p, float("nan")),
         generalises_over="domains",
-        controls=_over_domains(found, column),
+        controls=_over_domains(found, column, few=few),
+        effects=tuple(_of_domain(domain, column) for domain in found),
         verdict="described" if few or sparser(panel.columns[column].metric) is None else "undecided",
     )
 
@@ -263,7 +266,13 @@ def _unit(panel: Panel, column: int) -> str:
     return DELTA_SIZE if sparser(panel.columns[column].metric) is None else DELTA
 
 
-def _over_domains(found: list[Domain], column: int) -> tuple[Control, ...]:
+def _of_domain(domain: Domain, column: int) -> Effect:
+    delta = domain.contrast.delta
+    value, low, high = (float(numbers[column]) for numbers in delta)
+    return Effect(f"{OF_DOMAIN}{domain.name}", value, (low, high))
+
+
+def _over_domains(found: list[Domain], column: int, *, few: bool) -> tuple[Control, ...]:
     """The mean over domains with the number of tokens held fixed where it varies; nothing where it never does."""
     twins = [[c.of_column(column) for c in domain.controls if c.covariate.name == LENGTH] for domain in found]
     if not any(twins):
@@ -271,7 +280,7 @@ def _over_domains(found: list[Domain], column: int) -> tuple[Control, ...]:
     plain = [float(domain.contrast.delta.value[column]) for domain in found]
     given = [own[0].estimate if own else delta for own, delta in zip(twins, plain, strict=True)]
     twin = average(independent(given, [domain.made for domain in found]))
-    return (Control(LENGTH, "pre_treatment", twin.mean, twin.interval, float("nan")),)
+    return (Control(LENGTH, "pre_treatment", twin.mean, NO_INTERVAL if few else twin.interval, float("nan")),)
 
 
 def _inside(means: LevelMeans, column: int) -> Level:

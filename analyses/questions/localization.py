@@ -26,10 +26,10 @@ from analyses.comparison import (
     overall,
     signs,
 )
-from analyses.evidence import primary_column, scope_of, unanswered
+from analyses.evidence import primary_column, scope_of, surviving, unanswered
 from analyses.finding import Control, Effect, Finding, Mark, Plot, Scope, analysis
 from analyses.runs import Run
-from analyses.sentences import length_adjusted, percent, shown, signed, with_interval
+from analyses.sentences import SLOPE, length_adjusted, lost_to_length, percent, shown, signed, with_interval
 from analyses.statistics.onset import Onset, Sums, contrast_sums, find_onset, slope_sums
 from analyses.statistics.trend import RESAMPLES
 from analyses.substitution import Substitution, read_substitutions
@@ -131,6 +131,7 @@ def _onset_finding(panel: Panel, found: list[Comparison], columns: list[int], gr
             0.0,
         ),
     )
+    finding = replace(finding, verdict=surviving(finding)) if primary else finding
     return replace(finding, text=_onset_sentence(finding, places[onset.onset], chosen, found, unit))
 
 
@@ -182,11 +183,12 @@ def _point(onset: Onset, index: int) -> tuple[float, float, float]:
 def _onset_sentence(finding: Finding, onset: str, chosen: list[str], found: list[Comparison], unit: str) -> str:
     far = shown(finding.scope.group) or ("shifted domains" if found[0].is_contrast else _far_end(finding, found[0]))
     effect = f"{with_interval(finding.estimate, finding.interval)} on items that did not choose the layer"
-    where = f"{unit} {effect}{length_adjusted(finding)}"
+    where = f"{unit} {effect}{length_adjusted(finding, SLOPE if found[0].is_contrast else '')}"
     if not finding.side:
+        verb = "differ" if far == "shifted domains" else "differs"
         return (
-            f"Undecided where {far} differs: the largest effect is at {finding.scope.place}, {where}; "
-            f"resamples put the onset at any of {spread_of(chosen)}."
+            f"Undecided at which layers {far} {verb}: the largest effect is at {finding.scope.place}, {where}; "
+            f"resamples put the onset at {spread_of(chosen)}.{lost_to_length(finding)}"
         )
     claim = "sparser" if finding.side > 0 else "denser"
     sure = "in at least 95 % of resamples" if len(chosen) == 1 else f"95 % set: {spread_of(chosen)}"

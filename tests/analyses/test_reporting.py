@@ -8,6 +8,7 @@ import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from typing import get_args
 from xml.etree import ElementTree as ET
 
 import jsonschema
@@ -16,7 +17,7 @@ import pandas as pd
 import pytest
 
 from analyses import analyse
-from analyses.finding import Finding, Scope
+from analyses.finding import Finding, Scope, Verdict
 from analyses.reporting import headline
 from analyses.reporting.exports import LATEX
 from analyses.reporting.headline import leads, sentences
@@ -120,7 +121,7 @@ def test_findings_json_has_the_promised_fields(written):
     for entry in listed:
         assert promised <= entry.keys()
         assert {"suite", "axis", "site", "layer", "metric"} <= entry["scope"].keys()
-        assert entry["verdict"] in {"supported", "contradicted", "undecided", "described"}
+        assert entry["verdict"] in set(get_args(Verdict))
         assert entry["reproduce"].startswith("sparsity report")
         if entry["test"] is not None:
             assert entry["estimate"] is not None
