@@ -340,9 +340,10 @@ def settle(findings: Sequence[Finding], families: Sequence[Family] = ()) -> list
     Holm over the suites of its model. It is supported or contradicted where that is below 5 %, and both intervals, with
     and without adjusting for length, lie on one side of zero.
 
-    *Secondary findings* are corrected by Benjamini and Hochberg and called significant or not, never supported. All
-    measures of sparsity at one site, in one group, are one construct and count as one test together. Measures of size
-    are tested for nothing and stay described, and so do findings whose verdict the analysis has settled itself.
+    *Secondary findings* are corrected by Benjamini and Hochberg and called significant or not, never supported; they
+    too must survive adjusting for length. All measures of sparsity at one site, in one group, are one construct and
+    count as one test together. Measures of size are tested for nothing and stay described, and so do findings whose
+    verdict the analysis has settled itself.
     """
     stated, p_stated = _stated(findings)
     open_ones = [f for f in findings if f.test is not None and not f.primary]
@@ -377,14 +378,14 @@ def _settled(finding: Finding, p: float, correction: str, family: float | None) 
     verdict = finding.verdict
     if verdict != "described":
         verdict = decide(finding.estimate, finding.interval, p)
-        if finding.primary and adjustable(finding) and not finding.survives_length:
+        if adjustable(finding) and not finding.survives_length:
             verdict = "undecided"
         verdict = verdict if finding.primary else secondary(verdict)
     return replace(finding, test=test, verdict=verdict)
 
 
 def surviving(finding: Finding) -> Verdict:
-    """The verdict of a pre-stated finding, undecided where its claim does not survive adjusting for length."""
+    """The verdict of a finding, undecided where its claim does not survive adjusting for length."""
     directed = finding.verdict in {"supported", "contradicted"}
     return "undecided" if directed and adjustable(finding) and not finding.survives_length else finding.verdict
 
@@ -442,6 +443,7 @@ def graded(findings: Sequence[Finding]) -> list[Finding]:
         test = tests.get(id(finding), finding.test)
         if id(finding) in tests and test is not None and not test.p_adjusted < ALPHA:
             verdict = "undecided"
+        verdict = surviving(replace(finding, verdict=verdict))
         found.append(replace(finding, verdict=secondary(verdict), test=test))
     return found
 

@@ -167,9 +167,9 @@ def length_adjusted(finding: Finding, called: str = "") -> str:
 
 
 def lost_to_length(finding: Finding) -> str:
-    """A sentence where a pre-stated claim would stand by its interval and does not survive adjusting for length."""
+    """A sentence where a claim would stand by its interval and does not survive adjusting for length."""
     low, high = finding.interval
-    stands = finding.primary and finding.verdict == "undecided" and (low > 0 or high < 0)
+    stands = finding.verdict in {"undecided", "not significant"} and (low > 0 or high < 0)
     return " It does not survive adjusting for length." if stands and not finding.survives_length else ""
 
 
@@ -182,7 +182,7 @@ def contrast_sentence(finding: Finding) -> str:
         f"{claim}: {where_words(finding)} is {number(inside.mean)} on {reference} and "
         f"{number(shifted.mean)} on {group}, Cliff's delta {with_interval(finding.estimate, finding.interval)}"
         f"{length_adjusted(finding, SLOPE)} over {_items(finding)}{_among(finding)}{_power(finding)}."
-        f"{_lost(finding)}{_null(finding.null, inside, shifted)}"
+        f"{lost_to_length(finding)}{_lost(finding)}{_null(finding.null, inside, shifted)}"
     )
 
 
