@@ -24,12 +24,15 @@ from probes.sweep import yaml12
 from probes.sweep.interface import Options, Progress
 
 if TYPE_CHECKING:
+    from probes.sweep.calibration import Cost
     from probes.sweep.spec import SweepSpec
+    from probes.sweep.survey import Survey
 
 runs = typer.Typer(no_args_is_help=True, help="Sweep directories: what is in them, and whether it is whole.")
 
 PLAIN_PROGRESS_SECONDS = 5.0
 FILE_WIDTH = 140  # columns of a table that goes to a file or a pipe
+UNFINISHED = "measured, controls unfinished"
 EXIT_FAILURES = 1
 EXIT_BY_SIGNAL = 128  # and the signal's number: 130 after Ctrl-C, 143 after SIGTERM
 FIRST_SPECIAL_STEP = 0xFFFFFFF0  # Slurm numbers batch scripts, interactive shells and the like from here on
@@ -173,7 +176,9 @@ def conduct(
             audience.hear(progress)
 
         try:
-            result = run_sweep(spec, directory, options, on_progress=tell, should_stop=stop.asked)
+            result = run_sweep(
+                spec, directory, options, on_survey=_announce(spec), on_progress=tell, should_stop=stop.asked
+            )
         except KeyboardInterrupt:  # asked twice: what was committed stands
             pass
         finally:
@@ -211,7 +216,8 @@ def runs_list(directory: Annotated[Path, typer.Argument(help="A sweep directory.
     rows = records.runs()
     columns = (rows["run_id"], rows["model"], rows["suite"], rows["dtype"], rows["started"], rows["status"])
     for row in zip(*columns, strict=True):
-        table.add_row(*map(str, row))
+        *cells, status = map(str, row)
+        table.add_row(*cells, UNFINISHED if status == "measured" else status)
     out().print(table)
     if records.shards is not None:
         out().print(f"{directory}: {records.shards}", soft_wrap=True)
@@ -248,12 +254,9 @@ def _print_plan(spec: SweepSpec, directory: Path, options: Options) -> None:
     from probes.sweep.survey import as_begun, survey
 
     plans, model = survey(as_begun(spec, directory), directory, options)
-    loaded = (spec.models[0], model) if model else None
-    table = Table("run", "model x suite", "items", "left", "batches", "tokens to read", "time", "disk")
-    seconds = n_bytes = 0.0
-    for plan in plans:
-        cost = calibrate(spec, plan, loaded)
-        seconds, n_bytes = seconds + cost.seconds, n_bytes + cost.n_bytes
+    table = Table("run", "model x suite", "items", "left", "batches", "tokens to read", "time", "controls", "disk")
+    costs = list(calibrate(spec, plans, model))
+    for plan, cost in zip(plans, costs, strict=True):
         table.add_row(
             plan.run.run_id,
             plan.run.label,
@@ -262,16 +265,54 @@ def _print_plan(spec: SweepSpec, directory: Path, options: Options) -> None:
             str(len(plan.batches)),
             f"{plan.n_tokens():.0f}" if plan.batches else "0",
             _duration(cost.seconds),
+            _duration(cost.allowed),
             f"{cost.n_bytes / 1e6:.1f} MB",
         )
     out().print(table)
+    seconds, controls, n_bytes = (
+        sum(getattr(cost, name) for cost in costs) for name in ("seconds", "allowed", "n_bytes")
+    )
     n_workers = options.workers or 1
-    shared = f", {_duration(seconds / n_workers)} in {n_workers} workers" if n_workers > 1 else ""
+    shared = f" ({_duration(seconds / n_workers)} in {n_workers} workers)" if n_workers > 1 else ""
     out().print(
-        f"about {_duration(seconds)} in one process{shared}, {n_bytes / 1e6:.1f} MB on disk; tokens, time and disk are "
-        "extrapolated from a few batches",
+        f"about {_duration(seconds)} to measure in one process{shared} and {_duration(controls)} for controls, "
+        f"{n_bytes / 1e6:.1f} MB on disk; {extrapolated(costs)}",
         soft_wrap=True,
     )
+    dear = [(plan, cost) for plan, cost in zip(plans, costs, strict=True) if cost.allowed < cost.controls]
+    for plan, cost in dear:
+        out().print(
+            f"{plan.run.label}: all {len(plan.control_cells)} control cells would take about "
+            f"{_duration(cost.controls)}; controls_budget: {spec.controls_budget:g} leaves some out",
+            soft_wrap=True,
+        )
+
+
+def extrapolated(costs: Sequence[Cost]) -> str:
+    """What the numbers of a dry run were read from."""
+    items = sum(cost.n_tried for cost in costs)
+    return (
+        f"time and disk are extrapolated from {items} items that were measured and thrown away, controls from one cell "
+        "per width on vectors of chance; the report is not in it"
+    )
+
+
+def _announce(spec: SweepSpec) -> Callable[[Survey], None]:
+    """Say before a sweep begins what comes after the measuring."""
+
+    def say(survey: Survey) -> None:
+        cells = [len(plan.control_cells) for plan in survey.plans if plan.control_cells and plan.batches]
+        if cells:
+            allowed = "without a limit of time"
+            if spec.controls_budget != "unlimited":
+                allowed = f"in at most {spec.controls_budget:g} x the time of measuring it, or a minute"
+            err().print(
+                f"{len(survey.plans)} runs to measure, then controls: {max(cells)} cells a run, {allowed} "
+                "(controls_budget; what they would cost: --dry-run)",
+                soft_wrap=True,
+            )
+
+    return say
 
 
 def _duration(seconds: float) -> str:
@@ -301,19 +342,37 @@ def _executor(text: str) -> Literal["local", "ray"]:
     raise InputError(f"--executor should be local or ray and is {text!r}")
 
 
+class _Stage:
+    """When a stage began: the measuring of all runs is one, the controls of a run are another."""
+
+    def __init__(self) -> None:
+        self.name = ""
+        self.began = 0.0
+
+    def seconds(self, progress: Progress) -> float | None:
+        """Seconds since the stage began; None for its first report."""
+        name = progress.unit if progress.unit == "items" else f"{progress.unit} of {progress.run}"
+        if name != self.name:
+            self.name, self.began = name, time.monotonic()
+            return None
+        return time.monotonic() - self.began
+
+
 @contextmanager
 def _progress() -> Generator[Callable[[Progress], None]]:
     console = err()
+    stage = _Stage()
+    stage.seconds(Progress(0, 0, ""))
     if not console.is_terminal:
-        began = spoken = time.monotonic()
+        spoken = time.monotonic()
 
         def say(progress: Progress) -> None:
             nonlocal spoken
-            now = time.monotonic()
-            if progress.n_done == progress.n_items or now - spoken >= PLAIN_PROGRESS_SECONDS:
+            now, seconds = time.monotonic(), stage.seconds(progress)
+            if seconds is None or progress.n_done == progress.n_items or now - spoken >= PLAIN_PROGRESS_SECONDS:
                 spoken = now
-                pace = _pace(progress.n_done, now - began)
-                said = [f"{progress.run}: {progress.n_done} of {progress.n_items} items"]
+                pace = _pace(progress.n_done, seconds or 0.0)
+                said = [f"{progress.run}: {progress.n_done} of {progress.n_items} {progress.unit}"]
                 if pace is not None:
                     left = (progress.n_items - progress.n_done) / pace
                     said += [_rate(pace), f"{_duration(left)} left"]
@@ -324,11 +383,14 @@ def _progress() -> Generator[Callable[[Progress], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Bar(*columns, TextColumn("{task.fields[rate]}"), console=console) as bar:
         task = bar.add_task("sweep", total=None, rate="")
-        began = time.monotonic()
 
         def show(progress: Progress) -> None:
-            rate = _rate(_pace(progress.n_done, time.monotonic() - began))
-            bar.update(task, description=progress.run, completed=progress.n_done, total=progress.n_items, rate=rate)
+            seconds = stage.seconds(progress)
+            if seconds is None:
+                bar.reset(task, total=progress.n_items, rate="")
+            label = progress.run if progress.unit == "items" else f"{progress.run}, {progress.unit}"
+            rate = _rate(_pace(progress.n_done, seconds or 0.0))
+            bar.update(task, description=label, completed=progress.n_done, total=progress.n_items, rate=rate)
 
         yield show
 

@@ -6,7 +6,7 @@ size: a thousand tokens of one 4,096-wide site are 16 MB.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -23,6 +23,8 @@ from probes.capture.prompts import BosPolicy, Prompt, Template, encode_all, pad
 from probes.capture.reading import RAW, Picks
 from probes.capture.sites import Site, resolve_sites
 from probes.capture.watching import watching
+
+Look = Callable[[Site, Tensor], None]
 
 
 class BatchStates(NamedTuple):
@@ -46,9 +48,21 @@ class BatchStates(NamedTuple):
 
 
 def read_states(
-    model: LoadedModel, prompts: Sequence[Prompt], *, sites: Sequence[Site], positions: Asked | Sequence[Asked]
+    model: LoadedModel,
+    prompts: Sequence[Prompt],
+    *,
+    sites: Sequence[Site],
+    positions: Asked | Sequence[Asked],
+    look: Look = lambda _site, _vectors: None,
 ) -> tuple[BatchStates, ...]:
     """Run one batch and keep the vectors of the picked tokens.
+
+    Args:
+        model: what to run.
+        prompts: encoded prompts; they are padded on the right and masked.
+        sites: where to look.
+        positions: which tokens' vectors are kept.
+        look: called with each site and the vectors of all tokens there, one row per token of the padded batch.
 
     Raises:
         CaptureError: if a site did not show exactly one vector per token.
@@ -59,6 +73,7 @@ def read_states(
     def keep(site: Site, vectors: Tensor) -> None:
         rows = torch.from_numpy(picks.rows).to(vectors.device)
         kept[site] = vectors.index_select(0, rows).float().cpu().numpy()
+        look(site, vectors)
 
     batch = pad(prompts, model.pad_id)
     with watching(model.taps, sites, keep, rows=batch.ids.numel()):

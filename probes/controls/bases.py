@@ -18,8 +18,7 @@ reference they are estimated on its ``in`` items, and on all it has where there 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -48,11 +47,7 @@ RESIDUAL = frozenset(
 )
 
 
-class Views(NamedTuple):
-    """A sample in every basis it can have, and why some are missing."""
-
-    vectors: Mapping[str, np.ndarray]
-    skipped: Mapping[str, str]
+View = tuple[str, np.ndarray | Unread]
 
 
 def views(
@@ -61,8 +56,8 @@ def views(
     groups: np.ndarray,
     head: Unembedding | Unread,
     norm: FinalNorm | Unread,
-) -> Views:
-    """Give the vectors of one site and position in every other basis.
+) -> Iterator[View]:
+    """Give the vectors of one site and position in every other basis, one after the other, or why there are none.
 
     Args:
         sample: finite vectors.
@@ -73,23 +68,15 @@ def views(
     """
     d = sample.vectors.shape[1]
     inside = sample.vectors[reference]
-    found: dict[str, np.ndarray] = {names.CENTRED: sample.vectors - inside.mean(axis=0, dtype=np.float64)}
-    skipped: dict[str, str] = {}
-    for name, there in (
-        (names.PCA, _pca(sample, reference)),
-        (names.PCA_POOLED, _pca_pooled(sample, groups)),
-        (names.UNEMBED, _unembed(sample, head, norm)),
-    ):
-        if isinstance(there, Unread):
-            skipped[name] = there.reason
-        else:
-            found[name] = there
+    yield names.CENTRED, sample.vectors - inside.mean(axis=0, dtype=np.float64)
+    yield names.PCA, _pca(sample, reference)
+    yield names.PCA_POOLED, _pca_pooled(sample, groups)
+    yield names.UNEMBED, _unembed(sample, head, norm)
     for m, name in enumerate(names.WITHOUT_TOP, start=1):
         if d - m < 2:
-            skipped[name] = f"the site has {d} coordinates"
+            yield name, Unread(f"the site has {d} coordinates")
         else:
-            found[name] = without(sample.vectors, outlier_dimensions(inside, m=m).dimensions)
-    return Views(found, skipped)
+            yield name, without(sample.vectors, outlier_dimensions(inside, m=m).dimensions)
 
 
 def _pca(sample: Sample, reference: Bool[np.ndarray, " rows"]) -> np.ndarray | Unread:
@@ -143,7 +130,8 @@ def _unembed(sample: Sample, head: Unembedding | Unread, norm: FinalNorm | Unrea
 
 def reading(sample: Sample, basis: str, vectors: np.ndarray, metrics: Sequence[MetricSpec]) -> Reading:
     """Metrics of a sample in one basis: token by token for ``last``, their mean per item for ``mean``."""
-    columns = profile(np.ascontiguousarray(vectors, dtype=np.float32), metrics=metrics)
+    threads = torch.get_num_threads()
+    columns = profile(np.ascontiguousarray(vectors, dtype=np.float32), metrics=metrics, threads=threads)
     values = np.stack([np.asarray(columns[str(spec)], dtype=np.float32) for spec in metrics], axis=-1)
     undefined = np.isnan(values)
     if sample.position == "last":

@@ -6,6 +6,8 @@ table                      column        names
 ``measurements``           basis         ``centred pca pca_pooled unembed without_top(1) without_top(2)``, and at
                                          ``final_norm`` ``without_answer_row without_argmax_row``
 ``populations``            metric        ``substitution_*(hoyer)``, and the population measures of ``sparsity``; of
+                                         the whole suite (``group`` is its name) the rows of
+                                         :mod:`probes.controls.outliers`; of
                                          sites ``router_logits`` also, in basis ``routing``, the measures of
                                          :mod:`probes.capture.routing` over all tokens of the position
 ``outcomes``               name          readout (``answer_alignment`` ...) and interventions (``nll|pin(...)`` ...)
@@ -18,9 +20,12 @@ Readout outcomes are about the last prompt token; with ``mean_`` in front they a
 from __future__ import annotations
 
 import re
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, get_args
 
-VERSION: Final = 2  # raised when any number below changes its meaning: old sweeps then redo their controls
+VERSION: Final = 3  # raised when any number below changes its meaning: old sweeps then redo their controls
+
+Control = Literal["outliers", "bases", "populations", "substitution", "readout", "pinning", "routing"]
+CONTROLS: Final[tuple[Control, ...]] = get_args(Control)
 
 # bases of ``measurements``
 CENTRED: Final = "centred"
@@ -38,6 +43,13 @@ SUBSTITUTION_BACKWARD: Final = "substitution_backward(hoyer)"
 SUBSTITUTION_CURVE: Final = "substitution_curve(hoyer)"
 SUBSTITUTION_K50: Final = "substitution_k50(hoyer)"
 SUBSTITUTION_CHANGE: Final = "substitution_change(hoyer)"
+
+# outlier coordinates and massive tokens of a site, over the items of the whole suite; ``unit`` is the coordinate or -1
+TOP_COORDINATE_ENERGY: Final = "top_coordinate_energy"
+MEAN_HOYER: Final = "mean_hoyer"
+FIRST_NORM: Final = "first_token_norm"
+LARGEST_NORM: Final = "largest_token_norm"
+MASSIVE_TOKENS: Final = "massive_tokens"
 
 # readout, in ``outcomes``
 ANSWER_ALIGNMENT: Final = "answer_alignment"

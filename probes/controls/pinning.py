@@ -7,12 +7,16 @@ no forward pass: the reservoir's states are edited, normed and read out. It is t
 Arms: ``clean`` (nothing is done), ``pin`` (the m carrying coordinates become their mean in the reference), ``random``
 (m other coordinates are moved towards their own reference mean by a vector as long as the one that ``pin`` moved the
 state by; mean over :data:`DRAWS` draws). Each but the first with the norm recomputed and with its scale frozen.
+
+An edit of m coordinates changes the logits by a matrix of rank m. Where the head is seen to be linear, the logits of
+every arm are therefore made from the clean ones, which cost as much as the whole vocabulary times the width, and the
+head's answer to m unit vectors, which is a fraction m / width of that. Another head is asked about every arm.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
@@ -27,6 +31,21 @@ from probes.controls.readout import Unembedding, logits_of
 DRAWS: Final = 4
 OUTCOMES: Final = {"last": ("nll", "correct", "next_token_entropy"), "mean": ("mean_nll", "mean_next_token_entropy")}
 NORMS: Final[tuple[Norm, ...]] = ("recomputed", "frozen")
+MOST_NUMBERS: Final = 1 << 25  # of answers to unit vectors held at once: 128 MB
+LINEAR: Final = 1e-4  # of the largest logit: rounding of a float32 head is 1e-6 of it, a soft cap shows at 1e-2
+
+
+class Edit(NamedTuple):
+    """What is added to every state: ``step`` (rows, m) at the coordinates ``at`` (m,)."""
+
+    at: Tensor
+    step: Tensor
+
+    def of(self, states: Tensor) -> Tensor:
+        """The states edited."""
+        edited = states.clone()
+        edited[:, self.at] += self.step
+        return edited
 
 
 def pinned_outcomes(
@@ -40,6 +59,7 @@ def pinned_outcomes(
     site: str,
     position: str,
     rng: np.random.Generator,
+    pause: Callable[[], None] = lambda: None,
 ) -> dict[str, Float[np.ndarray, " rows"]]:
     """Outcomes of every arm, one value per state.
 
@@ -54,38 +74,37 @@ def pinned_outcomes(
         site: as names have it.
         position: ``last`` or ``mean``.
         rng: draws the random coordinates.
+        pause: called every few rows; may raise to break off.
 
     Returns:
         By name (:class:`probes.controls.names.Intervened`). ``nll`` and ``correct`` are of the first token of the
         answer, NaN where there is none.
     """
-    scale = norm.scale(states)
-    outcomes = OUTCOMES[position]
-
-    def read(edited: Tensor, kept: Norm) -> list[np.ndarray]:
-        shown = norm.with_scale(edited, scale if kept == "frozen" else norm.scale(edited))
-        return _statistics(model, head, shown, answer, position)
-
-    clean = read(states, "recomputed")
-    found = {str(Intervened(name, "clean")): values for name, values in zip(outcomes, clean, strict=True)}
+    edits: dict[int, list[Edit]] = {}
     for m, chosen in coordinates.items():
-        pinned = moved(states, means, chosen, None)
-        length = (pinned - states).square().sum(-1, keepdim=True).sqrt()
+        pin = moved(states, means, chosen, None)
+        length = pin.step.square().sum(-1, keepdim=True).sqrt()
         others = np.setdiff1d(np.arange(states.shape[1]), np.array(chosen))
         draws = [rng.choice(others, min(m, len(others)), replace=False) for _ in range(DRAWS)]
-        for kept in NORMS:
-            for name, values in zip(outcomes, read(pinned, kept), strict=True):
-                found[str(Intervened(name, "pin", site, m, kept))] = values
-            several = [read(moved(states, means, draw, length), kept) for draw in draws]
-            for name, values in zip(outcomes, zip(*several, strict=True), strict=True):
-                found[str(Intervened(name, "random", site, m, kept))] = np.mean(values, axis=0)
+        edits[m] = [pin, *(moved(states, means, draw, length) for draw in draws)]
+    reader = _Reader(model, head, norm, states, answer, position, pause)
+    values = reader.read([edit for several in edits.values() for edit in several])
+    outcomes = OUTCOMES[position]
+    found = {str(Intervened(name, "clean")): own for name, own in zip(outcomes, values.clean, strict=True)}
+    for number, m in enumerate(edits):
+        arms = values.arms[number * (1 + DRAWS) : (number + 1) * (1 + DRAWS)]
+        for index, kept in enumerate(NORMS):
+            for which, name in enumerate(outcomes):
+                pinned, *random = (arm[index][which] for arm in arms)
+                found[str(Intervened(name, "pin", site, m, kept))] = pinned
+                found[str(Intervened(name, "random", site, m, kept))] = np.mean(random, axis=0)
     return found
 
 
-def moved(states: Tensor, means: Tensor, coordinates: Sequence[int] | np.ndarray, length: Tensor | None) -> Tensor:
-    """States with some coordinates moved to their means, or towards them by a vector of a given length.
+def moved(states: Tensor, means: Tensor, coordinates: Sequence[int] | np.ndarray, length: Tensor | None) -> Edit:
+    """The edit that moves some coordinates to their means, or towards them by a vector of a given length.
 
-    >>> moved(torch.tensor([[3.0, 1.0]]), torch.zeros(2), [0], torch.tensor([[0.5]]))
+    >>> moved(torch.tensor([[3.0, 1.0]]), torch.zeros(2), [0], torch.tensor([[0.5]])).of(torch.tensor([[3.0, 1.0]]))
     tensor([[2.5000, 1.0000]])
     """
     at = torch.as_tensor(np.array(coordinates), dtype=torch.long)
@@ -93,26 +112,123 @@ def moved(states: Tensor, means: Tensor, coordinates: Sequence[int] | np.ndarray
     if length is not None:
         own = step.square().sum(-1, keepdim=True).sqrt()
         step = torch.where(own > 0, step * (length / own), step)
-    edited = states.clone()
-    edited[:, at] += step
-    return edited
+    return Edit(at, step)
 
 
-def _statistics(
-    model: LoadedModel, head: Unembedding, states: Tensor, answer: Tensor, position: str
-) -> list[np.ndarray]:
-    """The outcomes of a position, in order, of each final state."""
-    parts: list[Tensor] = []
-    start = 0
-    for logits in logits_of(model, head, states):
-        own = answer[start : start + len(logits)].to(logits.device)
-        start += len(logits)
-        log_p = logits.double().log_softmax(-1)
-        entropy = -(log_p.exp() * log_p).nan_to_num(nan=0.0, neginf=0.0).sum(-1)
-        nll = -log_p.gather(-1, own.clamp(min=0)[:, None])[:, 0]
-        right = (logits.argmax(-1) == own).double()
-        columns = [nll, right, entropy] if position == "last" else [nll, entropy]
+class _Values(NamedTuple):
+    """Outcomes of the clean states, and by edit and norm."""
+
+    clean: list[np.ndarray]
+    arms: list[list[list[np.ndarray]]]
+
+
+class _Reader(NamedTuple):
+    """What some states say, as they are and edited."""
+
+    model: LoadedModel
+    head: Unembedding
+    norm: FinalNorm
+    states: Tensor
+    answer: Tensor
+    position: str
+    pause: Callable[[], None]
+
+    @torch.inference_mode()
+    def read(self, edits: Sequence[Edit]) -> _Values:
+        """Outcomes of all edits, from as few questions to the head as will do."""
+        scale = self.norm.scale(self.states)
+        shown = self.norm.with_scale(self.states, scale)
+        scales = [(self.norm.scale(edit.of(self.states)), scale) for edit in edits]  # as in NORMS
+        parts: dict[tuple[int, int], list[Tensor]] = {}
+        for group in self._groups(edits, shown):
+            answers = [self._answer(edits[index]) for index in group]
+            zero = self._logits(self.norm.bias.expand(1, shown.shape[1]).to(shown.device))
+            for rows, logits in self._chunks(shown):
+                if group[0] == 0:
+                    parts.setdefault((-1, 0), []).append(self._statistics(logits, rows))
+                clean = logits - zero
+                for index, answers_of in zip(group, answers, strict=True):
+                    change = edits[index].step[rows].to(clean.device) @ answers_of
+                    for number, own in enumerate(scales[index]):
+                        ratio, inverse = (scale[rows] / own[rows]).to(clean.device), (1 / own[rows]).to(clean.device)
+                        edited = torch.addcmul(clean * ratio, change, inverse).add_(zero)
+                        parts.setdefault((index, number), []).append(self._statistics(edited, rows))
+        if (-1, 0) not in parts:
+            parts[-1, 0] = self._asked(shown)
+        for index, edit in enumerate(edits):
+            if (index, 0) not in parts:
+                for number, own in enumerate(scales[index]):
+                    parts[index, number] = self._asked(self.norm.with_scale(edit.of(self.states), own))
+        whole = {key: list(torch.cat(own, dim=1).numpy()) for key, own in parts.items()}
+        return _Values(whole[-1, 0], [[whole[index, number] for number in (0, 1)] for index in range(len(edits))])
+
+    def _groups(self, edits: Sequence[Edit], shown: Tensor) -> list[list[int]]:
+        """Edits to be made from clean logits, in groups whose answers fit; none where the head is not linear."""
+        groups: list[list[int]] = []
+        held = 0
+        if not self._is_linear(shown):
+            return groups
+        for index, edit in enumerate(edits):
+            own = len(edit.at) * self.model.vocabulary
+            if own > MOST_NUMBERS:
+                continue
+            if not groups or held + own > MOST_NUMBERS:
+                groups.append([])
+                held = 0
+            groups[-1].append(index)
+            held += own
+        return groups
+
+    def _is_linear(self, shown: Tensor) -> bool:
+        """Whether the head is seen to be linear, up to a constant and rounding."""
+        half = min(8, len(shown) // 2)
+        if not half:
+            return False
+        one, other = shown[:half], shown[-half:]
+        logits = self._logits(torch.cat([one, other, one + other, torch.zeros_like(one)]))
+        first, second, both, nothing = (logits[start : start + half] for start in range(0, 4 * half, half))
+        gap = float((first + second - both - nothing).abs().max())
+        return gap < LINEAR * float(logits.abs().max())
+
+    def _answer(self, edit: Edit) -> Tensor:
+        """Change of all logits for one unit of each coordinate, before the scale: (m, vocabulary)."""
+        d = self.states.shape[1]
+        unit = torch.zeros(len(edit.at), d)
+        unit[torch.arange(len(edit.at)), edit.at] = 1.0
+        through = self.norm.linear(unit)
+        size = (
+            through.square().mean(-1, keepdim=True).sqrt()
+        )  # asked at the size that states have: rounding is relative
+        size = torch.where(size > 0, size, 1.0)
+        bias = self.norm.bias.to(through.device)
+        return (self._logits(through / size + bias) - self._logits(bias[None])) * size.to(self.model.device)
+
+    def _logits(self, shown: Tensor) -> Tensor:
+        return torch.cat(list(logits_of(self.model, self.head, shown)))
+
+    def _chunks(self, shown: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        """Clean logits, some rows at a time."""
+        start = 0
+        for logits in logits_of(self.model, self.head, shown):
+            self.pause()
+            yield slice(start, start + len(logits)), logits
+            start += len(logits)
+
+    def _asked(self, shown: Tensor) -> list[Tensor]:
+        return [self._statistics(logits, rows) for rows, logits in self._chunks(shown)]
+
+    def _statistics(self, logits: Tensor, rows: slice) -> Tensor:
+        """The outcomes of a position, in order, of each row; exponentials in float32, their sums in float64."""
+        own = self.answer[rows].to(logits.device)
+        centred = logits - logits.amax(-1, keepdim=True)
+        told = centred.gather(-1, own.clamp(min=0)[:, None])[:, 0].double()
+        weights = centred.exp()
+        total = weights.sum(-1).double()
+        mean = weights.mul_(centred).sum(-1).double() / total
+        if bool(mean.isnan().any()):  # a token that can never come: 0 * -inf
+            mean = weights.nan_to_num_(nan=0.0).sum(-1).double() / total
         nan = torch.tensor(torch.nan, dtype=torch.float64, device=logits.device)
-        columns[:-1] = [torch.where(own >= 0, column, nan) for column in columns[:-1]]
-        parts.append(torch.stack(columns).cpu())
-    return list(torch.cat(parts, dim=1).numpy())
+        columns = [torch.where(own >= 0, total.log() - told, nan)]
+        if self.position == "last":
+            columns.append(torch.where(own >= 0, (logits.argmax(-1) == own).double(), nan))
+        return torch.stack([*columns, total.log() - mean]).cpu()

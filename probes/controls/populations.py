@@ -36,6 +36,9 @@ class PopulationRows:
         value: float,
         n_vectors: int,
         interval: tuple[float, float] = (np.nan, np.nan),
+        *,
+        basis: str = "raw",
+        position: str | None = None,
     ) -> None:
         """One row."""
         self.rows.append(
@@ -45,8 +48,8 @@ class PopulationRows:
                 "site": sample.site.name,
                 "layer": sample.site.layer,
                 "unit": unit,
-                "basis": "raw",
-                "position": sample.position,
+                "basis": basis,
+                "position": position or sample.position,
                 "metric": metric,
                 "value": float(value),
                 "ci_low": float(interval[0]),

@@ -11,7 +11,7 @@ what the unembedding multiplies. The gain is therefore in the state and not in t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
@@ -27,6 +27,7 @@ from probes.controls import names
 
 TOP: Final = 10
 GRAM_ROWS: Final = 4096
+AT_ONCE: Final = 256  # states whose ten rows are held together
 
 
 _linalg: Final[Any] = torch.linalg  # it carries no types
@@ -109,9 +110,14 @@ class Readout(NamedTuple):
     top: Tensor
 
 
-def read_out(model: LoadedModel, head: Unembedding, states: Tensor, answer: Tensor) -> Readout:
-    """Ask the head about some final states."""
-    top = [chunk.topk(min(TOP, chunk.shape[-1]), dim=-1).indices.cpu() for chunk in logits_of(model, head, states)]
+def read_out(
+    model: LoadedModel, head: Unembedding, states: Tensor, answer: Tensor, pause: Callable[[], None] = lambda: None
+) -> Readout:
+    """Ask the head about some final states; ``pause`` is called every few rows and may raise to break off."""
+    top: list[Tensor] = []
+    for logits in logits_of(model, head, states):
+        top.append(logits.topk(min(TOP, logits.shape[-1]), dim=-1).indices.cpu())
+        pause()
     return Readout(answer, torch.cat(top))
 
 
@@ -134,7 +140,7 @@ def alignments(head: Unembedding, states: Tensor, found: Readout, row_hoyer: Ten
     return {
         names.ANSWER_ALIGNMENT: torch.where(answered, cosine(answer), nan),
         names.ARGMAX_ALIGNMENT: cosine(argmax),
-        names.TOP10_ALIGNMENT: _span_cosine(states, head.rows[found.top]),
+        names.TOP10_ALIGNMENT: _span_cosine(states, head.rows, found.top),
         names.NULL_SHARE: (states @ head.null).square() / states.square().sum(-1),
         names.ANSWER_ROW_HOYER: torch.where(answered, row_hoyer[answer], nan),
         names.ARGMAX_ROW_HOYER: row_hoyer[argmax],
@@ -151,8 +157,13 @@ def without_row(states: Tensor, rows: Tensor) -> Tensor:
     return states - share * rows
 
 
-def _span_cosine(states: Tensor, rows: Tensor) -> Tensor:
-    """Cosine between each state and the span of its own rows ``(n, k, d)``: 0 orthogonal to all, 1 inside."""
+def _span_cosine(states: Tensor, rows: Tensor, tokens: Tensor) -> Tensor:
+    """Cosine between each state and the span of the rows of its tokens ``(n, k)``: 0 orthogonal to all, 1 inside."""
+    parts = [slice(start, start + AT_ONCE) for start in range(0, len(states), AT_ONCE)]
+    return torch.cat([_cosine_of_span(states[part], rows[tokens[part]]) for part in parts])
+
+
+def _cosine_of_span(states: Tensor, rows: Tensor) -> Tensor:
     dots = torch.einsum("nd,nkd->nk", states, rows).double()
     gram = torch.einsum("nkd,njd->nkj", rows, rows).double()
     inverse: Tensor = _linalg.pinv(gram, hermitian=True)

@@ -12,26 +12,32 @@ at the end of the axis that is not the hard one; and nothing where an axis has n
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Final, NamedTuple
 
 import numpy as np
+import torch
 from jaxtyping import Float, Float32, Float64, Int32
+from torch import Tensor
 
 from probes.capture.batches import run_batches
 from probes.capture.models import LoadedModel
 from probes.capture.positions import SELECTORS, Selector
 from probes.capture.prompts import Prompt
 from probes.capture.sites import Site
-from probes.capture.states import read_states
+from probes.capture.states import BatchStates, read_states
 from probes.suites.axes import Axis
 from probes.suites.example import Example
 
 PER_GROUP: Final = 64
+MOST_LEVELS: Final = 8  # an axis with more distinct levels is cut into a few ordered groups
+MOST_GROUPS: Final = 5
+LEAST_ITEMS: Final = 20  # of such a group, where there are twice as many
 TOKENS: Final = 16
-MOST_BYTES: Final = 1 << 30  # of states in memory; fewer tokens of each item are kept rather than more bytes
+MOST_BYTES: Final = 1 << 30  # of states in the file; fewer tokens of each item are kept rather than more bytes
 POSITIONS: Final = ("last", "mean")
 
 
@@ -51,10 +57,57 @@ class Member(NamedTuple):
     level: float
 
 
-def member(suite: str, example_id: str, example: Example) -> Member:
-    """What sampling needs of an item."""
-    group = f"{suite}/{example.split}/{example.label()}"
-    return Member(example_id, group, example.split == "shifted", example.level)
+class LevelGroups(NamedTuple):
+    """A continuous axis cut into a few ordered groups: the smallest and largest level of each, ascending."""
+
+    lows: tuple[float, ...]
+    highs: tuple[float, ...]
+
+    def of(self, level: float) -> int | None:
+        """Which group a level falls into; None for NaN."""
+        at = int(np.searchsorted(self.highs, level))
+        return at if at < len(self.highs) else None
+
+    def label(self, group: int) -> str:
+        """How the group is called in the tables."""
+        low, high = self.lows[group], self.highs[group]
+        return f"{low:g}" if low == high else f"{low:g} to {high:g}"
+
+
+def level_groups(levels: Float64[np.ndarray, " items"]) -> LevelGroups | None:
+    """Cut an axis of many levels at its quantiles; None where at most :data:`MOST_LEVELS` distinct ones occur.
+
+    Substitution needs groups of some size, and a measured quantity (a solve rate, a length) gives every item a level
+    of its own. There are at most :data:`MOST_GROUPS`, each of at least :data:`LEAST_ITEMS` items where there are twice
+    as many; equal levels stay together.
+
+    >>> level_groups(np.arange(60.0)).highs, level_groups(np.repeat([1.0, 2.0], 30))
+    ((19.0, 39.0, 59.0), None)
+    """
+    values, counts = np.unique(levels[~np.isnan(levels)], return_counts=True)
+    if len(values) <= MOST_LEVELS:
+        return None
+    total = int(counts.sum())
+    least = min(LEAST_ITEMS, total // 2)
+    n_groups = min(MOST_GROUPS, total // least)
+    ends: list[int] = []
+    begun = 0
+    for at, seen in enumerate(np.cumsum(counts).tolist()):
+        is_due = seen >= total * (len(ends) + 1) / n_groups and seen - begun >= least
+        if at == len(values) - 1 or (is_due and total - seen >= least):
+            ends.append(at)
+            begun = seen
+    starts = [0, *(end + 1 for end in ends[:-1])]
+    return LevelGroups(tuple(values[starts].tolist()), tuple(values[ends].tolist()))
+
+
+def member(suite: str, example_id: str, example: Example, groups: LevelGroups | None = None) -> Member:
+    """What sampling needs of an item; with groups of levels, its group and the middle of it stand for its level."""
+    label, level = example.label(), example.level
+    group = groups.of(level) if groups is not None else None
+    if groups is not None and group is not None:
+        label, level = groups.label(group), (groups.lows[group] + groups.highs[group]) / 2
+    return Member(example_id, f"{suite}/{example.split}/{label}", example.split == "shifted", level)
 
 
 def draw(members: Iterable[Member], seed: int) -> list[Member]:
@@ -124,37 +177,114 @@ def selectors(positions: Sequence[str], n_items: int, row_bytes: int) -> tuple[S
     return tuple(own[position] for position in positions)
 
 
-def read_samples(
-    model: LoadedModel, prompts: Sequence[Prompt], sites: Sequence[Site], positions: Sequence[str]
-) -> Mapping[tuple[Site, str], Sample]:
-    """Run the reservoir once and keep its states, whole vectors only.
+class _Part(NamedTuple):
+    """Vectors of one batch in the file: whose they are, and where they begin."""
+
+    item: Int32[np.ndarray, " rows"]
+    token: Int32[np.ndarray, " rows"]
+    start: int
+    width: int
+
+
+class States:
+    """The reservoir's states, in a temporary file without a name; a site and position at a time comes to memory."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile(prefix="sparsity-states-", buffering=0)  # noqa: SIM115  closed by its reader
+        self._parts: dict[tuple[Site, str], list[_Part]] = {}
+        self._lengths: dict[Site, dict[int, np.ndarray]] = {}
+        self._end = 0
+
+    def __contains__(self, place: tuple[Site, str]) -> bool:
+        return place in self._parts
+
+    def add(self, states: BatchStates, own: Int32[np.ndarray, " items"]) -> None:
+        """Keep the states of a batch; ``own`` says which item of the reservoir each of its items is."""
+        part = _Part(own[states.item], states.token, self._end, states.vectors.shape[1])
+        self._parts.setdefault((states.site, states.position), []).append(part)
+        self._file.seek(self._end)
+        np.ascontiguousarray(states.vectors, dtype=np.float32).tofile(self._file)
+        self._end += 4 * states.vectors.size
+
+    def sample(self, site: Site, position: str) -> Sample:
+        """The states of one site and position, items in the order of the reservoir."""
+        parts = self._parts[site, position]
+        item, token = (np.concatenate([getattr(part, name) for part in parts]) for name in ("item", "token"))
+        order = np.lexsort((token, item))
+        place = np.empty_like(order)
+        place[order] = np.arange(len(order))
+        vectors = np.empty((len(item), parts[0].width), dtype=np.float32)
+        done = 0
+        for part in parts:
+            self._file.seek(part.start)
+            n = len(part.item)
+            read = np.fromfile(self._file, dtype=np.float32, count=n * part.width)
+            vectors[place[done : done + n]] = read.reshape(n, part.width)
+            done += n
+        return Sample(site, position, item[order], token[order], vectors)
+
+    def add_lengths(self, lengths: Mapping[Site, np.ndarray], prompts: Sequence[Prompt], own: Sequence[int]) -> None:
+        """Keep the lengths of all prompt tokens of a batch, given padded: ``(prompts, longest)`` by site."""
+        for site, padded in lengths.items():
+            kept = self._lengths.setdefault(site, {})
+            for row, item in zip(padded, own, strict=True):
+                kept[item] = row[: prompts[item].end]
+
+    def lengths(self, site: Site) -> list[Float32[np.ndarray, " tokens"]]:
+        """How long the states of all prompt tokens are at a site, item by item in the order of the reservoir."""
+        kept = self._lengths[site]
+        return [kept[item] for item in sorted(kept)]
+
+    def close(self) -> None:
+        """Let the file go."""
+        self._file.close()
+
+
+@contextmanager
+def read_states_of(
+    model: LoadedModel,
+    prompts: Sequence[Prompt],
+    sites: Sequence[Site],
+    positions: Sequence[str],
+    pause: Callable[[], None] = lambda: None,
+) -> Generator[States]:
+    """Run the reservoir once and keep its states for as long as the block lasts, whole vectors only.
 
     Args:
         model: what to run.
         prompts: of the reservoir, in its order.
         sites: where; none of them has heads.
         positions: ``last``, ``mean`` or both.
+        pause: called after every batch; may raise to break off.
     """
     row_bytes = 4 * sum(model.width(site) for site in sites)
-    asked = selectors(positions, len(prompts), row_bytes)
-    found: dict[tuple[Site, str], list[Sample]] = {}
-    read = partial(read_states, model, sites=sites, positions=asked)
-    lengths = [len(prompt.ids) for prompt in prompts]
-    passes = run_batches(lengths, "auto", model.device, lambda some: read([prompts[index] for index in some]))
-    for indices, batch in passes:
-        own = np.array(indices, dtype=np.int32)
-        for states in batch:
-            part = Sample(states.site, states.position, own[states.item], states.token, states.vectors)
-            found.setdefault((states.site, states.position), []).append(part)
-    return {place: _in_order(parts) for place, parts in found.items()}
+    picked = selectors(positions, len(prompts), row_bytes)
+    kept = States()
+
+    def read(own: Sequence[int]) -> tuple[tuple[BatchStates, ...], dict[Site, np.ndarray]]:
+        lengths: dict[Site, np.ndarray] = {}
+
+        def measure(site: Site, vectors: Tensor) -> None:
+            lengths[site] = _lengths_of(vectors).reshape(len(own), -1).cpu().numpy()
+
+        some = [prompts[index] for index in own]
+        return read_states(model, some, sites=sites, positions=picked, look=measure), lengths
+
+    try:
+        for own, (batch, lengths) in run_batches([len(prompt.ids) for prompt in prompts], "auto", model.device, read):
+            for states in batch:
+                kept.add(states, np.array(own, dtype=np.int32))
+            kept.add_lengths(lengths, prompts, own)
+            pause()
+        yield kept
+    finally:
+        kept.close()
 
 
-def _in_order(parts: Sequence[Sample]) -> Sample:
-    """Batches put together, items in the order of the reservoir."""
-    item, token = (np.concatenate([getattr(part, name) for part in parts]) for name in ("item", "token"))
-    order = np.lexsort((token, item))
-    vectors = np.concatenate([part.vectors for part in parts])[order]
-    return Sample(parts[0].site, parts[0].position, item[order], token[order], vectors)
+def _lengths_of(vectors: Tensor) -> Tensor:
+    """Euclidean length of each row, in float32; parts of the rows at a time, for halves are promoted first."""
+    starts = range(0, len(vectors), 256)
+    return torch.cat([vectors[start : start + 256].float().square().sum(-1).sqrt() for start in starts])
 
 
 def per_item(

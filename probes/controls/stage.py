@@ -1,13 +1,18 @@
-"""All controls of one run: the reservoir goes through the model once, and everything else is arithmetic on its states.
+"""All controls of one run, cell by cell: the reservoir goes through the model once, and the rest is arithmetic on it.
 
 A control that a model or a run cannot have is left out and the reason is recorded; nothing is estimated in its stead.
-The tables are those of any other measurement, under the names of :mod:`probes.controls.names`.
+The tables are those of any other measurement, under the names of :mod:`probes.controls.names`; which cells there are is
+in :mod:`probes.controls.cells`. What a cell gives depends on its own name, the reservoir and the seed, never on which
+other cells are done, or in what order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import product
 from typing import Any, NamedTuple, cast
 
@@ -26,10 +31,12 @@ from probes.capture.sites import Site, SiteKind
 from probes.capture.watching import CaptureError
 from probes.controls import names
 from probes.controls.bases import reading, views
+from probes.controls.cells import OUTLIERS, READOUT, ROUTING, cells_of, final_of, last_of
+from probes.controls.outliers import add_outliers
 from probes.controls.pinning import pinned_outcomes
 from probes.controls.populations import PopulationRows
 from probes.controls.readout import Unembedding, Unread, alignments, read_out, unembedding_of, without_row
-from probes.controls.reservoir import Member, Sample, per_item, read_samples, reference_groups
+from probes.controls.reservoir import Member, Sample, States, per_item, read_states_of, reference_groups
 from probes.controls.substitution import Substitution, substitute
 from probes.errors import InputError
 from probes.records.rows import measurement_rows, outcome_rows
@@ -39,15 +46,17 @@ from sparsity import MetricSpec
 
 
 class Controls(NamedTuple):
-    """What the controls of one run came to.
+    """What one cell, or several, came to.
 
     Attributes:
         tables: rows of measurements, populations and outcomes.
-        facts: what the run's row remembers: version, reference, groups, pinned, skipped.
+        skipped: what a model or a run cannot have, and why.
+        pinned: where coordinates were pinned, and which.
     """
 
     tables: dict[Table, pa.Table]
-    facts: dict[str, Any]
+    skipped: dict[str, str]
+    pinned: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -59,161 +68,260 @@ class Ask:
         members: the reservoir.
         prompts: its items as the model reads them.
         axis: of the suite.
+        suite: its name.
         sites: where, as the sweep was asked.
         positions: ``last``, ``mean`` or both.
         metrics: measured in every basis.
         seed: of partners, halves, resamples and random coordinates.
+        controls: which of them.
     """
 
     run_id: str
     members: Sequence[Member]
     prompts: Sequence[Prompt]
     axis: Axis
+    suite: str
     sites: Sequence[Site]
     positions: Sequence[str]
     metrics: Sequence[MetricSpec]
     seed: int
+    controls: Sequence[names.Control] = names.CONTROLS
 
 
 def control(model: LoadedModel, ask: Ask) -> Controls:
-    """Run every control that a model and a reservoir can have."""
-    return _Work(model, ask).done()
+    """Do every cell of a run."""
+    with open_stage(model, ask) as stage:
+        found = [stage.cell(name) for name in cells_of(model, ask.sites, ask.controls)]
+    return together(found)
+
+
+def together(found: Sequence[Controls]) -> Controls:
+    """Several cells as one commit holds them."""
+    tables: dict[Table, pa.Table] = {}
+    skipped: dict[str, str] = {}
+    pinned: dict[str, Any] = {}
+    for name in ("measurements", "populations", "outcomes"):
+        own = [one.tables[name] for one in found if name in one.tables]
+        if own:
+            tables[name] = pa.concat_tables(own, promote_options="default").unify_dictionaries()
+    for one in found:
+        skipped |= one.skipped
+        pinned |= one.pinned
+    return Controls(tables, skipped, pinned)
+
+
+@contextmanager
+def open_stage(model: LoadedModel, ask: Ask, pause: Callable[[], None] = lambda: None) -> Generator[Stage]:
+    """The controls of a run for as long as the block lasts; ``pause`` is called every second or so and may raise."""
+    with ExitStack() as stack:
+        yield Stage(model, ask, pause, stack)
+
+
+class Stage:
+    """One run's controls: the reservoir's states, read when the first cell needs them, and what the cells share."""
+
+    def __init__(self, model: LoadedModel, ask: Ask, pause: Callable[[], None], stack: ExitStack) -> None:
+        self.model, self.ask, self.pause, self._stack = model, ask, pause, stack
+        self._row_hoyer: torch.Tensor | None = None
+        self.groups = np.array([one.group for one in ask.members])
+        self.reference = reference_groups(ask.members, ask.axis)
+        self.inside = np.isin(self.groups, self.reference)
+        outside = self.inside if self.reference else ~np.array([one.shifted for one in ask.members])
+        self.basis_from = outside if outside.any() else np.ones_like(outside)
+
+    @cached_property
+    def head(self) -> Unembedding | Unread:
+        """The unembedding of the model."""
+        return unembedding_of(self.model)
+
+    @cached_property
+    def norm(self) -> FinalNorm | Unread:
+        """The final norm of the model, taken apart."""
+        try:
+            return final_norm_of(self.model)
+        except InputError as error:
+            return Unread(str(error))
+
+    @property
+    def whole_sites(self) -> list[Site]:
+        """The sites asked that have one vector per token."""
+        return [site for site in self.ask.sites if not self.model.taps.points[site].heads]
+
+    @cached_property
+    def states(self) -> States:
+        """The reservoir's states at all sites that any cell needs."""
+        ends = [site for site in (final_of(self.model), last_of(self.model)) if site in self.model.sites]
+        extra = [] if isinstance(self.head, Unread) else ends
+        sites = list(dict.fromkeys([*self.whole_sites, *extra]))
+        ordinary = ["mean"] if "outliers" in self.ask.controls else []
+        positions = list(dict.fromkeys([*self.ask.positions, *ordinary]))
+        return self._stack.enter_context(read_states_of(self.model, self.ask.prompts, sites, positions, self.pause))
+
+    def read(self) -> None:
+        """Read the reservoir now, so that what comes to grief there is no fault of a cell."""
+        _ = self.states
+
+    def row_hoyer(self, head: Unembedding) -> torch.Tensor:
+        """Hoyer sparsity of every row of the unembedding, computed once."""
+        if self._row_hoyer is None:
+            rows = np.asarray(sparsity.hoyer(head.rows.cpu().numpy()))
+            self._row_hoyer = torch.as_tensor(rows, dtype=torch.float32)
+        return self._row_hoyer
+
+    def cell(self, name: str) -> Controls:
+        """Compute one cell; the name is one of :func:`probes.controls.cells.cells_of`."""
+        work = _Cell(self)
+        if name == OUTLIERS:
+            add_outliers(self.states, self.whole_sites, self.ask.suite, work.rows)
+            for site in (site for site in self.ask.sites if site not in self.whole_sites):
+                work.skipped[str(site)] = "it has one vector per head"
+        elif name == READOUT:
+            work.read()
+        elif name == ROUTING:
+            work.routing()
+        else:
+            work.site(next(site for site in self.ask.sites if str(site) == name))
+        return work.done()
 
 
 @dataclass(slots=True, eq=False)
-class _Work:
-    """One run's controls in the making."""
+class _Cell:
+    """One cell in the making."""
 
-    model: LoadedModel
-    ask: Ask
+    stage: Stage
+    rows: PopulationRows = field(init=False)
     readings: list[Reading] = field(default_factory=list[Reading])
     outcomes: dict[str, np.ndarray] = field(default_factory=dict[str, np.ndarray])
     skipped: dict[str, str] = field(default_factory=dict[str, str])
     pinned: dict[str, Any] = field(default_factory=dict[str, Any])
 
+    def __post_init__(self) -> None:
+        self.rows = PopulationRows(self.stage.ask.run_id)
+
     def done(self) -> Controls:
-        """Everything, in a fixed order."""
-        ask, model = self.ask, self.model
-        groups = np.array([one.group for one in ask.members])
-        reference = reference_groups(ask.members, ask.axis)
-        if not reference:
-            self.skipped["substitution"] = "no group of this run is a reference for the others"
-        head, norm = unembedding_of(model), _norm_of(model)
-        for name, found in (("readout", head), ("pinning", norm)):
-            if isinstance(found, Unread):
-                self.skipped[name] = found.reason
-        final, last = Site(SiteKind.FINAL_NORM, model.n_layers), Site(SiteKind.RESID_POST, model.n_layers - 1)
-        asked = [site for site in ask.sites if not model.taps.points[site].heads]
-        for site in ask.sites:
-            if model.taps.points[site].heads:
-                self.skipped[str(site)] = "it has one vector per head"
-        extra = [site for site in (final, last) if site in model.sites and not isinstance(head, Unread)]
-        samples = read_samples(model, ask.prompts, list(dict.fromkeys([*asked, *extra])), ask.positions)
-        inside = np.isin(groups, reference)
-        basis_from = inside if reference else ~np.array([one.shifted for one in ask.members])
-        rows = PopulationRows(ask.run_id)
-        for number, ((site, _), whole) in enumerate(samples.items()):
-            sample = _finite(whole, self.skipped)
-            rng = np.random.default_rng([ask.seed, number])
-            if site in asked:
-                self._bases(sample, basis_from if basis_from.any() else np.ones_like(basis_from), groups, head, norm)
-                self._populations(sample, groups, reference, rows, rng)
-            if site == final and isinstance(head, Unembedding):
-                self._readout(sample, head, in_sweep=site in asked)
-            if site == last and isinstance(norm, FinalNorm) and isinstance(head, Unembedding) and reference:
-                self._pin(sample, inside, head, norm, rng)
-        self._routing(groups, rows)
-        names_of = [str(metric) for metric in ask.metrics]
-        ids = [one.example_id for one in ask.members]
+        """The tables."""
+        ask = self.stage.ask
+        metrics, ids = [str(metric) for metric in ask.metrics], [one.example_id for one in ask.members]
         tables: dict[Table, pa.Table] = {
-            "measurements": measurement_rows(self.readings, run_id=ask.run_id, example_ids=ids, metrics=names_of),
-            "populations": rows.table(),
+            "measurements": measurement_rows(self.readings, run_id=ask.run_id, example_ids=ids, metrics=metrics),
+            "populations": self.rows.table(),
             "outcomes": outcome_rows(self.outcomes, run_id=ask.run_id, example_ids=ids),
         }
-        counts = {group: int((groups == group).sum()) for group in dict.fromkeys(groups.tolist())}
-        facts = {"version": names.VERSION, "reference": list(reference), "groups": counts}
-        return Controls(tables, facts | {"pinned": self.pinned, "skipped": self.skipped})
+        return Controls(tables, self.skipped, self.pinned)
 
-    def _bases(
-        self,
-        sample: Sample,
-        of_items: np.ndarray,
-        groups: np.ndarray,
-        head: Unembedding | Unread,
-        norm: FinalNorm | Unread,
-    ) -> None:
+    def site(self, site: Site) -> None:
+        """One site in every basis, its groups as sets, and what carries their differences from the reference."""
+        for position in self.stage.ask.positions:
+            sample = self._sample(site, position)
+            if "bases" in self.stage.ask.controls:
+                self._bases(sample)
+            self._populations(sample)
+
+    def _sample(self, site: Site, position: str) -> Sample:
+        """The finite vectors of a site and position; how many are not is recorded."""
+        sample = self.stage.states.sample(site, position)
+        finite: np.ndarray = np.asarray(np.isfinite(sample.vectors).all(axis=1))
+        if finite.all():
+            return sample
+        self.skipped[f"vectors at {site}, {position}"] = f"{int((~finite).sum())} are not finite"
+        return _rows(sample, finite)
+
+    def _bases(self, sample: Sample) -> None:
         """Metrics in every other basis."""
-        reference = of_items[sample.item]
+        stage = self.stage
+        reference = stage.basis_from[sample.item]
         if not reference.any():
             return
-        found = views(sample, reference, groups[sample.item], head, norm)
-        for basis, why in found.skipped.items():
-            self.skipped[f"{basis} at {sample.site}, {sample.position}"] = why
-        for basis, vectors in found.vectors.items():
-            self.readings.append(reading(sample, basis, vectors, self.ask.metrics))
+        for basis, found in views(sample, reference, stage.groups[sample.item], stage.head, stage.norm):
+            stage.pause()
+            if isinstance(found, Unread):
+                self.skipped[f"{basis} at {sample.site}, {sample.position}"] = found.reason
+            else:
+                self.readings.append(reading(sample, basis, found, stage.ask.metrics))
 
-    def _populations(
-        self,
-        sample: Sample,
-        groups: np.ndarray,
-        reference: Sequence[str],
-        rows: PopulationRows,
-        rng: np.random.Generator,
-    ) -> None:
+    def _populations(self, sample: Sample) -> None:
         """Measures of each group as a set, and what carries its difference from the reference."""
-        of_row = groups[sample.item]
-        inside = np.isin(of_row, reference)
-        for group in dict.fromkeys(groups.tolist()):
+        stage = self.stage
+        controls = stage.ask.controls
+        of_row = stage.groups[sample.item]
+        inside = np.isin(of_row, stage.reference)
+        rng = _rng(stage.ask.seed, sample)
+        exact = sample.vectors.astype(np.float64)
+        for group in dict.fromkeys(stage.groups.tolist()):
+            stage.pause()
             mine = of_row == group
-            rows.add_population(group, sample, sample.vectors[mine])
-            if reference and group not in reference:
-                found = _substituted(sample, inside, mine, rng)
-                rows.add_substitution(group, sample, found, int(mine.sum()))
+            if "populations" in controls:
+                self.rows.add_population(group, sample, exact[mine])
+            if "substitution" in controls and stage.reference and group not in stage.reference:
+                found = _substituted(exact, sample.item, inside, mine, rng)
+                self.rows.add_substitution(group, sample, found, int(mine.sum()))
+        if "substitution" in controls and not stage.reference:
+            self.skipped["substitution"] = "no group of this run is a reference for the others"
 
-    def _routing(self, groups: np.ndarray, rows: PopulationRows) -> None:
+    def routing(self) -> None:
         """Where the routers that the sweep looks at send the tokens of each group."""
-        ask = self.ask
+        stage, ask = self.stage, self.stage.ask
         routers = [site for site in ask.sites if site.kind is SiteKind.ROUTER_LOGITS]
-        for group, position in product(dict.fromkeys(groups.tolist()), ask.positions) if routers else ():
-            prompts = [prompt for prompt, own in zip(ask.prompts, groups, strict=True) if own == group]
+        for group, position in product(dict.fromkeys(stage.groups.tolist()), ask.positions):
+            stage.pause()
+            prompts = [prompt for prompt, own in zip(ask.prompts, stage.groups, strict=True) if own == group]
             try:
-                found = measure_routing(self.model, prompts, SELECTORS[position], routers, group=group, seed=ask.seed)
+                found = measure_routing(stage.model, prompts, SELECTORS[position], routers, group=group, seed=ask.seed)
             except CaptureError as error:
                 self.skipped["routing"] = str(error)
                 return
-            rows.rows.extend(cast("list[dict[str, Any]]", found.assign(run_id=ask.run_id).to_dict("records")))
+            self.rows.rows.extend(cast("list[dict[str, Any]]", found.assign(run_id=ask.run_id).to_dict("records")))
 
-    def _readout(self, sample: Sample, head: Unembedding, *, in_sweep: bool) -> None:
+    def read(self) -> None:
+        """What the final states say, and what is said when the coordinates that carry the change are pinned."""
+        stage = self.stage
+        head, norm = stage.head, stage.norm
+        for name, found in (("readout", head), ("pinning", norm)):
+            if isinstance(found, Unread) and name in stage.ask.controls:
+                self.skipped[name] = found.reason
+        if isinstance(head, Unread):
+            return
+        for position in stage.ask.positions:
+            if "readout" in stage.ask.controls:
+                self._readout(self._sample(final_of(stage.model), position), head)
+            last = last_of(stage.model)
+            if "pinning" in stage.ask.controls and isinstance(norm, FinalNorm) and (last, position) in stage.states:
+                self._pin(self._sample(last, position), head, norm)
+
+    def _readout(self, sample: Sample, head: Unembedding) -> None:
         """How final states stand to the rows that read them, and their metrics without those rows."""
+        stage = self.stage
         answer = self._answers(sample)
         states = torch.from_numpy(sample.vectors).to(head.rows.device)
-        found = read_out(self.model, head, states, answer)
-        row_hoyer = torch.as_tensor(np.asarray(sparsity.hoyer(head.rows.cpu().numpy())), dtype=torch.float32)
-        for name, values in alignments(head, states.cpu(), found, row_hoyer).items():
+        found = read_out(stage.model, head, states, answer, stage.pause)
+        for name, values in alignments(head, states.cpu(), found, stage.row_hoyer(head)).items():
             self._record(name, sample, values.numpy())
-        if not in_sweep:
+        if sample.site not in stage.ask.sites:
             return
         answered = answer >= 0
         for basis, tokens, kept in (
             (names.WITHOUT_ANSWER_ROW, answer.clamp(min=0), answered),
             (names.WITHOUT_ARGMAX_ROW, found.top[:, 0], torch.ones_like(answered)),
         ):
+            stage.pause()
             if not bool(kept.any()):
                 self.skipped[f"{basis} at {sample.site}, {sample.position}"] = "no item has an answer"
                 continue
             some = _rows(sample, kept.numpy())
             without = without_row(torch.from_numpy(some.vectors), head.rows[tokens[kept]].cpu())
-            self.readings.append(reading(some, basis, without.numpy(), self.ask.metrics))
+            self.readings.append(reading(some, basis, without.numpy(), stage.ask.metrics))
 
-    def _pin(
-        self, sample: Sample, inside: np.ndarray, head: Unembedding, norm: FinalNorm, rng: np.random.Generator
-    ) -> None:
+    def _pin(self, sample: Sample, head: Unembedding, norm: FinalNorm) -> None:
         """Pin the coordinates that carry the change from the reference to everything else."""
-        mine = inside[sample.item]
+        stage = self.stage
+        mine = stage.inside[sample.item]
+        if not stage.reference:
+            return
         if not mine.any() or mine.all():
             self.skipped[f"pinning, {sample.position}"] = "there is nothing on one side of the contrast"
             return
-        carrying = _substituted(sample, mine, ~mine, rng)
+        rng = _rng(stage.ask.seed, sample, 1)
+        carrying = _substituted(sample.vectors.astype(np.float64), sample.item, mine, ~mine, rng)
         k50 = 1 if np.isnan(carrying.k50.value) else int(carrying.k50.value)
         most = max(1, min(k50, sample.vectors.shape[1] // 2))
         order = [int(j) for j in carrying.order[:most]]
@@ -221,7 +329,7 @@ class _Work:
         self.pinned.setdefault("coordinates", {})[sample.position] = order
         means = sample.vectors[mine].mean(axis=0, dtype=np.float64).astype(np.float32)
         found = pinned_outcomes(
-            self.model,
+            stage.model,
             head,
             norm,
             torch.from_numpy(sample.vectors),
@@ -231,6 +339,7 @@ class _Work:
             str(sample.site),
             sample.position,
             rng,
+            stage.pause,
         )
         for name, values in found.items():
             self._record(name, sample, values, prefix="")
@@ -239,7 +348,7 @@ class _Work:
         """The token that should follow each state: of the target for ``last``, the actual one for ``mean``."""
         found = [-1] * len(sample.item)
         for row, (item, token) in enumerate(zip(sample.item, sample.token, strict=True)):
-            prompt, following = self.ask.prompts[int(item)], int(token) + 1
+            prompt, following = self.stage.ask.prompts[int(item)], int(token) + 1
             end = len(prompt.ids) if sample.position == "last" else prompt.end
             if following < end:
                 found[row] = prompt.ids[following]
@@ -248,30 +357,22 @@ class _Work:
     def _record(self, name: str, sample: Sample, values: np.ndarray, *, prefix: str = names.MEAN) -> None:
         """One outcome, by item."""
         items, means = per_item(values[:, None].astype(np.float64), sample.item)
-        column = np.full(len(self.ask.members), np.nan)
+        column = np.full(len(self.stage.ask.members), np.nan)
         column[items] = means[:, 0]
         self.outcomes[name if sample.position == "last" else f"{prefix}{name}"] = column
 
 
-def _norm_of(model: LoadedModel) -> FinalNorm | Unread:
-    try:
-        return final_norm_of(model)
-    except InputError as error:
-        return Unread(str(error))
+def _rng(seed: int, sample: Sample, *more: int) -> np.random.Generator:
+    """Chance of one site and position, whatever else is asked."""
+    digest = hashlib.sha256(f"{sample.site} {sample.position}".encode()).digest()
+    return np.random.default_rng([seed, int.from_bytes(digest[:8], "little"), *more])
 
 
-def _substituted(sample: Sample, one: np.ndarray, other: np.ndarray, rng: np.random.Generator) -> Substitution:
-    vectors = sample.vectors.astype(np.float64)
-    items = sample.item.astype(np.int64)
+def _substituted(
+    vectors: np.ndarray, item: np.ndarray, one: np.ndarray, other: np.ndarray, rng: np.random.Generator
+) -> Substitution:
+    items = item.astype(np.int64)
     return substitute(vectors[one], vectors[other], items[one], items[other], rng)
-
-
-def _finite(sample: Sample, skipped: dict[str, str]) -> Sample:
-    """Without the vectors that hold a NaN or an infinity; how many is recorded."""
-    finite: np.ndarray = np.asarray(np.isfinite(sample.vectors).all(axis=1))
-    if not finite.all():
-        skipped[f"vectors at {sample.site}, {sample.position}"] = f"{int((~finite).sum())} are not finite"
-    return _rows(sample, finite)
 
 
 def _rows(sample: Sample, kept: np.ndarray) -> Sample:

@@ -1,18 +1,39 @@
-"""What a planned sweep will cost, from a short calibration: a few of its own batches, measured and thrown away."""
+"""What a planned sweep will cost, from a short calibration bounded in time: nothing is written.
+
+Measuring: a few items of each run, spread over its lengths, are measured and thrown away; time and bytes grow with the
+bytes of text. Controls: reading the reservoir costs what measuring its items does; one cell of a site is computed on
+vectors of chance for every width there is (arithmetic does not ask what the numbers mean), and the readout on few of
+them, where cost grows with the number of vectors.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from typing import Final, NamedTuple
 
+import numpy as np
+
+from probes.capture.models import LoadedModel
+from probes.capture.prompts import Prompt
+from probes.capture.sites import Site
+from probes.capture.states import BatchStates
+from probes.controls.cells import READOUT, final_of, last_of
+from probes.controls.reservoir import POSITIONS, TOKENS, Member, States
+from probes.controls.stage import Ask, Stage
 from probes.records.store import as_file
+from probes.sweep.controlling import budget_seconds, reservoir
 from probes.sweep.measurement import Measurement
 from probes.sweep.spec import SweepSpec
 from probes.sweep.survey import RunPlan, open_model
-from probes.sweep.workers import Loaded
+from sparsity import MetricSpec
 
-CALIBRATION_SECONDS: Final = 5.0  # per run; at least one batch
-MOST_BATCHES: Final = 5
+SECONDS: Final = 2.0  # of measuring per run; at least one pass
+MOST_PASSES: Final = 6
+BYTES_AT_ONCE: Final = 4096  # of text in a pass of the calibration: about 1,000 tokens, enough to be as fast as more
+WIDEST: Final = 1024  # vectors of chance are no wider; time grows with about the cube of the width (principal axes)
+FEW_VECTORS: Final = 64  # of a position, for the readout
 
 
 class Cost(NamedTuple):
@@ -20,31 +41,148 @@ class Cost(NamedTuple):
 
     Attributes:
         seconds: encoding, forward passes and metrics.
-        n_bytes: on disk.
+        n_bytes: on disk, without the controls.
+        controls: seconds of all its control cells.
+        allowed: seconds of those that the budget lets through.
+        n_tried: items that were measured to learn this.
     """
 
     seconds: float
     n_bytes: float
+    controls: float
+    allowed: float
+    n_tried: int
 
 
-def calibrate(spec: SweepSpec, plan: RunPlan, loaded: Loaded | None) -> Cost:
-    """Measure some batches of a run, spread over its lengths, and extrapolate to all; writes nothing."""
-    if not plan.batches:
-        return Cost(0.0, 0.0)
-    model = loaded[1] if loaded and loaded[0] == plan.run.entry else open_model(plan.run.entry, plan.device)
+class _Tried(NamedTuple):
+    """A few passes: what they took, per byte of text."""
+
+    seconds: float
+    n_bytes: float
+    n_items: int
+
+
+def calibrate(spec: SweepSpec, plans: Sequence[RunPlan], model: LoadedModel | None) -> Iterator[Cost]:
+    """Extrapolate every run from a few passes of its own, and its controls from a few cells.
+
+    Args:
+        spec: the sweep.
+        plans: its runs.
+        model: the model of all runs, if it is loaded already; others are loaded once, in the order of the runs.
+    """
+    loaded = None if model is None else (spec.models[0], model)
+    for plan in plans:
+        if not plan.batches:
+            yield Cost(0.0, 0.0, 0.0, 0.0, 0)
+            continue
+        if loaded is None or loaded[0] != plan.run.entry:
+            loaded = None
+            loaded = (plan.run.entry, open_model(plan.run.entry, plan.device))
+        tried = _tried(spec, plan, loaded[1])
+        whole = sum(int(plan.items.sizes[batch.items].sum()) for batch in plan.batches)
+        controls = _controls(spec, plan, loaded[1], tried) if plan.control_cells else 0.0
+        seconds = tried.seconds * whole
+        yield Cost(
+            seconds=seconds,
+            n_bytes=tried.n_bytes * plan.n_left(),
+            controls=controls,
+            allowed=min(controls, budget_seconds(spec, seconds)),
+            n_tried=tried.n_items,
+        )
+
+
+def _tried(spec: SweepSpec, plan: RunPlan, model: LoadedModel) -> _Tried:
+    """Measure some items of all lengths, as many as a short time allows."""
     measurement = Measurement(spec, plan.run, model)
-    step = max(1, len(plan.batches) // MOST_BATCHES)
-    sample = plan.batches[step // 2 :: step]
-    measurement.rows([plan.items[int(sample[0].items[0])]], sample[0].block)  # the first pass pays for allocations
+    passes = [part for batch in plan.batches for part in _passes(plan, batch.items)]
+    block = plan.batches[0].block
+    step = max(1, len(passes) // MOST_PASSES)
+    chosen = passes[step // 2 :: step]
+    measurement.rows([plan.items[int(chosen[0][-1])]], block)  # the first pass pays for allocations
     began = time.perf_counter()
     n_items = n_bytes = size = 0
-    for batch in sample:
-        rows = measurement.rows([plan.items[int(index)] for index in batch.items], batch.block)
-        n_items += len(batch.items)
-        size += int(plan.items.sizes[batch.items].sum())
+    for items in chosen:
+        rows = measurement.rows([plan.items[int(index)] for index in items], block)
+        n_items += len(items)
+        size += int(plan.items.sizes[items].sum())
         n_bytes += sum(len(as_file(table, own)) for table, own in rows.tables.items() if own.num_rows)
-        if time.perf_counter() - began > CALIBRATION_SECONDS:
+        if time.perf_counter() - began > SECONDS:
             break
-    seconds = time.perf_counter() - began
-    whole = sum(int(plan.items.sizes[batch.items].sum()) for batch in plan.batches)
-    return Cost(seconds * whole / max(size, 1), n_bytes * plan.n_left() / n_items)
+    return _Tried((time.perf_counter() - began) / max(size, 1), n_bytes / n_items, n_items)
+
+
+def _passes(plan: RunPlan, items: np.ndarray) -> Iterator[np.ndarray]:
+    """A batch in parts of a few thousand bytes, for a batch of long texts alone may take too long."""
+    longest = int(plan.items.sizes[items].max())
+    at_once = max(1, BYTES_AT_ONCE // max(longest, 1))
+    yield from (items[start : start + at_once] for start in range(0, len(items), at_once))
+
+
+def _controls(spec: SweepSpec, plan: RunPlan, model: LoadedModel, tried: _Tried) -> float:
+    """Seconds of all control cells of a run."""
+    members = reservoir(plan, spec.seed)
+    sizes = dict(zip(plan.items.example_ids.to_pylist(), plan.items.sizes.tolist(), strict=True))
+    seconds = tried.seconds * sum(sizes[one.example_id] for one in members)
+    positions = [position for position in spec.positions if position in POSITIONS]
+    names = set(plan.control_cells)
+    by_width: dict[int, list[Site]] = {}
+    for site in plan.run.sites:
+        if str(site) in names:
+            by_width.setdefault(model.width(site), []).append(site)
+    for width, sites in by_width.items():
+        ask = _ask(spec, plan, members, positions, [sites[0]])
+        narrow = min(width, WIDEST)
+        one = _seconds_of(model, ask, {sites[0]: narrow}, str(sites[0]), TOKENS)
+        seconds += one * (width / narrow) ** 3 * len(sites)
+    if READOUT in names:
+        few = members[:: max(1, len(members) // FEW_VECTORS)]
+        ends = {site: model.width(site) for site in (final_of(model), last_of(model)) if site in model.sites}
+        ask = _ask(spec, plan, few, positions, list(ends))
+        seconds += (
+            _seconds_of(model, ask, ends, READOUT, 1) * _rows(positions, len(members)) / _rows(positions, len(few), 1)
+        )
+    return seconds
+
+
+def _rows(positions: Sequence[str], n_items: int, tokens: int = TOKENS) -> int:
+    return sum(n_items * (tokens if position == "mean" else 1) for position in positions)
+
+
+def _seconds_of(model: LoadedModel, ask: Ask, widths: dict[Site, int], cell: str, tokens: int) -> float:
+    """Time one cell on vectors of chance, what all cells share left out."""
+    rng = np.random.default_rng(0)
+    with ExitStack() as stack:
+        stage = Stage(model, ask, lambda: None, stack)
+        states = States()
+        stack.callback(states.close)
+        for (site, width), position in ((entry, position) for entry in widths.items() for position in ask.positions):
+            n = tokens if position == "mean" else 1
+            item = np.repeat(np.arange(len(ask.members), dtype=np.int32), n)
+            token = np.tile(np.arange(n, dtype=np.int32), len(ask.members))
+            vectors = rng.standard_normal((len(item), width), dtype=np.float32)
+            states.add(
+                BatchStates(site, position, -1, item, token, vectors), np.arange(len(ask.members), dtype=np.int32)
+            )
+        stage.states = states
+        _ = stage.head, stage.norm
+        began = time.perf_counter()
+        stage.cell(cell)
+        return time.perf_counter() - began
+
+
+def _ask(
+    spec: SweepSpec, plan: RunPlan, members: Sequence[Member], positions: Sequence[str], sites: Sequence[Site]
+) -> Ask:
+    prompt = Prompt(tuple(range(TOKENS + 1)), 0, False, (0,) * (TOKENS + 1), None)
+    return Ask(
+        run_id="",
+        members=members,
+        prompts=[prompt] * len(members),
+        axis=plan.suite.axis,
+        suite=plan.suite.name,
+        sites=sites,
+        positions=positions,
+        metrics=[MetricSpec.parse(metric) for metric in spec.metrics],
+        seed=spec.seed,
+        controls=spec.control_names(),
+    )

@@ -32,11 +32,12 @@ class Options:
 
 
 class Progress(NamedTuple):
-    """How far a sweep is."""
+    """How far a stage of a sweep is: the measuring, counted over all runs, or the controls of one run."""
 
     n_done: int
     n_items: int
     run: str
+    unit: Literal["items", "control cells"] = "items"
 
 
 class Seconds(NamedTuple):

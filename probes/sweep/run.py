@@ -10,6 +10,7 @@ import datetime as dt
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,7 +30,7 @@ from probes.sweep.items import example_rows, unrecorded
 from probes.sweep.measurement import Rows, together
 from probes.sweep.provenance import package_versions, session
 from probes.sweep.spec import SweepSpec, load_spec, parse_spec
-from probes.sweep.survey import RunPlan, as_begun, survey
+from probes.sweep.survey import RunPlan, Survey, as_begun, survey
 from probes.sweep.workers import Task
 
 FLUSH_SECONDS = 30.0
@@ -41,6 +42,7 @@ def run_sweep(
     directory: str | Path,
     options: Options | None = None,
     *,
+    on_survey: Callable[[Survey], None] = lambda _: None,
     on_progress: Callable[[Progress], None] = lambda _: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> SweepResult:
@@ -51,8 +53,10 @@ def run_sweep(
             the path of its file.
         directory: the sweep directory, made if it is not there.
         options: device, batch size, retries.
-        on_progress: called after every batch.
-        should_stop: asked after every batch; True ends the sweep with everything so far committed.
+        on_survey: called with the plan, before anything is measured.
+        on_progress: called after every batch, and after every cell of the controls.
+        should_stop: asked after every batch, and every second or so of the controls; True ends the sweep with
+            everything so far committed.
 
     Raises:
         InputError: if the spec, the directory or the disk cannot be used.
@@ -62,13 +66,16 @@ def run_sweep(
     spec = _read(spec)
     began = time.perf_counter()
     spec = as_begun(spec, directory)
-    plans, model = survey(spec, directory, options)
+    plans, model = found = survey(spec, directory, options)
+    on_survey(found)
     surveyed = time.perf_counter()
     loaded = (spec.models[0], model) if model else None
     stored = Records(directory, committed(directory))
     folder = directory if options.shard is None else directory / f"{SHARD}{options.shard[0]}"
     own = stored.runs() if options.shard is None else Records(folder, read_commits(folder)).runs()
-    settled = ["done"] if options.shard is None else ["done", "incomplete"]  # the others' shares are not its business
+    settled = (
+        ["measured", "done"] if options.shard is None else ["measured", "done", "incomplete"]
+    )  # the others' shares are not its business
     finished = set(own.loc[own["status"].isin(settled), "run_id"])
 
     def about() -> dict[str, str]:
@@ -84,13 +91,15 @@ def run_sweep(
         for plan in plans:
             if not plan.batches:  # a sweep can die between its last batch and saying so
                 if plan.run.run_id not in finished:
-                    writer.commit({"runs": run_row(spec, plan, "done")})
+                    writer.commit({"runs": run_row(spec, plan, measured_status(plan, options))})
                 continue
             for rows in execute(tasks(plan)):
                 pending.add(rows)
                 n_settled += rows.n_items()
                 encode_seconds += rows.encode_seconds
                 model_seconds += rows.model_seconds
+                if plan.control_cells:  # whose budget it is
+                    plan.facts["measure_seconds"] += rows.encode_seconds + rows.model_seconds
                 n_measured += rows.n_items(failed=False)
                 lost += _losses(rows)
                 on_progress(Progress(n_settled, n_items, plan.run.label))
@@ -100,10 +109,12 @@ def run_sweep(
             pending.flush()
             if interrupted:
                 break
-            writer.commit({"runs": run_row(spec, plan, "done")})
+            writer.commit({"runs": run_row(spec, plan, measured_status(plan, options))})
         measured = time.perf_counter()
         if not interrupted and options.shard is None:
-            commit_controls(spec, plans, writer, model, lambda plan: run_row(spec, plan, "done"))
+            interrupted = commit_controls(
+                spec, plans, writer, model, partial(run_row, spec), on_progress=on_progress, should_stop=should_stop
+            )
         controls_seconds = time.perf_counter() - measured
     failures = open_sweep(directory).failures()
     n_filtered = int((failures["stage"] == "filter").sum())
@@ -193,8 +204,13 @@ def _open_runs(spec: SweepSpec, writer: Writer, stored: Records, plans: Sequence
             writer.commit({"runs": run_row(spec, plan, "done" if recorded[run_id] == "done" else "running")})
 
 
+def measured_status(plan: RunPlan, options: Options) -> str:
+    """What a run is when everything is measured; a shard leaves the controls to a call without one."""
+    return "measured" if plan.control_cells and options.shard is None else "done"
+
+
 def run_row(spec: SweepSpec, plan: RunPlan, status: str) -> pa.Table:
-    """The row of ``runs`` that says what a run is and how far: ``running`` or ``done``."""
+    """The row of ``runs`` that says what a run is and how far: ``running``, ``measured`` (controls wait), ``done``."""
     origin = lineage(plan.run.entry.name, plan.run.entry.revision)
     row = {
         "run_id": plan.run.run_id,

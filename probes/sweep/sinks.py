@@ -148,6 +148,9 @@ class Audience:
         if progress.n_done < progress.n_items and now - self._told < BETWEEN_SECONDS:
             return
         self._told = now
+        if progress.unit != "items":
+            self._say(f"{progress.run}: {progress.n_done} of {progress.n_items} {progress.unit}")
+            return
         rate = progress.n_done / max(now - self._began, 1e-9)
         self._say(f"{progress.run}: {progress.n_done} of {progress.n_items} items, {rate:.1f} per second")
         values = {"items_done": float(progress.n_done), "items": float(progress.n_items), "items_per_second": rate}

@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from probes.capture.templates import Template
+from probes.controls.names import CONTROLS, Control
 from probes.errors import InputError
 from probes.familiarity.entry import FamiliarityEntry, resolved
 from probes.lab import shipped_path
@@ -49,6 +50,7 @@ OUTCOMES = (
 )
 DEFAULT_OUTCOMES = ("nll", "next_token_entropy")
 WHOLE_PROMPT = frozenset({"mean", "all"})  # positions whose output uncertainty is that of the whole prompt
+CONTROLLED = frozenset({"last", "mean"})  # positions whose vectors the controls read
 
 Dtype = Literal["float32", "bfloat16", "float16", "int8"]
 
@@ -126,8 +128,11 @@ class SweepSpec(BaseModel):
         outcomes: what to read off the logits of the same pass; by default ``nll`` and ``next_token_entropy``, and with
             positions ``mean`` or ``all`` also ``mean_next_token_entropy``.
         familiarity: how well known the inputs are: measures, and what they are compared with.
-        controls: ``default`` follows the measurements by controls (`probes.controls`) at positions ``last`` and
-            ``mean``; ``none`` does not.
+        controls: ``default`` follows the measurements by all controls (`probes.controls`) at positions ``last`` and
+            ``mean``; ``none`` does not; a list names some: ``outliers``, ``bases``, ``populations``, ``substitution``,
+            ``readout``, ``pinning``, ``routing``.
+        controls_budget: the most time that the controls of a run may take, as a multiple of the time that measuring
+            it took (but never less than a minute), or ``unlimited``. What found no time is named in the run's row.
         states: sites, as in ``sites`` and among them, whose raw vectors are kept (`Records.states`), at those of the
             positions that give one vector per item: every word but ``all``.
         max_tokens: truncate to this many tokens, BOS included; None records longer items as failures.
@@ -152,7 +157,8 @@ class SweepSpec(BaseModel):
     metrics: Names = ("default",)
     outcomes: Names = DEFAULT_OUTCOMES
     familiarity: FamiliarityEntry | None = None
-    controls: Literal["default", "none"] = "default"
+    controls: Literal["default", "none"] | tuple[Control, ...] = "default"
+    controls_budget: Annotated[float, Field(ge=0)] | Literal["unlimited"] = 1.0
     states: Names = ()
     max_tokens: int | None = Field(default=None, ge=1)
     min_tokens: int | None = Field(default=None, ge=1)
@@ -176,6 +182,12 @@ class SweepSpec(BaseModel):
             "answer_prefix": self.answer_prefix,
             "special_tokens": self.special_tokens,
         }
+
+    def control_names(self) -> tuple[Control, ...]:
+        """The controls asked for, at the positions that have any; all of them by default."""
+        if self.controls == "none" or not CONTROLLED.intersection(self.positions):
+            return ()
+        return CONTROLS if self.controls == "default" else tuple(name for name in CONTROLS if name in self.controls)
 
     def to_yaml(self) -> str:
         """The spec as a file that gives the same sweep."""

@@ -26,6 +26,7 @@ from probes.capture.positions import parse_positions
 from probes.capture.prompts import Prompt, encode
 from probes.capture.sites import Site, resolve_sites
 from probes.capture.templates import Chat, PromptError, chat_of, template_identity
+from probes.controls.cells import cells_of
 from probes.errors import InputError
 from probes.records.cells import RAW, Block, Done, missing, state_name
 from probes.records.read import Records
@@ -81,6 +82,7 @@ class RunPlan:
         facts: what the run's row remembers of model and settings.
         identity: what makes it this run.
         device: where the model was put.
+        control_cells: the cells of its controls, in the order of work; none where no controls were asked for.
     """
 
     run: Run
@@ -91,6 +93,7 @@ class RunPlan:
     facts: dict[str, Any]
     identity: RunIdentity
     device: str
+    control_cells: tuple[str, ...] = ()
 
     def n_left(self) -> int:
         """Items that still go through the model."""
@@ -255,9 +258,10 @@ def _plan(
         items=items,
         batches=batches(items, left, batch_size),
         tokens_per_byte=lengths.per_byte,
-        facts=_facts(spec, entry, model, suite, whole, sites, batch_size) | _controls_so_far(stored, run.run_id),
+        facts=_facts(spec, entry, model, suite, whole, sites, batch_size) | _so_far(stored, run.run_id),
         identity=identity,
         device=options.device,
+        control_cells=cells_of(model, sites, spec.control_names()),
     )
 
 
@@ -312,10 +316,10 @@ def _planned_batch_size(stored: Records, run_id: str) -> int | None:
     return stored.facts(run_id)["batch_size"] if run_id in set(stored.runs()["run_id"]) else None
 
 
-def _controls_so_far(stored: Records, run_id: str) -> dict[str, Any]:
-    """What the run's row remembers of its controls, until they are done over."""
+def _so_far(stored: Records, run_id: str) -> dict[str, Any]:
+    """What the run's row remembers of earlier calls for its controls: how long measuring took, what was done."""
     facts = stored.facts(run_id) if run_id in set(stored.runs()["run_id"]) else {}
-    return {"controls": facts["controls"]} if "controls" in facts else {}
+    return {"measure_seconds": 0.0} | {name: facts[name] for name in ("measure_seconds", "controls") if name in facts}
 
 
 def _auto_batch_size(

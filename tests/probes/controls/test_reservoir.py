@@ -3,7 +3,16 @@ import pytest
 
 from probes.capture import Prompt, capture_states, encode
 from probes.capture.sites import resolve_sites
-from probes.controls.reservoir import PER_GROUP, Member, draw, read_samples, reference_groups, selectors
+from probes.controls.reservoir import (
+    LEAST_ITEMS,
+    PER_GROUP,
+    Member,
+    draw,
+    level_groups,
+    read_states_of,
+    reference_groups,
+    selectors,
+)
 from probes.suites.axes import Axis
 from tests.probes.capture.conftest import load_model, tiny_llama
 from tests.tolerances import NEAR_ZERO, REBATCHED
@@ -55,10 +64,33 @@ def test_samples_are_the_states_in_the_order_of_the_reservoir():
     model = load_model(tiny_llama())
     ids = [[5, 6, 7], [8, 9], [1, 2, 3, 4, 5]]
     sites = resolve_sites(model, ["resid_post.1", "final_norm"])
-    found = read_samples(model, [encode(model, prompt) for prompt in ids], sites, ["last", "mean"])
-    for site in sites:
-        last, mean = (found[site, position] for position in ("last", "mean"))
-        states = capture_states(model, ids, str(site), "last")
-        np.testing.assert_allclose(last.vectors, np.stack(list(states.vector)), rtol=REBATCHED, atol=NEAR_ZERO)
-        assert mean.item.tolist() == [0] * 2 + [1] + [2] * 4
-        assert mean.token.tolist() == [1, 2, 1, 1, 2, 3, 4]
+    with read_states_of(model, [encode(model, prompt) for prompt in ids], sites, ["last", "mean"]) as found:
+        for site in sites:
+            last, mean = (found.sample(site, position) for position in ("last", "mean"))
+            states = np.stack(list(capture_states(model, ids, str(site), "last").vector))
+            np.testing.assert_allclose(last.vectors, states, rtol=REBATCHED, atol=NEAR_ZERO)
+            assert mean.item.tolist() == [0] * 2 + [1] + [2] * 4
+            assert mean.token.tolist() == [1, 2, 1, 1, 2, 3, 4]
+            lengths = found.lengths(site)
+            assert [len(own) for own in lengths] == [3, 2, 5]
+            ordinary = np.concatenate([own[1:] for own in lengths])
+            np.testing.assert_allclose(ordinary, np.linalg.norm(mean.vectors, axis=1), rtol=REBATCHED)
+
+
+@pytest.mark.parametrize(
+    ("levels", "highs"),
+    [
+        (np.arange(200.0), (39.0, 79.0, 119.0, 159.0, 199.0)),  # quintiles
+        (np.arange(30.0), (14.0, 29.0)),  # too few items for more than two
+        (np.concatenate([np.zeros(90), np.arange(1.0, 31.0)]), (0.0, 30.0)),  # equal levels stay together
+        (np.repeat(np.arange(8.0), 3), None),  # few levels are groups of their own
+    ],
+)
+def test_a_continuous_axis_is_cut_into_a_few_ordered_groups(levels, highs):
+    groups = level_groups(np.append(levels, np.nan))
+    assert (groups and groups.highs) == highs
+    if groups:
+        of = np.array([groups.of(level) for level in levels])
+        assert (np.diff(of[np.argsort(levels)]) >= 0).all()
+        assert np.bincount(of).min() >= min(LEAST_ITEMS, len(levels) // 2)
+        assert groups.of(np.nan) is None

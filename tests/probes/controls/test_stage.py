@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,12 +12,13 @@ from probes.capture.edits import pin
 from probes.capture.intervene import intervene
 from probes.capture.routing import BASIS, collect_routing
 from probes.capture.sites import Site, SiteKind, resolve_sites
-from probes.controls import names
+from probes.controls import names, pinning
 from probes.controls.bases import views
+from probes.controls.cells import OUTLIERS, READOUT, cells_of
 from probes.controls.names import Intervened
 from probes.controls.readout import Unread, unembedding_of
 from probes.controls.reservoir import Member, Sample
-from probes.controls.stage import Ask, control
+from probes.controls.stage import Ask, control, open_stage
 from probes.suites.axes import Axis
 from sparsity import parse_metrics
 from tests.probes.capture.conftest import tiny_llama, uneven
@@ -48,6 +50,7 @@ def ask(model, *, positions=("last", "mean"), sites=("resid_post", "final_norm")
         members=members,
         prompts=prompts,
         axis=DOMAIN,
+        suite="s",
         sites=resolve_sites(model, sites),
         positions=positions,
         metrics=parse_metrics(["hoyer", "l2_norm"]),
@@ -80,8 +83,8 @@ def test_every_name_is_one_that_readers_know(found):
     }
     plain = {name for name in tables["outcomes"].name if Intervened.parse(name) is None}
     assert plain == {*names.READOUT, *(f"{names.MEAN}{name}" for name in names.READOUT)}
-    assert found.facts["reference"] == ["s/in/x"]
-    assert found.facts["skipped"] == {}
+    assert set(tables["populations"].group) == {"s/in/x", "s/shifted/x", "s"}  # s: all of the suite, for outliers
+    assert found.skipped == {}
 
 
 def test_bases_are_what_they_say(llama, found):
@@ -136,9 +139,10 @@ def test_axes_of_the_reference_favour_it_and_pooled_axes_favour_nobody():
     x = np.concatenate([rng.standard_normal((400, 8)) * spread @ turn for turn in turns]).astype(np.float32)
     item = np.arange(800, dtype=np.int32)
     sample = Sample(Site(SiteKind.RESID_POST, 0), "last", item, item, x)
-    found = views(sample, item < 400, np.repeat(["in", "far"], 400), Unread("none"), Unread("none")).vectors
     gaps = {
-        basis: np.diff([sparsity.hoyer(x[:400]).mean(), sparsity.hoyer(x[400:]).mean()]) for basis, x in found.items()
+        basis: np.diff([sparsity.hoyer(seen[:400]).mean(), sparsity.hoyer(seen[400:]).mean()])
+        for basis, seen in views(sample, item < 400, np.repeat(["in", "far"], 400), Unread("none"), Unread("none"))
+        if not isinstance(seen, Unread)
     }
     assert gaps["pca"] < -0.15
     assert abs(gaps["pca_pooled"]) < 0.03
@@ -185,7 +189,7 @@ def test_pins_are_those_of_the_hooks(llama, found):
     outcomes = frames(found)["outcomes"]
     asked = ask(llama)
     ids = [list(prompt.ids[:8]) for prompt in asked.prompts]
-    coordinate = found.facts["pinned"]["coordinates"]["last"][:1]
+    coordinate = found.pinned["coordinates"]["last"][:1]
     x = np.stack(list(capture_states(llama, ids, "resid_post.1", "last").vector))
     edit = pin("resid_post.1", coordinate, x[:N].mean(axis=0)[coordinate], "last")
     order = [one.example_id for one in asked.members]
@@ -200,28 +204,85 @@ def test_random_coordinates_are_moved_as_far_as_the_pinned_ones():
     from probes.controls.pinning import moved
 
     states = torch.randn(6, 16, generator=torch.Generator().manual_seed(1))
-    pinned = moved(states, torch.zeros(16), [3], None)
+    pinned = moved(states, torch.zeros(16), [3], None).of(states)
     length = (pinned - states).norm(dim=-1, keepdim=True)
-    other = moved(states, torch.zeros(16), [5, 9], length)
+    other = moved(states, torch.zeros(16), [5, 9], length).of(states)
     torch.testing.assert_close((other - states).norm(dim=-1, keepdim=True), length)
     assert (pinned[:, 3] == 0).all()
     assert (other[:, 3] == states[:, 3]).all()
 
 
-def test_controls_are_the_same_bytes_again(llama, found):
-    again = control(llama, ask(llama))
-    assert all(again.tables[name].equals(table) for name, table in found.tables.items())
-    assert again.facts == found.facts
+def test_a_cell_is_the_same_again_whatever_else_is_asked(llama, found):
+    """Whatever other sites are asked for: a cell depends on its own name alone."""
+    with open_stage(llama, ask(llama, sites=("resid_post.1",))) as stage:
+        again = frames(stage.cell("resid_post.1"))
+    for name, keys in (
+        ("measurements", ["basis", "position", "metric", "example_id"]),
+        ("populations", ["group", "position", "metric", "unit"]),
+    ):
+        whole = frames(found)[name]
+        whole = whole[(whole["site"] == "resid_post") & (whole["layer"] == 1) & (whole.get("group") != "s")]
+        one, other = (
+            rows.astype(dict.fromkeys(keys[:-1], str)).set_index(keys)["value"] for rows in (again[name], whole)
+        )
+        assert len(one)
+        np.testing.assert_array_equal(one.sort_index(), other.sort_index())
+
+
+def test_outliers_are_told_from_the_states_themselves(llama, found):
+    rows = frames(found)["populations"]
+    rows = rows[(rows["group"] == "s") & (rows["site"] == "resid_post") & (rows["layer"] == 1)]
+    ids = [list(prompt.ids[:8]) for prompt in ask(llama).prompts]
+    states = capture_states(llama, ids, "resid_post.1", "0:8").groupby("example_id")["vector"].apply(np.stack)
+    lengths = np.stack([np.linalg.norm(own, axis=1) for own in states])
+    ratio = lengths / np.median(lengths, axis=1, keepdims=True)
+    value = rows.set_index(["metric", "basis"])["value"]
+    assert value["first_token_norm", "raw"] == pytest.approx(np.median(ratio[:, 0]), rel=1e-5)
+    assert value["largest_token_norm", "raw"] == pytest.approx(np.median(ratio[:, 1:].max(axis=1)), rel=1e-5)
+    assert value["massive_tokens", "raw"] == pytest.approx((ratio > 5).mean())
+    x = np.stack(list(states))[:, 1:].astype(np.float64)[ratio[:, 1:] <= 5]  # nothing precedes the first token
+    energy = np.square(x).sum(axis=0)
+    assert value["top_coordinate_energy", "raw"] == pytest.approx(energy.max() / energy.sum(), rel=1e-5)
+    assert rows.loc[rows["metric"] == "top_coordinate_energy", "unit"].item() == energy.argmax()
+    assert value["mean_hoyer", "raw"] == pytest.approx(sparsity.hoyer(x).mean(), rel=1e-5)
+    without = np.delete(x, energy.argmax(), axis=1)
+    assert value["mean_hoyer", "without_top(1)"] == pytest.approx(sparsity.hoyer(without).mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize("asked", ["made", "asked"])
+def test_pins_of_a_head_that_is_not_linear_are_asked_of_it(llama, found, monkeypatch, asked):
+    """Both ways give one result where the head is linear, so that either holds for the other."""
+    if asked == "asked":
+        monkeypatch.setattr(pinning, "LINEAR", -1.0)
+    with open_stage(llama, ask(llama, positions=("last",))) as stage:
+        own = frames(stage.cell(READOUT))["outcomes"]
+    for name in ("nll|pin(resid_post.1, 1, frozen)", "next_token_entropy|random(resid_post.1, 1, recomputed)"):
+        whole = values(frames(found)["outcomes"], name=name)
+        np.testing.assert_allclose(values(own, name=name)[whole.index], whole, rtol=1e-5, atol=1e-6)
+
+
+def test_what_is_asked_for_is_what_is_done(llama):
+    asked = replace(ask(llama, positions=("last",)), controls=("substitution",))
+    tables = frames(control(llama, asked))
+    assert {name.split("_")[0] for name in tables["populations"].metric} == {"substitution"}
+    assert len(tables["measurements"]) == len(tables["outcomes"]) == 0
+
+
+def test_cells_come_in_the_order_of_what_matters(llama):
+    assert cells_of(llama, ask(llama).sites, names.CONTROLS) == (
+        *(OUTLIERS, "final_norm", READOUT),
+        *("resid_post.1", "resid_post.0"),
+    )
 
 
 def test_without_targets_and_without_a_reference_what_is_missing_is_said(llama):
     controls = control(llama, ask(llama, targets=False, shifted=False, positions=("last",)))
-    assert "substitution" in controls.facts["skipped"]
-    assert controls.facts["skipped"]["without_answer_row at final_norm, last"] == "no item has an answer"
+    assert "substitution" in controls.skipped
+    assert controls.skipped["without_answer_row at final_norm, last"] == "no item has an answer"
     tables = frames(controls)
     assert "answer_alignment" not in set(tables["outcomes"].name)
     assert not any("|" in name for name in tables["outcomes"].name)
-    assert set(tables["populations"].unit) == {-1}
+    assert set(tables["populations"][tables["populations"].group != "s"].unit) == {-1}
 
 
 def test_an_encoder_has_bases_and_no_readout():
@@ -230,7 +291,7 @@ def test_an_encoder_has_bases_and_no_readout():
     model = load_model(BertModel(config))
     controls = control(model, ask(model, sites=("resid_post",), targets=False))
     assert set(frames(controls)["measurements"].basis) == {"centred", "pca", "pca_pooled", *names.WITHOUT_TOP}
-    assert "next-token head" in controls.facts["skipped"]["readout"]
+    assert "next-token head" in controls.skipped["readout"]
     assert len(frames(controls)["outcomes"]) == 0
 
 
@@ -239,7 +300,7 @@ def test_a_layer_norm_with_a_bias_and_heads_and_wide_sites():
     config = GPT2Config(vocab_size=99, n_embd=16, n_layer=2, n_head=4, n_positions=32)
     model = load_model(uneven(GPT2LMHeadModel(config)))
     controls = control(model, ask(model, sites=("attn_z.0", "mlp_post.1", "final_norm"), positions=("last",)))
-    skipped = controls.facts["skipped"]
+    skipped = controls.skipped
     assert skipped["attn_z.0"] == "it has one vector per head"
     assert "more than those" in skipped["pca at mlp_post.1, last"]
     assert "not in the coordinates" in skipped["unembed at mlp_post.1, last"]
@@ -260,7 +321,7 @@ def test_a_vector_that_is_not_finite_is_left_out_and_counted(llama):
     # a masked value of NaN still reaches earlier rows: the attention kernel multiplies it by zero
     n = sum(98 in prompt.ids for prompt in asked.prompts)
     assert n > 0
-    assert controls.facts["skipped"]["vectors at final_norm, last"] == f"{n} are not finite"
+    assert controls.skipped["vectors at final_norm, last"] == f"{n} are not finite"
     assert not frames(controls)["measurements"].value.isna().any()
 
 

@@ -11,7 +11,7 @@ from probes.errors import InputError
 from probes.records import open_run
 from probes.records.check import check
 from probes.sweep import controlling
-from probes.sweep.interface import Options
+from probes.sweep.interface import Progress
 from probes.sweep.run import run_sweep
 from tests.probes.conftest import MakeSpec
 from tests.tolerances import REBATCHED
@@ -38,8 +38,8 @@ def test_a_sweep_ends_with_its_controls_and_does_nothing_twice(make_spec: MakeSp
     records, facts = controlled(tmp_path / "run")
     assert sum(facts["groups"].values()) == N
     assert all(group.startswith("items/in/") for group in facts["reference"])
-    assert set(records.populations()["group"]) == set(facts["groups"])
-    rows = records.measurements()
+    assert set(records.populations()["group"]) == {*facts["groups"], "items"}  # of the whole suite: outliers
+    rows = records.measurements(basis=None)
     assert {"raw", "centred", "without_top(1)", "without_argmax_row"} <= set(rows["basis"])
     keys = [column for column in rows.columns if column not in ("value", "n_undefined", "token")]
     assert not rows.duplicated(keys).any()
@@ -50,47 +50,102 @@ def test_a_sweep_ends_with_its_controls_and_does_nothing_twice(make_spec: MakeSp
     assert check(tmp_path / "run") == []
 
 
-def test_controls_are_the_same_bytes_whatever_the_batches(make_spec: MakeSpec, tmp_path: Path) -> None:
-    spec = make_spec(N, controls="default")
-    for name, options in (("one", Options()), ("two", Options())):
-        run_sweep(spec, tmp_path / name, options)
-    parts = [
-        {path: data for path, data in files(tmp_path / name).items() if path.parts[0] == "populations"}
-        for name in ("one", "two")
-    ]
-    assert parts[0] == parts[1] != {}
+SMALL = {"metrics": ["hoyer"], "positions": ["last"], "outcomes": [], "controls": "default"}
 
 
-def test_a_sweep_that_dies_in_its_controls_does_them_whole_when_it_goes_on(
+def values(directory: Path) -> dict[str, list[float]]:
+    records = open_run(directory)
+    found: dict[str, list[float]] = {}
+    tables = {
+        "populations": records.populations(),
+        "measurements": records.measurements(basis=None),
+        "outcomes": records.outcomes(),
+    }
+    for name, rows in tables.items():
+        keys = [key for key in rows.columns if key not in {"value", "n_undefined", "token", "run_id", "n_vectors"}]
+        found[name] = rows.astype(dict.fromkeys(keys, str)).sort_values(keys)["value"].tolist()
+    return found
+
+
+def test_controls_that_are_killed_go_on_where_they_were(
     make_spec: MakeSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spec = make_spec(N, controls="default")
+    spec = make_spec(N, **SMALL)
     run_sweep(spec, tmp_path / "whole")
+    monkeypatch.setattr(controlling, "FLUSH_SECONDS", 0.0)
+    compute = controlling.Stage.cell
+    computed: list[str] = []
 
-    def dies(*_: object) -> None:
-        raise KeyboardInterrupt
+    def dies_at_third(stage: controlling.Stage, cell: str) -> controlling.Controls:
+        if len(computed) == 2:
+            raise KeyboardInterrupt
+        computed.append(cell)
+        return compute(stage, cell)
 
     with monkeypatch.context() as patched:
-        patched.setattr(controlling, "control", dies)
+        patched.setattr(controlling.Stage, "cell", dies_at_third)
         with pytest.raises(KeyboardInterrupt):
             run_sweep(spec, tmp_path / "parts")
-    assert open_run(tmp_path / "parts").populations().empty
+    assert computed == ["outliers", "final_norm"]
+    assert list(open_run(tmp_path / "parts").runs()["status"]) == ["measured"]
+    monkeypatch.setattr(controlling.Stage, "cell", lambda stage, cell: computed.append(cell) or compute(stage, cell))
     run_sweep(spec, tmp_path / "parts")
-    for name in ("populations", "measurements", "outcomes"):
-        one, other = (getattr(open_run(tmp_path / part), name)() for part in ("whole", "parts"))
-        np.testing.assert_array_equal(one["value"], other["value"])
+    assert sorted(computed) == sorted(set(computed))  # nothing twice
+    assert list(open_run(tmp_path / "parts").runs()["status"]) == ["done"]
+    for name, whole in values(tmp_path / "whole").items():
+        np.testing.assert_array_equal(values(tmp_path / "parts")[name], whole)
+    before = files(tmp_path / "parts")
+    run_sweep(spec.model_copy(update={"sites": ("final_norm",)}), tmp_path / "parts")
+    assert files(tmp_path / "parts") == before  # fewer sites take nothing away
+
+
+def test_controls_stop_within_a_cell_and_say_how_far_they_are(make_spec: MakeSpec, tmp_path: Path) -> None:
+    spec = make_spec(N, **SMALL)
+    told: list[Progress] = []
+    asked_in_controls = 0
+
+    def should_stop() -> bool:
+        nonlocal asked_in_controls
+        asked_in_controls += bool(told) and told[-1].unit == "control cells" and told[-1].n_done == 1
+        return asked_in_controls == 4  # not the first time after a cell: in the middle of the next
+
+    result = run_sweep(spec, tmp_path / "run", on_progress=told.append, should_stop=should_stop)
+    assert result.interrupted
+    assert [(one.n_done, one.n_items) for one in told if one.unit == "control cells"] == [(0, 5), (1, 5)]
+    assert list(open_run(tmp_path / "run").runs()["status"]) == ["measured"]
+    assert set(open_run(tmp_path / "run").populations()["group"]) == {"items"}  # the outliers, whole
+    assert not run_sweep(spec, tmp_path / "run").interrupted
+    assert list(open_run(tmp_path / "run").runs()["status"]) == ["done"]
+
+
+def test_what_the_budget_leaves_out_is_said_and_done_when_it_grows(
+    make_spec: MakeSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(controlling, "LEAST_SECONDS", 0.0)
+    with pytest.warns(UserWarning, match="5 of 5 control cells are left out.*controls_budget=unlimited"):
+        run_sweep(make_spec(N, **SMALL, controls_budget=0), tmp_path / "run")
+    records, facts = controlled(tmp_path / "run")
+    assert facts["left_out"] == ["outliers", "final_norm", "readout", "resid_post.1", "resid_post.0"]
+    assert list(records.runs()["status"]) == ["done"]
+    before = files(tmp_path / "run")
+    run_sweep(make_spec(N, **SMALL, controls_budget=0), tmp_path / "run")
+    assert files(tmp_path / "run") == before
+    run_sweep(make_spec(N, **SMALL, controls_budget="unlimited"), tmp_path / "run")
+    records, facts = controlled(tmp_path / "run")
+    assert facts["left_out"] == []
+    assert set(records.populations()["site"]) == {"resid_post", "final_norm"}
 
 
 def test_more_items_have_the_controls_done_over_in_place_of_the_old(make_spec: MakeSpec, tmp_path: Path) -> None:
-    run_sweep(make_spec(N, controls="default"), tmp_path / "run")
-    run_sweep(make_spec(N + 6, controls="default"), tmp_path / "run")
+    run_sweep(make_spec(N, **SMALL), tmp_path / "run")
+    run_sweep(make_spec(N + 6, **SMALL), tmp_path / "run")
     records, facts = controlled(tmp_path / "run")
     assert sum(facts["groups"].values()) == N + 6
-    rows = records.measurements()
+    rows = records.measurements(basis=None)
     assert not rows.duplicated(
         [column for column in rows.columns if column not in ("value", "n_undefined", "token")]
     ).any()
-    run_sweep(make_spec(N + 6, controls="default"), tmp_path / "whole")
+    run_sweep(make_spec(N + 6, **SMALL), tmp_path / "whole")
     again, _ = controlled(tmp_path / "whole")
     one, other = (
         r.populations().sort_values(["site", "layer", "group", "position", "metric", "unit"]) for r in (records, again)
@@ -113,7 +168,7 @@ def test_what_controls_cannot_cope_with_costs_no_measurement(
     def fails(*_: object) -> None:
         raise ValueError("a strange\nmodel")
 
-    monkeypatch.setattr(controlling, "control", fails)
+    monkeypatch.setattr(controlling.Stage, "read", fails)
     with pytest.warns(UserWarning, match="no controls for .* x items: ValueError: a strange model"):
         result = run_sweep(make_spec(N, controls="default"), tmp_path / "run")
     assert (result.n_measured, result.n_failed) == (N, 0)
@@ -125,3 +180,5 @@ def test_what_controls_cannot_cope_with_costs_no_measurement(
 def test_a_misspelt_control_is_refused(make_spec: MakeSpec) -> None:
     with pytest.raises(InputError, match="controls"):
         make_spec(controls="defualt")
+    with pytest.raises(InputError, match="pining"):
+        make_spec(controls=["pining"])

@@ -182,8 +182,9 @@ def test_a_dry_run_counts_them(make_spec: MakeSpec, tmp_path: Path) -> None:
     costs = []
     for kept in ([], ["final_norm"]):
         spec = make_spec(states=kept)
-        ((plan,), model) = survey(spec, tmp_path / "run", Options())
-        costs.append(calibrate(spec, plan, (spec.models[0], model)).n_bytes)
+        plans, model = survey(spec, tmp_path / "run", Options())
+        (cost,) = calibrate(spec, plans, model)
+        costs.append(cost.n_bytes)
     vectors = 7 * 16 * 4 * 2  # items x width x bytes x positions
     assert vectors < costs[1] - costs[0] < 5 * vectors
 
