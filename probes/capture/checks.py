@@ -258,9 +258,10 @@ def _metrics_by_hand(rows: Rows, prompts: Sequence[Prompt]) -> Values:
         for prompt, states in zip(prompts, own, strict=True):
             table = profile(states, metrics=DEFAULT_METRICS)
             each = np.stack([np.asarray(table[name], dtype=np.float64) for name in METRIC_NAMES], axis=-1)
-            real = each[1 if prompt.n_special else 0 : prompt.end]
-            defined = ~np.isnan(real)
-            total, count = np.where(defined, real, 0).sum(0), defined.sum(0)
+            real = each[prompt.n_special : prompt.text.stop]
+            later = each[max(prompt.n_special, 1) : prompt.text.stop]  # the first token of a sequence is in no mean
+            defined = ~np.isnan(later)
+            total, count = np.where(defined, later, 0).sum(0), defined.sum(0)
             mean = np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
             for position, values in zip(POSITIONS, (each[prompt.end - 1 : prompt.end], mean[None], real), strict=True):
                 found.setdefault((site, position), []).append(values)
