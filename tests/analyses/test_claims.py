@@ -37,7 +37,7 @@ def test_of_200_runs_with_a_length_confound_at_most_17_say_supported(runs, proof
         unadjusted += primary_of(sweep).interval[0] > 0
         for question in QUESTIONS:
             said[question] += any(f.primary and f.verdict == "supported" for f in analyse(sweep, question))
-    assert unadjusted > 0.9 * runs
+    assert unadjusted > 0.7 * runs
     assert max(said.values()) <= (MOST_FALSE if runs == 200 else 1)
     proof(
         f"Of {runs} sweeps with a length confound {unadjusted} had a trend and the pre-stated answer said "
