@@ -306,6 +306,7 @@ def passages(found: Iterable[Record], field: str, least: int) -> Iterator[Record
     Faulty records pass through. Passages of one file share a cluster, because they share an author and a subject.
     """
     held: list[str] = []
+    length = 0
     first: Record | None = None
     for record in found:
         try:
@@ -315,6 +316,7 @@ def passages(found: Iterable[Record], field: str, least: int) -> Iterator[Record
             continue
         first = first or record
         held.append(text)
-        if sum(map(len, held)) + len(held) - 1 >= least:
+        length += len(text)
+        if length + len(held) - 1 >= least:
             yield Record(first.place, {field: "\n".join(held)}, cluster=first.cluster or first.part, part=first.part)
-            held, first = [], None
+            held, length, first = [], 0, None

@@ -130,9 +130,9 @@ def test_two_suites_of_domains_have_names_of_their_own(tmp_path: Path) -> None:
 
 
 def test_books_are_read_whole_whatever_repeats_in_them(assets: Path) -> None:
-    suite = FileSuite(file=str(assets / "text" / "children_fiction" / "*.txt"), name="books", passage=1500).suite()
+    suite = FileSuite(file=str(assets / "text" / "children_fiction" / "[A-E]*.txt"), name="books", passage=1500).suite()
     found = [example for _, example in suite.items(suite.generator(0))]
-    paths = sorted((assets / "text" / "children_fiction").glob("*.txt"))
+    paths = sorted((assets / "text" / "children_fiction").glob("[A-E]*.txt"))
     assert {example.cluster for example in found} == {path.stem for path in paths}
     assert not any(example.fault for example in found)
     # characters of all paragraphs, one break between two of a passage, without what is left over at a book's end
