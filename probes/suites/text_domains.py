@@ -9,10 +9,9 @@ in-distribution texts, and only over several domains anything about "farther".
 from __future__ import annotations
 
 import hashlib
-import itertools
 import platform
 import sysconfig
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -31,7 +30,7 @@ AXIS: Final = AXES["domain"]
 VERSION: Final = 2
 NAME: Final = "text_domains"
 PYTHON: Final = "python_stdlib"
-PYTHON_CHARACTERS: Final = 2000  # enough for several hundred tokens of any tokenizer
+PYTHON_CHARACTERS: Final = 2000  # that a module has at least; several hundred tokens of any tokenizer
 
 NOISE_RATE: Final = 0.15  # one character in seven: words stay guessable, few of them stay whole
 SHIFTED_TEXTS: Final[dict[str, Callable[[str, np.random.Generator], str]]] = {
@@ -84,17 +83,17 @@ class TextDomains(BaseModel):
 
     def _examples(self, rng: np.random.Generator) -> Iterator[Example]:
         seed = int(rng.integers(2**32))
-        n_items = 0
+        lengths: list[int] = []
         for domain, source in self.inside.items():
             for example in _domain(domain, source, "in"):
                 yield example
                 if not example.fault and not example.repeats:
                     yield from self._paired(example, seed)
-                    n_items += 1
+                    lengths.append(len(example.text))
         for domain, source in self.shifted.items():
             yield from _domain(domain, source, "shifted")
         if PYTHON in self.shifts:
-            yield from itertools.islice(_python_source(), n_items)
+            yield from _python_source(lengths)
 
     def _paired(self, example: Example, seed: int) -> Iterator[Example]:
         # drawn by the text alone, and for every shift apart: other items and shifts that are left out change nothing
@@ -119,18 +118,20 @@ def _domain(domain: str, source: Source, split: Split) -> Iterator[Example]:
         yield replace(example, id=name, split=split, level_name=domain, cluster=example.cluster or name)
 
 
-def _python_source() -> Iterator[Example]:
-    """What each module of the standard library defines first, in alphabetical order of the modules."""
+def _python_source(lengths: Sequence[int]) -> Iterator[Example]:
+    """What each module of the standard library defines first, in alphabetical order of the modules.
+
+    Each is as long as the in-distribution text whose turn it is, so that code is not simply the longer text.
+    """
+    left = iter(lengths)
     library = Path(sysconfig.get_path("stdlib"))
     for path in sorted(library.glob("*.py")):
         text = path.read_text(encoding="utf-8", errors="replace")
         start = text.find("\ndef ") + 1 or text.find("\nclass ") + 1
-        if start and len(text) - start >= PYTHON_CHARACTERS:
-            body = text[start : start + PYTHON_CHARACTERS]
-            yield Example(
-                id=f"{PYTHON}-{path.stem}",
-                text=body,
-                split="shifted",
-                level_name=PYTHON,
-                cluster=f"{PYTHON}-{path.stem}",
-            )
+        if not start or len(text) - start < PYTHON_CHARACTERS:
+            continue
+        length = next(left, None)
+        if length is None:
+            return
+        name = f"{PYTHON}-{path.stem}"
+        yield Example(id=name, text=text[start : start + length], split="shifted", level_name=PYTHON, cluster=name)

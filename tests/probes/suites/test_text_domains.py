@@ -71,4 +71,5 @@ def test_leaving_a_shift_out_changes_no_other(domains: dict[str, object]) -> Non
 def test_python_source_is_code(domains: dict[str, object]) -> None:
     code = [example for example in made(domains, ("python_stdlib",)).values() if example.level_name == "python_stdlib"]
     assert all(example.text.startswith(("def ", "class ")) for example in code)
+    assert {len(example.text) for example in code} == {len("in number 0 and some more words")}  # as long as at home
     assert len({example.text for example in code}) == len(code)
