@@ -18,6 +18,7 @@ from scipy import stats
 from analyses.statistics.design import Layout
 from analyses.statistics.resampling import LEVEL, Interval, Way, variance_of
 
+FEWEST_FOR_FISHER: Final = 3  # clusters; a rank correlation of two is 1 or -1
 HALVINGS: Final = 40  # of a range of 2: the end of an interval is placed to 2e-12
 Variance = Callable[[np.ndarray], np.ndarray]
 
@@ -196,9 +197,11 @@ def fisher_interval(
 
     The variance of z is that of the replicates over :math:`(1 - r^2)^2`, and near the edge, where replicates hardly
     differ, :math:`(1 + r^2/2)/(n - 3)` (Bonett and Wright 2000). There r is kept inside by half of the smallest step of
-    Spearman's coefficient, :math:`6 / (n (n^2 - 1))`.
+    Spearman's coefficient, :math:`6 / (n (n^2 - 1))`. NaN below three clusters.
     """
-    inside = 1 - 6 / (n_clusters * max(n_clusters**2 - 1, 1))
+    if n_clusters < FEWEST_FOR_FISHER:
+        return Interval(np.full_like(correlation, np.nan), np.full_like(correlation, np.nan))
+    inside = 1 - 6 / (n_clusters * (n_clusters**2 - 1))
     kept = np.clip(correlation, -inside, inside)
     weight = trusted(kept, n_clusters)
     theory = (1 + kept**2 / 2) / max(n_clusters - 3, 1)

@@ -122,4 +122,5 @@ def _mid_ranks(weights: Float[np.ndarray, "groups weightings"]) -> Float[np.ndar
     """Mid-ranks of groups as shares of the total weight, less one half."""
     cumulated = np.cumsum(weights, axis=0)
     total = cumulated[-1]
-    return (cumulated - weights / 2) / total - np.asarray(0.5, dtype=weights.dtype)
+    with np.errstate(invalid="ignore"):  # the only cluster left out leaves no weight
+        return (cumulated - weights / 2) / total - np.asarray(0.5, dtype=weights.dtype)

@@ -105,3 +105,24 @@ def test_the_result_does_not_depend_on_the_number_of_threads(rng, monkeypatch):
         found = associate(y[:, None], x[:, None], np.arange(120), np.random.default_rng(3)).correlation()
         results.append((found.low[0], found.high[0]))
     assert results[0] == results[1]
+
+
+def test_two_clusters_and_one_have_no_interval(rng):
+    x, y = rng.normal(size=(2, 12))
+    for n_clusters in (1, 2):
+        found = associate(y[:, None], x[:, None], np.arange(12) % n_clusters, rng).correlation()
+        assert np.isfinite(found.value[0])
+        assert np.isnan([found.low[0], found.high[0]]).all()
+
+
+@pytest.mark.parametrize("n", [8, 20, 40])
+def test_one_pair_out_of_order_hardly_moves_the_interval_of_a_perfect_correlation(n, rng):
+    """The jackknife on Fisher's scale went from no interval to [-1, 1] there."""
+    x = np.arange(float(n))
+    swapped = x.copy()
+    swapped[[3, 4]] = swapped[[4, 3]]
+    found = associate(np.column_stack([x, swapped]), x[:, None], np.arange(n), rng).correlation()
+    assert found.value[0] == pytest.approx(1)
+    assert 0.4 < found.low[1] <= found.low[0] < 1
+    assert found.high[1] < found.high[0] == pytest.approx(1)
+    assert found.low[0] - found.low[1] < 0.25
