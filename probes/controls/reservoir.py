@@ -33,6 +33,7 @@ from probes.suites.axes import Axis
 from probes.suites.example import Example
 
 PER_GROUP: Final = 64
+MOST_ITEMS: Final = 1024  # of all groups together: with more than sixteen groups each gives fewer
 MOST_LEVELS: Final = 8  # an axis with more distinct levels is cut into a few ordered groups
 MOST_GROUPS: Final = 5
 LEAST_ITEMS: Final = 20  # of such a group, where there are twice as many
@@ -111,7 +112,7 @@ def member(suite: str, example_id: str, example: Example, groups: LevelGroups | 
 
 
 def draw(members: Iterable[Member], seed: int) -> list[Member]:
-    """At most :data:`PER_GROUP` members of every group, groups and members in a fixed order.
+    """At most :data:`PER_GROUP` members of every group and :data:`MOST_ITEMS` in all, in a fixed order.
 
     >>> rows = [Member(f"s:{n}", "s/in/1", False, 1.0) for n in range(100)]
     >>> len(draw(rows, 0)), draw(rows, 0) == draw(rows[::-1], 0), draw(rows, 0) == draw(rows, 1)
@@ -124,7 +125,8 @@ def draw(members: Iterable[Member], seed: int) -> list[Member]:
         kept.append((rank, one))
         if len(kept) >= 2 * PER_GROUP:
             kept[:] = sorted(kept)[:PER_GROUP]
-    return [one for group in sorted(groups) for _, one in sorted(groups[group])[:PER_GROUP]]
+    most = max(1, min(PER_GROUP, MOST_ITEMS // max(len(groups), 1)))
+    return [one for group in sorted(groups)[:MOST_ITEMS] for _, one in sorted(groups[group])[:most]]
 
 
 def reference_groups(members: Sequence[Member], axis: Axis) -> tuple[str, ...]:

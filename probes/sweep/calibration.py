@@ -20,6 +20,7 @@ from probes.capture.prompts import Prompt
 from probes.capture.sites import Site
 from probes.capture.states import BatchStates
 from probes.controls.cells import READOUT, final_of, last_of
+from probes.controls.readout import Unembedding, Unread, unembedding_of
 from probes.controls.reservoir import POSITIONS, TOKENS, Member, States
 from probes.controls.stage import Ask, Stage
 from probes.records.store import as_file
@@ -29,11 +30,11 @@ from probes.sweep.spec import SweepSpec
 from probes.sweep.survey import RunPlan, open_model
 from sparsity import MetricSpec
 
-SECONDS: Final = 2.0  # of measuring per run; at least one pass
+SECONDS: Final = 1.5  # of measuring per run; at least one pass
 MOST_PASSES: Final = 6
-BYTES_AT_ONCE: Final = 4096  # of text in a pass of the calibration: about 1,000 tokens, enough to be as fast as more
+BYTES_AT_ONCE: Final = 2048  # of text in a pass of the calibration: about 500 tokens, enough to be as fast as more
 WIDEST: Final = 1024  # vectors of chance are no wider; time grows with about the cube of the width (principal axes)
-FEW_VECTORS: Final = 64  # of a position, for the readout
+FEW_ITEMS: Final = 16  # for the readout
 
 
 class Cost(NamedTuple):
@@ -71,6 +72,8 @@ def calibrate(spec: SweepSpec, plans: Sequence[RunPlan], model: LoadedModel | No
         model: the model of all runs, if it is loaded already; others are loaded once, in the order of the runs.
     """
     loaded = None if model is None else (spec.models[0], model)
+    warm: object = None
+    head: Unembedding | Unread = Unread("no model yet")
     for plan in plans:
         if not plan.batches:
             yield Cost(0.0, 0.0, 0.0, 0.0, 0)
@@ -78,9 +81,13 @@ def calibrate(spec: SweepSpec, plans: Sequence[RunPlan], model: LoadedModel | No
         if loaded is None or loaded[0] != plan.run.entry:
             loaded = None
             loaded = (plan.run.entry, open_model(plan.run.entry, plan.device))
+        if warm != plan.run.entry:  # a model's first pass pays for allocations
+            first = plan.batches[0]
+            Measurement(spec, plan.run, loaded[1]).rows([plan.items[int(first.items[-1])]], first.block)
+            head, warm = unembedding_of(loaded[1]), plan.run.entry
         tried = _tried(spec, plan, loaded[1])
         whole = sum(int(plan.items.sizes[batch.items].sum()) for batch in plan.batches)
-        controls = _controls(spec, plan, loaded[1], tried) if plan.control_cells else 0.0
+        controls = _controls(spec, plan, loaded[1], head, tried) if plan.control_cells else 0.0
         seconds = tried.seconds * whole
         yield Cost(
             seconds=seconds,
@@ -98,7 +105,6 @@ def _tried(spec: SweepSpec, plan: RunPlan, model: LoadedModel) -> _Tried:
     block = plan.batches[0].block
     step = max(1, len(passes) // MOST_PASSES)
     chosen = passes[step // 2 :: step]
-    measurement.rows([plan.items[int(chosen[0][-1])]], block)  # the first pass pays for allocations
     began = time.perf_counter()
     n_items = n_bytes = size = 0
     for items in chosen:
@@ -118,7 +124,7 @@ def _passes(plan: RunPlan, items: np.ndarray) -> Iterator[np.ndarray]:
     yield from (items[start : start + at_once] for start in range(0, len(items), at_once))
 
 
-def _controls(spec: SweepSpec, plan: RunPlan, model: LoadedModel, tried: _Tried) -> float:
+def _controls(spec: SweepSpec, plan: RunPlan, model: LoadedModel, head: Unembedding | Unread, tried: _Tried) -> float:
     """Seconds of all control cells of a run."""
     members = reservoir(plan, spec.seed)
     sizes = dict(zip(plan.items.example_ids.to_pylist(), plan.items.sizes.tolist(), strict=True))
@@ -132,14 +138,16 @@ def _controls(spec: SweepSpec, plan: RunPlan, model: LoadedModel, tried: _Tried)
     for width, sites in by_width.items():
         ask = _ask(spec, plan, members, positions, [sites[0]])
         narrow = min(width, WIDEST)
-        one = _seconds_of(model, ask, {sites[0]: narrow}, str(sites[0]), TOKENS)
+        one = _seconds_of(model, head, ask, {sites[0]: narrow}, str(sites[0]), TOKENS)
         seconds += one * (width / narrow) ** 3 * len(sites)
     if READOUT in names:
-        few = members[:: max(1, len(members) // FEW_VECTORS)]
+        few = members[:: max(1, len(members) // FEW_ITEMS)]
         ends = {site: model.width(site) for site in (final_of(model), last_of(model)) if site in model.sites}
         ask = _ask(spec, plan, few, positions, list(ends))
         seconds += (
-            _seconds_of(model, ask, ends, READOUT, 1) * _rows(positions, len(members)) / _rows(positions, len(few), 1)
+            _seconds_of(model, head, ask, ends, READOUT, 1)
+            * _rows(positions, len(members))
+            / _rows(positions, len(few), 1)
         )
     return seconds
 
@@ -148,7 +156,9 @@ def _rows(positions: Sequence[str], n_items: int, tokens: int = TOKENS) -> int:
     return sum(n_items * (tokens if position == "mean" else 1) for position in positions)
 
 
-def _seconds_of(model: LoadedModel, ask: Ask, widths: dict[Site, int], cell: str, tokens: int) -> float:
+def _seconds_of(
+    model: LoadedModel, head: Unembedding | Unread, ask: Ask, widths: dict[Site, int], cell: str, tokens: int
+) -> float:
     """Time one cell on vectors of chance, what all cells share left out."""
     rng = np.random.default_rng(0)
     with ExitStack() as stack:
@@ -163,8 +173,7 @@ def _seconds_of(model: LoadedModel, ask: Ask, widths: dict[Site, int], cell: str
             states.add(
                 BatchStates(site, position, -1, item, token, vectors), np.arange(len(ask.members), dtype=np.int32)
             )
-        stage.states = states
-        _ = stage.head, stage.norm
+        stage.states, stage.head = states, head
         began = time.perf_counter()
         stage.cell(cell)
         return time.perf_counter() - began

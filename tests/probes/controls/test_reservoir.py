@@ -5,6 +5,7 @@ from probes.capture import Prompt, capture_states, encode
 from probes.capture.sites import resolve_sites
 from probes.controls.reservoir import (
     LEAST_ITEMS,
+    MOST_ITEMS,
     PER_GROUP,
     Member,
     draw,
@@ -34,6 +35,13 @@ def test_every_group_gives_its_share_and_order_does_not_matter():
     assert drawn == draw(rows[::-1], 3)
     assert all(sum(one.group == group for one in drawn) == PER_GROUP for group in {one.group for one in rows})
     assert {one.example_id for one in drawn} != {one.example_id for one in draw(rows, 4)}
+
+
+def test_many_groups_share_one_reservoir():
+    rows = [Member(f"s:{i}", f"s/in/{i % 40}", False, np.nan) for i in range(4000)]
+    drawn = draw(rows, 0)
+    assert len(drawn) == 40 * (MOST_ITEMS // 40) <= MOST_ITEMS
+    assert len({one.group for one in drawn}) == 40
 
 
 def test_more_items_change_as_little_of_the_sample_as_can_be():
