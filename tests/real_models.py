@@ -54,7 +54,7 @@ def suites(data: Path) -> list[dict[str, Any]]:
     return [
         {"name": "arc", "file": str(tasks / "arc-*.jsonl")},
         {"name": "gsm8k", "file": str(tasks / "gsm8k.jsonl")},
-        {"name": "bbh_objects", "file": str(tasks / "bbh" / "*_objects.jsonl")},
+        {"name": "bbh_objects", "file": str(tasks / "bbh" / "[lt]*_objects.jsonl")},
         {"name": "babi", "file": str(tasks / "babi" / "*_test.txt")},
         {
             "name": "options",
