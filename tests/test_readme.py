@@ -52,8 +52,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "mmlu_pro.jsonl",
         [
             {
-                **{"question_id": i, "question": f"Which is {i}?", "options": [str(i + k) for k in range(8)]},
-                **{"answer": "A", "answer_index": 0, "category": "math"},
+                "question_id": i,
+                "question": f"Which is {i}?",
+                "options": [str(i + k) for k in range(8)],
+                "answer": "A",
+                "answer_index": 0,
+                "category": "math",
             }
             for i in range(4)
         ],
@@ -103,9 +107,9 @@ def test_every_command_runs(run: Callable[[str], int]) -> None:
 
 def _understood(command: object, words: list[str]) -> None:
     """Walk down to the command that the words name and let it read its options, without running it."""
-    context = command.make_context("sparsity", list(words), resilient_parsing=False)
+    context = command.make_context("sparsity", list(words))
     while hasattr(command, "resolve_command"):
-        name, command, words = command.resolve_command(context, [*context.protected_args, *context.args])
+        name, command, words = command.resolve_command(context, words)
         context = command.make_context(name, words, parent=context)
 
 
