@@ -16,7 +16,7 @@ from sparsity.arrays import Array, Block, Column, Rows
 from sparsity.evaluation import Job, defined
 from sparsity.vectors import Vectors
 
-# A block of 2^25 numbers needs about 1 GB: its order and logarithms in float32, and two float64 copies at a time.
+# A block of 2^25 numbers needs about 1.2 GB: its order in float32, its logarithms and two more copies in float64.
 DEVICE_NUMBERS = 1 << 25
 
 
@@ -30,11 +30,8 @@ class DeviceVectors(Vectors):
         self.width = int(rows.shape[-1])
         magnitudes = self.rows.abs()
         peak = magnitudes.amax(dim=-1)
-        self.finite = torch.isfinite(peak)
-        self.zero = peak == 0
-        exponent = torch.frexp(torch.where(self.finite, peak, 1.0))[1]
-        self.size = torch.ldexp(torch.ones_like(exponent, dtype=torch.float64), exponent)
         self.peak = peak.double()
+        exponent = self.exponent()
         extreme = exponent.abs() >= (1022 if self.rows.dtype == torch.float64 else 126)
         half = torch.where(extreme, exponent // 2, 0)
         ones = torch.ones_like(peak)
@@ -52,21 +49,20 @@ class DeviceVectors(Vectors):
         """The magnitudes as they came, in float64."""
         return self.once(("wide",), lambda: self.rows.double().abs())
 
-    def passing(self, block: Block, name: str = "passing") -> Block:
-        """A block in float64, to be read and changed."""
+    def passing(self, name: str, block: Block) -> Block:
+        """A block in float64, made anew each time, which a device does faster than it sorts by far."""
         del name
-        return block.to(self.fn.float64, copy=True)
-
-    def totals(self, sums: Callable[[slice], tuple[Column, ...]]) -> Block:
-        """Sums of all rows at once: (sums, rows)."""
-        return self.fn.stack(sums(slice(None)))
+        return block.double()
 
     @property
-    def logarithms(self) -> Block:
-        """Natural logarithms of the magnitudes over their typical size; zero counts as the smallest normal number."""
+    def squares(self) -> Block:
+        """The squares of the magnitudes in float64."""
+        return self.doubles**2
+
+    def _logarithms(self) -> Block:
         tiny = self.fn.finfo(self.magnitudes.dtype).tiny
-        unit = self.fn.ldexp(self.magnitudes.new_ones(len(self.magnitudes), 1), -self.typical_exponent())
-        return self.once(("logarithms",), lambda: (self.magnitudes * unit).clamp(min=tiny).log())
+        unit = self.fn.ldexp(self.magnitudes.new_ones(len(self.magnitudes)), -self.typical_exponent())
+        return (self.magnitudes * unit[:, None]).clamp(min=tiny).log().double()
 
     def smallest(self, values: Block) -> Column:
         """The smallest entry of each row."""

@@ -15,7 +15,15 @@ import numpy as np
 from sparsity.arrays import Block, Column
 from sparsity.vectors import Key, Vectors
 
-OF_EVERY_VECTOR: tuple[str, ...] = ("size", "peak", "finite", "zero")
+
+def block_of(key: Key) -> int:
+    """Which float64 block a sum reads: the ranked magnitudes, the magnitudes or their squares.
+
+    Sums that read one block are taken one after another, so that each block is made once.
+    """
+    if key[0] in {"rank_sum", "whole_top_sum", "next_to_top"}:
+        return 0
+    return 2 if key in {("sum", 4), ("typical_log_sum", 2)} else 1
 
 
 class LooksAtCoordinatesError(Exception):
@@ -28,14 +36,12 @@ class Columns(Vectors):
     def __init__(self, width: int, keys: Iterable[Key], count: int) -> None:
         self.fn = np
         self.width = width
-        self._kept = {key: np.empty(count) for key in keys}
-        self.size, self.peak = np.empty(count), np.empty(count)
-        self.finite, self.zero = np.empty(count, dtype=bool), np.empty(count, dtype=bool)
+        self._kept = {key: np.empty(count) for key in sorted(keys, key=block_of)}
+        self.peak = np.empty(count)
 
     def take(self, part: slice, block: Vectors) -> None:
         """Take over the sums of one block."""
-        for name in OF_EVERY_VECTOR:
-            getattr(self, name)[part] = getattr(block, name)
+        self.peak[part] = block.peak
         for (name, *arguments), column in self._kept.items():
             column[part] = getattr(block, name)(*arguments)
 

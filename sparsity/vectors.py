@@ -29,36 +29,32 @@ from sparsity.arrays import Block, Column, Floats, Number
 # OpenBLAS splits longer dot products over threads, which would make a result depend on their number.
 SEGMENT = 4096
 WIDEST = 16_384
-# Float64 copies are made of this many numbers at a time, 256 KiB, so that they never leave the second-level cache.
-PASSING_NUMBERS = 1 << 15
 # Largest relative error of a sum over WIDEST float32 numbers, of whatever order: n v / (1 - n v) with v = 2**-53.
 ACCUMULATION = WIDEST * 2**-53 / (1 - WIDEST * 2**-53)
 # Largest relative error of a float32 logarithm: 4.58 units roundoff with numpy's vector code, 1.3 with the C library's
 # (all float32 numbers in (2**-14, 1], one in three).
 LOGARITHM = 5 * 2**-24
 
-# The powers whose sums are taken in one pass.
-POWERS = (1, 2, 4)
-
 # A shared sum by the name of its method and the arguments, so that it can be asked for again of another block.
 Key: TypeAlias = tuple[Any, ...]
 
 
 class Scratch:
-    """Memory for the intermediate blocks of one walk, used again by each block so that it stays in cache.
+    """Memory for the intermediate blocks of walks, used again by each block so that it stays in cache.
 
     It belongs to one thread, and what lies in it is overwritten by the next block.
     """
 
     def __init__(self) -> None:
-        self._kept: dict[str, NDArray[Any]] = {}
+        self._kept: dict[tuple[str, np.dtype[Any]], NDArray[Any]] = {}
 
     def block(self, name: str, like: NDArray[Any], precision: type[np.float64] | None = None) -> NDArray[Any]:
         """Room of the shape and precision of ``like``, under a name of its own; its content is arbitrary."""
-        kept = self._kept.get(name)
-        if kept is None or len(kept) < len(like):
-            kept = self._kept[name] = np.empty_like(like, dtype=precision)
-        return kept[: len(like)]
+        key = name, np.dtype(precision or like.dtype)
+        kept = self._kept.get(key)
+        if kept is None or kept.size < like.size:
+            kept = self._kept[key] = np.empty(like.size, key[1])
+        return kept[: like.size].reshape(like.shape)
 
 
 class Vectors:
@@ -67,10 +63,8 @@ class Vectors:
     Attributes:
         width: the number of coordinates d.
         fn: the module whose ``exp``, ``log``, ``where`` ... work on this block's columns (numpy here, torch on a GPU).
-        size: the power of two that each vector was divided by, float64.
+        peak: the largest magnitude of each vector, float64.
         magnitudes: ``abs(x) / size`` in the working precision, (n, d).
-        finite: which vectors have finite coordinates only.
-        zero: which vectors are zero.
     """
 
     def __init__(self, rows: Floats, scratch: Scratch | None = None) -> None:
@@ -79,20 +73,37 @@ class Vectors:
         self.width = rows.shape[-1]
         self._scratch = Scratch() if scratch is None else scratch
         magnitudes = np.abs(rows, out=self._scratch.block("magnitudes", rows))
-        peak = magnitudes.max(axis=-1)
-        self.finite: Column = np.isfinite(peak)
-        self.zero: Column = peak == 0
-        exponent = np.frexp(np.where(self.finite, peak, 1))[1]
-        self.size: Column = np.ldexp(1.0, exponent)
-        self.peak: Column = peak.astype(np.float64)
-        one = rows.dtype.type(1)
-        # 2**-exponent itself may overflow for subnormal or huge vectors; its two halves never do.
-        half = np.where(np.abs(exponent) < np.finfo(rows.dtype).maxexp - 2, 0, exponent // 2)
-        magnitudes *= np.ldexp(one, half - exponent)[:, None]
-        if half.any():
+        self.peak: Column = np.maximum.reduce(magnitudes, axis=-1).astype(np.float64)
+        exponent, one = self.exponent(), rows.dtype.type(1)
+        factor = np.ldexp(one, -exponent)
+        if factor.max(initial=one) == np.inf:
+            # The power of two that enlarges a subnormal vector may overflow; its two halves never do.
+            half = np.where(exponent < 0, exponent // 2, 0)
             magnitudes *= np.ldexp(one, -half)[:, None]
+            factor = np.ldexp(one, half - exponent)
+        magnitudes *= factor[:, None]
         self.magnitudes: Block = magnitudes
+        self._passing: tuple[str, Block] = "", magnitudes
         self._kept: dict[Key, Any] = {}
+
+    @property
+    def finite(self) -> Column:
+        """Which vectors have finite coordinates only."""
+        return self.fn.isfinite(self.peak)
+
+    @property
+    def zero(self) -> Column:
+        """Which vectors are zero."""
+        return self.peak == 0
+
+    @property
+    def size(self) -> Column:
+        """The power of two that each vector was divided by, float64."""
+        return self.fn.ldexp(self.fn.ones_like(self.peak), self.exponent())
+
+    def exponent(self) -> Column:
+        """The exponent of the power of two next above the largest magnitude; arbitrary where that is not finite."""
+        return self.fn.frexp(self.peak)[1]
 
     def once(self, key: Key, compute: Callable[[], Column | Block]) -> Column | Block:
         """Compute a shared quantity on first use and keep it for the life of the block."""
@@ -122,40 +133,56 @@ class Vectors:
         """The magnitudes as they came, in float64: for measures that depend on scale."""
         return self.once(("wide",), lambda: np.abs(self.rows.astype(np.float64)))
 
-    def typical_exponent(self) -> Block:
-        """The exponent of the power of two nearest to the mean magnitude."""
-        # As a column of one entry per row, which is not among the shared sums.
-        return self.once(
-            ("typical exponent",), lambda: self.fn.frexp(self.sum(1)[:, None] * (sqrt(2) / self.width))[1] - 1
-        )
+    @property
+    def doubles(self) -> Block:
+        """The magnitudes in float64; see :meth:`passing`."""
+        return self.passing("doubles", self.magnitudes)
+
+    @property
+    def squares(self) -> Block:
+        """The squares of the magnitudes in float64, of float32 magnitudes exact; see :meth:`passing`."""
+        if self._passing[0] != "squares":
+            block = self.doubles
+            self._passing = "squares", np.square(block, out=block)
+        return self._passing[1]
+
+    @property
+    def ranked_doubles(self) -> Block:
+        """The magnitudes in ascending order, in float64; see :meth:`passing`."""
+        return self.passing("ranked", self.ranked)
 
     @property
     def logarithms(self) -> Block:
-        """Natural logarithms of the magnitudes over their typical size; zero counts as the smallest normal number."""
+        """Natural logarithms of the magnitudes over their typical size, in float64 after they were taken.
+
+        Zero counts as the smallest normal number.
+        """
         return self.once(("logarithms",), self._logarithms)
+
+    def typical_exponent(self) -> Column:
+        """The exponent of the power of two nearest to the mean magnitude."""
+        return self.fn.frexp(self.sum(1) * (sqrt(0.5) / self.width))[1]
 
     def _logarithms(self) -> Block:
         smallest = self.ranked[:, 0] if ("ranked",) in self._kept else self.magnitudes
-        unit = np.ldexp(self.magnitudes.dtype.type(1), -self.typical_exponent())
+        unit = np.ldexp(self.magnitudes.dtype.type(1), -self.typical_exponent())[:, None]
         scaled = np.multiply(self.magnitudes, unit, out=self._scratch.block("logarithms", self.magnitudes))
         if not smallest.min(initial=1) > 0:
             np.maximum(scaled, np.finfo(scaled.dtype).tiny, out=scaled)
-        return np.log(scaled, out=scaled)
+        wide = self._scratch.block("wide logarithms", scaled, np.float64)
+        np.copyto(wide, np.log(scaled, out=scaled))
+        return wide
 
     def sum(self, power: Number) -> Column:
         """Sum the magnitudes raised to ``power`` > 0."""
         return self.once(("sum", power), lambda: self._sum(power))
 
     def _sum(self, power: Number) -> Column:
-        if power in POWERS:
-            return self.once(("moments",), lambda: self.totals(self._moments))[POWERS.index(power)]
-        return self.dot(self.double(self.magnitudes) ** power, self.row(_ones))
-
-    def _moments(self, part: slice) -> tuple[Column, ...]:
-        block = self.passing(self.magnitudes[part])
-        first, second = self.dot(block, self.row(_ones)), self.dot(block, block)
-        block *= block
-        return first, second, self.dot(block, block)
+        if power == 2:
+            return self.dot(self.doubles, self.doubles)
+        if power == 4:
+            return self.dot(self.squares, self.squares)
+        return self.dot(self.doubles if power == 1 else self.doubles**power, self.row(_ones))
 
     def log_sum(self, power: Number) -> Column:
         r"""Sum ``a**power * log(a)`` over the magnitudes ``a``, for power 1 or 2; a zero contributes nothing.
@@ -168,36 +195,41 @@ class Vectors:
         :math:`D^{-1/2}`, D being ``effective_dimension_l2`` (the order of Renyi's entropies), which makes D off by
         :math:`D (-2 \ln D + 2/e + \ln 2)` LOGARITHM, 4.5e-7 at most. Neither grows with the width.
         """
-        return self.once(("log_sum", power), lambda: self._log_sum(power))
+        return self.typical_log_sum(power) + log(2) * self.typical_exponent() * self.sum(power)
 
-    def _log_sum(self, power: Number) -> Column:
-        total = self.once(("log_sums",), lambda: self.totals(self._log_sums))[power - 1]
-        return total + log(2) * self.typical_exponent()[:, 0] * self.sum(power)
-
-    def _log_sums(self, part: slice) -> tuple[Column, ...]:
-        magnitudes, weighted = self.passing(self.magnitudes[part]), self.passing(self.logarithms[part], "weighted")
-        weighted *= magnitudes
-        return self.dot(weighted, self.row(_ones)), self.dot(weighted, magnitudes)
+    def typical_log_sum(self, power: Number) -> Column:
+        """Sum ``a**power * log(a / t)`` over the magnitudes ``a``, t being the power of two nearest to their mean."""
+        return self.once(
+            ("typical_log_sum", power),
+            lambda: self.dot(self.logarithms, self.doubles if power == 1 else self.squares),
+        )
 
     def rank_sum(self) -> Column:
         """Sum ``(2 k - d - 1) / d`` times the k-th smallest magnitude: half the mean absolute difference times d."""
-        return self.once(("rank_sum",), lambda: self.totals(self._rank_sums)[0])
-
-    def _rank_sums(self, part: slice) -> tuple[Column, ...]:
-        return (self.dot(self.passing(self.ranked[part]), self.row(_rank_weights)),)
+        return self.once(("rank_sum",), lambda: self.dot(self.ranked_doubles, self.row(_rank_weights)))
 
     def top_sum(self, power: Number, fraction: float) -> Column:
         """Sum ``a**power`` over the ``fraction * d`` largest magnitudes; a fractional last one counts in proportion."""
-        return self.once(("top_sum", power, fraction), lambda: self._top_sum(power, fraction))
+        part = fraction * self.width - self.whole(fraction)
+        return self.whole_top_sum(power, fraction) + part * self.next_to_top(fraction) ** power
 
-    def _top_sum(self, power: Number, fraction: float) -> Column:
-        count = fraction * self.width
-        whole = int(count)
-        top = self.double(self.ranked[:, self.width - whole :])
-        total = self.dot(top, top if power == 2 else self.row(_ones)[:whole])
-        if whole < self.width:
-            total = total + (count - whole) * self.double(self.ranked[:, self.width - whole - 1]) ** power
-        return total
+    def whole(self, fraction: float) -> int:
+        """How many coordinates a fraction of them holds wholly."""
+        return min(int(fraction * self.width), self.width - 1)
+
+    def whole_top_sum(self, power: Number, fraction: float) -> Column:
+        """Sum ``a**power``, power 1 or 2, over the largest magnitudes that a fraction holds wholly."""
+        return self.once(("whole_top_sum", power, fraction), lambda: self._whole_top_sum(power, self.whole(fraction)))
+
+    def _whole_top_sum(self, power: Number, count: int) -> Column:
+        top = self.ranked_doubles[:, self.width - count :]
+        return self.dot(top, top if power == 2 else self.row(_ones)[:count])
+
+    def next_to_top(self, fraction: float) -> Column:
+        """The largest magnitude of those that a fraction does not hold wholly."""
+        return self.once(
+            ("next_to_top", fraction), lambda: self.double(self.ranked[:, self.width - self.whole(fraction) - 1])
+        )
 
     def share(self, chosen: Block) -> Column:
         """The share of coordinates that are chosen by a block of truth values."""
@@ -219,17 +251,16 @@ class Vectors:
         """A constant vector of this width."""
         return make(self.width)
 
-    def passing(self, block: Block, name: str = "passing") -> Block:
-        """A block in float64, to be read and changed until the next call by that name, which uses the same memory."""
-        wide = self._scratch.block(name, block, np.float64)
-        np.copyto(wide, block)
-        return wide
+    def passing(self, name: str, block: Block) -> Block:
+        """A block in float64, in room that all passing blocks share: good until another is asked for.
 
-    def totals(self, sums: Callable[[slice], tuple[Column, ...]]) -> Block:
-        """Sums that are taken of a few rows at a time, put end to end: (sums, rows)."""
-        step = max(1, PASSING_NUMBERS // self.width)
-        parts = [sums(slice(start, start + step)) for start in range(0, max(1, len(self.magnitudes)), step)]
-        return np.concatenate([np.array(part) for part in parts], axis=1) if len(parts) > 1 else np.array(parts[0])
+        One float64 copy at a time is as much as stays in cache beside the float32 blocks.
+        """
+        if self._passing[0] != name:
+            wide = self._scratch.block("passing", block, np.float64)
+            np.copyto(wide, block)
+            self._passing = name, wide
+        return self._passing[1]
 
     def dot(self, left: Block, right: Block) -> Column:
         r"""Row-wise inner products of float64 blocks, added up by the BLAS per segment.

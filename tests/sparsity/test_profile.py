@@ -6,6 +6,7 @@ import pytest
 import sparsity
 from sparsity import evaluation
 from sparsity.columns import sums_of
+from sparsity.vectors import Key, Vectors
 
 from .cases import ALL
 
@@ -38,6 +39,39 @@ def test_a_row_does_not_depend_on_its_neighbours():
     for index in (0, 655, 1499):
         for name, value in sparsity.profile(x[index]).items():
             assert whole[name][index] == value
+
+
+def test_the_order_in_which_sums_are_asked_for_changes_no_bit():
+    """Float64 copies share one room, so each sum must find its own copy there whatever was asked before."""
+    x = np.random.default_rng(5).standard_normal((9, 50), dtype=np.float32)
+    asked: list[Key] = [
+        ("sum", 1),
+        ("sum", 2),
+        ("sum", 4),
+        ("log_sum", 1),
+        ("log_sum", 2),
+        ("rank_sum",),
+        ("top_sum", 2, 0.1),
+    ]
+    alone = {key: getattr(Vectors(x), key[0])(*key[1:]) for key in asked}
+    for order in (asked[turn:] + asked[:turn] for turn in range(len(asked))):
+        for keys in (order, order[::-1]):
+            together = Vectors(x)
+            for name, *arguments in keys:
+                np.testing.assert_array_equal(getattr(together, name)(*arguments), alone[name, *arguments])
+
+
+def test_a_later_call_changes_no_value_of_an_earlier_one():
+    """The memory of intermediate blocks is kept between calls; values never lie in it."""
+    rng = np.random.default_rng(6)
+    x, y = rng.standard_normal((60, 33), dtype=np.float32), rng.standard_normal((5, 700))
+    first = sparsity.profile(x)
+    kept = {name: values.copy() for name, values in first.items()}
+    sparsity.profile(y)
+    again = sparsity.profile(x)
+    for name, values in kept.items():
+        np.testing.assert_array_equal(first[name], values)
+        np.testing.assert_array_equal(again[name], values)
 
 
 @pytest.mark.parametrize(("d", "expected"), [(64, 0.2274), (128, 0.2200)])
