@@ -13,11 +13,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from analyses.finding import ANALYSES, QUESTIONS
+from analyses.registry import ANALYSES, QUESTIONS
 from analyses.tables import place
 from probes.cli import app, at_the_edge
+from probes.console import PLAIN_PROGRESS_SECONDS, err, out
 from probes.listing import LISTS
-from probes.sweep_cli import PLAIN_PROGRESS_SECONDS, conduct, err, out
+from probes.sweep_cli import conduct
 
 EXIT_MOVED = 1
 MOST_MOVED = 40  # rows of a table that a person reads

@@ -21,7 +21,6 @@ from analyses.chance import sparser
 from analyses.evidence import (
     FEWEST_ITEMS,
     Controlled,
-    Family,
     LevelMeans,
     bounded,
     controlled,
@@ -34,7 +33,6 @@ from analyses.evidence import (
     null_of,
     primary_column,
     scope_of,
-    settle,
     split_by_completeness,
     unanswered,
     undefined_columns,
@@ -49,6 +47,7 @@ from analyses.statistics.mixed import MOST_ITEMS, slopes
 from analyses.statistics.permutation import TEST_NAMES
 from analyses.statistics.trend import RESAMPLES, Trend, trend
 from analyses.tables import Panel
+from analyses.verdicts import Family, settle
 
 
 class Wording(NamedTuple):

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
+from probes.console import out
 from probes.errors import InputError
-from probes.sweep_cli import out
 
 
 def init(

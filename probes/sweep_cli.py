@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import os
 import shlex
-import signal
 import sys
-import time
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 import yaml
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
 from rich.table import Table
 
+from probes.console import duration, err, leave_interrupted, out, shown_progress, stop_on_signal
 from probes.errors import InputError
 from probes.sweep import yaml12
 from probes.sweep.interface import Options, Progress
@@ -30,22 +25,9 @@ if TYPE_CHECKING:
 
 runs = typer.Typer(no_args_is_help=True, help="Sweep directories: what is in them, and whether it is whole.")
 
-PLAIN_PROGRESS_SECONDS = 5.0
-FILE_WIDTH = 140  # columns of a table that goes to a file or a pipe
 UNFINISHED = "measured, controls unfinished"
 EXIT_FAILURES = 1
-EXIT_BY_SIGNAL = 128  # and the signal's number: 130 after Ctrl-C, 143 after SIGTERM
 FIRST_SPECIAL_STEP = 0xFFFFFFF0  # Slurm numbers batch scripts, interactive shells and the like from here on
-
-
-def out() -> Console:
-    """Where results go."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else FILE_WIDTH)
-
-
-def err() -> Console:
-    """Where progress and faults go."""
-    return Console(stderr=True, highlight=False)
 
 
 def sweep(
@@ -169,7 +151,7 @@ def conduct(
     audience = Audience(spec, directory, sinks, log)
     _say_share(options.shard, directory, os.environ)
     result = None
-    with _progress() as on_progress, _stop_on_signal() as stop:
+    with shown_progress() as on_progress, stop_on_signal() as stop:
 
         def tell(progress: Progress) -> None:
             on_progress(progress)
@@ -184,7 +166,7 @@ def conduct(
         finally:
             audience.dismiss(result)
     if result is None:
-        _interrupted(command, stop)
+        leave_interrupted(command, stop)
     console = err()
     filtered = f", {result.n_filtered} left out (repetitions, or shorter than min_tokens)" if result.n_filtered else ""
     if result.n_measured:
@@ -201,7 +183,7 @@ def conduct(
     summary = f"{directory}: {result.n_measured} items measured, {result.n_failed} failed{filtered}"
     console.print(summary, soft_wrap=True)
     if result.interrupted:
-        _interrupted(command, stop)
+        leave_interrupted(command, stop)
     if result.n_failed:
         raise typer.Exit(EXIT_FAILURES)
 
@@ -264,8 +246,8 @@ def _print_plan(spec: SweepSpec, directory: Path, options: Options) -> None:
             str(plan.n_left()),
             str(len(plan.batches)),
             f"{plan.n_tokens():.0f}" if plan.batches else "0",
-            _duration(cost.seconds),
-            _duration(cost.allowed),
+            duration(cost.seconds),
+            duration(cost.allowed),
             f"{cost.n_bytes / 1e6:.1f} MB",
         )
     out().print(table)
@@ -273,9 +255,9 @@ def _print_plan(spec: SweepSpec, directory: Path, options: Options) -> None:
         sum(getattr(cost, name) for cost in costs) for name in ("seconds", "allowed", "n_bytes")
     )
     n_workers = options.workers or 1
-    shared = f" ({_duration(seconds / n_workers)} in {n_workers} workers)" if n_workers > 1 else ""
+    shared = f" ({duration(seconds / n_workers)} in {n_workers} workers)" if n_workers > 1 else ""
     out().print(
-        f"about {_duration(seconds)} to measure in one process{shared} and {_duration(controls)} for controls, "
+        f"about {duration(seconds)} to measure in one process{shared} and {duration(controls)} for controls, "
         f"{n_bytes / 1e6:.1f} MB on disk; {extrapolated(costs)}",
         soft_wrap=True,
     )
@@ -283,7 +265,7 @@ def _print_plan(spec: SweepSpec, directory: Path, options: Options) -> None:
     for plan, cost in dear:
         out().print(
             f"{plan.run.label}: all {len(plan.control_cells)} control cells would take about "
-            f"{_duration(cost.controls)}; controls_budget: {spec.controls_budget:g} leaves some out",
+            f"{duration(cost.controls)}; controls_budget: {spec.controls_budget:g} leaves some out",
             soft_wrap=True,
         )
 
@@ -315,18 +297,6 @@ def _announce(spec: SweepSpec) -> Callable[[Survey], None]:
     return say
 
 
-def _duration(seconds: float) -> str:
-    """Seconds as people say them.
-
-    >>> _duration(3.21), _duration(3700.0)
-    ('3.2 s', '1:01:40')
-    """
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
-
-
 def _batch_size(text: str) -> int | None:
     if text == "auto":
         return None
@@ -340,101 +310,3 @@ def _executor(text: str) -> Literal["local", "ray"]:
         if text == known:
             return known
     raise InputError(f"--executor should be local or ray and is {text!r}")
-
-
-class _Stage:
-    """When a stage began: the measuring of all runs is one, the controls of a run are another."""
-
-    def __init__(self) -> None:
-        self.name = ""
-        self.began = 0.0
-
-    def seconds(self, progress: Progress) -> float | None:
-        """Seconds since the stage began; None for its first report."""
-        name = progress.unit if progress.unit == "items" else f"{progress.unit} of {progress.run}"
-        if name != self.name:
-            self.name, self.began = name, time.monotonic()
-            return None
-        return time.monotonic() - self.began
-
-
-@contextmanager
-def _progress() -> Generator[Callable[[Progress], None]]:
-    console = err()
-    stage = _Stage()
-    stage.seconds(Progress(0, 0, ""))
-    if not console.is_terminal:
-        spoken = time.monotonic()
-
-        def say(progress: Progress) -> None:
-            nonlocal spoken
-            now, seconds = time.monotonic(), stage.seconds(progress)
-            if seconds is None or progress.n_done == progress.n_items or now - spoken >= PLAIN_PROGRESS_SECONDS:
-                spoken = now
-                pace = _pace(progress.n_done, seconds or 0.0)
-                said = [f"{progress.run}: {progress.n_done} of {progress.n_items} {progress.unit}"]
-                if pace is not None:
-                    left = (progress.n_items - progress.n_done) / pace
-                    said += [_rate(pace), f"{_duration(left)} left"]
-                console.print(", ".join(said), soft_wrap=True)
-
-        yield say
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bar(*columns, TextColumn("{task.fields[rate]}"), console=console) as bar:
-        task = bar.add_task("sweep", total=None, rate="")
-
-        def show(progress: Progress) -> None:
-            seconds = stage.seconds(progress)
-            if seconds is None:
-                bar.reset(task, total=progress.n_items, rate="")
-            label = progress.run if progress.unit == "items" else f"{progress.run}, {progress.unit}"
-            rate = _rate(_pace(progress.n_done, seconds or 0.0))
-            bar.update(task, description=label, completed=progress.n_done, total=progress.n_items, rate=rate)
-
-        yield show
-
-
-def _pace(n_done: int, seconds: float) -> float | None:
-    """Items per second; None while there is nothing to tell it from.
-
-    >>> _pace(10, 4.0), _pace(0, 4.0)
-    (2.5, None)
-    """
-    return n_done / seconds if n_done and seconds > 0 else None
-
-
-def _rate(pace: float | None) -> str:
-    return "" if pace is None else f"{pace:.1f}/s"
-
-
-class _Stop:
-    """Whether the sweep was told to end, and by which signal."""
-
-    signal: int | None = None
-
-    def asked(self) -> bool:
-        return self.signal is not None
-
-    def hear(self, number: int, *_: object) -> None:
-        """The first signal ends the sweep after its batch, the second at once."""
-        if self.signal is not None:
-            raise KeyboardInterrupt
-        self.signal = number
-
-
-@contextmanager
-def _stop_on_signal() -> Generator[_Stop]:
-    """Ctrl-C, or SIGTERM as schedulers send it before they kill."""
-    stop = _Stop()
-    before = {number: signal.signal(number, stop.hear) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _interrupted(command: str, stop: _Stop) -> NoReturn:
-    err().print(f"interrupted; to go on: {command}", soft_wrap=True)
-    raise typer.Exit(EXIT_BY_SIGNAL + (stop.signal or signal.SIGINT))

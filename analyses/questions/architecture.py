@@ -23,7 +23,8 @@ from analyses.comparison import (
     overall,
 )
 from analyses.evidence import primary_column
-from analyses.finding import Effect, Finding, Mark, Plot, Scope, analysis
+from analyses.finding import Effect, Finding, Mark, Plot, Scope
+from analyses.registry import analysis
 from analyses.runs import Run
 from analyses.sentences import short_model, shown, signed, with_interval
 from analyses.statistics.trend import RESAMPLES

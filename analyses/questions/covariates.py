@@ -17,7 +17,7 @@ from jaxtyping import Float
 
 from analyses.comparison import Comparison, associate_with, at, effect, fresh, judge, overall
 from analyses.evidence import Covariate, primary_column, scope_of, unanswered
-from analyses.finding import Control, Effect, Finding, Mark, Plot, Role, Significance, Verdict, analysis, decide
+from analyses.finding import Control, Effect, Finding, Mark, Plot, Role, Significance, Verdict, decide
 from analyses.ledger import (
     KINDS_OF_ITEM,
     Entry,
@@ -30,6 +30,7 @@ from analyses.ledger import (
     together,
     without_one,
 )
+from analyses.registry import analysis
 from analyses.runs import Run
 from analyses.sentences import shown, signed, with_interval
 from analyses.statistics.means import average

@@ -20,7 +20,6 @@ from analyses.comparison import independent, is_made, signs
 from analyses.evidence import (
     FEWEST_ITEMS,
     Controlled,
-    Family,
     LevelMeans,
     bounded,
     controlled,
@@ -34,12 +33,12 @@ from analyses.evidence import (
     null_of,
     primary_column,
     scope_of,
-    settle,
     split_by_completeness,
     unanswered,
     undefined_columns,
 )
-from analyses.finding import FEWEST_TO_GENERALISE, LENGTH, Control, Effect, Finding, Level, Significance, analysis
+from analyses.finding import FEWEST_TO_GENERALISE, LENGTH, Control, Effect, Finding, Level, Significance
+from analyses.registry import analysis
 from analyses.runs import Run
 from analyses.sentences import OF_DOMAIN, contrast_sentence, farther_sentence
 from analyses.statistics.association import associate_items
@@ -49,6 +48,7 @@ from analyses.statistics.means import average
 from analyses.statistics.permutation import CONTRAST_NAMES
 from analyses.statistics.trend import RESAMPLES
 from analyses.tables import Panel, read_panels
+from analyses.verdicts import Family, settle
 
 QUESTION: Final = "Are activations sparser on shifted texts than on in-distribution ones?"
 NO_INTERVAL: Final = (float("nan"), float("nan"))

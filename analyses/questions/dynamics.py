@@ -24,9 +24,9 @@ from analyses.finding import (
     Plot,
     Scope,
     Significance,
-    analysis,
     decide,
 )
+from analyses.registry import analysis
 from analyses.runs import Run
 from analyses.sentences import number, short_model, shown, signed, with_interval
 from analyses.statistics.means import average

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from analyses.finding import Finding, analysis
+from analyses.finding import Finding
 from analyses.ordered import Wording, ordered_findings
+from analyses.registry import analysis
 from analyses.runs import Run
 from analyses.tables import read_panels
 

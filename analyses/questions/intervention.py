@@ -17,8 +17,9 @@ import numpy as np
 from jaxtyping import Bool
 
 from analyses.comparison import ALL_SHIFTED, comparisons, fresh
-from analyses.finding import Control, Effect, Finding, Mark, Plot, Scope, Verdict, analysis
+from analyses.finding import Control, Effect, Finding, Mark, Plot, Scope, Verdict
 from analyses.pinning import ENTROPY, LOSS, NORMS, Pinned, pinned, pinned_sites
+from analyses.registry import analysis
 from analyses.runs import Run
 from analyses.sentences import number, shown, with_interval
 from analyses.substitution import Substitution, read_substitutions

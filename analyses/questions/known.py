@@ -21,9 +21,10 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from analyses.comparison import at, fresh, signs
-from analyses.evidence import FEWEST_ITEMS, bounded, detectable, length_of, levels_of, primary_column, scope_of, settle
+from analyses.evidence import FEWEST_ITEMS, bounded, detectable, length_of, levels_of, primary_column, scope_of
 from analyses.familiar import promise, written
-from analyses.finding import LENGTH, Control, Effect, Finding, Mark, Plot, Significance, analysis
+from analyses.finding import LENGTH, Control, Effect, Finding, Mark, Plot, Significance
+from analyses.registry import analysis
 from analyses.runs import Run
 from analyses.sentences import claim_of, length_adjusted, shown, with_interval
 from analyses.statistics.association import associate_items
@@ -33,6 +34,7 @@ from analyses.statistics.permutation import TEST_NAMES
 from analyses.statistics.trend import RESAMPLES, Trend, trend
 from analyses.tables import Panel, read_panels
 from analyses.twins import cited
+from analyses.verdicts import settle
 
 QUESTION: Final = "Do activations get sparser as inputs are less familiar by what is measured of each?"
 KINDS: Final = ("familiarity", "difficulty", "nominal", "length")

@@ -17,7 +17,8 @@ from scipy.spatial.distance import squareform
 from analyses.chance import sparser
 from analyses.comparison import fresh, signs
 from analyses.evidence import FEWEST_ITEMS, levels_of, primary_column, scope_of
-from analyses.finding import LENGTH, Control, Effect, Finding, Mark, Plot, analysis
+from analyses.finding import LENGTH, Control, Effect, Finding, Mark, Plot
+from analyses.registry import analysis
 from analyses.runs import Run
 from analyses.sentences import shown, signed, with_interval
 from analyses.statistics.association import centred_within, cluster_sums

@@ -25,10 +25,11 @@ import numpy as np
 
 from analyses.comparison import Comparison, associate_with, at, effect, fresh, judge, overall, share_lost
 from analyses.evidence import primary_column, scope_of
-from analyses.finding import Effect, Finding, Mark, Plot, Scope, Verdict, analysis
+from analyses.finding import Effect, Finding, Mark, Plot, Scope, Verdict
 from analyses.pinning import ENTROPY, LOSS, Pinned, pinned, pinned_sites
 from analyses.questions.intervention import pinned_groups
 from analyses.questions.readout import ROWS, projected
+from analyses.registry import analysis
 from analyses.runs import Run
 from analyses.sentences import percent, shown, signed
 from analyses.statistics.trend import RESAMPLES

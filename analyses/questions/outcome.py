@@ -16,7 +16,8 @@ import numpy as np
 
 from analyses.comparison import fresh, judge, signs
 from analyses.evidence import primary_column, scope_of, unanswered
-from analyses.finding import Effect, Finding, Mark, Plot, analysis
+from analyses.finding import Effect, Finding, Mark, Plot
+from analyses.registry import analysis
 from analyses.runs import Run
 from analyses.sentences import shown, with_interval
 from analyses.statistics.prediction import FEWEST_OF_A_KIND, held_out_gain

@@ -28,7 +28,8 @@ from analyses.comparison import (
     share_lost,
 )
 from analyses.evidence import scope_of
-from analyses.finding import Control, Effect, Finding, Mark, Plot, Scope, Verdict, analysis
+from analyses.finding import Control, Effect, Finding, Mark, Plot, Scope, Verdict
+from analyses.registry import analysis
 from analyses.runs import Run
 from analyses.sentences import percent, shown, with_interval
 from analyses.statistics.association import associate_items

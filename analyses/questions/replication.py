@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from analyses.finding import LENGTH, Effect, Finding, Mark, Plot, Scope, analysis, answers
+from analyses.finding import LENGTH, Effect, Finding, Mark, Plot, Scope
+from analyses.registry import analysis, answers
 from analyses.runs import Run
 from analyses.sentences import length_adjusted, shown, with_interval
 

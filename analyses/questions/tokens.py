@@ -22,9 +22,10 @@ from jaxtyping import Float, Int
 
 from analyses.chance import sparser
 from analyses.comparison import at, fresh
-from analyses.evidence import PRIMARY_METRIC, PRIMARY_SITES, detectable, settle
+from analyses.evidence import PRIMARY_METRIC, PRIMARY_SITES, detectable
 from analyses.familiar import promise, written
-from analyses.finding import Control, Effect, Finding, Mark, Plot, Scope, Significance, analysis
+from analyses.finding import Control, Effect, Finding, Mark, Plot, Scope, Significance
+from analyses.registry import analysis
 from analyses.runs import Run
 from analyses.sentences import claim_of, shown, with_interval
 from analyses.statistics.association import associate_centred, centred_within, cluster_sums
@@ -32,6 +33,7 @@ from analyses.statistics.design import recode
 from analyses.statistics.means import average, cluster_means
 from analyses.statistics.trend import RESAMPLES
 from analyses.tables import RAW, WHOLE, Panel, read_panels
+from analyses.verdicts import settle
 
 QUESTION: Final = "Within a text, are states sparser where the token just read was less familiar?"
 KINDS: Final = ("familiarity", "difficulty", "nominal", "length")

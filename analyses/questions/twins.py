@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from analyses.finding import FEWEST_TO_GENERALISE, Effect, Finding, Mark, Plot, Scope, Significance, analysis, decide
+from analyses.finding import FEWEST_TO_GENERALISE, Effect, Finding, Mark, Plot, Scope, Significance, decide
+from analyses.registry import analysis
 from analyses.runs import Run
 from analyses.tables import read_panels
 from analyses.twins import OTHER, PLAIN, READINGS, is_laboratory, sentence, shipped

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from analyses.finding import ANALYSES, QUESTIONS, Finding, Scope, analyse
+from analyses.finding import Finding, Scope
+from analyses.registry import ANALYSES, QUESTIONS, analyse
 from analyses.reporting.answers import answers, signs_picture
 from analyses.reporting.caveats import caveats
 from analyses.reporting.exports import SCHEMA, to_csv, to_json, to_latex

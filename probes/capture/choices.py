@@ -37,9 +37,9 @@ from probes.capture.batches import plan_batches
 from probes.capture.joining import AUTO
 from probes.capture.logits import Reducer, reduce_logits
 from probes.capture.models import LoadedModel, Output
-from probes.capture.prompts import Choices, Prompt, Reader, encode, pad
+from probes.capture.prompts import Choices, Prompt, encode, pad
 from probes.capture.templates import PromptError, Template, Turns
-from probes.capture.tokens import BosPolicy, SpecialTokens
+from probes.capture.tokens import BosPolicy, Reader, SpecialTokens
 
 IN_SUM, PER_BYTE, BY_LETTER = "", "_per_byte", "_by_letter"
 CHOICE_OUTCOMES: Final = tuple(

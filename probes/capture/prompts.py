@@ -9,78 +9,32 @@ prompt knows which of its tokens are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
 
 from probes.capture.joining import AUTO, between
-from probes.capture.templates import Chat, PromptError, Template, Turns, chat_of, render
+from probes.capture.placement import Placed, leading, place
+from probes.capture.templates import PromptError, Template, Turns, chat_of
 from probes.capture.tokens import (
     NOTHING,
     BosPolicy,
     Pieces,
+    Reader,
     SpecialTokens,
-    read_framed,
     special_ids,
     spelling,
     tokenise,
+    tokenizer_of,
     unplaced,
-    with_one_bos,
 )
 from probes.errors import InputError
 from probes.suites.example import half_character
-
-
-@runtime_checkable
-class Reader(Protocol):
-    """What encoding needs to know of a model."""
-
-    @property
-    def name(self) -> str:
-        """How messages call it."""
-        ...
-
-    @property
-    def tokenizer(self) -> PreTrainedTokenizerBase | None:
-        """Its tokenizer, if it has one."""
-        ...
-
-    @property
-    def context_length(self) -> int | None:
-        """The longest prompt it can read, None if that is unknown or unbounded."""
-        ...
-
-    @property
-    def vocabulary(self) -> int:
-        """How many token ids it embeds."""
-        ...
-
-    @property
-    def is_causal(self) -> bool:
-        """Whether it predicts the next token."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Unbounded:
-    """A model as encoding sees it, without its limit on length."""
-
-    name: str
-    tokenizer: PreTrainedTokenizerBase | None
-    vocabulary: int
-    is_causal: bool
-    context_length: None = None
-
-    @classmethod
-    def of(cls, model: Reader) -> Unbounded:
-        """The same model."""
-        return cls(model.name, model.tokenizer, model.vocabulary, model.is_causal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,76 +110,6 @@ class Choices:
     letters: tuple[Prompt, ...]
 
 
-class _Laid(NamedTuple):
-    """All tokens of a prompt, and where the item's text is among them.
-
-    Attributes:
-        pieces: the tokens, with characters of what was tokenised.
-        start: first token of the text.
-        stop: one past its last.
-        whole: what was tokenised, None for token ids.
-        first: first character of the text in it.
-        last: one past its last.
-        offset: how many characters of the item are before ``first``; -1 where its characters are not known.
-    """
-
-    pieces: Pieces
-    start: int
-    stop: int
-    whole: str | None = None
-    first: int = 0
-    last: int = 0
-    offset: int = -1
-
-    def cut(self, max_tokens: int | None) -> _Laid:
-        """At most so many tokens, the last ones of the text left out.
-
-        Raises:
-            PromptError: if what stands around the text leaves no room for it.
-        """
-        over = 0 if max_tokens is None else len(self.pieces.ids) - max_tokens
-        if over <= 0:
-            return self
-        if over >= self.stop - self.start:
-            around = len(self.pieces.ids) - (self.stop - self.start)
-            raise PromptError(
-                f"max_tokens is {max_tokens}, and {around} tokens stand around the text (special tokens, chat "
-                "template): no room for any of it; raise max_tokens"
-            )
-        stop = self.stop - over
-        last, offset = self.last, self.offset
-        if self.whole is not None:
-            known = [start for start in self.pieces.starts[stop : self.stop] if start >= 0]
-            last, offset = (known[0], offset) if known else (last, -1)
-        pieces = self.pieces.part(0, stop).then(self.pieces.part(self.stop))
-        return self._replace(pieces=pieces, stop=stop, last=last, offset=offset)
-
-    def char_starts(self) -> list[int]:
-        """Where each token of the text begins in the item, -1 for all others."""
-        by = self.offset - self.first
-        return [
-            max(start, self.first) + by if self.start <= token < self.stop and start >= 0 <= self.offset else -1
-            for token, start in enumerate(self.pieces.starts)
-        ]
-
-    def chars(self) -> tuple[int, int] | None:
-        """First character of the item that the text's tokens stand for, and one past the last."""
-        if self.offset < 0:
-            return None
-        before = max((end for end in self.pieces.ends[: self.start]), default=-1)
-        behind = min((start for start in self.pieces.starts[self.stop :] if start >= 0), default=self.last)
-        first, last = max(self.first, before), min(self.last, behind)
-        return first - self.first + self.offset, last - self.first + self.offset
-
-    def n_control(self, spelled: Mapping[int, str]) -> int:
-        """How many special tokens the text itself spells out; 0 where the characters of tokens are not known."""
-        if self.whole is None:
-            return 0
-        tokens = zip(self.pieces.ids, self.pieces.starts, self.pieces.ends, strict=True)
-        inside = ((token, self.whole[start:end]) for token, start, end in tokens if self.first <= start < self.last)
-        return sum(spelled.get(token) == text.strip() for token, text in inside)
-
-
 def encode(
     model: Reader,
     text: str | Sequence[int],
@@ -275,12 +159,12 @@ def encode(
     if before and chat is None:
         raise InputError("the items are conversations (messages), which only a template can write: set template: chat")
     if isinstance(text, str):
-        laid = _lay(model, text, bos, chat, special_tokens, before)
+        laid = place(model, text, bos, chat, special_tokens, before)
     elif chat is not None:
         raise InputError("template: chat takes texts, not token ids")
     else:
         given = unplaced([int(token) for token in text])
-        laid = _Laid(given, _leading(given.ids, special_ids(model.tokenizer)), len(given.ids))
+        laid = Placed(given, leading(given.ids, special_ids(model.tokenizer)), len(given.ids))
     special = special_ids(model.tokenizer)
     if all(token in special for token in laid.pieces.ids[laid.start : laid.stop]):
         raise PromptError("empty prompt: it holds no token besides special ones")
@@ -303,7 +187,7 @@ def encode(
         )
     return Prompt(
         ids=tuple(ids),
-        n_special=_leading(kept.pieces.ids, special),
+        n_special=leading(kept.pieces.ids, special),
         truncated=kept is not laid,
         char_starts=(*kept.char_starts(), *following.starts),
         target_start=len(kept.pieces.ids) if following.ids else None,
@@ -319,61 +203,6 @@ def _refuse_halves(*texts: object) -> None:
         fault = half_character(text) if isinstance(text, str) else ""
         if fault:
             raise PromptError(fault)
-
-
-def _lay(
-    model: Reader, text: str, bos: BosPolicy, chat: Chat | None, special_tokens: SpecialTokens, before: Turns
-) -> _Laid:
-    """Tokens of a text, in its template if there is one."""
-    tokenizer = _tokenizer_of(model)
-    special = special_ids(tokenizer)
-    if chat is None:
-        pieces, behind = read_framed(tokenizer, text, bos, special_tokens, model.name)
-        if behind and model.is_causal:
-            pieces, behind = pieces.part(0, len(pieces.ids) - behind), 0
-        stop = len(pieces.ids) - behind
-        return _Laid(pieces, min(_leading(pieces.ids, special), stop), stop, text, 0, len(text), 0)
-    if not text:
-        raise PromptError("empty prompt: it holds no token besides special ones")
-    whole, first, last, offset = render(tokenizer, chat, text, before=before, name=model.name)
-    pieces = tokenise(tokenizer, whole)
-    if special_tokens == "text":
-        own = tokenise(tokenizer, whole[first:last], special_tokens="text").moved(first)
-        front, behind = (tokenise(tokenizer, part) for part in (whole[:first], whole[last:]))
-        pieces = front.then(own).then(behind.moved(last))
-    pieces = with_one_bos(tokenizer, pieces, bos, model.name)
-    start, stop = _inside(tokenizer, pieces, whole, first, last)
-    return _Laid(pieces, start, stop, whole, first, last, offset if tokenizer.is_fast else -1)
-
-
-def _inside(tokenizer: PreTrainedTokenizerBase, pieces: Pieces, whole: str, first: int, last: int) -> tuple[int, int]:
-    """The tokens that stand for some characters and no others but white space, from the first such token to the last.
-
-    A template's space before the text becomes part of the text's first word in many tokenizers.
-    """
-    if tokenizer.is_fast:
-        spans = enumerate(zip(pieces.starts, pieces.ends, strict=True))
-        own = [token for token, (start, end) in spans if _is_within(whole, start, end, first, last)]
-        return (own[0], own[-1] + 1) if own else (0, 0)
-    front, behind = (tokenise(tokenizer, part).ids for part in (whole[:first], whole[last:]))
-    start, stop = len(front), len(pieces.ids) - len(behind)
-    if pieces.ids[:start] != front or pieces.ids[stop:] != behind or start > stop:
-        raise PromptError("this tokenizer does not say which of the template's tokens are the text; use a fast one")
-    return start, stop
-
-
-def _is_within(whole: str, start: int, end: int, first: int, last: int) -> bool:
-    """Whether a token stands for characters of the text, and for nothing else but white space."""
-    if first <= start < end <= last:
-        return True
-    own = whole[max(start, first) : min(end, last)]
-    beyond = whole[start : max(start, first)] + whole[min(end, last) : end]
-    return start >= 0 and bool(own.strip()) and not beyond.strip()
-
-
-def _leading(ids: Sequence[int], special: frozenset[int]) -> int:
-    """How many tokens at the beginning are special."""
-    return next((at for at, token in enumerate(ids) if token not in special), len(ids))
 
 
 def encode_all(
@@ -429,7 +258,7 @@ def pad(prompts: Sequence[Prompt], pad_id: int) -> Batch:
 
 def _following(model: Reader, text: str | None, joint: str, target: str, special_tokens: SpecialTokens) -> Pieces:
     """Tokens of the target, as they follow a prompt (None: token ids); characters are those of both together."""
-    tokenizer = _tokenizer_of(model)
+    tokenizer = tokenizer_of(model)
     if text is None:
         alone = tokenise(tokenizer, target, special_tokens=special_tokens)
         found = unplaced(alone.ids)
@@ -444,10 +273,3 @@ def _following(model: Reader, text: str | None, joint: str, target: str, special
     if not found.ids:
         raise PromptError("empty target: it holds no token")
     return found
-
-
-def _tokenizer_of(model: Reader) -> PreTrainedTokenizerBase:
-    """The tokenizer, or a plain sentence about there being none."""
-    if model.tokenizer is None:
-        raise InputError(f"{model.name} came without a tokenizer: hand one in (tokenizer=...) or pass token ids")
-    return model.tokenizer

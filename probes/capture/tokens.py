@@ -7,7 +7,8 @@ GPT-2) are data, which a tokenizer reads as control tokens unless told not to; t
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 
@@ -15,6 +16,59 @@ from probes.errors import InputError
 
 SpecialTokens = Literal["control", "text"]
 BosPolicy = Literal["auto", "add", "none"]
+
+
+@runtime_checkable
+class Reader(Protocol):
+    """What encoding needs to know of a model."""
+
+    @property
+    def name(self) -> str:
+        """How messages call it."""
+        ...
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase | None:
+        """Its tokenizer, if it has one."""
+        ...
+
+    @property
+    def context_length(self) -> int | None:
+        """The longest prompt it can read, None if that is unknown or unbounded."""
+        ...
+
+    @property
+    def vocabulary(self) -> int:
+        """How many token ids it embeds."""
+        ...
+
+    @property
+    def is_causal(self) -> bool:
+        """Whether it predicts the next token."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Unbounded:
+    """A model as encoding sees it, without its limit on length."""
+
+    name: str
+    tokenizer: PreTrainedTokenizerBase | None
+    vocabulary: int
+    is_causal: bool
+    context_length: None = None
+
+    @classmethod
+    def of(cls, model: Reader) -> Unbounded:
+        """The same model."""
+        return cls(model.name, model.tokenizer, model.vocabulary, model.is_causal)
+
+
+def tokenizer_of(model: Reader) -> PreTrainedTokenizerBase:
+    """The tokenizer, or a plain sentence about there being none."""
+    if model.tokenizer is None:
+        raise InputError(f"{model.name} came without a tokenizer: hand one in (tokenizer=...) or pass token ids")
+    return model.tokenizer
 
 
 class Pieces(NamedTuple):

@@ -17,9 +17,9 @@ from jaxtyping import Int32
 
 from probes.capture.joining import AUTO
 from probes.capture.models import LoadedModel
-from probes.capture.prompts import Prompt, Unbounded, encode
+from probes.capture.prompts import Prompt, encode
 from probes.capture.templates import PromptError, Template, Turns
-from probes.capture.tokens import BosPolicy, SpecialTokens, special_id
+from probes.capture.tokens import BosPolicy, SpecialTokens, Unbounded, special_id
 from probes.familiarity.alphabet import encoded, span_ends
 from probes.familiarity.logits import read_surprisals
 from probes.familiarity.predictor import Prediction, Predictor

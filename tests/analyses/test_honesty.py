@@ -10,7 +10,7 @@ from analyses import analyse
 from analyses.chance import sparser
 from analyses.comparison import associate_with, comparisons, share_lost
 from analyses.evidence import detectable
-from analyses.finding import ANALYSES
+from analyses.registry import ANALYSES
 from analyses.runs import once
 from analyses.statistics.contrasts import contrast
 from analyses.statistics.intervals import fieller

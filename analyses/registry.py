@@ -1,0 +1,122 @@
+"""The analyses by name, and lists of what they find.
+
+An analysis is a function ``Run -> list of Findings``; :func:`analysis` registers it under its own name, and
+:func:`analyse` asks it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final, NamedTuple
+
+import pandas as pd
+
+from analyses.finding import Finding, Scope
+from analyses.runs import Run, remember
+from analyses.verdicts import graded
+from sparsity.registry import Registry
+
+
+class Findings(list[Finding]):
+    """A list of findings; a notebook shows it as a table, :meth:`to_frame` makes one of it."""
+
+    def __repr__(self) -> str:
+        counts = Counter(finding.verdict for finding in self)
+        said = ", ".join(f"{n} {verdict}" for verdict, n in counts.items())
+        return f"<{len(self)} findings: {said}>" if self else "<no findings>"
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per finding: what it is about, estimate with interval, p-values, length-adjusted estimate, verdict.
+
+        Undefined numbers are NaN. Controls, effects and levels have no columns; they stay with the findings.
+        """
+        return pd.DataFrame([_row(finding) for finding in self], columns=list(_row(Finding(**_EMPTY))))
+
+    def _repr_html_(self) -> str:
+        from analyses.display import table  # noqa: PLC0415  display reads findings
+
+        return table(self)
+
+
+class Analysis(NamedTuple):
+    """A registered analysis: what it asks and the function that answers."""
+
+    name: str
+    question: str
+    answer: Callable[[Run], list[Finding]]
+
+
+ANALYSES: Registry[Analysis] = Registry("analysis")
+QUESTIONS: Final = "analyses.questions"
+
+Answer = Callable[[Run], list[Finding]]
+
+
+def analysis(question: str) -> Callable[[Answer], Answer]:
+    """Register a function ``Run -> list of Findings`` as the analysis of its own name."""
+
+    def register(function: Answer) -> Answer:
+        ANALYSES.add(function.__name__, Analysis(function.__name__, question, function))
+        return function
+
+    return register
+
+
+def analyse(run: Run, name: str, *, reproduce: str = "") -> Findings:
+    """Ask one question of a sweep.
+
+    Args:
+        run: the sweep, from ``probes.open_run``.
+        name: the analysis, see ``sparsity list analyses``.
+        reproduce: the command to record in each finding; by default this call.
+
+    Raises:
+        UnknownNameError: if there is no such analysis; suggests the nearest.
+    """
+    ANALYSES.load(QUESTIONS)
+    command = reproduce or f"analyse(run, {name!r})"
+    return Findings(replace(finding, reproduce=command) for finding in answers(run, name))
+
+
+def answers(run: Run, name: str) -> list[Finding]:
+    """What an analysis says of a run, asked once where the run remembers; for questions about other answers."""
+    ANALYSES.load(QUESTIONS)
+
+    return remember(run, f"answers {name}", lambda: graded(ANALYSES[name].answer(run)))
+
+
+_EMPTY: Final[dict[str, Any]] = {"analysis": "", "question": "", "scope": Scope(), "text": ""}
+
+
+def _row(finding: Finding) -> dict[str, object]:
+    scope, test, length = finding.scope, finding.test, finding.length
+    return {
+        "analysis": finding.analysis,
+        "model": scope.model,
+        "suite": scope.suite,
+        "axis": scope.axis,
+        "site": scope.site,
+        "layer": scope.layer,
+        "position": scope.position,
+        "basis": scope.basis,
+        "metric": scope.metric,
+        "group": scope.group,
+        "primary": finding.primary,
+        "estimate": finding.estimate,
+        "low": finding.interval[0],
+        "high": finding.interval[1],
+        "quantity": finding.quantity,
+        "unit": finding.unit,
+        "n": finding.n,
+        "n_clusters": finding.n_clusters,
+        "p": test.p if test else math.nan,
+        "p_adjusted": test.p_adjusted if test else math.nan,
+        "length_adjusted": length.estimate if length else math.nan,
+        "length_low": length.interval[0] if length else math.nan,
+        "length_high": length.interval[1] if length else math.nan,
+        "verdict": finding.verdict,
+        "text": finding.text,
+    }
