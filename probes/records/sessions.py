@@ -60,11 +60,11 @@ def sessions_in(folder: Path) -> list[Session]:
 
 
 def sessions_of(directory: Path) -> list[Session]:
-    """The calls that wrote into a sweep directory and its shards, oldest first."""
+    """The calls that wrote into a sweep directory and its shards, oldest first; of two in one second the closing last."""
     found: list[Session] = []
     for folder in folders_of(directory):
         found += [session for session in sessions_in(folder) if session not in found]
-    return sorted(found, key=lambda session: str(session.get("started")))
+    return sorted(found, key=lambda session: (str(session.get("started")), session.get("shard") is None))
 
 
 def manifest(sessions: Sequence[Session]) -> str:

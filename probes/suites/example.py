@@ -83,7 +83,7 @@ class Example:
         r"""The item itself, or with a fault if its text is blank or no valid Unicode, which then stands escaped.
 
         >>> Example(text="half \ud83d").sound().text, bool(Example(text=" ").sound().fault)
-        ('half \\\\ud83d', True)
+        ('half \\ud83d', True)
         """
         if self.fault:
             return self

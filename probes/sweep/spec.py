@@ -131,20 +131,17 @@ class SweepSpec(BaseModel):
         controls: ``default`` follows the measurements by all controls (`probes.controls`) at positions ``last`` and
             ``mean``; ``none`` does not; a list names some: ``outliers``, ``bases``, ``populations``, ``substitution``,
             ``readout``, ``pinning``, ``routing``.
-        controls_budget: the most time that the controls of a run may take, as a multiple of the time that measuring
-            it took (but never less than a minute), or ``unlimited``. What found no time is named in the run's row.
-        states: sites, as in ``sites`` and among them, whose raw vectors are kept (`Records.states`), at those of the
-            positions that give one vector per item: every word but ``all``.
+        controls_budget: the most time for controls, as a multiple of that of measuring (at least a minute is given), or
+            ``unlimited``. What found no time is named in the run's row.
+        states: sites, among ``sites``, whose raw vectors are kept (`Records.states`) at every position but ``all``.
         max_tokens: truncate to this many tokens, BOS included; None records longer items as failures.
         min_tokens: leave out shorter items, counted per level; for length-matched comparisons.
         limit: items per (split, level) of every suite without a limit of its own.
         bos: ``auto`` does what the tokenizer does; ``add`` and ``none`` force it.
         template: ``chat`` puts every text into the tokenizer's chat template, as a user's turn; ``{chat: {...},
             system: ..., date: ...}`` says with which arguments. What it writes is part of a run's identity.
-        answer_prefix: what stands between a prompt and its answer: ``auto`` (a space where running text has one), or a
-            text, ``""`` for nothing.
-        special_tokens: what special tokens are that a text spells out: ``control`` tokens, as tokenizers have it
-            (counted, and said), or ``text`` like any other.
+        answer_prefix: between prompt and answer: ``auto`` (a space where running text has one), or this text.
+        special_tokens: those that a text spells out are ``control`` tokens (counted and said), or plain ``text``.
         seed: seed of everything that suites draw.
     """
 
@@ -191,8 +188,7 @@ class SweepSpec(BaseModel):
 
     def to_yaml(self) -> str:
         """The spec as a file that gives the same sweep."""
-        content = self.model_dump(mode="json", by_alias=True, exclude_none=True)
-        return yaml12.dump(content)
+        return yaml12.dump(self.model_dump(mode="json", by_alias=True, exclude_none=True))
 
 
 def load_spec(path: Path, changes: Mapping[str, Any] | None = None) -> SweepSpec:

@@ -139,7 +139,17 @@ def test_no_verdict_where_the_interval_crosses_zero(written):
 def test_numbers_of_the_first_screen_are_those_of_the_primary_findings(written):
     text = headline(written.findings)
     assert leads(written.findings)
-    assert all(finding.text in text for finding in leads(written.findings))
+    ordered, domains = leads(written.findings)
+    assert ordered.text in text
+    place = {"site": domains.scope.site, "layer": domains.scope.layer, "position": "mean", "metric": "hoyer"}
+    single = [
+        finding.verdict
+        for finding in written.findings
+        if finding.analysis == "domains" and finding.scope.group
+        if all(getattr(finding.scope, key) == value for key, value in place.items())
+    ]
+    assert len(single) == 3
+    assert f"{single.count('significantly positive')} of 3 domains are sparser" in text
     assert len(sentences(written.findings)) <= 4
     page = written.html.read_text(encoding="utf-8")
     assert page.index('class="says"') < page.index("<svg") < page.index("<section")

@@ -162,8 +162,12 @@ def test_measure_may_put_the_prompt_into_a_chat_template(
     tokenizer.chat_template = "{% for m in messages %}<s>one {{ m.content }} two{% endfor %}"
     tokenizer.save_pretrained(chatty)
     shown: list[str] = []
-    for text, template in (("one the cat sat two", "none"), ("the cat sat", "chat"), ("the cat sat", "none")):
-        options = ("--text", text, "--template", template, "--metrics", "hoyer", "--position", "mean")
+    for text, template, position in (
+        ("one the cat sat two", "none", "prompt"),
+        ("the cat sat", "chat", "prompt"),
+        ("the cat sat", "chat", "mean"),  # the user's text alone
+    ):
+        options = ("--text", text, "--template", template, "--metrics", "hoyer", "--position", position)
         assert command(monkeypatch, "measure", chatty, *options) == 0
         shown.append(capsys.readouterr().out)
     assert shown[0] == shown[1] != shown[2]

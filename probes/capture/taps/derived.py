@@ -51,7 +51,7 @@ def derive(base: nn.Module, text: nn.Module, config: Config) -> Taps:
     path = _blocks(text, config)
     blocks = list(cast("Iterable[nn.Module]", descend(text, path)))
     calls, last = trace(base, text, config)
-    embedding = cast("nn.Module", base.get_input_embeddings())  # pyright: ignore[reportCallIssue]
+    embedding = cast("nn.Module", cast("Any", base).get_input_embeddings())
     points: dict[Site, Point] = {}
     embedded = [call for call in calls if call.module is embedding]
     if len(embedded) == 1:
