@@ -60,7 +60,7 @@ def sessions_in(folder: Path) -> list[Session]:
 
 
 def sessions_of(directory: Path) -> list[Session]:
-    """The calls that wrote into a sweep directory and its shards, oldest first; of two in one second the closing last."""
+    """The calls that wrote into a sweep directory and its shards, oldest first; the closing one last."""
     found: list[Session] = []
     for folder in folders_of(directory):
         found += [session for session in sessions_in(folder) if session not in found]
