@@ -71,14 +71,15 @@ def test_outcomes_come_through_the_bridges_own_unembedding(family):
 @pytest.mark.parametrize("name", ["gpt2", "llama", "gpt_neox", "gemma2"])
 def test_hook_names_lead_to_the_tensors_that_the_bridge_caches_under_them(name):
     _, bridge = pair_of(name)
-    ids = list(prompts_of(load_model(bridge))[1].ids)
+    loaded = load_model(bridge)
+    ids = list(prompts_of(loaded)[1].ids)
     _, cache_ = bridge.run_with_cache(torch.tensor([ids]))
     checked = set()
     for hook in HOOKS:
         key = hook if hook in {"hook_embed", "ln_final.hook_out"} else f"blocks.1.{hook}"
         if key not in cache_:
             continue
-        states = capture_states(bridge, [ids], key, "all")
+        states = capture_states(loaded, [ids], key, "all")
         theirs = cache_[key][0].reshape(len(ids), -1).numpy()
         ours = np.stack(states.sort_values(["token", "unit"]).vector.to_list()).reshape(len(ids), -1)
         np.testing.assert_allclose(ours, theirs, rtol=REBATCHED, atol=NEAR_ZERO, err_msg=key)
