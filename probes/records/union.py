@@ -170,11 +170,17 @@ def _merged(rows: pa.Table, keys: Sequence[str], shared: Bool[np.ndarray, " rows
 
 
 def _refuse_other_items(sweeps: Sequence[Records]) -> None:
-    """Refuse items that two sweeps call by one name, though they ask or say something else."""
+    """Refuse items that two sweeps call by one name, though they ask or say something else.
+
+    A suite that is made for each model (padded to equal numbers of its tokens, say) names the model in its version: its
+    items differ by design.
+    """
     first = sweeps[0].examples()
+    own_to_models = _made_per_model(sweeps)
     for number, sweep in enumerate(sweeps[1:], 1):
         own = sweep.examples()
         both = first.merge(own, on="example_id", suffixes=("", "_other"))
+        both = both[~both["suite"].astype(str).isin(own_to_models)]
         for column in (*ASKED, *FACTS):
             one, other = both[column].astype(object), both[f"{column}_other"].astype(object)
             differs = (one != other) & one.notna() & other.notna()
@@ -187,3 +193,12 @@ def _refuse_other_items(sweeps: Sequence[Records]) -> None:
                 )
         if number < len(sweeps) - 1:
             first = pd.concat([first, own]).drop_duplicates("example_id")
+
+
+def _made_per_model(sweeps: Sequence[Records]) -> set[str]:
+    """Suites of which the sweeps hold several versions that differ only behind a ``+``."""
+    runs = pd.concat([sweep.runs()[["suite", "suite_version"]] for sweep in sweeps], ignore_index=True)
+    versions = runs.dropna().astype(str).drop_duplicates()
+    parts = versions["suite_version"].str.partition("+")
+    groups = versions.assign(own=parts[0], added=parts[2]).groupby("suite")
+    return {str(suite) for suite, group in groups if len(set(group["own"])) == 1 < len(set(group["added"]))}

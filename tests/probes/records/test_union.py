@@ -19,9 +19,22 @@ from tests.probes.records.test_store import measurements
 BLOCK = Block(sites=("resid_post.0",), bases=("raw",), positions=("last",), metrics=("hoyer@1",))
 
 
-def sweep(folder: Path, values: dict[str, float], metric: str = "hoyer", texts: dict[str, str] | None = None) -> Path:
+def sweep(
+    folder: Path,
+    values: dict[str, float],
+    metric: str = "hoyer",
+    texts: dict[str, str] | None = None,
+    version: str = "1",
+) -> Path:
     """A sweep of run ``r``: one metric of some items, its controls in basis ``pca``, and one token of each item."""
-    run: dict[str, Any] = {"run_id": "r", "model": "m", "suite": "s", "started": "1", "status": "done"}
+    run: dict[str, Any] = {
+        "run_id": "r",
+        "model": "m",
+        "suite": "s",
+        "suite_version": version,
+        "started": "1",
+        "status": "done",
+    }
     items = [{"example_id": item, "suite": "s", "text": (texts or {}).get(item, item)} for item in values]
     rows = [
         measurements(metric, values),
@@ -78,3 +91,12 @@ def test_one_name_for_two_texts_is_refused(tmp_path: Path) -> None:
     other = sweep(tmp_path / "other", {"s:1": 2.0}, texts={"s:1": "something else"})
     with pytest.raises(InputError, match=r"1 items of one name ask something else in .*other, 's:1' first"):
         open_run(one, other)
+
+
+def test_items_made_for_each_model_may_differ(tmp_path: Path) -> None:
+    one = sweep(tmp_path / "one", {"s:0": 1.0}, version="1+model-a")
+    other = sweep(tmp_path / "other", {"s:0": 2.0}, texts={"s:0": "padded for b"}, version="1+model-b")
+    assert len(open_run(one, other).examples()) == 1
+    newer = sweep(tmp_path / "newer", {"s:0": 2.0}, texts={"s:0": "of another version"}, version="2")
+    with pytest.raises(InputError, match="ask something else"):
+        open_run(one, newer)
