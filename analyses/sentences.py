@@ -11,8 +11,17 @@ from analyses.finding import ALPHA, Finding, Level, Null
 
 SLOPE: Final = "as a slope of ranks "
 PLUS_MINUS: Final = "\N{PLUS-MINUS SIGN}"
-POSITIONS: Final = {"mean": "mean over tokens", "last": "last token", "all": "mean over tokens"}
-TREND_CLAIMS: Final = ("Sparser where {far}", "Denser where {far}", "Undecided whether sparser where {far}")
+POSITIONS: Final = {
+    "mean": "mean over tokens",
+    "last": "last token",
+    "all": "mean over all tokens",
+    "answer": "answer token",
+}
+TREND_CLAIMS: Final = (
+    "States are sparser where inputs are {far}",
+    "States are denser where inputs are {far}",
+    "It is undecided whether states are sparser where inputs are {far}",
+)
 CONTRAST_CLAIMS: Final = (
     "{group} is sparser than {inside}",
     "{group} is denser than {inside}",
@@ -129,10 +138,12 @@ def p_value(p: float) -> str:
 
 
 def where_words(finding: Finding) -> str:
-    """Measure, site and position as a sentence has them: ``hoyer at final_norm (last token)``."""
+    """Measure, site and position as a sentence has them: ``Hoyer sparsity after the final norm (last token)``."""
     scope = finding.scope
-    position = POSITIONS.get(scope.position, scope.position)
-    return f"{scope.metric} at {scope.place}" + (f" ({shown(position)})" if position else "")
+    measure = "Hoyer sparsity" if scope.metric == "hoyer" else scope.metric
+    site = "after the final norm" if scope.site == "final_norm" else f"at {scope.place}"
+    position = POSITIONS.get(scope.position, f"position {scope.position}" if scope.position else "")
+    return f"{measure} {site}" + (f" ({shown(position)})" if position else "")
 
 
 def trend_sentence(finding: Finding, far: str) -> str:
@@ -140,10 +151,11 @@ def trend_sentence(finding: Finding, far: str) -> str:
     axis, near_end, far_end = shown(finding.scope.axis), finding.levels[0], finding.levels[-1]
     is_size = sparser(finding.scope.metric) is None
     claim = SIZE if is_size else claim_of(finding, TREND_CLAIMS).format(far=far)
+    where = where_words(finding)
     return (
-        f"{claim}: {where_words(finding)} goes from {number(near_end.mean)} ({axis} {shown(near_end.name)}) "
-        f"to {number(far_end.mean)} ({axis} {shown(far_end.name)}), rank correlation "
-        f"{with_interval(finding.estimate, finding.interval)}{length_adjusted(finding)} over {_items(finding)}"
+        f"{claim}. {where[0].upper()}{where[1:]} goes from {number(near_end.mean)} ({axis} {shown(near_end.name)}) "
+        f"to {number(far_end.mean)} ({axis} {shown(far_end.name)}): Spearman "
+        f"{with_interval(finding.estimate, finding.interval)}{length_adjusted(finding)}, n = {_items(finding)}"
         f"{_among(finding)}{_power(finding)}.{lost_to_length(finding)}{_lost(finding)}"
         f"{_null(finding.null, near_end, far_end)}"
     )

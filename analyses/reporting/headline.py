@@ -14,7 +14,7 @@ from typing import Final
 from analyses.finding import Control, Finding
 from analyses.reporting.answers import contrasts, counted
 from analyses.reporting.depth import FAR, by_depth, depth_sentence
-from analyses.sentences import short_model, shown, signed, with_interval
+from analyses.sentences import short_model, shown, signed, where_words, with_interval
 
 MOST_SENTENCES: Final = 4
 MOST_NAMED: Final = 4  # suites or models of one verdict
@@ -33,12 +33,6 @@ COUNTED: Final = (
     ("undecided", "not significantly sparser or denser"),
     ("described", "described only, too few domains for a claim,"),
 )
-POSITIONS: Final = {
-    "mean": "mean over tokens",
-    "last": "last token",
-    "all": "mean over all tokens",
-    "answer": "answer token",
-}
 
 
 def headline(findings: Sequence[Finding]) -> str:
@@ -103,22 +97,8 @@ def _opening(own: Sequence[Finding], findings: Sequence[Finding], *, by_suite: b
             said.append(f"{word} in {len(named)} of {len(own)} {what} ({', '.join([*named[:MOST_NAMED], *more])})")
     who = FAR.get(first.analysis)
     claim = f"States of {who} are " if who else f"{first.question} "
-    places = ", ".join(dict.fromkeys(where_read(finding) for finding in own))
+    places = ", ".join(dict.fromkeys(where_words(finding) for finding in own))
     return f"{claim}{'; '.join(said)}. Measure: {places}."
-
-
-def where_read(finding: Finding) -> str:
-    """Measure, site and position in words.
-
-    >>> from analyses.finding import Scope
-    >>> scope = Scope(site="resid_post", layer=3, metric="hoyer", position="mean")
-    >>> where_read(Finding(analysis="", question="", text="", scope=scope))
-    'Hoyer sparsity at resid_post.3, mean over tokens'
-    """
-    scope = finding.scope
-    measure = "Hoyer sparsity" if scope.metric == "hoyer" else scope.metric
-    site = "after the final norm" if scope.site == "final_norm" else f"at {scope.place}"
-    return f"{measure} {site}, {POSITIONS.get(scope.position, f'position {scope.position}')}"
 
 
 def _named(finding: Finding, models: int, suites: int) -> str:
