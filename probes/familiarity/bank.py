@@ -46,7 +46,7 @@ from probes.familiarity.texts import CausalLM, TokenText, align
 from probes.lab import read_record
 from probes.records.schema import SCHEMAS, Table
 from probes.suites.example import Example, Item
-from probes.suites.sources.files import read, texts
+from probes.suites.files import read, texts
 
 TOKENS: Final = "|tokens"
 DIGITS: Final = 16

@@ -26,7 +26,7 @@ from probes.familiarity.alphabet import Alphabet, Bytes, Tokens
 from probes.familiarity.engines import Engine, open_engine
 from probes.familiarity.index import CorpusIndex, Shard
 from probes.familiarity.suffixes import SuffixArray, sort_suffixes
-from probes.suites.sources.files import texts
+from probes.suites.files import texts
 from probes.suites.sources.formats import format_of, lines, records
 from probes.suites.sources.hub import HubSource, fetch
 

@@ -17,7 +17,7 @@ from probes.errors import InputError
 from probes.familiarity.compressors import CODECS
 from probes.familiarity.evidence import REFERENCE
 from probes.familiarity.records import FAMILIARITY, parse_familiarity
-from probes.suites.sources.files import Source
+from probes.suites.files import Source
 from sparsity.registry import UnknownNameError
 
 MOST_KNOWN: Final = 10_000

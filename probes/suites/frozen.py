@@ -22,8 +22,8 @@ from pydantic import TypeAdapter, ValidationError
 from probes.errors import InputError
 from probes.suites.axes import Axis
 from probes.suites.example import Example, Suite
+from probes.suites.files import Source, read
 from probes.suites.sources.fields import Declared, digest
-from probes.suites.sources.files import Source, read
 from probes.suites.sources.record import Record
 
 AXIS: Final = TypeAdapter(Axis)

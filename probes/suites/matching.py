@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from probes.errors import InputError
-from probes.suites.sources.files import Source, read, texts
+from probes.suites.files import Source, read, texts
 
 # the filler of passkey retrieval (Mohtashami & Jaggi 2023, arXiv:2305.16300)
 NEUTRAL: Final = "The grass is green. The sky is blue. The sun is yellow. Here we go. There and back again."

@@ -30,10 +30,10 @@ from probes.errors import InputError
 from probes.suites.axes import Axis
 from probes.suites.benchmark import BenchmarkSuite
 from probes.suites.example import Example, Suite
+from probes.suites.files import FileSuite, Source
 from probes.suites.matching import NEUTRAL, pad_alike, words_of
 from probes.suites.question import CHOICES, Question, slots_of
 from probes.suites.sources.fields import Declared
-from probes.suites.sources.files import FileSuite, Source
 from probes.suites.sources.hub import HubSuite
 from sparsity.registry import Registry
 

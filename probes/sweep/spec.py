@@ -26,13 +26,13 @@ from probes.suites.conflict import KnowledgeConflict
 from probes.suites.context import ContextDepth, ContextLength
 from probes.suites.demonstrations import Demonstrations
 from probes.suites.example import SUITES, Suite
+from probes.suites.files import FileSuite, Source
 from probes.suites.frozen import FrozenSuite
 from probes.suites.instructions import WordingShift
 from probes.suites.lab_facts import LabSuite
 from probes.suites.noise import NoiseShift
 from probes.suites.shifts import SHIFTS, Shift
 from probes.suites.sources.fields import FieldMap
-from probes.suites.sources.files import FileSuite, Source
 from probes.suites.sources.hub import HubSuite
 from probes.suites.text_domains import NAME as TEXT_DOMAINS
 from probes.suites.text_domains import TextDomains

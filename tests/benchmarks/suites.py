@@ -14,10 +14,10 @@ import numpy as np
 from probes.suites.answer_choices import ChoiceCount
 from probes.suites.demonstrations import Demonstrations
 from probes.suites.example import Suite
+from probes.suites.files import FileSuite
 from probes.suites.instructions import WordingShift
 from probes.suites.noise import NoiseShift
 from probes.suites.shifts import Tools
-from probes.suites.sources.files import FileSuite
 
 N_ITEMS = 2000
 REPEATS = 3

@@ -26,7 +26,7 @@ from probes.capture.models import load_model
 from probes.capture.prompts import encode
 from probes.errors import InputError
 from probes.records import open_run
-from probes.suites.sources.files import FileSuite
+from probes.suites.files import FileSuite
 from probes.sweep.run import run_sweep
 from probes.sweep.spec import load_spec, parse_spec
 from sparsity import METRICS, MetricSpec, UnknownNameError

@@ -6,8 +6,8 @@ from probes.errors import InputError
 from probes.suites import AXES, SUITES
 from probes.suites.axes import Axis, Harder, declared
 from probes.suites.benchmark import load_benchmarks
+from probes.suites.files import FileSuite
 from probes.suites.shifts import SHIFTS
-from probes.suites.sources.files import FileSuite
 from probes.suites.text_domains import AXIS
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from probes.errors import InputError
 from probes.suites import Axis
-from probes.suites.sources.files import FileSuite, Source, read
+from probes.suites.files import FileSuite, Source, read
 
 
 def write(path: Path, *rows: object) -> Path:

@@ -11,7 +11,7 @@ import pytest
 import zstandard
 
 from probes.suites.benchmark import BenchmarkSuite
-from probes.suites.sources.files import FileSuite, Source, read
+from probes.suites.files import FileSuite, Source, read
 from probes.suites.sources.formats import records
 from probes.suites.text_domains import TextDomains
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from probes.errors import InputError
+from probes.suites.files import FileSuite
 from probes.suites.frozen import FrozenSuite, freeze
 from probes.suites.instructions import WordingShift
 from probes.suites.shifts import Tools
-from probes.suites.sources.files import FileSuite
 from probes.sweep.spec import parse_spec
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from probes.errors import InputError
-from probes.suites.sources.files import FileSuite
+from probes.suites.files import FileSuite
 
 FOUR = ["north", "east", "south", "west"]
 
