@@ -2,8 +2,8 @@
 
 Everything that can be wrong with a name or a file ends here as one line: no such directory (with the nearest sibling),
 a hub that cannot be reached, weights that are missing or torn. A model with half its weights is refused, because
-transformers fills the rest with random numbers and only logs it. Weights are read from safetensors; nothing pickled, no
-remote code.
+transformers fills the rest with random numbers and only logs it. Nothing pickled is opened and no remote code is run;
+which forms of weights are read stands in :mod:`probes.capture.formats`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import hashlib
 import importlib.util
 import json
 import re
+import struct
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -34,6 +35,7 @@ from transformers import (
 from transformers.utils import hub
 from transformers.utils import logging as transformers_logging
 
+from probes.capture.formats import ADAPTER, Place, base_of, merged, place_of, states_a_tokenizer
 from probes.errors import InputError
 from probes.lab import shipped_path
 
@@ -45,10 +47,10 @@ TOKENIZER_FILES: Final = (
     "vocab.json",
     "vocab.txt",
 )
-IDENTITY: Final = ("*.safetensors", "config.json", *TOKENIZER_FILES, "merges.txt")
+IDENTITY: Final = ("*.safetensors", "config.json", ADAPTER, *TOKENIZER_FILES, "merges.txt")
 HUB_SECONDS: Final = 10.0
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
-_UNREADABLE: Final = (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError)
+_UNREADABLE: Final = (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError, struct.error)
 
 
 class Checkpoint(NamedTuple):
@@ -75,15 +77,25 @@ def open_checkpoint(
     Raises:
         InputError: in one line, if it cannot be found or read, or is not whole.
     """
-    directory = _directory(name, revision)
+    place = _place(name, revision)
+    if place.form == "adapter":
+        base = open_checkpoint(
+            base_of(place.path), tokenizer=tokenizer, device=device, dtype=dtype, revision=None, attention=attention
+        )
+        return _with_adapter(name, base, place)
+    directory = place.path
+    packed = {} if place.form == "safetensors" else {"gguf_file": directory.name}
+    if packed:
+        directory = directory.parent
     quantization = _eight_bit(name) if dtype == torch.int8 else None
     with _quiet():
         try:
-            config = cast("Any", AutoConfig.from_pretrained(directory))
+            config = cast("Any", AutoConfig.from_pretrained(directory, **packed))
             architecture = next(iter(config.architectures or ()), "")
             loader: Any = getattr(transformers, architecture, AutoModelForCausalLM)
             module, info = loader.from_pretrained(
-                directory if _local(name).is_dir() else name,
+                directory if _local(name).exists() else name,
+                **packed,
                 revision=revision or "main",
                 dtype=torch.float16 if quantization else dtype or "auto",
                 quantization_config=quantization,
@@ -92,8 +104,9 @@ def open_checkpoint(
                 use_safetensors=True,
                 output_loading_info=True,
             )
-            if tokenizer is None and any((directory / file).exists() for file in TOKENIZER_FILES):
-                tokenizer = cast("PreTrainedTokenizerBase", AutoTokenizer.from_pretrained(directory))
+            beside = any((directory / file).exists() for file in TOKENIZER_FILES)
+            if tokenizer is None and (states_a_tokenizer(place.path) if packed else beside):
+                tokenizer = cast("PreTrainedTokenizerBase", AutoTokenizer.from_pretrained(directory, **packed))
         except _UNREADABLE as error:
             raise InputError(f"model {name!r} cannot be read: {_first_line(error)}") from error
     if info["missing_keys"]:
@@ -104,11 +117,22 @@ def open_checkpoint(
         )
     if str(device) != "auto" and quantization is None:
         module = _move(module, name, device)
-    return Checkpoint(name, module, tokenizer, fingerprint_files(directory), revision or "")
+    return Checkpoint(name, module, tokenizer, fingerprint_files(place.path), revision or "")
+
+
+def _with_adapter(name: str, base: Checkpoint, place: Place) -> Checkpoint:
+    """A base model with an adapter merged into it; both make it what it is."""
+    with _quiet():
+        try:
+            module = merged(base.module, place.path)
+        except _UNREADABLE as error:
+            raise InputError(f"adapter {name!r} cannot be merged into {base.name!r}: {_first_line(error)}") from error
+    both = hashlib.sha256(f"{base.fingerprint} {fingerprint_files(place.path)}".encode()).hexdigest()
+    return Checkpoint(name, module, base.tokenizer, both, "")
 
 
 def fingerprint_files(directory: Path) -> str:
-    """sha256 over weights, configuration and tokenizer files of a directory, whatever it is called."""
+    """sha256 over weights, configuration and tokenizer files of a directory (or over a file), whatever it is called."""
     digest = hashlib.sha256()
     for name, stored in _file_hashes(directory).items():
         digest.update(f"{name} {stored}\n".encode())
@@ -117,11 +141,14 @@ def fingerprint_files(directory: Path) -> str:
 
 def model_files(name: str, revision: str | None) -> dict[str, str]:
     """sha256 of each file that makes a model what it is, by file name; they are read once however often it is asked."""
-    return _file_hashes(_directory(name, revision))
+    place = _place(name, revision)
+    base = model_files(base_of(place.path), None) if place.form == "adapter" else {}
+    return {**{f"base/{file}": digest for file, digest in base.items()}, **_file_hashes(place.path)}
 
 
-def _file_hashes(directory: Path) -> dict[str, str]:
-    paths = sorted({path for pattern in IDENTITY for path in directory.glob(pattern)}, key=lambda path: path.name)
+def _file_hashes(place: Path) -> dict[str, str]:
+    found = {place} if place.is_file() else {path for pattern in IDENTITY for path in place.glob(pattern)}
+    paths = sorted(found, key=lambda path: path.name)
     return {path.name: _hash_of(path, path.stat().st_size, path.stat().st_mtime_ns) for path in paths}
 
 
@@ -162,15 +189,14 @@ def _local(name: str) -> Path:
     return shipped_path(name) or Path(name).expanduser()
 
 
-def _directory(name: str, revision: str | None) -> Path:
+def _place(name: str, revision: str | None) -> Place:
     """Where the files of a model are; asks the hub only if the name can be one of the hub's and it may be asked."""
     local = _local(name)
-    if local.is_dir():
-        if not (local / "config.json").is_file():
-            raise InputError(f"{name!r} is not a model: it holds no config.json{_nearest(local / 'config')}")
-        return local.resolve()
     if local.exists():
-        raise InputError(f"{name!r} is a file; a model is a directory with config.json and *.safetensors")
+        place = place_of(name, local)
+        if place is None:
+            raise InputError(f"{name!r} is not a model: it holds no config.json{_nearest(local / 'config')}")
+        return place
     if name.startswith((".", "/", "~")) or name.count("/") > 1 or not name.strip():
         raise InputError(f"no model directory {name!r}{_nearest(local)}")
     with _quiet():
@@ -190,7 +216,7 @@ def _directory(name: str, revision: str | None) -> Path:
         raise InputError(
             f"model {name!r} is no local directory{_nearest(local)} and not in the hub's cache; HF_HUB_OFFLINE is set"
         )
-    return Path(found).parent
+    return Place(Path(found).parent, "safetensors")
 
 
 def _eight_bit(name: str) -> BitsAndBytesConfig:

@@ -286,10 +286,12 @@ def _deviation(
     dtype: torch.dtype, seen: Rows, true: Rows, ours: Values | None = None, theirs: Values | None = None
 ) -> Deviation:
     """Deviations of states over sites, and of metrics over sites and positions; over tokens as the precision allows."""
-    worst, where = np.nan, ""
+    worst, where, silent = np.nan, "", list[str]()
     for site, own in true.items():
         there = _states_apart(dtype, seen[site], own)
-        if not there <= worst:
+        if np.isnan(there):
+            silent.append(str(site))
+        elif not there <= worst:
             worst, where = there, str(site)
     metrics: dict[str, float] = {}
     for (site, position), own in (theirs or {}).items():
@@ -300,6 +302,8 @@ def _deviation(
             if value > max(worst, *metrics.values(), 0.0):
                 where = f"{name} at {site}, position {position}"
             metrics[name] = max(metrics.get(name, 0.0), value)
+    if silent:
+        where += f"; not checked, since no token is finite there: {len(silent)} sites, {silent[0]} first"
     return Deviation(worst, metrics, where)
 
 
@@ -314,16 +318,21 @@ def _states_apart(dtype: torch.dtype, seen: Sequence[np.ndarray], true: Sequence
     """Deviation of one site's states.
 
     Relative to the largest magnitude of the site; in half precision to that of each token, since one token that drains
-    attention may be 200 times as large as all others and would hide them.
+    attention may be 200 times as large as all others and would hide them. Tokens that are not finite either way are
+    left out; NaN if no other is there.
     """
     if any(a.shape != b.shape for a, b in zip(seen, true, strict=True)):
         return np.inf
     one, other = np.concatenate(seen), np.concatenate(true)
-    gap = np.nanmax(np.abs(one - other), axis=-1, initial=0.0)
-    gap[(np.isnan(one) != np.isnan(other)).any(-1)] = np.inf
-    size = np.nanmax(np.abs(other), axis=-1, initial=0.0)
+    first, second = np.isfinite(one).all(-1), np.isfinite(other).all(-1)
+    if not (first | second).any():
+        return np.nan
+    size = np.abs(other).max(-1, where=np.isfinite(other), initial=0.0)
     scale = size if dtype in HALF else np.full_like(size, size.max())
-    return _over_tokens(dtype, gap / np.where(scale > 0, scale, 1.0))
+    gap = np.full(size.shape, np.inf)
+    both = first & second
+    gap[both] = np.abs(one[both] - other[both]).max(-1, initial=0.0)
+    return _over_tokens(dtype, (gap / np.where(scale > 0, scale, 1.0))[first | second])
 
 
 def _relative(a: np.ndarray, b: np.ndarray) -> np.ndarray:
