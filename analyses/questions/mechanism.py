@@ -262,8 +262,8 @@ def _numbers(evidence: Evidence, claim: str = "") -> list[str]:
         where = evidence.carried[0].place
         carried = percent(share.value, share[1:])
         said.append(
-            f"at {where} one coordinate accounts for {carried} of the change by substitution, and {many} are needed for "
-            "half of it"
+            f"at {where} one coordinate accounts for {carried} of the change by substitution, and {many} are needed "
+            "for half of it"
         )
     if evidence.pinned is not None and claim not in {ALIGNMENT, ONE}:
         said.append(_pinned_words(evidence.pinned))
