@@ -102,13 +102,16 @@ def sweep(name: str, models: Path, data: Path, out: Path, limit: int) -> Path:
 
 
 def rows_of(directory: Path) -> pd.DataFrame:
-    """The findings of one sweep that the page shows, one row each."""
+    """The findings of one sweep that the page shows, one row each; suites that are not finished are left out."""
     run = open_run(directory)
-    depth = int(run.facts(str(run.runs()["run_id"].iloc[0]))["n_layers"])
+    runs = run.runs()
+    finished = runs.loc[runs["status"] == "done", "suite"].astype(str)
+    depth = int(run.facts(str(runs["run_id"].iloc[0]))["n_layers"])
     places = {("final_norm", depth), ("resid_post", depth // 2)}
     found = pd.concat([analyse(run, question).to_frame() for question in QUESTIONS], ignore_index=True)
     at = [place in places for place in zip(found["site"], found["layer"], strict=True)]
-    shown = found[at & (found["metric"] == METRIC) & found["position"].isin(POSITIONS) & (found["basis"] == "raw")]
+    asked = (found["metric"] == METRIC) & found["position"].isin(POSITIONS) & (found["basis"] == "raw")
+    shown = found[at & asked & found["suite"].isin(finished)]
     return shown.assign(model=directory.name).drop_duplicates(
         ["model", "suite", "axis", "group", "site", "layer", "position", "quantity"]
     )
@@ -164,12 +167,19 @@ def sentences(rows: pd.DataFrame) -> Iterator[str]:
     )
 
 
+def missing(rows: pd.DataFrame) -> str:
+    """A sentence on the suites that a model was not asked, or not to the end; empty where there are none."""
+    asked = {(model, suite["name"]) for model in MODELS for suite in suites(Path())}
+    left = sorted(asked - set(zip(rows["model"], rows["suite"], strict=True)))
+    return f"Not measured: {', '.join(f'{suite} on {model}' for model, suite in left)}." if left else ""
+
+
 def page(rows: pd.DataFrame, limit: int) -> str:
     """The whole page."""
     command = f"make real-models MODELS=DIR DATA=DIR LIMIT={limit}"
     made = f"Made on {dt.datetime.now(dt.UTC).date().isoformat()} by `{command}` on {machine()}."
-    parts = [HEADER, *sentences(rows), "\n".join(table(rows)), made]
-    return "\n\n".join(part.strip() for part in parts) + "\n"
+    parts = [HEADER, *sentences(rows), "\n".join(table(rows)), missing(rows), made]
+    return "\n\n".join(part.strip() for part in parts if part) + "\n"
 
 
 def main() -> None:
