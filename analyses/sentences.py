@@ -8,6 +8,7 @@ from typing import Final
 
 from analyses.chance import sparser
 from analyses.finding import ALPHA, Finding, Level, Null
+from probes.records.naming import PATHS
 
 SLOPE: Final = "as a slope of ranks "
 PLUS_MINUS: Final = "\N{PLUS-MINUS SIGN}"
@@ -67,7 +68,7 @@ def short_model(name: str) -> str:
     >>> short_model("/data/models/stories260K"), short_model("EleutherAI/pythia-70m")
     ('stories260K', 'EleutherAI/pythia-70m')
     """
-    return PurePath(name).name if name.startswith(("/", ".", "~")) else name
+    return PurePath(name).name if name.startswith(PATHS) else name
 
 
 def number(value: float) -> str:

@@ -23,6 +23,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from analyses.runs import Run, remember
+from probes.records.naming import PATHS, told_apart
 from probes.suites.axes import Axis
 
 UNLAYERED: Final = ("embed", "final_norm")
@@ -235,7 +236,11 @@ def _panels(run: Run, kind: str, basis: str, *, every_step: bool) -> list[Panel]
 
 def model_labels(runs: pd.DataFrame) -> pd.Series:
     """The model's name; where one name was run twice on a suite (two dtypes, say), with what tells them apart."""
-    names = runs["model"].astype(str)
+    asked = [str(name) for name in runs["model"]]
+    apart = told_apart(asked)
+    # a path is shown by its last part, and two paths may share it: theirs are shortened here, as far as they differ
+    shown = [apart[name] if name.startswith(PATHS) and "/" in apart[name] else name for name in asked]
+    names = pd.Series(shown, index=runs.index, dtype=str)
     twice = runs.assign(model=names).duplicated(["model", "suite"], keep=False)
     several = names.isin(set(names[twice]))
     details = runs["dtype"].astype(str) + " " + runs["revision"].fillna("").astype(str)

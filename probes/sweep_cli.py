@@ -180,6 +180,12 @@ def conduct(
             "(inputs.n_control); special_tokens: text makes them text",
             soft_wrap=True,
         )
+    if result.n_undefined:
+        console.print(
+            f"{result.n_undefined} of {result.n_values} values are undefined (NaN) and kept out of every mean: a state "
+            "was not finite (float16 overflows in some models, bfloat16 does not), or no token was left to average",
+            soft_wrap=True,
+        )
     summary = f"{directory}: {result.n_measured} items measured, {result.n_failed} failed{filtered}"
     console.print(summary, soft_wrap=True)
     if result.interrupted:

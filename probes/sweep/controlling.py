@@ -290,7 +290,8 @@ class _Work:
         self.outdated, self._found, self._flushed = (), {}, time.monotonic()
 
     def _ask(self, model: LoadedModel) -> Ask:
-        owed, spec, plan = self.owed, self.spec, self.owed.plan
+        owed, plan = self.owed, self.owed.plan
+        spec = self.spec.for_model(plan.run.entry)
         wanted = {one.example_id for one in owed.members}
         items = {item.example_id: item for item in plan.items if item.example_id in wanted}
         return Ask(

@@ -72,6 +72,8 @@ class SweepResult(NamedTuple):
         seconds: where the time went.
         n_truncated: items measured by this call whose text was cut to ``max_tokens``.
         n_control: items measured by this call whose text spells out special tokens, read as control tokens.
+        n_values: values of metrics recorded by this call, those of single tokens left out.
+        n_undefined: those of them that are NaN: a state was not finite, or there was no token to average.
     """
 
     directory: Path
@@ -82,3 +84,5 @@ class SweepResult(NamedTuple):
     seconds: Seconds
     n_truncated: int = 0
     n_control: int = 0
+    n_values: int = 0
+    n_undefined: int = 0

@@ -84,7 +84,7 @@ def run_sweep(
 
     n_items, n_settled, n_measured, interrupted = sum(plan.n_left() for plan in plans), 0, 0, False
     encode_seconds = model_seconds = 0.0
-    lost = np.zeros(2, dtype=np.int64)
+    lost = np.zeros(4, dtype=np.int64)
     with open_executor(spec, options, loaded) as execute, Writer.open(folder, about) as writer:
         _open_runs(spec, writer, stored, plans)
         pending = Pending(writer)
@@ -131,13 +131,18 @@ def run_sweep(
     )
 
 
-def _losses(rows: Rows) -> Int64[np.ndarray, " 2"]:
-    """How many of some items were truncated, and how many spell out special tokens."""
-    if "inputs" not in rows.tables:
-        return np.zeros(2, dtype=np.int64)
-    inputs: Any = rows.tables["inputs"]
-    counted = (inputs.column("truncated").to_numpy(), inputs.column("n_control").to_numpy() > 0)
-    return np.array([own.sum() for own in counted], dtype=np.int64)
+def _losses(rows: Rows) -> Int64[np.ndarray, " 4"]:
+    """How many of some items were truncated and spell out special tokens; how many values, and NaN."""
+    inputs: Any = rows.tables.get("inputs")
+    values: Any = rows.tables.get("measurements")
+    cut = control = recorded = undefined = 0
+    if inputs is not None:
+        cut = np.count_nonzero(inputs.column("truncated").to_numpy())
+        control = np.count_nonzero(inputs.column("n_control").to_numpy() > 0)
+    if values is not None:
+        shown = values.column("value").to_numpy()
+        recorded, undefined = len(shown), np.count_nonzero(np.isnan(shown))
+    return np.array([cut, control, recorded, undefined], dtype=np.int64)
 
 
 def _read(spec: SweepSpec | Mapping[str, Any] | str | Path) -> SweepSpec:

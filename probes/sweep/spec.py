@@ -8,6 +8,7 @@ sweep directory stores and what its numbers can be reproduced from.
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict, TypeVar, cast
@@ -20,6 +21,7 @@ from probes.controls.names import CONTROLS, Control
 from probes.errors import InputError
 from probes.familiarity.entry import FamiliarityEntry, resolved
 from probes.lab import shipped_path
+from probes.records.naming import told_apart
 from probes.suites.answer_choices import ChoiceCount
 from probes.suites.benchmark import BenchmarkSuite, load_benchmarks
 from probes.suites.conflict import KnowledgeConflict
@@ -76,13 +78,14 @@ class Reading(TypedDict):
 
 
 class ModelEntry(BaseModel):
-    """A model by local path or hub name."""
+    """A model by local path or hub name; ``template`` goes before that of the sweep."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     revision: str | None = None
     dtype: Dtype | None = None
+    template: Template | None = None
 
 
 class RegisteredSuite(BaseModel):
@@ -165,6 +168,21 @@ class SweepSpec(BaseModel):
     answer_prefix: str = "auto"
     special_tokens: Literal["control", "text"] = "control"
     seed: int = Field(default=0, ge=0)
+
+    def for_model(self, entry: ModelEntry) -> SweepSpec:
+        """The spec as it is for one of its models."""
+        return self if entry.template is None else self.model_copy(update={"template": entry.template})
+
+    def model_names(self) -> tuple[str, ...]:
+        """A short name for each model, different for each; a model named twice goes by what else is said of it."""
+        short = told_apart(entry.name for entry in self.models)
+        times = Counter(entry.name for entry in self.models)
+        found: list[str] = []
+        for entry in self.models:
+            said = entry.model_dump(mode="json", exclude={"name"}, exclude_none=True)
+            details = ", ".join(f"{key} {value}" for key, value in said.items())
+            found.append(f"{short[entry.name]} ({details})" if times[entry.name] > 1 and details else short[entry.name])
+        return tuple(found)
 
     def parsed_metrics(self) -> tuple[MetricSpec, ...]:
         """The metrics as the core knows them."""

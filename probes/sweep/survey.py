@@ -25,7 +25,7 @@ from probes.capture.models import LoadedModel, load_model
 from probes.capture.positions import parse_positions
 from probes.capture.prompts import Prompt, encode
 from probes.capture.sites import Site, resolve_sites
-from probes.capture.templates import Chat, PromptError, chat_of, template_identity
+from probes.capture.templates import Chat, PromptError, Template, chat_of, template_identity
 from probes.controls.cells import cells_of
 from probes.errors import InputError
 from probes.records.cells import RAW, Block, Done, missing, state_name
@@ -54,19 +54,21 @@ class Run:
     Attributes:
         run_id: its name in every table.
         entry: the model as the spec names it.
+        model: its short name, different from those of the sweep's other models.
         suite: name of the suite.
         sites: where to look.
     """
 
     run_id: str
     entry: ModelEntry
+    model: str
     suite: str
     sites: tuple[Site, ...]
 
     @property
     def label(self) -> str:
         """How progress calls it."""
-        return f"{Path(self.entry.name).name} x {self.suite}"
+        return f"{self.model} x {self.suite}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -131,14 +133,14 @@ def survey(spec: SweepSpec, directory: Path, options: Options) -> Survey:
     asked: list[tuple[Suite, Shelf]] = []
     plans: list[RunPlan] = []
     model: LoadedModel | None = None
-    for entry in spec.models:
-        model = open_model(entry, options.device)
+    for entry, name in zip(spec.models, spec.model_names(), strict=True):
+        model, own = open_model(entry, options.device), spec.for_model(entry)
         if not asked:
-            asked = list(_asked(spec, model))
+            asked = list(_asked(own, model))
             refuse_changed(stored, asked)
-        cells = () if spec.familiarity is None else open_bank(spec, model).cells
+        cells = () if spec.familiarity is None else open_bank(own, model).cells
         plans += [
-            _plan(spec, entry, model, suite, items, stored, options, cells)
+            _plan(own, entry, name, model, suite, items, stored, options, cells)
             for question, (suite, items) in zip(spec.suites, asked, strict=True)
             if not isinstance(question, LabSuite) or question.concerns(entry.name)
         ]
@@ -153,18 +155,22 @@ def survey(spec: SweepSpec, directory: Path, options: Options) -> Survey:
 
 
 def as_begun(spec: SweepSpec, directory: Path) -> SweepSpec:
-    """The spec with the date that its chat template is told: of the day on which the sweep began.
+    """The spec with the date that its chat templates are told: of the day on which the sweep began.
 
     Templates that write today's date would otherwise make other prompts of the items that are measured tomorrow.
     """
-    chat = chat_of(spec.template)
-    if chat is None or chat.date is not None:
-        return spec
-    begun = [folder / SPEC for folder in folders_of(directory)]
-    stored = next((load_spec(path).template for path in begun if path.is_file()), None)
-    date = stored.date if isinstance(stored, Chat) else None
-    today = dt.datetime.now().astimezone().date()
-    return spec.model_copy(update={"template": chat.model_copy(update={"date": date or today})})
+    begun = (folder / SPEC for folder in folders_of(directory))
+    stored = next((load_spec(path) for path in begun if path.is_file()), None)
+    asked = [] if stored is None else [stored.template, *(entry.template for entry in stored.models)]
+    date = next((one.date for one in asked if isinstance(one, Chat) and one.date is not None), None)
+    day = date or dt.datetime.now().astimezone().date()
+
+    def dated(template: Template | None) -> Template | None:
+        chat = None if template is None else chat_of(template)
+        return template if chat is None or chat.date is not None else chat.model_copy(update={"date": day})
+
+    models = tuple(entry.model_copy(update={"template": dated(entry.template)}) for entry in spec.models)
+    return spec.model_copy(update={"template": dated(spec.template), "models": models})
 
 
 def _refuse_other_reading(stored: Records) -> None:
@@ -216,6 +222,7 @@ def _asked(spec: SweepSpec, model: LoadedModel) -> Iterator[tuple[Suite, Shelf]]
 def _plan(
     spec: SweepSpec,
     entry: ModelEntry,
+    name: str,
     model: LoadedModel,
     suite: Suite,
     whole: Shelf,
@@ -245,7 +252,7 @@ def _plan(
         familiarity=familiarity,
         states=_kept(spec, model, sites),
     )
-    run = Run(run_id=identity.run_id(), entry=entry, suite=suite.name, sites=sites)
+    run = Run(run_id=identity.run_id(), entry=entry, model=name, suite=suite.name, sites=sites)
     refuse_changed_sources(familiarity, stored.done(run.run_id))
     left = missing(wanted, items.example_ids, _settled(stored, run.run_id, spec, options))
     lengths = _probed(spec, model, items, np.concatenate(list(left.values()))) if left else _Lengths(np.nan, None)

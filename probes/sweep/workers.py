@@ -52,7 +52,7 @@ class Worker:
             if self._model is None or self._model[0] != task.run.entry:
                 self._measurement = self._model = None  # the old weights go before the new ones come
                 self._model = (task.run.entry, open_model(task.run.entry, self._device))
-            self._measurement = Measurement(self._spec, task.run, self._model[1])
+            self._measurement = Measurement(self._spec.for_model(task.run.entry), task.run, self._model[1])
         return self._measurement.rows(task.items, task.block)
 
 
