@@ -109,7 +109,7 @@ def rows_of(directory: Path) -> pd.DataFrame:
     depth = int(run.facts(str(runs["run_id"].iloc[0]))["n_layers"])
     places = {("final_norm", depth), ("resid_post", depth // 2)}
     found = pd.concat([analyse(run, question).to_frame() for question in QUESTIONS], ignore_index=True)
-    at = [place in places for place in zip(found["site"], found["layer"], strict=True)]
+    at = pd.Series([place in places for place in zip(found["site"], found["layer"], strict=True)], index=found.index)
     asked = (found["metric"] == METRIC) & found["position"].isin(POSITIONS) & (found["basis"] == "raw")
     shown = found[at & asked & found["suite"].isin(finished)]
     return shown.assign(model=directory.name).drop_duplicates(
