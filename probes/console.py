@@ -23,12 +23,12 @@ EXIT_BY_SIGNAL = 128  # and the signal's number: 130 after Ctrl-C, 143 after SIG
 
 def out() -> Console:
     """Where results go."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else FILE_WIDTH)
+    return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else FILE_WIDTH)
 
 
 def err() -> Console:
     """Where progress and faults go."""
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, markup=False)  # a list in a command to repeat is no style
 
 
 def duration(seconds: float) -> str:
@@ -82,7 +82,7 @@ def shown_progress() -> Generator[Callable[[Progress], None]]:
 
         yield say
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Bar(*columns, TextColumn("{task.fields[rate]}"), console=console) as bar:
         task = bar.add_task("sweep", total=None, rate="")
 
@@ -107,7 +107,14 @@ def _pace(n_done: int, seconds: float) -> float | None:
 
 
 def _rate(pace: float | None) -> str:
-    return "" if pace is None else f"{pace:.1f}/s"
+    """Items per second, or per minute where that says more.
+
+    >>> _rate(2.5), _rate(0.02), _rate(None)
+    ('2.5/s', '1.2/min', '')
+    """
+    if pace is None:
+        return ""
+    return f"{pace:.1f}/s" if pace >= 0.5 else f"{60 * pace:.1f}/min"
 
 
 class Stop:

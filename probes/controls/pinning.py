@@ -139,28 +139,31 @@ class _Reader(NamedTuple):
         scale = self.norm.scale(self.states)
         shown = self.norm.with_scale(self.states, scale)
         scales = [(self.norm.scale(edit.of(self.states)), scale) for edit in edits]  # as in NORMS
-        parts: dict[tuple[int, int], list[Tensor]] = {}
-        for group in self._groups(edits, shown):
+        # filled in place: results that were kept piece by piece between buffers of megabytes would tear the heap
+        clean = self._empty()
+        arms = [(self._empty(), self._empty()) for _ in edits]
+        groups = self._groups(edits, shown)
+        for group in groups:
             answers = [self._answer(edits[index]) for index in group]
             zero = self._logits(self.norm.bias.expand(1, shown.shape[1]).to(shown.device))
             for rows, logits in self._chunks(shown):
-                if group[0] == 0:
-                    parts.setdefault((-1, 0), []).append(self._statistics(logits, rows))
-                clean = logits - zero
-                for index, answers_of in zip(group, answers, strict=True):
-                    change = edits[index].step[rows].to(clean.device) @ answers_of
-                    for number, own in enumerate(scales[index]):
-                        ratio, inverse = (scale[rows] / own[rows]).to(clean.device), (1 / own[rows]).to(clean.device)
-                        edited = torch.addcmul(clean * ratio, change, inverse).add_(zero)
-                        parts.setdefault((index, number), []).append(self._statistics(edited, rows))
-        if (-1, 0) not in parts:
-            parts[-1, 0] = self._asked(shown)
-        for index, edit in enumerate(edits):
-            if (index, 0) not in parts:
-                for number, own in enumerate(scales[index]):
-                    parts[index, number] = self._asked(self.norm.with_scale(edit.of(self.states), own))
-        whole = {key: list(torch.cat(own, dim=1).numpy()) for key, own in parts.items()}
-        return _Values(whole[-1, 0], [[whole[index, number] for number in (0, 1)] for index in range(len(edits))])
+                own = logits - zero
+                if group is groups[0]:
+                    self._fill(clean, rows, logits)
+                for index, of_units in zip(group, answers, strict=True):
+                    change = edits[index].step[rows].to(own.device) @ of_units
+                    for values, new in zip(arms[index], scales[index], strict=True):
+                        ratio, inverse = (scale[rows] / new[rows]).to(own.device), (1 / new[rows]).to(own.device)
+                        self._fill(values, rows, (own * ratio).addcmul_(change, inverse).add_(zero))
+        if not groups:
+            self._ask(clean, shown)
+        for index in set(range(len(edits))).difference(*groups):
+            for values, new in zip(arms[index], scales[index], strict=True):
+                self._ask(values, self.norm.with_scale(edits[index].of(self.states), new))
+        return _Values(list(clean.numpy()), [[list(values.numpy()) for values in arm] for arm in arms])
+
+    def _empty(self) -> Tensor:
+        return torch.full((len(OUTCOMES[self.position]), len(self.states)), torch.nan, dtype=torch.float64)
 
     def _groups(self, edits: Sequence[Edit], shown: Tensor) -> list[list[int]]:
         """Edits to be made from clean logits, in groups whose answers fit; none where the head is not linear."""
@@ -214,13 +217,18 @@ class _Reader(NamedTuple):
             yield slice(start, start + len(logits)), logits
             start += len(logits)
 
-    def _asked(self, shown: Tensor) -> list[Tensor]:
-        return [self._statistics(logits, rows) for rows, logits in self._chunks(shown)]
+    def _ask(self, values: Tensor, shown: Tensor) -> None:
+        for rows, logits in self._chunks(shown):
+            self._fill(values, rows, logits)
 
-    def _statistics(self, logits: Tensor, rows: slice) -> Tensor:
-        """The outcomes of a position, in order, of each row; exponentials in float32, their sums in float64."""
+    def _fill(self, values: Tensor, rows: slice, logits: Tensor) -> None:
+        """Outcomes of some rows, in the order of the position; exponentials in float32, what sums give in float64.
+
+        The logits are used up: a vocabulary is large, and memory is what this costs.
+        """
         own = self.answer[rows].to(logits.device)
-        centred = logits - logits.amax(-1, keepdim=True)
+        right = (logits.argmax(-1) == own).double() if self.position == "last" else None
+        centred = logits.sub_(logits.amax(-1, keepdim=True))
         told = centred.gather(-1, own.clamp(min=0)[:, None])[:, 0].double()
         weights = centred.exp()
         total = weights.sum(-1).double()
@@ -229,6 +237,6 @@ class _Reader(NamedTuple):
             mean = weights.nan_to_num_(nan=0.0).sum(-1).double() / total
         nan = torch.tensor(torch.nan, dtype=torch.float64, device=logits.device)
         columns = [torch.where(own >= 0, total.log() - told, nan)]
-        if self.position == "last":
-            columns.append(torch.where(own >= 0, (logits.argmax(-1) == own).double(), nan))
-        return torch.stack([*columns, total.log() - mean]).cpu()
+        if right is not None:
+            columns.append(torch.where(own >= 0, right, nan))
+        values[:, rows] = torch.stack([*columns, total.log() - mean]).cpu()

@@ -19,7 +19,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from probes.capture.logits import LOGITS_AT_A_TIME
 from probes.capture.models import LoadedModel, Output
 from probes.capture.prompts import Batch
 from probes.capture.sites import Site, SiteKind
@@ -27,6 +26,7 @@ from probes.controls import names
 
 TOP: Final = 10
 GRAM_ROWS: Final = 4096
+FEW_LOGITS: Final = 1 << 21  # numbers made at once: 8 MB, for whoever edits them holds several of them
 AT_ONCE: Final = 256  # states whose ten rows are held together
 
 
@@ -91,7 +91,7 @@ def principal(symmetric: Tensor) -> Tensor:
 
 def logits_of(model: LoadedModel, head: Unembedding, states: Tensor) -> Iterator[Tensor]:
     """Logits of final states by the model's own head, a few rows at a time."""
-    step = max(1, LOGITS_AT_A_TIME // model.vocabulary)
+    step = max(1, FEW_LOGITS // model.vocabulary)
     for start in range(0, len(states), step):
         part = states[start : start + step].to(model.device, model.dtype)[None]
         shown = type(head.output)(**{**head.output, "last_hidden_state": part})

@@ -257,7 +257,7 @@ def read_states_of(
         prompts: of the reservoir, in its order.
         sites: where; none of them has heads.
         positions: ``last``, ``mean`` or both.
-        pause: called after every batch; may raise to break off.
+        pause: called at every site of a pass; may raise to break off.
     """
     row_bytes = 4 * sum(model.width(site) for site in sites)
     picked = selectors(positions, len(prompts), row_bytes)
@@ -267,6 +267,7 @@ def read_states_of(
         lengths: dict[Site, np.ndarray] = {}
 
         def measure(site: Site, vectors: Tensor) -> None:
+            pause()
             lengths[site] = _lengths_of(vectors).reshape(len(own), -1).cpu().numpy()
 
         some = [prompts[index] for index in own]
@@ -277,7 +278,6 @@ def read_states_of(
             for states in batch:
                 kept.add(states, np.array(own, dtype=np.int32))
             kept.add_lengths(lengths, prompts, own)
-            pause()
         yield kept
     finally:
         kept.close()
