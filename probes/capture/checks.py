@@ -194,7 +194,7 @@ def hooks_leave_no_trace(model: LoadedModel, prompts: Sequence[Prompt]) -> Devia
     bare: Tensor = model.run(batch)[0]
     with watching(model.taps, tuple(model.sites), lambda _site, _vectors: None):
         watched: Tensor = model.run(batch)[0]
-    same = torch.equal(bare, watched)
+    same = bool(((bare == watched) | (bare.isnan() & watched.isnan())).all())
     return Deviation(0.0 if same else np.inf, {}, "" if same else "the model's output changes when hooks are on")
 
 
@@ -302,6 +302,8 @@ def _deviation(
             if value > max(worst, *metrics.values(), 0.0):
                 where = f"{name} at {site}, position {position}"
             metrics[name] = max(metrics.get(name, 0.0), value)
+    if silent and np.isnan(worst) and not metrics:
+        raise NotApplicableError(f"no token is finite at any site of this check ({silent[0]} first)")
     if silent:
         where += f"; not checked, since no token is finite there: {len(silent)} sites, {silent[0]} first"
     return Deviation(worst, metrics, where)

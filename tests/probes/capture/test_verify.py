@@ -71,9 +71,11 @@ def test_sites_without_a_finite_token_are_said_to_be_unchecked():
     with torch.no_grad():
         module.model.layers[1].mlp.down_proj.weight[:] = torch.inf
     model = load_model(module)
-    found = verify._judge("hidden states", verify.CHECKS["hidden states"], model, verify._prompts(model))
-    assert "not checked, since no token is finite there" in found.detail
-    assert "resid_post.1" in found.detail
+    found = {check.name: check for check in verify.verify(model)}
+    assert "not checked, since no token is finite there" in found["hidden states"].detail
+    assert "resid_post.1" in found["hidden states"].detail
+    assert found["final norm"].verdict == "skipped", "nothing was compared, so nothing has passed"
+    assert found["hooks leave no trace"].verdict == "pass", "NaN in the same places is the same output"
 
 
 @pytest.mark.parametrize(
