@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 from typing import Final
 
@@ -25,3 +25,19 @@ def told_apart(names: Iterable[str]) -> dict[str, str]:
             if shared[tail] == 1:
                 found.setdefault(name, tail)
     return {name: found.get(name, name) for name in parts}
+
+
+def labels(entries: Iterable[Mapping[str, object]]) -> tuple[str, ...]:
+    """A short label for each model of a spec; one that is named twice goes by what else its entry says.
+
+    >>> labels([{"name": "/a/m"}, {"name": "gpt2", "dtype": "float32"}, {"name": "gpt2", "dtype": "bfloat16"}])
+    ('m', 'gpt2 (dtype float32)', 'gpt2 (dtype bfloat16)')
+    """
+    asked = [(str(entry["name"]), {key: entry[key] for key in entry if key != "name"}) for entry in entries]
+    short = told_apart(name for name, _ in asked)
+    times = Counter(name for name, _ in asked)
+    details = [", ".join(f"{key} {value}" for key, value in said.items()) for _, said in asked]
+    return tuple(
+        f"{short[name]} ({said})" if times[name] > 1 and said else short[name]
+        for (name, _), said in zip(asked, details, strict=True)
+    )

@@ -7,21 +7,19 @@ sweep directory stores and what its numbers can be reproduced from.
 
 from __future__ import annotations
 
-import difflib
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypedDict, TypeVar, cast
+from typing import Annotated, Any, Literal, TypedDict, TypeVar
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from probes.capture.templates import Template
 from probes.controls.names import CONTROLS, Control
 from probes.errors import InputError
 from probes.familiarity.entry import FamiliarityEntry, resolved
 from probes.lab import shipped_path
-from probes.records.naming import told_apart
+from probes.records.naming import labels
 from probes.suites.answer_choices import ChoiceCount
 from probes.suites.benchmark import BenchmarkSuite, load_benchmarks
 from probes.suites.conflict import KnowledgeConflict
@@ -39,6 +37,7 @@ from probes.suites.sources.hub import HubSuite
 from probes.suites.text_domains import NAME as TEXT_DOMAINS
 from probes.suites.text_domains import TextDomains
 from probes.sweep import yaml12
+from probes.sweep.validation import checked, mapping, nearest, refuse_unknown, sequence, validate
 from sparsity import MetricSpec, parse_metrics
 from sparsity.registry import UnknownNameError
 
@@ -56,7 +55,6 @@ CONTROLLED = frozenset({"last", "mean"})  # positions whose vectors the controls
 
 Dtype = Literal["float32", "bfloat16", "float16", "int8"]
 
-_M = TypeVar("_M", bound=BaseModel)
 _S = TypeVar("_S", bound=Source)
 
 
@@ -175,14 +173,7 @@ class SweepSpec(BaseModel):
 
     def model_names(self) -> tuple[str, ...]:
         """A short name for each model, different for each; a model named twice goes by what else is said of it."""
-        short = told_apart(entry.name for entry in self.models)
-        times = Counter(entry.name for entry in self.models)
-        found: list[str] = []
-        for entry in self.models:
-            said = entry.model_dump(mode="json", exclude={"name"}, exclude_none=True)
-            details = ", ".join(f"{key} {value}" for key, value in said.items())
-            found.append(f"{short[entry.name]} ({details})" if times[entry.name] > 1 and details else short[entry.name])
-        return tuple(found)
+        return labels(entry.model_dump(mode="json", exclude_none=True) for entry in self.models)
 
     def parsed_metrics(self) -> tuple[MetricSpec, ...]:
         """The metrics as the core knows them."""
@@ -226,7 +217,7 @@ def load_spec(path: Path, changes: Mapping[str, Any] | None = None) -> SweepSpec
         raise InputError(f"cannot read the spec {path}: {error}") from None
     except yaml.YAMLError as error:
         raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
-    content = dict(_mapping(raw, str(path))) | dict(changes or {})
+    content = dict(mapping(raw, str(path))) | dict(changes or {})
     dtype = content.pop("dtype", None)
     spec = parse_spec(content, folder=path.resolve().parent, origin=str(path))
     changed: dict[str, Any] = {}
@@ -234,7 +225,7 @@ def load_spec(path: Path, changes: Mapping[str, Any] | None = None) -> SweepSpec
         changed["suites"] = tuple(suite.model_copy(update={"limit": None}) for suite in spec.suites)
     if dtype is not None:
         entries = ({**entry.model_dump(), "dtype": dtype} for entry in spec.models)
-        changed["models"] = tuple(_checked(ModelEntry, entry, f"{path}: models") for entry in entries)
+        changed["models"] = tuple(checked(ModelEntry, entry, f"{path}: models") for entry in entries)
     return spec.model_copy(update=changed)
 
 
@@ -249,16 +240,16 @@ def parse_spec(raw: object, *, folder: Path, origin: str = "spec") -> SweepSpec:
     Raises:
         InputError: on the first thing wrong with it.
     """
-    fields = _mapping(raw, origin)
-    _refuse_unknown(fields, SweepSpec, origin)
+    fields = mapping(raw, origin)
+    refuse_unknown(fields, SweepSpec, origin)
     entries = {
         **fields,
-        "models": [_model(entry, folder) for entry in _sequence(fields.get("models"), f"{origin}: models")],
-        "suites": [_suite(entry, folder, origin) for entry in _sequence(fields.get("suites"), f"{origin}: suites")],
+        "models": [_model(entry, folder) for entry in sequence(fields.get("models"), f"{origin}: models")],
+        "suites": [_suite(entry, folder, origin) for entry in sequence(fields.get("suites"), f"{origin}: suites")],
     }
     if fields.get("familiarity"):
         entries["familiarity"] = _familiarity(fields["familiarity"], folder, f"{origin}: familiarity")
-    spec = _validate(SweepSpec, entries, origin)
+    spec = validate(SweepSpec, entries, origin)
     for entry in spec.suites:
         if isinstance(entry, FieldMap):
             _refuse_undirected(entry, origin)
@@ -266,7 +257,7 @@ def parse_spec(raw: object, *, folder: Path, origin: str = "spec") -> SweepSpec:
         spec = spec.model_copy(update={"outcomes": (*DEFAULT_OUTCOMES, "mean_next_token_entropy")})
     unknown = [name for name in spec.outcomes if name not in OUTCOMES]
     if unknown:
-        raise InputError(f"{origin}: unknown outcome {unknown[0]!r}{_nearest(unknown[0], OUTCOMES)}")
+        raise InputError(f"{origin}: unknown outcome {unknown[0]!r}{nearest(unknown[0], OUTCOMES)}")
     names = [entry.name for entry in spec.suites]
     doubled = next((name for name in names if names.count(name) > 1), None)
     if doubled:
@@ -290,12 +281,12 @@ def _familiarity(entry: object, folder: Path, place: str) -> FamiliarityEntry:
     """Measures alone, or measures and what they are compared with."""
     measures: dict[str, object] = {"measures": entry}
     fields = measures if isinstance(entry, str | list) else entry
-    return resolved(_checked(FamiliarityEntry, fields, place), folder, place)
+    return resolved(checked(FamiliarityEntry, fields, place), folder, place)
 
 
 def _model(entry: object, folder: Path) -> dict[str, Any]:
     """A name that is a folder beside the spec means that folder, a short name the shipped model."""
-    fields: dict[str, Any] = {"name": entry} if isinstance(entry, str) else {**_mapping(entry, "an entry of models")}
+    fields: dict[str, Any] = {"name": entry} if isinstance(entry, str) else {**mapping(entry, "an entry of models")}
     name = fields.get("name")
     if isinstance(name, str) and (folder / name).is_dir():
         fields["name"] = str((folder / name).resolve())
@@ -305,40 +296,40 @@ def _model(entry: object, folder: Path) -> dict[str, Any]:
 
 
 def _suite(entry: object, folder: Path, origin: str) -> SuiteEntry | Shift:
-    fields = {"name": entry} if isinstance(entry, str) else _mapping(entry, f"{origin}: suites")
+    fields = {"name": entry} if isinstance(entry, str) else mapping(entry, f"{origin}: suites")
     place = f"{origin}: suite {fields.get('name', '')!r}"
     if "shift" in fields:
         return _shift(fields, folder, place)
     if {"hub", "frozen", "lab"}.intersection(fields):
         return _data(fields, folder, place)
     if fields.get("name") in list(load_benchmarks()):
-        benchmark = _checked(BenchmarkSuite, fields, f"{origin}: benchmark {fields['name']!r}")
+        benchmark = checked(BenchmarkSuite, fields, f"{origin}: benchmark {fields['name']!r}")
         return benchmark.model_copy(update={"file": str(folder / benchmark.file)}) if benchmark.file else benchmark
     if "file" in fields:
         return _data(fields, folder, place)
     if fields.get("name") == TEXT_DOMAINS or "in" in fields:
-        domains = _checked(TextDomains, {**fields, **_sources(fields, place)}, place)
+        domains = checked(TextDomains, {**fields, **_sources(fields, place)}, place)
         return domains.model_copy(
             update={
                 "inside": {label: _resolved(source, folder) for label, source in domains.inside.items()},
                 "shifted": {label: _resolved(source, folder) for label, source in domains.shifted.items()},
             }
         )
-    return _checked(RegisteredSuite, fields, place)
+    return checked(RegisteredSuite, fields, place)
 
 
 def _data(fields: Mapping[str, Any], folder: Path, place: str) -> FileSuite | HubSuite | FrozenSuite | LabSuite:
     """Items of the user's own: files, a data set, a suite written down, or the world of a model trained here."""
     if "lab" in fields:
-        world = _checked(LabSuite, fields, place)
+        world = checked(LabSuite, fields, place)
         return world.model_copy(update={"lab": str((folder / world.lab).resolve())})
     if "hub" in fields:
         local = folder / str(fields["hub"])
-        return _checked(HubSuite, {**fields, "hub": str(local)} if local.is_dir() else fields, place)
+        return checked(HubSuite, {**fields, "hub": str(local)} if local.is_dir() else fields, place)
     if "frozen" in fields:
-        frozen = _checked(FrozenSuite, fields, place)
+        frozen = checked(FrozenSuite, fields, place)
         return frozen.model_copy(update={"frozen": str(folder / frozen.frozen)})
-    return _resolved(_checked(FileSuite, fields, place), folder)
+    return _resolved(checked(FileSuite, fields, place), folder)
 
 
 def _shift(fields: Mapping[str, Any], folder: Path, place: str) -> Shift:
@@ -348,19 +339,19 @@ def _shift(fields: Mapping[str, Any], folder: Path, place: str) -> Shift:
     except UnknownNameError as error:
         raise InputError(f"{place}: {error}") from None
     given = fields.get("of")
-    source = {"name": given} if isinstance(given, str) else _mapping(given, f"{place}: of")
+    source = {"name": given} if isinstance(given, str) else mapping(given, f"{place}: of")
     found = _suite({"name": f"{fields.get('name')}_source", **source}, folder, f"{place}: of")
     if not isinstance(found, FileSuite | HubSuite | BenchmarkSuite):
         raise InputError(f"{place}: of should be a file, a data set of the hub or a benchmark, and is {found.name!r}")
     resolved = {**fields, "of": found}
     if fields.get("filler") is not None:
         resolved["filler"] = _resolved(_source(fields["filler"], f"{place}: filler"), folder)
-    return _checked(kind, resolved, place)
+    return checked(kind, resolved, place)
 
 
 def _source(entry: object, place: str) -> Source:
     """A source; a bare path stands for one."""
-    return _checked(Source, {"file": entry} if isinstance(entry, str) else entry, place)
+    return checked(Source, {"file": entry} if isinstance(entry, str) else entry, place)
 
 
 def _sources(fields: Mapping[str, Any], place: str) -> dict[str, dict[str, Source]]:
@@ -368,51 +359,10 @@ def _sources(fields: Mapping[str, Any], place: str) -> dict[str, dict[str, Sourc
     found: dict[str, dict[str, Source]] = {}
     for key in ("in", "shifted"):
         if key in fields:
-            entries = _mapping(fields[key], f"{place}: {key}")
+            entries = mapping(fields[key], f"{place}: {key}")
             found[key] = {label: _source(entry, f"{place}: {label}") for label, entry in entries.items()}
     return found
 
 
 def _resolved(source: _S, folder: Path) -> _S:
     return source.model_copy(update={"file": str(folder / source.file)})
-
-
-def _checked(model: type[_M], fields: object, place: str) -> _M:
-    mapping = _mapping(fields, place)
-    _refuse_unknown(mapping, model, place)
-    return _validate(model, mapping, place)
-
-
-def _validate(model: type[_M], fields: Mapping[str, Any], place: str) -> _M:
-    try:
-        return model.model_validate(fields)
-    except ValidationError as error:
-        first = error.errors()[0]
-        if not first["loc"]:  # two keys that do not go together
-            raise InputError(f"{place}: {first['msg'].removeprefix('Value error, ')}") from None
-        where = ".".join(str(step) for step in first["loc"])
-        raise InputError(f"{place}: {where}: {first['msg'].lower()} (got {first['input']!r})") from None
-
-
-def _refuse_unknown(fields: Mapping[str, Any], model: type[BaseModel], place: str) -> None:
-    known = [field.alias or name for name, field in model.model_fields.items()]
-    for key in fields:
-        if key not in known:
-            raise InputError(f"{place}: unknown key {key!r}{_nearest(key, known)}; known: {', '.join(known)}")
-
-
-def _nearest(name: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f", did you mean {close[0]!r}?" if close else ""
-
-
-def _mapping(value: object, place: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise InputError(f"{place} should be a mapping with named keys and is {type(value).__name__}")
-    return {str(key): entry for key, entry in cast("Mapping[object, Any]", value).items()}
-
-
-def _sequence(value: object, place: str) -> Sequence[Any]:
-    if not isinstance(value, list | tuple) or not value:
-        raise InputError(f"{place} should be a list with at least one entry")
-    return cast("Sequence[Any]", value)
