@@ -142,7 +142,7 @@ def delta_interval(
 
     The variance is Newcombe's (2006) for these numbers of items, raised by the effect of clusters, which weakens
     towards the edge because the few items that disagree are in few clusters. It is scaled to what the replicates say,
-    the more the more items disagree. Simulated coverage is in PROOFS.md.
+    the more the more items disagree.
     """
 
     def theory(value: np.ndarray) -> np.ndarray:
