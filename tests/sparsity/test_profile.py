@@ -7,8 +7,7 @@ import sparsity
 from sparsity import evaluation
 from sparsity.columns import sums_of
 from sparsity.vectors import Key, Vectors
-
-from .cases import ALL
+from tests.sparsity.cases import ALL
 
 pytestmark = pytest.mark.numeric
 

@@ -4,7 +4,7 @@ import torch
 import transformers
 from transformers import PreTrainedModel
 
-from .conftest import uneven
+from tests.probes.conftest import uneven
 
 LLAMA = {
     "vocab_size": 99,

@@ -8,9 +8,8 @@ from transformers import AutoModel, T5Config, T5ForConditionalGeneration
 from probes.capture import Prompt, load_model, read_batch, resolve_sites
 from probes.capture.outcomes import DEFAULT_OUTCOMES, OUTCOMES
 from probes.errors import InputError
+from tests.probes.capture.families import build
 from tests.tolerances import LOGITS, NEAR_ZERO, REBATCHED
-
-from .families import build
 
 TARGETS = ((5, 6, 7), (8,), (9, 10, 11, 12), ())
 LENGTHS = (6, 3, 9, 5)

@@ -17,10 +17,9 @@ from probes.capture.sites import HOOKS, SiteKind
 from probes.capture.verify import verify
 from probes.errors import InputError
 from sparsity import parse_metrics
+from tests.probes.capture.families import FAMILIES, NEOX, build
+from tests.probes.capture.test_families import prompts_of
 from tests.tolerances import LOGITS, NEAR_ZERO, REBATCHED, STAGES
-
-from .families import FAMILIES, NEOX, build
-from .test_families import prompts_of
 
 WRAPPED = ["gpt2", "gpt_neox", "llama", "gemma2", "qwen3", "phi3", "bloom", "opt", "mixtral", "mamba", "t5"]
 METRICS = ["gini", "hoyer", "participation_ratio", "l2_norm"]

@@ -20,9 +20,8 @@ from probes.errors import InputError
 from probes.familiarity.measure import measure_familiarity
 from probes.records import open_run
 from probes.sweep.run import run_sweep
+from tests.probes.conftest import tiny_llama
 from tests.reference.text_in_template import describe
-
-from .conftest import tiny_llama
 
 TEMPLATE = "{{ bos_token }}{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}[assistant]"
 

@@ -15,9 +15,8 @@ from probes.capture.sites import Site
 from probes.capture.watching import CaptureError, watching
 from probes.errors import InputError
 from probes.records.schema import SCHEMAS
+from tests.probes.conftest import tiny_llama
 from tests.tolerances import REBATCHED, STORED
-
-from .conftest import tiny_llama
 
 SITES = ("resid_pre", "resid_post", "final_norm")
 METRICS = sparsity.DEFAULT_METRICS

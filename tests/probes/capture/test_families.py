@@ -12,9 +12,8 @@ from probes.capture.prompts import Prompt, encode, pad
 from probes.capture.sites import EMBED_LAYER, Site, SiteKind
 from probes.capture.taps.table import FAMILIES as TABLES
 from probes.capture.watching import watching
+from tests.probes.capture.families import FAMILIES, build
 from tests.tolerances import NEAR_ZERO, REBATCHED, STORED
-
-from .families import FAMILIES, build
 
 PARALLEL = {"gpt_neox", "gptj", "falcon", "falcon_new", "phi", "stablelm_parallel", "cohere", "cohere2"}
 POST_NORM = {"opt_post_norm", "bert", "roberta", "bart"}

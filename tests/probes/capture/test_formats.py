@@ -12,10 +12,9 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 from probes.capture import collect, load_model
 from probes.capture.checkpoints import model_files
 from probes.errors import InputError
+from tests.probes.capture.families import LLAMA
+from tests.probes.conftest import tiny_llama, uneven
 from tests.tolerances import REBATCHED
-
-from .conftest import tiny_llama, uneven
-from .families import LLAMA
 
 PROMPTS = [[5, 17, 3, 29], [41, 8]]
 NAMES = {

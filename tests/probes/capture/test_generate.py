@@ -10,11 +10,10 @@ from probes.capture.feeding import WITHOUT_CACHE
 from probes.capture.generate import Draws, collect_generation
 from probes.errors import InputError
 from probes.records.schema import SCHEMAS
+from tests.probes.capture.families import build
+from tests.probes.capture.test_bridge import bridge_of
+from tests.probes.capture.test_families import model_of, prompts_of
 from tests.tolerances import LOGITS, REBATCHED
-
-from .families import build
-from .test_bridge import bridge_of
-from .test_families import model_of, prompts_of
 
 FAMILIES = [
     *("gpt2", "opt", "bloom", "falcon_sequential", "llama", "gemma2", "mixtral", "deepseek_v2"),

@@ -11,9 +11,8 @@ from probes.capture.edits import ablate, pin, swap
 from probes.capture.intervene import intervene, patch_layers
 from probes.capture.watching import CaptureError
 from probes.errors import InputError
+from tests.probes.conftest import tiny_llama, uneven
 from tests.tolerances import LOGITS, REBATCHED, STAGES, STORED
-
-from .conftest import tiny_llama, uneven
 
 
 def hooks_of(model) -> int:

@@ -11,9 +11,8 @@ from transformers import AutoModelForCausalLM
 from probes.capture import collect, load_model
 from probes.capture.sites import Site
 from probes.errors import InputError
+from tests.probes.conftest import tiny_llama
 from tests.tolerances import NEAR_ZERO, REBATCHED
-
-from .conftest import tiny_llama
 
 
 @pytest.fixture

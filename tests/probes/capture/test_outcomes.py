@@ -9,9 +9,8 @@ from probes.capture import logits as logits_module
 from probes.capture import outcomes as outcomes_module
 from probes.capture.prompts import Prompt
 from probes.errors import InputError
+from tests.probes.conftest import tiny_llama
 from tests.tolerances import LOGITS, NEAR_ZERO, REBATCHED, STORED
-
-from .conftest import tiny_llama
 
 NAMES = ["nll", "correct", "margin", "next_token_entropy", "mean_next_token_entropy"]
 

@@ -8,10 +8,9 @@ from probes.capture import load_model
 from probes.capture.routing import collect_routing
 from probes.errors import InputError
 from probes.records.schema import SCHEMAS
+from tests.probes.capture.families import build
+from tests.probes.capture.test_families import model_of, prompts_of
 from tests.tolerances import FLOAT64_SOLVED, NEAR_ZERO, REBATCHED, STORED
-
-from .families import build
-from .test_families import model_of, prompts_of
 
 MIXTURES = ["mixtral", "qwen2_moe", "qwen3_moe", "olmoe", "gpt_oss", "deepseek_v2", "deepseek_v3", "jamba"]
 EXPERTS, CHOSEN = 4, 2

@@ -5,9 +5,8 @@ import torch
 import sparsity
 from probes.capture import capture_states, collect, load_model
 from probes.errors import InputError
+from tests.probes.conftest import tiny_llama
 from tests.tolerances import REBATCHED
-
-from .conftest import tiny_llama
 
 INDEX = ["run_id", "example_id", "site", "layer", "unit", "basis", "position", "token"]
 

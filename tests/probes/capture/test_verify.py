@@ -11,10 +11,9 @@ from probes.capture.prompts import Batch
 from probes.capture.sites import Site
 from probes.capture.taps import Point, Taps
 from probes.capture.taps.table import descend
+from tests.probes.capture.families import build
+from tests.probes.conftest import tiny_llama
 from tests.tolerances import REBATCHED
-
-from .conftest import tiny_llama
-from .families import build
 
 JUDGED = [
     "hooks leave no trace",

@@ -15,7 +15,7 @@ from probes.controls.reservoir import (
     selectors,
 )
 from probes.suites.axes import Axis
-from tests.probes.capture.conftest import load_model, tiny_llama
+from tests.probes.conftest import load_model, tiny_llama
 from tests.tolerances import NEAR_ZERO, REBATCHED
 
 STEPS = Axis(name="steps", unit="steps", kind="difficulty", harder="higher")

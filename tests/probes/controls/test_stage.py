@@ -21,8 +21,8 @@ from probes.controls.reservoir import Member, Sample
 from probes.controls.stage import Ask, control, open_stage
 from probes.suites.axes import Axis
 from sparsity import parse_metrics
-from tests.probes.capture.conftest import tiny_llama, uneven
 from tests.probes.capture.families import build
+from tests.probes.conftest import tiny_llama, uneven
 from tests.tolerances import LOGITS, NEAR_ZERO, REBATCHED, STAGES
 
 DOMAIN = Axis(name="domain", unit="", kind="nominal", harder=None)
