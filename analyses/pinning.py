@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float
 from analyses.statistics.means import cluster_means
 from analyses.statistics.trend import RESAMPLES
 from analyses.tables import OUTCOME, Panel
-from probes.controls.names import Arm, Intervened, Norm
+from probes.vocabulary.names import Arm, Intervened, Norm
 
 ENTROPY: Final = "next_token_entropy"
 LOSS: Final = "nll"

@@ -8,7 +8,7 @@ from typing import Final
 
 from analyses.chance import sparser
 from analyses.finding import ALPHA, Finding, Level, Null
-from probes.records.naming import PATHS
+from probes.vocabulary.naming import PATHS
 
 SLOPE: Final = "as a slope of ranks "
 PLUS_MINUS: Final = "\N{PLUS-MINUS SIGN}"

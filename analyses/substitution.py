@@ -14,7 +14,7 @@ import pandas as pd
 
 from analyses.runs import Run
 from analyses.tables import model_labels, place
-from probes.controls import names
+from probes.vocabulary import names
 
 
 class Share(NamedTuple):

@@ -23,8 +23,8 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from analyses.runs import Run, remember
-from probes.records.naming import PATHS, told_apart
-from probes.suites.axes import Axis
+from probes.vocabulary.axes import Axis
+from probes.vocabulary.naming import PATHS, told_apart
 
 UNLAYERED: Final = ("embed", "final_norm")
 WHOLE: Final = -1  # `unit` of a row that is about the whole vector, `token` of one that is about several

@@ -2,7 +2,7 @@
 
 >>> import probes
 >>> probes.load_model.__module__
-'probes.capture.models'
+'probes.models.loading'
 
 The names below are looked up when they are used, so that reading a sweep or printing help does not import torch.
 """

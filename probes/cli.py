@@ -81,7 +81,7 @@ def measure(
 ) -> None:
     """Sparsity of one prompt, layer by layer; with --generate also of what the model writes, token by token."""
     from probes.capture.collect import collect
-    from probes.capture.models import load_model
+    from probes.models.loading import load_model
     from sparsity import nulls
 
     prompt = _prompt(text, file)
@@ -141,8 +141,8 @@ def verify_(
     device: Annotated[str, typer.Option(help="Where the model is put.")] = "cpu",
 ) -> None:
     """Is what the hooks see true? Self-checks; exit status 1 when what they see is not to be trusted."""
-    from probes.capture.models import load_model
     from probes.capture.verify import verify
+    from probes.models.loading import load_model
 
     loaded = load_model(model, dtype=dtype, device=device)
     table = RichTable("check", "verdict", "states off by", "a metric off by", "tolerated", "detail", title=loaded.name)

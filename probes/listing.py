@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 from rich.table import Table
 
-from probes.suites.axes import AXES, ELSEWHERE
 from probes.suites.benchmark import load_benchmarks
 from probes.suites.example import SUITES
 from probes.suites.shifts import SHIFTS
 from probes.suites.text_domains import ALL_MADE
+from probes.vocabulary.axes import AXES, ELSEWHERE
 from sparsity import DEFAULT_METRICS, METRICS, Axiom, Registry, axioms
 
 
@@ -73,7 +73,7 @@ def axes_table() -> Table:
 
 def sites_table() -> Table:
     """The vocabulary of places."""
-    from probes.capture import sites  # noqa: PLC0415  capture loads torch, which other lists do not need
+    from probes.vocabulary import sites  # noqa: PLC0415  capture loads torch, which other lists do not need
 
     table = Table("site", "what is there")
     for kind, meaning in sites.MEANINGS.items():

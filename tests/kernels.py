@@ -22,7 +22,12 @@ import numpy as np
 import threadpoolctl
 
 EXPECTED: Final = "SPARSITY_TESTS_KERNEL"  # name of the kernel that a process was started for
-FOLDERS: Final = ("tests/test_kernels.py", "tests/sparsity", "tests/probes/capture")  # where numeric tests are
+FOLDERS: Final = (
+    "tests/test_kernels.py",
+    "tests/sparsity",
+    "tests/probes/capture",
+    "tests/probes/models",
+)  # where numeric tests are
 X86: Final = platform.machine().lower() in {"x86_64", "amd64"}
 
 

@@ -36,7 +36,7 @@ from analyses.statistics.trend import RESAMPLES
 from analyses.substitution import Substitution, read_substitutions
 from analyses.tables import UNLAYERED, Panel, read_panels
 from analyses.verdicts import surviving
-from probes.controls import names
+from probes.vocabulary import names
 
 QUESTION: Final = "At which layers, in which coordinates and in which bases do activations change?"
 KINDS: Final = ("familiarity", "difficulty", "nominal", "length")

@@ -36,7 +36,7 @@ from analyses.statistics.association import associate_items
 from analyses.statistics.trend import RESAMPLES
 from analyses.tables import Column, Panel, read_panels
 from analyses.twins import cited
-from probes.controls import names
+from probes.vocabulary import names
 
 QUESTION: Final = "Is the change at the final norm alignment with the unembedding rows that read it?"
 KINDS: Final = ("familiarity", "difficulty", "nominal", "length")

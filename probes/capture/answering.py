@@ -16,9 +16,9 @@ import torch
 from jaxtyping import Float64
 
 from probes.capture.logits import Reducer
-from probes.capture.models import LoadedModel, Output
 from probes.capture.prompts import Prompt, pad
 from probes.errors import InputError
+from probes.models.loading import LoadedModel, Output
 
 STARTS: Final = ("decoder_start_token_id", "bos_token_id")
 

@@ -21,8 +21,8 @@ from typing import Final, Literal, NamedTuple, TypeVar
 import numpy as np
 import torch
 
-from probes.capture.watching import CaptureError
 from probes.errors import InputError
+from probes.models.hooks import CaptureError
 
 T = TypeVar("T")
 BatchSize = int | Literal["auto"]

@@ -16,13 +16,13 @@ import torch
 from torch import Tensor
 
 from probes.capture.collect import read_batch
-from probes.capture.facts import body_of
-from probes.capture.models import LoadedModel
 from probes.capture.prompts import Batch, Prompt, pad
-from probes.capture.sites import Site, SiteKind
-from probes.capture.taps import find_taps
-from probes.capture.taps.table import POST_NORM
-from probes.capture.watching import watching
+from probes.models.facts import body_of
+from probes.models.hooks import watching
+from probes.models.loading import LoadedModel
+from probes.models.taps import find_taps
+from probes.models.taps.table import POST_NORM
+from probes.vocabulary.sites import Site, SiteKind
 from sparsity import DEFAULT_METRICS, profile
 
 LARGEST_COPY: Final = 2_000_000_000  # parameters; a copy of anything larger in another precision may not fit

@@ -34,12 +34,12 @@ import torch
 from jaxtyping import Float64
 
 from probes.capture.batches import plan_batches
-from probes.capture.joining import AUTO
 from probes.capture.logits import Reducer, reduce_logits
-from probes.capture.models import LoadedModel, Output
 from probes.capture.prompts import Choices, Prompt, encode, pad
-from probes.capture.templates import PromptError, Template, Turns
-from probes.capture.tokens import BosPolicy, Reader, SpecialTokens
+from probes.models.joining import AUTO
+from probes.models.loading import LoadedModel, Output
+from probes.models.templates import PromptError, Template, Turns
+from probes.models.tokens import BosPolicy, Reader, SpecialTokens
 
 IN_SUM, PER_BYTE, BY_LETTER = "", "_per_byte", "_by_letter"
 CHOICE_OUTCOMES: Final = tuple(

@@ -16,15 +16,15 @@ from torch import Tensor
 from probes.capture.batches import BatchSize, run_batches
 from probes.capture.keeping import Keeper, Kept
 from probes.capture.logits import Reducer
-from probes.capture.models import LoadedModel, load_model
 from probes.capture.outcomes import read_logits
 from probes.capture.positions import Asked, parse_position, parse_positions
 from probes.capture.prompts import Prompt, encode_all, pad
 from probes.capture.reading import RAW, Basis, Picks, Profiler, Reading
-from probes.capture.sites import Site, resolve_sites
-from probes.capture.templates import Template
-from probes.capture.tokens import BosPolicy
-from probes.capture.watching import Look, watching
+from probes.models.hooks import Look, watching
+from probes.models.loading import LoadedModel, load_model
+from probes.models.templates import Template
+from probes.models.tokens import BosPolicy
+from probes.vocabulary.sites import Site, resolve_sites
 from sparsity import MetricSpec, parse_metrics
 
 ReadsLogits = Callable[[Sequence[Prompt]], Reducer]

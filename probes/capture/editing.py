@@ -1,6 +1,6 @@
 """Hooks that change what a module receives or returns, for exactly one forward pass.
 
-The counterpart of :mod:`probes.capture.watching`, with the same guarantees: every edited site is met exactly once per
+The counterpart of :mod:`probes.models.hooks`, with the same guarantees: every edited site is met exactly once per
 pass with one vector per token, or the pass fails; hooks are removed whatever happens. A site is edited where its tensor
 goes on to everything that reads it. Two kinds of site are none: the input of the second norm of a block is a copy of
 the residual stream that the block adds back unedited (``resid_mid``), and some routers have chosen their experts by the
@@ -21,11 +21,11 @@ from typing import Any, Final, cast
 import torch
 from torch import Tensor, nn
 
-from probes.capture.models import LoadedModel
-from probes.capture.sites import Site, SiteKind
-from probes.capture.taps import Point
-from probes.capture.watching import CaptureError
 from probes.errors import InputError
+from probes.models.hooks import CaptureError
+from probes.models.loading import LoadedModel
+from probes.models.taps import Point
+from probes.vocabulary.sites import Site, SiteKind
 
 Change = Callable[[Tensor], Tensor]  # vectors of a whole batch (tokens, width) -> the same shape
 Value = Any  # a module may take and return anything

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from probes.capture.editing import Change
-from probes.capture.models import LoadedModel
 from probes.capture.positions import Asked, Selector, parse_positions
 from probes.capture.prompts import Prompt
 from probes.capture.reading import Picks
-from probes.capture.sites import Site, resolve_sites
 from probes.errors import InputError
+from probes.models.loading import LoadedModel
+from probes.vocabulary.sites import Site, resolve_sites
 
 EVERY_TOKEN: Final = ("all", "answer")  # of prompt and target, but a leading special token
 

@@ -26,15 +26,15 @@ from torch import Tensor
 from probes.capture.batches import BatchSize, plan_batches
 from probes.capture.collect import melt
 from probes.capture.feeding import Continued, Remembering, Rereading, feed_of
-from probes.capture.models import LoadedModel, Output, load_model
 from probes.capture.positions import SELECTORS, Selector
 from probes.capture.prompts import Prompt, encode_all
 from probes.capture.reading import RAW, Pick, Picks, Profiler, Reading
-from probes.capture.sites import Site, resolve_sites
-from probes.capture.templates import PromptError, Template
-from probes.capture.tokens import BosPolicy, special_id
-from probes.capture.watching import watching
 from probes.errors import InputError
+from probes.models.hooks import watching
+from probes.models.loading import LoadedModel, Output, load_model
+from probes.models.templates import PromptError, Template
+from probes.models.tokens import BosPolicy, special_id
+from probes.vocabulary.sites import Site, resolve_sites
 from sparsity import MetricSpec, parse_metrics
 
 WRITTEN: Final = Selector("generated", lambda prompt: range(prompt.end, len(prompt.ids)), each=True)

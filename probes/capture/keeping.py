@@ -19,9 +19,9 @@ from torch import Tensor
 from probes.capture.positions import Selector
 from probes.capture.prompts import Prompt
 from probes.capture.reading import ROWS_AT_A_TIME, Pick, Picks
-from probes.capture.sites import Site
 from probes.errors import InputError
-from probes.records.lengths import massive
+from probes.vocabulary.massive_tokens import massive
+from probes.vocabulary.sites import Site
 
 NAMES: Final = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
 

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
-from probes.capture.models import LoadedModel, Output
+from probes.models.loading import LoadedModel, Output
 
 LOGITS_AT_A_TIME: Final = 1 << 23  # 32 MB in float32: 166 rows of GPT-2's vocabulary
 

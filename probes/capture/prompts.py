@@ -18,10 +18,11 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from probes.capture.joining import AUTO, between
-from probes.capture.placement import Placed, leading, place
-from probes.capture.templates import PromptError, Template, Turns, chat_of
-from probes.capture.tokens import (
+from probes.errors import InputError
+from probes.models.joining import AUTO, between
+from probes.models.placement import Placed, leading, place
+from probes.models.templates import PromptError, Template, Turns, chat_of
+from probes.models.tokens import (
     NOTHING,
     BosPolicy,
     Pieces,
@@ -33,7 +34,6 @@ from probes.capture.tokens import (
     tokenizer_of,
     unplaced,
 )
-from probes.errors import InputError
 from probes.suites.example import half_character
 
 
@@ -135,9 +135,9 @@ def encode(
             adds no special token at all. A BOS is never doubled, even if the text brings one. An EOS that a tokenizer
             puts behind every text is left out for a model that predicts the next token: nothing follows it.
         template: ``chat`` puts the text into the tokenizer's chat template, as a user's turn that the model is to
-            answer; a :class:`~probes.capture.templates.Chat` says with which arguments. Special tokens are then those
+            answer; a :class:`~probes.models.templates.Chat` says with which arguments. Special tokens are then those
             of the template.
-        answer_prefix: what is put between prompt and target: ``auto`` (the rule of :mod:`probes.capture.joining`), or
+        answer_prefix: what is put between prompt and target: ``auto`` (the rule of :mod:`probes.models.joining`), or
             this text itself.
         special_tokens: what a special token is that the text spells out: ``control``, as the tokenizer has it, or
             ``text`` like any other.

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from probes.capture.positions import Selector
 from probes.capture.prompts import Prompt
-from probes.capture.sites import Site
-from probes.capture.taps import Taps
-from probes.records.lengths import massive
+from probes.models.taps import Taps
+from probes.vocabulary.massive_tokens import massive
+from probes.vocabulary.sites import Site
 from sparsity import MetricSpec, parse_metrics, profile
 
 ROWS_AT_A_TIME: Final = 1024

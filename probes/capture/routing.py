@@ -39,12 +39,12 @@ from jaxtyping import Float64
 from torch import Tensor, nn
 
 from probes.capture.batches import BatchSize, plan_batches
-from probes.capture.models import LoadedModel, load_model
 from probes.capture.positions import Asked, Selector, parse_position
 from probes.capture.prompts import BosPolicy, Prompt, encode_all, pad
-from probes.capture.sites import Site, SiteKind, resolve_sites
-from probes.capture.watching import CaptureError, Value
 from probes.errors import InputError
+from probes.models.hooks import CaptureError, Value
+from probes.models.loading import LoadedModel, load_model
+from probes.vocabulary.sites import Site, SiteKind, resolve_sites
 
 RESAMPLES: Final = 1000
 INTERVAL: Final = (2.5, 97.5)

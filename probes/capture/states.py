@@ -17,12 +17,12 @@ from jaxtyping import Float32, Int32
 from torch import Tensor
 
 from probes.capture.batches import BatchSize, run_batches
-from probes.capture.models import LoadedModel, load_model
 from probes.capture.positions import Asked, parse_positions
 from probes.capture.prompts import BosPolicy, Prompt, Template, encode_all, pad
 from probes.capture.reading import RAW, Picks
-from probes.capture.sites import Site, resolve_sites
-from probes.capture.watching import watching
+from probes.models.hooks import watching
+from probes.models.loading import LoadedModel, load_model
+from probes.vocabulary.sites import Site, resolve_sites
 
 Look = Callable[[Site, Tensor], None]
 

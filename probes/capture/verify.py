@@ -18,8 +18,8 @@ import numpy as np
 import torch
 
 from probes.capture import checks
-from probes.capture.models import LoadedModel
 from probes.capture.prompts import Prompt, encode
+from probes.models.loading import LoadedModel
 
 Verdict = Literal["pass", "fail", "described", "skipped"]
 TEXTS: Final = (

@@ -26,10 +26,10 @@ from jaxtyping import Bool, Float64
 
 from probes.capture.editing import FinalNorm
 from probes.capture.reading import Reading
-from probes.capture.sites import SiteKind
-from probes.controls import names
 from probes.controls.readout import Unembedding, Unread
 from probes.controls.reservoir import Sample, per_item
+from probes.vocabulary import names
+from probes.vocabulary.sites import SiteKind
 from sparsity import MetricSpec, profile
 from sparsity.bases import principal_axes
 from sparsity.locate import outlier_dimensions, without

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from probes.capture.models import LoadedModel
-from probes.capture.sites import Site, SiteKind
-from probes.controls.names import Control
+from probes.models.loading import LoadedModel
+from probes.vocabulary.names import Control
+from probes.vocabulary.sites import Site, SiteKind
 
 OUTLIERS: Final = "outliers"
 READOUT: Final = "readout"

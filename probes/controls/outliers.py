@@ -29,11 +29,11 @@ from collections.abc import Sequence
 import numpy as np
 
 import sparsity
-from probes.capture.sites import Site
-from probes.controls import names
 from probes.controls.populations import PopulationRows
 from probes.controls.reservoir import Sample, States
-from probes.records.lengths import massive
+from probes.vocabulary import names
+from probes.vocabulary.massive_tokens import massive
+from probes.vocabulary.sites import Site
 from sparsity.locate import outlier_dimensions, without
 
 

@@ -24,9 +24,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from probes.capture.editing import FinalNorm
-from probes.capture.models import LoadedModel
-from probes.controls.names import Intervened, Norm
 from probes.controls.readout import Unembedding, logits_of
+from probes.models.loading import LoadedModel
+from probes.vocabulary.names import Intervened, Norm
 
 DRAWS: Final = 4
 OUTCOMES: Final = {"last": ("nll", "correct", "next_token_entropy"), "mean": ("mean_nll", "mean_next_token_entropy")}
@@ -77,7 +77,7 @@ def pinned_outcomes(
         pause: called every few rows; may raise to break off.
 
     Returns:
-        By name (:class:`probes.controls.names.Intervened`). ``nll`` and ``correct`` are of the first token of the
+        By name (:class:`probes.vocabulary.names.Intervened`). ``nll`` and ``correct`` are of the first token of the
         answer, NaN where there is none.
     """
     edits: dict[int, list[Edit]] = {}

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from probes.controls import names
 from probes.controls.reservoir import Sample
 from probes.controls.substitution import Substitution
 from probes.records.schema import SCHEMAS
+from probes.vocabulary import names
 from sparsity.population import population_profile
 
 MOST_COORDINATES: Final = 64  # coordinates of largest share that get a row

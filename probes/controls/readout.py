@@ -19,10 +19,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from probes.capture.models import LoadedModel, Output
 from probes.capture.prompts import Batch
-from probes.capture.sites import Site, SiteKind
-from probes.controls import names
+from probes.models.loading import LoadedModel, Output
+from probes.vocabulary import names
+from probes.vocabulary.sites import Site, SiteKind
 
 TOP: Final = 10
 GRAM_ROWS: Final = 4096

@@ -24,13 +24,13 @@ from jaxtyping import Float, Float32, Float64, Int32
 from torch import Tensor
 
 from probes.capture.batches import run_batches
-from probes.capture.models import LoadedModel
 from probes.capture.positions import SELECTORS, Selector
 from probes.capture.prompts import Prompt
-from probes.capture.sites import Site
 from probes.capture.states import BatchStates, read_states
-from probes.suites.axes import Axis
+from probes.models.loading import LoadedModel
 from probes.suites.example import Example
+from probes.vocabulary.axes import Axis
+from probes.vocabulary.sites import Site
 
 PER_GROUP: Final = 64
 MOST_ITEMS: Final = 1024  # of all groups together: with more than sixteen groups each gives fewer

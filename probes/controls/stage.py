@@ -1,9 +1,9 @@
 """All controls of one run, cell by cell: the reservoir goes through the model once, and the rest is arithmetic on it.
 
 A control that a model or a run cannot have is left out and the reason is recorded; nothing is estimated in its stead.
-The tables are those of any other measurement, under the names of :mod:`probes.controls.names`; which cells there are is
-in :mod:`probes.controls.cells`. What a cell gives depends on its own name, the reservoir and the seed, never on which
-other cells are done, or in what order.
+The tables are those of any other measurement, under the names of :mod:`probes.vocabulary.names`; which cells there are
+is in :mod:`probes.controls.cells`. What a cell gives depends on its own name, the reservoir and the seed, never on
+which other cells are done, or in what order.
 """
 
 from __future__ import annotations
@@ -22,14 +22,10 @@ import torch
 
 import sparsity
 from probes.capture.editing import FinalNorm, final_norm_of
-from probes.capture.models import LoadedModel
 from probes.capture.positions import SELECTORS
 from probes.capture.prompts import Prompt
 from probes.capture.reading import Reading
 from probes.capture.routing import measure_routing
-from probes.capture.sites import Site, SiteKind
-from probes.capture.watching import CaptureError
-from probes.controls import names
 from probes.controls.bases import reading, views
 from probes.controls.cells import OUTLIERS, READOUT, ROUTING, cells_of, final_of, last_of
 from probes.controls.outliers import add_outliers
@@ -39,9 +35,13 @@ from probes.controls.readout import Unembedding, Unread, alignments, read_out, u
 from probes.controls.reservoir import Member, Sample, States, per_item, read_states_of, reference_groups
 from probes.controls.substitution import Substitution, substitute
 from probes.errors import InputError
+from probes.models.hooks import CaptureError
+from probes.models.loading import LoadedModel
 from probes.records.rows import measurement_rows, outcome_rows
 from probes.records.schema import Table
-from probes.suites.axes import Axis
+from probes.vocabulary import names
+from probes.vocabulary.axes import Axis
+from probes.vocabulary.sites import Site, SiteKind
 from sparsity import MetricSpec
 
 

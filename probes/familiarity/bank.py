@@ -22,12 +22,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from probes.capture.collect import ReadsLogits
-from probes.capture.models import LoadedModel, load_model
 from probes.capture.prompts import Prompt
-from probes.capture.sites import Site, resolve_sites
-from probes.capture.templates import Template, template_identity
-from probes.capture.tokens import BosPolicy
-from probes.capture.watching import Look
 from probes.errors import InputError
 from probes.familiarity.compressors import CODECS, Compressor
 from probes.familiarity.corpora import open_index
@@ -44,9 +39,14 @@ from probes.familiarity.states import KnownStates, remember, rows_of
 from probes.familiarity.tables import Asked, Rows
 from probes.familiarity.texts import CausalLM, TokenText, align
 from probes.lab import read_record
+from probes.models.hooks import Look
+from probes.models.loading import LoadedModel, load_model
+from probes.models.templates import Template, template_identity
+from probes.models.tokens import BosPolicy
 from probes.records.schema import SCHEMAS, Table
 from probes.suites.example import Example, Item
 from probes.suites.files import read, texts
+from probes.vocabulary.sites import Site, resolve_sites
 
 TOKENS: Final = "|tokens"
 DIGITS: Final = 16

@@ -16,7 +16,6 @@ from typing import Final, NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
-from probes.capture.models import LoadedModel
 from probes.familiarity.alphabet import Tokens
 from probes.familiarity.index import Corpus
 from probes.familiarity.logits import Surprisals
@@ -28,6 +27,7 @@ from probes.familiarity.predictor import Coder
 from probes.familiarity.records import FamiliaritySpec, Needs
 from probes.familiarity.states import KnownStates
 from probes.familiarity.texts import Part, TokenText
+from probes.models.loading import LoadedModel
 
 REFERENCE: Final = "reference_ratio"  # the one measure that compares with another coder
 

@@ -11,9 +11,6 @@ from dataclasses import replace
 from typing import Any, Final
 
 from probes.capture.batches import BatchSize
-from probes.capture.models import LoadedModel, load_model
-from probes.capture.templates import PromptError, Template
-from probes.capture.tokens import BosPolicy
 from probes.errors import InputError
 from probes.familiarity.evidence import ReadText, Sources, index_texts
 from probes.familiarity.logits import read_surprisals
@@ -21,6 +18,9 @@ from probes.familiarity.records import FamiliaritySpec, parse_familiarity
 from probes.familiarity.states import read_states
 from probes.familiarity.tables import Asked, FamiliarityTables, Rows
 from probes.familiarity.texts import TokenText, read_text
+from probes.models.loading import LoadedModel, load_model
+from probes.models.templates import PromptError, Template
+from probes.models.tokens import BosPolicy
 from probes.suites.example import Example, Item
 
 ITEMS_AT_A_TIME: Final = 512  # items whose symbols are looked up together

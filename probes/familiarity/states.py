@@ -15,14 +15,14 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from probes.capture.batches import BatchSize, plan_batches
-from probes.capture.models import LoadedModel
 from probes.capture.prompts import Prompt, encode, pad
-from probes.capture.sites import Site, resolve_sites
-from probes.capture.templates import Template
-from probes.capture.tokens import BosPolicy
-from probes.capture.watching import watching
 from probes.errors import InputError
 from probes.familiarity.datastore import Datastore, Gaussian
+from probes.models.hooks import watching
+from probes.models.loading import LoadedModel
+from probes.models.templates import Template
+from probes.models.tokens import BosPolicy
+from probes.vocabulary.sites import Site, resolve_sites
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,14 +15,14 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Int32
 
-from probes.capture.joining import AUTO
-from probes.capture.models import LoadedModel
 from probes.capture.prompts import Prompt, encode
-from probes.capture.templates import PromptError, Template, Turns
-from probes.capture.tokens import BosPolicy, SpecialTokens, Unbounded, special_id
 from probes.familiarity.alphabet import encoded, span_ends
 from probes.familiarity.logits import read_surprisals
 from probes.familiarity.predictor import Prediction, Predictor
+from probes.models.joining import AUTO
+from probes.models.loading import LoadedModel
+from probes.models.templates import PromptError, Template, Turns
+from probes.models.tokens import BosPolicy, SpecialTokens, Unbounded, special_id
 
 Part = Literal["prompt", "answer"]
 

@@ -27,11 +27,11 @@ from probes.records.filters import (
     understood,
 )
 from probes.records.layout import read_rows, scan
-from probes.records.lengths import massive
 from probes.records.schema import FAMILIARITY_STAGE, Table
 from probes.records.sessions import Shards, shards_of
 from probes.records.states import States, StoredPlace, read_states, stored_places
 from probes.records.store import Commit, Reading, committed
+from probes.vocabulary.massive_tokens import massive
 
 ROWS_AT_ONCE: Final = 4096
 

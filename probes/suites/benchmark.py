@@ -22,13 +22,13 @@ import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from probes.errors import InputError
-from probes.suites.axes import Axis
 from probes.suites.example import Example, Suite
 from probes.suites.files import Source, read
 from probes.suites.question import Question
 from probes.suites.sources.fields import Names
 from probes.suites.sources.hub import HubSource, fetch
 from probes.suites.sources.record import Record
+from probes.vocabulary.axes import Axis
 from sparsity.registry import Registry, UnknownNameError
 
 Reader = Callable[[Iterable[Record]], Iterator[Question]]

@@ -9,9 +9,9 @@ from typing import Literal
 import numpy as np
 
 from probes.errors import InputError
-from probes.suites.axes import AXES, Axis
 from probes.suites.question import Question
 from probes.suites.shifts import Counts, Rung, Shift, Stock, numbered, scattered, shift
+from probes.vocabulary.axes import AXES, Axis
 
 
 @shift("demonstrations")

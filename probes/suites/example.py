@@ -20,7 +20,7 @@ from typing import Final, Literal, NamedTuple
 import numpy as np
 
 from probes.errors import InputError
-from probes.suites.axes import Axis
+from probes.vocabulary.axes import Axis
 from sparsity.registry import Registry
 
 Split = Literal["in", "shifted"]

@@ -20,11 +20,11 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from probes.errors import InputError
-from probes.suites.axes import Axis
 from probes.suites.example import Example, Suite
 from probes.suites.files import Source, read
 from probes.suites.sources.fields import Declared, digest
 from probes.suites.sources.record import Record
+from probes.vocabulary.axes import Axis
 
 AXIS: Final = TypeAdapter(Axis)
 EXAMPLE: Final = TypeAdapter(Example)

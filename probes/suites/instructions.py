@@ -13,9 +13,9 @@ from typing import Annotated, Final, Literal
 import numpy as np
 from pydantic import Field
 
-from probes.suites.axes import AXES, Axis
 from probes.suites.question import Question, slots_of
 from probes.suites.shifts import Rung, Shift, Stock, shift
+from probes.vocabulary.axes import AXES, Axis
 
 ITSELF: Final = "prompt"
 PLAIN: Final = MappingProxyType(

@@ -12,8 +12,8 @@ from typing import Final
 
 import numpy as np
 
-from probes.suites.axes import AXES
 from probes.suites.example import Example, paired_suites
+from probes.vocabulary.axes import AXES
 
 PER_LEVEL: Final = 200
 LEVELS: Final = (0, 1, 2)

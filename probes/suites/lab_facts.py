@@ -24,9 +24,9 @@ import numpy as np
 from probes.errors import InputError
 from probes.lab import TrainingRecord, read_record
 from probes.lab.world import Fact, World
-from probes.suites.axes import AXES
 from probes.suites.example import Example, Suite
 from probes.suites.sources.fields import Declared, digest
+from probes.vocabulary.axes import AXES
 
 EXPOSURE: Final = AXES["exposure"]
 

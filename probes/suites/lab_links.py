@@ -16,8 +16,8 @@ import numpy as np
 from probes.lab.curriculum import LONGEST_CHAIN, MOST_FILLER, MOST_HOPS, MOST_LINKS
 from probes.lab.episodes import Episode, Question, Shape, draw_episode
 from probes.lab.lexicon import RELATIONS, SYMBOLS
-from probes.suites.axes import AXES
 from probes.suites.example import Example, paired_suites
+from probes.vocabulary.axes import AXES
 
 PER_LEVEL: Final = 200
 SOURCE: Final = "made here: links between symbols (probes/lab/episodes.py)"

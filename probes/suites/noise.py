@@ -16,9 +16,9 @@ from typing import Annotated, Final, Literal
 import numpy as np
 from pydantic import AfterValidator, Field
 
-from probes.suites.axes import AXES, Axis
 from probes.suites.question import Question
 from probes.suites.shifts import Rung, Shift, Stock, distinct, first_slot, numbered, shift
+from probes.vocabulary.axes import AXES, Axis
 
 PRINTABLE: Final = np.array(list(string.digits + string.ascii_letters + string.punctuation + " "))
 KEYBOARD: Final = ("qwertyuiop", "asdfghjkl", "zxcvbnm")

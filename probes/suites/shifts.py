@@ -27,7 +27,6 @@ import numpy as np
 from pydantic import AfterValidator, Field
 
 from probes.errors import InputError
-from probes.suites.axes import Axis
 from probes.suites.benchmark import BenchmarkSuite
 from probes.suites.example import Example, Suite
 from probes.suites.files import FileSuite, Source
@@ -35,6 +34,7 @@ from probes.suites.matching import NEUTRAL, pad_alike, words_of
 from probes.suites.question import CHOICES, Question, slots_of
 from probes.suites.sources.fields import Declared
 from probes.suites.sources.hub import HubSuite
+from probes.vocabulary.axes import Axis
 from sparsity.registry import Registry
 
 POOL: Final = 1000  # other items looked at per item: enough for any level, and no sum over all pairs of items

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from probes.capture.models import LoadedModel
 from probes.errors import InputError
 from probes.familiarity.bank import Bank, Known, known_texts
 from probes.familiarity.entry import KnownTexts
+from probes.models.loading import LoadedModel
 from probes.records.cells import Done
 from probes.suites.example import Item
 from probes.suites.shifts import Shift

@@ -15,19 +15,19 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from probes.capture.models import LoadedModel
 from probes.capture.prompts import Prompt
-from probes.capture.sites import Site
 from probes.capture.states import BatchStates
 from probes.controls.cells import READOUT, final_of, last_of
 from probes.controls.readout import Unembedding, Unread, unembedding_of
 from probes.controls.reservoir import POSITIONS, TOKENS, Member, States
 from probes.controls.stage import Ask, Stage
+from probes.models.loading import LoadedModel
 from probes.records.store import as_file
 from probes.sweep.controlling import budget_seconds, reservoir
 from probes.sweep.measurement import Measurement
 from probes.sweep.spec import SweepSpec
 from probes.sweep.survey import RunPlan, open_model
+from probes.vocabulary.sites import Site
 from sparsity import MetricSpec
 
 SECONDS: Final = 1.5  # of measuring per run; at least one pass

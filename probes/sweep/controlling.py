@@ -25,10 +25,9 @@ from typing import Any, Final, Literal, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from probes.capture.models import LoadedModel
-from probes.controls import names
 from probes.controls.reservoir import POSITIONS, Member, draw, level_groups, member, reference_groups
 from probes.controls.stage import Ask, Controls, Stage, open_stage, together
+from probes.models.loading import LoadedModel
 from probes.records.cells import Block, Done
 from probes.records.read import Records
 from probes.records.schema import Table
@@ -36,6 +35,7 @@ from probes.records.store import Commit, Writer, committed, remove_replaced
 from probes.sweep.interface import Progress
 from probes.sweep.spec import SweepSpec
 from probes.sweep.survey import RunPlan, open_model, read_prompt
+from probes.vocabulary import names
 from sparsity import MetricSpec
 
 KEY_DIGITS: Final = 16

@@ -15,11 +15,10 @@ import pyarrow as pa
 
 from probes.capture.batches import Failed, Room
 from probes.capture.collect import read_batch
-from probes.capture.models import LoadedModel
 from probes.capture.prompts import Prompt
-from probes.capture.sites import Site
-from probes.capture.templates import PromptError
 from probes.familiarity.bank import Bank
+from probes.models.loading import LoadedModel
+from probes.models.templates import PromptError
 from probes.records.cells import Block, Done, state_place
 from probes.records.rows import measurement_rows, outcome_rows, state_rows, token_rows
 from probes.records.schema import Table
@@ -28,6 +27,7 @@ from probes.sweep.banks import open_bank
 from probes.sweep.items import failure_rows, input_rows
 from probes.sweep.spec import SweepSpec
 from probes.sweep.survey import Run, read_prompt
+from probes.vocabulary.sites import Site
 from sparsity import MetricSpec
 
 

@@ -14,12 +14,10 @@ from typing import Annotated, Any, Literal, TypedDict, TypeVar
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from probes.capture.templates import Template
-from probes.controls.names import CONTROLS, Control
 from probes.errors import InputError
 from probes.familiarity.entry import FamiliarityEntry, resolved
 from probes.lab import shipped_path
-from probes.records.naming import labels
+from probes.models.templates import Template
 from probes.suites.answer_choices import ChoiceCount
 from probes.suites.benchmark import BenchmarkSuite, load_benchmarks
 from probes.suites.conflict import KnowledgeConflict
@@ -38,6 +36,8 @@ from probes.suites.text_domains import NAME as TEXT_DOMAINS
 from probes.suites.text_domains import TextDomains
 from probes.sweep import yaml12
 from probes.sweep.validation import checked, mapping, nearest, refuse_unknown, sequence, validate
+from probes.vocabulary.names import CONTROLS, Control
+from probes.vocabulary.naming import labels
 from sparsity import MetricSpec, parse_metrics
 from sparsity.registry import UnknownNameError
 

@@ -18,16 +18,15 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from probes.capture.batches import prompts_at_once, tokens_at_once
-from probes.capture.checkpoints import model_files
 from probes.capture.choices import CHOICE_OUTCOMES, LETTERS, with_choices
 from probes.capture.collect import read_batch
-from probes.capture.models import LoadedModel, load_model
 from probes.capture.positions import parse_positions
 from probes.capture.prompts import Prompt, encode
-from probes.capture.sites import Site, resolve_sites
-from probes.capture.templates import Chat, PromptError, Template, chat_of, template_identity
 from probes.controls.cells import cells_of
 from probes.errors import InputError
+from probes.models.checkpoints import model_files
+from probes.models.loading import LoadedModel, load_model
+from probes.models.templates import Chat, PromptError, Template, chat_of, template_identity
 from probes.records.cells import RAW, Block, Done, missing, state_name
 from probes.records.read import Records
 from probes.records.sessions import SPEC
@@ -42,6 +41,7 @@ from probes.sweep.plan import READING, Batch, RunIdentity, batches
 from probes.sweep.shelf import Shelf, shelve
 from probes.sweep.spec import ModelEntry, SweepSpec, load_spec
 from probes.sweep.tools import tools_of
+from probes.vocabulary.sites import Site, resolve_sites
 from sparsity import MetricSpec
 
 PROBED: Final = 32  # prompts encoded to learn tokens per byte, half of them the longest

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 import torch
 
-from probes.capture.models import LoadedModel
 from probes.capture.prompts import encode
-from probes.capture.tokens import Unbounded
+from probes.models.loading import LoadedModel
+from probes.models.tokens import Unbounded
 from probes.suites.shifts import Tools
 from probes.sweep.spec import SweepSpec
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple, Protocol, TypeVar, runtime_checkable
 
-from probes.capture.models import LoadedModel
 from probes.errors import InputError
+from probes.models.loading import LoadedModel
 from probes.records.cells import Block
 from probes.suites.example import Item
 from probes.sweep.measurement import Measurement, Rows

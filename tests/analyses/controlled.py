@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from probes.controls import names
-from probes.controls.names import Intervened
+from probes.vocabulary import names
+from probes.vocabulary.names import Intervened
 from tests.analyses.sweeps import Sweep, with_table
 
 Mechanism = Literal["temperature", "alignment", "nothing"]

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from probes.records.schema import SCHEMAS
-from probes.suites.axes import Axis
+from probes.vocabulary.axes import Axis
 from sparsity import METRICS, MetricSpec
 from sparsity.nulls import gaussian
 

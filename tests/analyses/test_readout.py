@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from analyses import analyse
-from probes.controls import names
+from probes.vocabulary import names
 from tests.analyses.controlled import with_controls
 from tests.analyses.sweeps import exposure, text_domains, with_table
 

@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 
 import sparsity
 from analyses.cli import main
-from probes.capture.models import load_model
 from probes.capture.prompts import encode
 from probes.errors import InputError
+from probes.models.loading import load_model
 from probes.records import open_run
 from probes.suites.files import FileSuite
 from probes.sweep.run import run_sweep

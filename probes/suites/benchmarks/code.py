@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from probes.suites.axes import AXES
 from probes.suites.benchmark import benchmark
 from probes.suites.question import Question
 from probes.suites.sources.hub import HubSource
 from probes.suites.sources.record import Record
+from probes.vocabulary.axes import AXES
 
 
 @benchmark(

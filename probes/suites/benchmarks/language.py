@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from probes.errors import InputError
-from probes.suites.axes import AXES
 from probes.suites.benchmark import benchmark
 from probes.suites.benchmarks.paradigms import PARADIGMS
 from probes.suites.question import Question
 from probes.suites.sources.hub import HubSource
 from probes.suites.sources.record import Record
+from probes.vocabulary.axes import AXES
 
 PARQUET: Final = "refs/convert/parquet"
 LANGUAGES: Final = ("en", "bn", "de", "es", "fr", "ja", "ru", "sw", "te", "th", "zh")

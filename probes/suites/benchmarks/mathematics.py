@@ -7,11 +7,11 @@ import re
 from collections.abc import Iterable, Iterator
 
 from probes.errors import InputError
-from probes.suites.axes import AXES
 from probes.suites.benchmark import benchmark
 from probes.suites.question import Question
 from probes.suites.sources.hub import HubSource
 from probes.suites.sources.record import Record
+from probes.vocabulary.axes import AXES
 
 CALCULATION = re.compile(r"<<[^<>]*>>")  # how GSM8K marks each calculation of its solutions
 FINAL = "####"

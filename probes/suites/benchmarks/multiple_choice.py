@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from probes.errors import InputError
-from probes.suites.axes import AXES
 from probes.suites.benchmark import benchmark
 from probes.suites.question import Question
 from probes.suites.sources.hub import HubSource
 from probes.suites.sources.keys import Choices, KeyReading
 from probes.suites.sources.record import Record
+from probes.vocabulary.axes import AXES
 
 WORDING: Final = "Question: {question}\n{choices}\nAnswer:"
 PUBLISHED: Final = KeyReading(as_text=False, first=0)  # letters, or numbers from 0

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator
 from typing import Final, cast
 
 from probes.errors import InputError
-from probes.suites.axes import AXES
 from probes.suites.benchmark import benchmark
 from probes.suites.question import Question
 from probes.suites.sources.hub import HubSource
 from probes.suites.sources.record import Record
+from probes.vocabulary.axes import AXES
 
 PARQUET: Final = "refs/convert/parquet"
 OBJECTS: Final = {"three": 3, "five": 5, "seven": 7}

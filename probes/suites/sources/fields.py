@@ -18,11 +18,11 @@ from typing import Annotated, Final, cast
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from probes.errors import InputError
-from probes.suites.axes import AXES, Axis, AxisKind, Harder, declared
 from probes.suites.example import Split
 from probes.suites.question import CHOICES, Question, slots_of
 from probes.suites.sources.keys import Choices, KeyReading, choices_of, key_reading
 from probes.suites.sources.record import TRUTH, Label, Record
+from probes.vocabulary.axes import AXES, Axis, AxisKind, Harder, declared
 
 HASH_DIGITS: Final = 8
 DOMAIN: Final = "domain"
@@ -72,7 +72,7 @@ class FieldMap(Declared):
         split: ``in``, ``shifted``, or a field that holds one of them.
         cluster: field of the cluster.
         axis: a name, or an axis written out; None takes the name of the level's field. The names of
-            `probes.suites.axes` have a direction; any other name with levels needs ``kind`` and ``harder``.
+            `probes.vocabulary.axes` have a direction; any other name with levels needs ``kind`` and ``harder``.
         kind: what the axis measures; ``nominal`` has no order, and levels may then be names.
         harder: which end is the harder or less familiar one, ``higher`` or ``lower``.
     """

@@ -8,7 +8,7 @@ from transformers import AutoModel, T5Config, T5ForConditionalGeneration
 from probes.capture import Prompt, load_model, read_batch, resolve_sites
 from probes.capture.outcomes import DEFAULT_OUTCOMES, OUTCOMES
 from probes.errors import InputError
-from tests.probes.capture.families import build
+from tests.probes.models.families import build
 from tests.tolerances import LOGITS, NEAR_ZERO, REBATCHED
 
 TARGETS = ((5, 6, 7), (8,), (9, 10, 11, 12), ())

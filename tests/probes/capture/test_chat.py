@@ -15,9 +15,9 @@ from probes.capture import collect, encode, load_model
 from probes.capture.choices import read_choices, with_choices
 from probes.capture.positions import SELECTORS
 from probes.capture.prompts import pad
-from probes.capture.templates import Chat, PromptError, template_identity
 from probes.errors import InputError
 from probes.familiarity.measure import measure_familiarity
+from probes.models.templates import Chat, PromptError, template_identity
 from probes.records import open_run
 from probes.sweep.run import run_sweep
 from tests.probes.conftest import tiny_llama

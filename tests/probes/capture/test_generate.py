@@ -10,9 +10,9 @@ from probes.capture.feeding import WITHOUT_CACHE
 from probes.capture.generate import Draws, collect_generation
 from probes.errors import InputError
 from probes.records.schema import SCHEMAS
-from tests.probes.capture.families import build
-from tests.probes.capture.test_bridge import bridge_of
-from tests.probes.capture.test_families import model_of, prompts_of
+from tests.probes.models.families import build
+from tests.probes.models.test_bridge import bridge_of
+from tests.probes.models.test_families import model_of, prompts_of
 from tests.tolerances import LOGITS, REBATCHED
 
 FAMILIES = [

@@ -8,8 +8,8 @@ from probes.capture import load_model
 from probes.capture.routing import collect_routing
 from probes.errors import InputError
 from probes.records.schema import SCHEMAS
-from tests.probes.capture.families import build
-from tests.probes.capture.test_families import model_of, prompts_of
+from tests.probes.models.families import build
+from tests.probes.models.test_families import model_of, prompts_of
 from tests.tolerances import FLOAT64_SOLVED, NEAR_ZERO, REBATCHED, STORED
 
 MIXTURES = ["mixtral", "qwen2_moe", "qwen3_moe", "olmoe", "gpt_oss", "deepseek_v2", "deepseek_v3", "jamba"]

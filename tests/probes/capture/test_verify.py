@@ -8,11 +8,11 @@ import torch
 
 from probes.capture import LoadedModel, load_model, positions, reading, verify
 from probes.capture.prompts import Batch
-from probes.capture.sites import Site
-from probes.capture.taps import Point, Taps
-from probes.capture.taps.table import descend
-from tests.probes.capture.families import build
+from probes.models.taps import Point, Taps
+from probes.models.taps.table import descend
+from probes.vocabulary.sites import Site
 from tests.probes.conftest import tiny_llama
+from tests.probes.models.families import build
 from tests.tolerances import REBATCHED
 
 JUDGED = [

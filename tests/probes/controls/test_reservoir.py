@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 from probes.capture import Prompt, capture_states, encode
-from probes.capture.sites import resolve_sites
 from probes.controls.reservoir import (
     LEAST_ITEMS,
     MOST_ITEMS,
@@ -14,7 +13,8 @@ from probes.controls.reservoir import (
     reference_groups,
     selectors,
 )
-from probes.suites.axes import Axis
+from probes.vocabulary.axes import Axis
+from probes.vocabulary.sites import resolve_sites
 from tests.probes.conftest import load_model, tiny_llama
 from tests.tolerances import NEAR_ZERO, REBATCHED
 

@@ -11,18 +11,19 @@ from probes.capture import capture_states, encode, load_model
 from probes.capture.edits import pin
 from probes.capture.intervene import intervene
 from probes.capture.routing import BASIS, collect_routing
-from probes.capture.sites import Site, SiteKind, resolve_sites
-from probes.controls import names, pinning
+from probes.controls import pinning
 from probes.controls.bases import views
 from probes.controls.cells import OUTLIERS, READOUT, cells_of
-from probes.controls.names import Intervened
 from probes.controls.readout import Unread, unembedding_of
 from probes.controls.reservoir import Member, Sample
 from probes.controls.stage import Ask, control, open_stage
-from probes.suites.axes import Axis
+from probes.vocabulary import names
+from probes.vocabulary.axes import Axis
+from probes.vocabulary.names import Intervened
+from probes.vocabulary.sites import Site, SiteKind, resolve_sites
 from sparsity import parse_metrics
-from tests.probes.capture.families import build
 from tests.probes.conftest import tiny_llama, uneven
+from tests.probes.models.families import build
 from tests.tolerances import LOGITS, NEAR_ZERO, REBATCHED, STAGES
 
 DOMAIN = Axis(name="domain", unit="", kind="nominal", harder=None)

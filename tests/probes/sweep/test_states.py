@@ -12,9 +12,8 @@ import torch
 import sparsity
 from probes.capture import capture_states, encode, load_model
 from probes.capture.collect import read_batch
-from probes.capture.models import LoadedModel
-from probes.capture.sites import Site
 from probes.errors import InputError
+from probes.models.loading import LoadedModel
 from probes.records import open_run
 from probes.records.check import check
 from probes.records.compaction import compact
@@ -25,6 +24,7 @@ from probes.sweep.interface import Options
 from probes.sweep.run import run_sweep
 from probes.sweep.spec import SweepSpec
 from probes.sweep.survey import survey
+from probes.vocabulary.sites import Site
 from tests.probes.conftest import MakeSpec
 from tests.probes.sweep.test_kills import kill_somewhere, n_commits, start
 from tests.probes.sweep.test_run import assert_same

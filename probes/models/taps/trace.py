@@ -1,7 +1,7 @@
 """One short forward pass of a model with every module's input and output kept, from which sites can be derived.
 
 What a module "receives" and "returns" means the same here as where sites are watched
-(:mod:`probes.capture.watching`): the first tensor of the call, ``hidden_states`` before all others.
+(:mod:`probes.models.hooks`): the first tensor of the call, ``hidden_states`` before all others.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any, Final, cast
 import torch
 from torch import Tensor, nn
 
-from probes.capture.taps.table import Config
 from probes.errors import InputError
+from probes.models.taps.table import Config
 
 TOKENS: Final = 8  # of the prompt that is traced
 WRAPPED: Final = "._original_component"  # a bridge of TransformerLens stands in the place of each module, and calls it

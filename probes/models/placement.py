@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from transformers import PreTrainedTokenizerBase
 
-from probes.capture.templates import Chat, PromptError, Turns, render
-from probes.capture.tokens import (
+from probes.models.templates import Chat, PromptError, Turns, render
+from probes.models.tokens import (
     BosPolicy,
     Pieces,
     Reader,

@@ -13,12 +13,12 @@ import torch
 import probes
 import sparsity
 from probes.capture import LoadedModel, capture_states, collect, encode, load_model, read_batch, resolve_sites
-from probes.capture.sites import HOOKS, SiteKind
 from probes.capture.verify import verify
 from probes.errors import InputError
+from probes.vocabulary.sites import HOOKS, SiteKind
 from sparsity import parse_metrics
-from tests.probes.capture.families import FAMILIES, NEOX, build
-from tests.probes.capture.test_families import prompts_of
+from tests.probes.models.families import FAMILIES, NEOX, build
+from tests.probes.models.test_families import prompts_of
 from tests.tolerances import LOGITS, NEAR_ZERO, REBATCHED, STAGES
 
 WRAPPED = ["gpt2", "gpt_neox", "llama", "gemma2", "qwen3", "phi3", "bloom", "opt", "mixtral", "mamba", "t5"]

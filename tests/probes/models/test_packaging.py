@@ -10,10 +10,10 @@ import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from probes.capture import collect, load_model
-from probes.capture.checkpoints import model_files
 from probes.errors import InputError
-from tests.probes.capture.families import LLAMA
+from probes.models.checkpoints import model_files
 from tests.probes.conftest import tiny_llama, uneven
+from tests.probes.models.families import LLAMA
 from tests.tolerances import REBATCHED
 
 PROMPTS = [[5, 17, 3, 29], [41, 8]]

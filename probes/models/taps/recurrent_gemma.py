@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from probes.capture.sites import SiteKind as S
-from probes.capture.taps.table import Config, Layout, entering, family, leaving
+from probes.models.taps.table import Config, Layout, entering, family, leaving
+from probes.vocabulary.sites import SiteKind as S
 
 
 @family("recurrent_gemma")

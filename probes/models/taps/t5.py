@@ -6,8 +6,8 @@ tokens up in one shared module, so ``embed`` would be seen twice: use ``resid_pr
 
 from __future__ import annotations
 
-from probes.capture.sites import SiteKind as S
-from probes.capture.taps.table import Config, Layout, Tap, entering, family, leaving
+from probes.models.taps.table import Config, Layout, Tap, entering, family, leaving
+from probes.vocabulary.sites import SiteKind as S
 
 
 def _block(heads: int, feed_forward: str) -> dict[S, Tap]:

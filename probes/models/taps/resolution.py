@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import nn
 
-from probes.capture.sites import EMBED_LAYER, Site, SiteKind
-from probes.capture.taps.derived import derive
-from probes.capture.taps.table import FAMILIES, Config, Layout, Point, Taps, descend
 from probes.errors import InputError
+from probes.models.taps.derived import derive
+from probes.models.taps.table import FAMILIES, Config, Layout, Point, Taps, descend
+from probes.vocabulary.sites import EMBED_LAYER, Site, SiteKind
 
 
 def find_taps(base: nn.Module, config: Config) -> Taps:
@@ -23,7 +23,7 @@ def find_taps(base: nn.Module, config: Config) -> Taps:
     Raises:
         InputError: if no list of blocks can be found.
     """
-    FAMILIES.load("probes.capture.taps")
+    FAMILIES.load("probes.models.taps")
     model_type = str(getattr(config, "model_type", ""))
     text = descend(base, "language_model") or base  # models that also see keep their text model one step down
     if model_type in FAMILIES:

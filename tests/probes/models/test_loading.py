@@ -9,8 +9,8 @@ from torch import nn
 from transformers import AutoModelForCausalLM
 
 from probes.capture import collect, load_model
-from probes.capture.sites import Site
 from probes.errors import InputError
+from probes.vocabulary.sites import Site
 from tests.probes.conftest import tiny_llama
 from tests.tolerances import NEAR_ZERO, REBATCHED
 

@@ -1,7 +1,7 @@
 """Sites derived from one short pass and proved by arithmetic: all models but those whose blocks are not sums.
 
 The blocks are the one list whose length is the configured number of layers. What entered and what left each block is
-seen; what stands inside is derived by :mod:`probes.capture.taps.block`. Blocks built alike share one answer: a site is
+seen; what stands inside is derived by :mod:`probes.models.taps.block`. Blocks built alike share one answer: a site is
 offered where it was found in the first of them and holds in all. The final norm is the module after the blocks that
 returns the model's last hidden state.
 
@@ -18,12 +18,12 @@ from typing import Any, Final, cast
 
 from torch import Tensor, nn
 
-from probes.capture.sites import EMBED_LAYER, Site
-from probes.capture.sites import SiteKind as S
-from probes.capture.taps.block import Traced, same, sites_of
-from probes.capture.taps.table import Config, Point, Tap, Taps, descend
-from probes.capture.taps.trace import TOKENS, Call, trace
 from probes.errors import InputError
+from probes.models.taps.block import Traced, same, sites_of
+from probes.models.taps.table import Config, Point, Tap, Taps, descend
+from probes.models.taps.trace import TOKENS, Call, trace
+from probes.vocabulary.sites import EMBED_LAYER, Site
+from probes.vocabulary.sites import SiteKind as S
 
 DEPTHS: Final = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 UNPROVED: Final = "no module of its blocks was proved to show it"

@@ -7,7 +7,7 @@ a block is used, and where none does the site does not exist at that layer, whic
 layers come out right.
 
 A family needs a table only where the arithmetic of its blocks does not say where its sites are: norms after the
-addition, two stacks, recurrences of their own kind. All others are derived (:mod:`probes.capture.taps.derived`).
+addition, two stacks, recurrences of their own kind. All others are derived (:mod:`probes.models.taps.derived`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, Final, Literal
 
 from torch import Tensor, nn
 
-from probes.capture.sites import Site, SiteKind
+from probes.vocabulary.sites import Site, SiteKind
 from sparsity.registry import Registry
 
 Side = Literal["in", "out"]

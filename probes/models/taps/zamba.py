@@ -6,8 +6,8 @@ What the shared block computes is added to what the layer's mixer reads, and not
 
 from __future__ import annotations
 
-from probes.capture.sites import SiteKind as S
-from probes.capture.taps.table import Config, Layout, entering, family, leaving
+from probes.models.taps.table import Config, Layout, entering, family, leaving
+from probes.vocabulary.sites import SiteKind as S
 
 ASIDE = "the shared block feeds the layer's mixer; nothing of it is added to the residual stream as it is"
 FUSED = "gate and up projection are one matrix beside an adapter; mlp_post is the product of the two"

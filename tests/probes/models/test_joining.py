@@ -2,7 +2,7 @@
 
 import pytest
 
-from probes.capture.joining import between
+from probes.models.joining import between
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from probes.capture.taps.table import Config
-from probes.capture.tokens import special_id
 from probes.errors import InputError
+from probes.models.taps.table import Config
+from probes.models.tokens import special_id
 
 CONTEXT_LENGTHS: Final = ("max_position_embeddings", "n_positions", "max_seq_len", "n_ctx")
 # position ids of these begin after the padding index, so that many rows of the table are never used

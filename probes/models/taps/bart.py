@@ -6,8 +6,8 @@ In the decoder ``attn_out`` is self-attention, and ``resid_mid`` comes after cro
 
 from __future__ import annotations
 
-from probes.capture.sites import SiteKind as S
-from probes.capture.taps.table import POST_NORM, Config, Layout, entering, family, leaving
+from probes.models.taps.table import POST_NORM, Config, Layout, entering, family, leaving
+from probes.vocabulary.sites import SiteKind as S
 
 
 @family("bart")

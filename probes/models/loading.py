@@ -19,16 +19,16 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from probes.capture.bridge import ATTENTION, is_bridge, is_inside_bridge, unwrap
-from probes.capture.checkpoints import Checkpoint, fingerprint_object, open_checkpoint
-from probes.capture.facts import body_of, check_weights, context_length_of, dtype_of, pad_id_of, text_model_of
 from probes.capture.prompts import Batch
-from probes.capture.sites import Site, SiteKind
-from probes.capture.taps import Taps, find_taps
-from probes.capture.taps.trace import device_of
-from probes.capture.tokens import BosPolicy, special_id
-from probes.capture.watching import watching
 from probes.errors import InputError
+from probes.models.bridge import ATTENTION, is_bridge, is_inside_bridge, unwrap
+from probes.models.checkpoints import Checkpoint, fingerprint_object, open_checkpoint
+from probes.models.facts import body_of, check_weights, context_length_of, dtype_of, pad_id_of, text_model_of
+from probes.models.hooks import watching
+from probes.models.taps import Taps, find_taps
+from probes.models.taps.trace import device_of
+from probes.models.tokens import BosPolicy, special_id
+from probes.vocabulary.sites import Site, SiteKind
 
 Output = Any  # transformers has one output class per family
 
@@ -197,7 +197,7 @@ def load_model(
     Raises:
         InputError: in one line, if there is no such model, its weights are incomplete or not there (meta device), it
             has no blocks that can be found, its tokenizer knows more tokens than it embeds, or it is a bridge whose
-            states are not the model's (:func:`probes.capture.bridge.unwrap`). Tokens that were added to a tokenizer
+            states are not the model's (:func:`probes.models.bridge.unwrap`). Tokens that were added to a tokenizer
             (padding, images) need not be embedded: a prompt that holds one is refused when it is encoded.
     """
     if isinstance(model, LoadedModel):

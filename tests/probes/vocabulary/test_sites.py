@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probes.capture.sites import EMBED_LAYER, STACKS, UNLAYERED, Site, SiteKind, resolve_sites
 from probes.errors import InputError
+from probes.vocabulary.sites import EMBED_LAYER, STACKS, UNLAYERED, Site, SiteKind, resolve_sites
 
 
 @given(st.sampled_from(list(SiteKind)), st.integers(0, 200), st.sampled_from(["", *STACKS]))

@@ -25,9 +25,9 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from probes.capture.sites import SiteKind as S
-from probes.capture.taps.table import Config, Side, Tap
-from probes.capture.taps.trace import Call
+from probes.models.taps.table import Config, Side, Tap
+from probes.models.taps.trace import Call
+from probes.vocabulary.sites import SiteKind as S
 
 # x + s * a + t * m takes two multiplications and two additions, each off by at most half an eps of the sizes summed
 ROUNDINGS: Final = 2.0

@@ -4,11 +4,11 @@ import pytest
 
 from probes.errors import InputError
 from probes.suites import AXES, SUITES
-from probes.suites.axes import Axis, Harder, declared
 from probes.suites.benchmark import load_benchmarks
 from probes.suites.files import FileSuite
 from probes.suites.shifts import SHIFTS
 from probes.suites.text_domains import AXIS
+from probes.vocabulary.axes import Axis, Harder, declared
 
 
 def test_every_suite_lies_on_an_axis_of_the_table() -> None:

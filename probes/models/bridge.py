@@ -1,7 +1,7 @@
 """TransformerLens's bridge as a source: a model that the user already has, under the hooks it already has.
 
 A ``TransformerBridge`` (TransformerLens 4) does not copy a transformers model. It stands its own components in the
-places of the model's modules and runs the model's own weights, so the tables of :mod:`probes.capture.taps` find every
+places of the model's modules and runs the model's own weights, so the tables of :mod:`probes.models.taps` find every
 site on the wrapped modules as they do on bare ones, and one collector serves both. Hooks that the user has put on the
 bridge fire while we look: inside ``with bridge.hooks(...)`` what is measured is the model as changed by them.
 

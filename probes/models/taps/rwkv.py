@@ -6,8 +6,8 @@ The first block normalises the embedding before anything is added to it, so ``re
 
 from __future__ import annotations
 
-from probes.capture.sites import SiteKind as S
-from probes.capture.taps.table import Config, Layout, entering, family, leaving
+from probes.models.taps.table import Config, Layout, entering, family, leaving
+from probes.vocabulary.sites import SiteKind as S
 
 RECURRENT = "time mixing is a recurrence, not attention; see ssm_state"
 

@@ -8,11 +8,11 @@ import transformers
 
 from probes.capture import load_model, resolve_sites
 from probes.capture.prompts import encode
-from probes.capture.sites import Site, SiteKind
 from probes.errors import InputError
-from tests.probes.capture.families import EXPERTS, GPT2, LLAMA, NEOX
-from tests.probes.capture.test_families import close, states_of
+from probes.vocabulary.sites import Site, SiteKind
 from tests.probes.conftest import tiny_llama, uneven
+from tests.probes.models.families import EXPERTS, GPT2, LLAMA, NEOX
+from tests.probes.models.test_families import close, states_of
 
 DELTA = {"linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 8, "linear_value_head_dim": 8}
 LAYERS = {"layer_types": ["linear_attention", "full_attention", "linear_attention"]}

@@ -3,7 +3,7 @@
 Everything that can be wrong with a name or a file ends here as one line: no such directory (with the nearest sibling),
 a hub that cannot be reached, weights that are missing or torn. A model with half its weights is refused, because
 transformers fills the rest with random numbers and only logs it. Nothing pickled is opened and no remote code is run;
-which forms of weights are read stands in :mod:`probes.capture.formats`.
+which forms of weights are read stands in :mod:`probes.models.packaging`.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ from transformers import (
 from transformers.utils import hub
 from transformers.utils import logging as transformers_logging
 
-from probes.capture.formats import ADAPTER, Place, base_of, merged, place_of, states_a_tokenizer
 from probes.errors import InputError
 from probes.lab import shipped_path
+from probes.models.packaging import ADAPTER, Place, base_of, merged, place_of, states_a_tokenizer
 
 TOKENIZER_FILES: Final = (
     "tokenizer.json",

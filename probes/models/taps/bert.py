@@ -5,8 +5,8 @@ Norms stand after each addition, so ``resid_mid`` and ``resid_post`` are what th
 
 from __future__ import annotations
 
-from probes.capture.sites import SiteKind as S
-from probes.capture.taps.table import POST_NORM, Config, Layout, entering, family, leaving
+from probes.models.taps.table import POST_NORM, Config, Layout, entering, family, leaving
+from probes.vocabulary.sites import SiteKind as S
 
 
 @family("bert", "roberta", "xlm-roberta", "camembert")

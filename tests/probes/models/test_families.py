@@ -9,10 +9,10 @@ import torch
 import sparsity
 from probes.capture import LoadedModel, load_model, read_batch, resolve_sites
 from probes.capture.prompts import Prompt, encode, pad
-from probes.capture.sites import EMBED_LAYER, Site, SiteKind
-from probes.capture.taps.table import FAMILIES as TABLES
-from probes.capture.watching import watching
-from tests.probes.capture.families import FAMILIES, build
+from probes.models.hooks import watching
+from probes.models.taps.table import FAMILIES as TABLES
+from probes.vocabulary.sites import EMBED_LAYER, Site, SiteKind
+from tests.probes.models.families import FAMILIES, build
 from tests.tolerances import NEAR_ZERO, REBATCHED, STORED
 
 PARALLEL = {"gpt_neox", "gptj", "falcon", "falcon_new", "phi", "stablelm_parallel", "cohere", "cohere2"}

@@ -1,0 +1,1 @@
+"""Names that every part shares: sites, axes, bases, controls. Torch is not needed to read or spell them."""
