@@ -7,11 +7,11 @@
 
 from typing import TYPE_CHECKING
 
-from analyses.finding import Finding as Finding
-from analyses.registry import ANALYSES as ANALYSES
-from analyses.registry import Analysis as Analysis
-from analyses.registry import analyse as analyse
-from analyses.registry import analysis as analysis
+from analyses.findings.record import Finding as Finding
+from analyses.findings.registry import ANALYSES as ANALYSES
+from analyses.findings.registry import Analysis as Analysis
+from analyses.findings.registry import analyse as analyse
+from analyses.findings.registry import analysis as analysis
 
 if TYPE_CHECKING:
     from analyses.reporting import report as report

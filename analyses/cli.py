@@ -13,8 +13,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from analyses.registry import ANALYSES, QUESTIONS
-from analyses.tables import place
+from analyses.data.panels import place
+from analyses.findings.registry import ANALYSES, QUESTIONS
 from probes.cli import app, at_the_edge
 from probes.console import PLAIN_PROGRESS_SECONDS, err, out
 from probes.listing import LISTS
@@ -114,7 +114,7 @@ def diff(
 
     Exit status: 0 no number moved; 1 some moved; 2 unusable input.
     """
-    from analyses.differences import compare
+    from analyses.data.differences import compare
 
     found = compare(first, second)
     facts = Table("provenance", str(first), str(second), title="made differently" if found.facts else "made alike")

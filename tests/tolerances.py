@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from analyses.differences import OTHER_ARITHMETIC, SAME_ARITHMETIC
+from analyses.data.differences import OTHER_ARITHMETIC, SAME_ARITHMETIC
 from sparsity.vectors import ACCUMULATION, LOGARITHM
 
 FLOAT32_ROUNDOFF: Final = 2.0**-24

@@ -13,7 +13,7 @@ strip      one item: tokens x layers
 
 Chance is drawn wherever values are, because a value means nothing without it. Labels sit beside what they name, not in
 legends. Figures are small enough to be read on a phone without zooming; how they look and leave is in
-:mod:`analyses.drawing`.
+:mod:`analyses.figures.drawing`.
 """
 
 from analyses.figures.curve import curve as curve

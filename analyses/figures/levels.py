@@ -14,10 +14,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analyses.drawing import level_colours, new_figure, styled, width_of
+from analyses.figures.drawing import level_colours, new_figure, styled, width_of
 from analyses.figures.marks import SIZE, draw_null, measure, named, spans
-from analyses.finding import Finding, Level
-from analyses.sentences import shown
+from analyses.findings.record import Finding, Level
+from analyses.findings.sentences import shown
 
 FEWEST_FOR_A_VIOLIN: Final = 5
 CROWDED: Final = 42  # characters that names may have together before they are turned

@@ -8,10 +8,10 @@ from typing import Final
 import numpy as np
 from matplotlib.figure import Figure
 
-from analyses.drawing import new_figure, styled, width_of
+from analyses.figures.drawing import new_figure, styled, width_of
 from analyses.figures.marks import CHANCE, SIZE, Colours, cells
-from analyses.finding import Plot
-from analyses.sentences import shown
+from analyses.findings.record import Plot
+from analyses.findings.sentences import shown
 
 CELL: Final = 0.34
 LIGHT_FROM: Final = 0.6  # share of the reach from which white text reads better than black

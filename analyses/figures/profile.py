@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from analyses.drawing import level_colours, new_figure, styled, width_of
 from analyses.figures.depth import in_order, layer_ticks, positions, stands_apart
+from analyses.figures.drawing import level_colours, new_figure, styled, width_of
 from analyses.figures.marks import CHANCE, LONGEST_NAME, SIZE, draw_null, label_lines, measure, named, spans
-from analyses.finding import Finding
-from analyses.sentences import number, shown
+from analyses.findings.record import Finding
+from analyses.findings.sentences import number, shown
 
 FEWEST_WITHOUT_MARKERS = 9
 

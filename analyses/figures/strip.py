@@ -12,9 +12,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analyses.drawing import new_figure, styled, width_of
+from analyses.figures.drawing import new_figure, styled, width_of
 from analyses.figures.marks import CHANCE, Colours, cells, colour_scale
-from analyses.sentences import number, shown
+from analyses.findings.sentences import number, shown
 
 MOST_TOKENS: Final = 40
 LONGEST_TOKEN: Final = 9

@@ -12,7 +12,9 @@ from typing import Final
 
 import numpy as np
 
-from analyses.comparison import (
+from analyses.data.panels import Column, Panel, read_panels
+from analyses.data.runs import Run
+from analyses.findings.contrast import (
     associate_with,
     at,
     comparisons,
@@ -22,14 +24,12 @@ from analyses.comparison import (
     length_control,
     overall,
 )
-from analyses.evidence import primary_column
-from analyses.finding import Effect, Finding, Mark, Plot, Scope
-from analyses.registry import analysis
-from analyses.runs import Run
-from analyses.sentences import short_model, shown, signed, with_interval
+from analyses.findings.paired_training import cited
+from analyses.findings.panel import primary_column
+from analyses.findings.record import Effect, Finding, Mark, Plot, Scope
+from analyses.findings.registry import analysis
+from analyses.findings.sentences import short_model, shown, signed, with_interval
 from analyses.statistics.trend import RESAMPLES
-from analyses.tables import Column, Panel, read_panels
-from analyses.twins import cited
 
 QUESTION: Final = "Do models differ in how sparse they get on the same items?"
 KINDS: Final = ("familiarity", "difficulty", "nominal", "length")

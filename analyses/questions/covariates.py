@@ -1,11 +1,12 @@
 """Covariates: the change adjusted for what could explain it, and how much goes with what is read off the output.
 
-Every covariate declares its role (:mod:`analyses.ledger`). Primary: the effect of the pre-stated measure adjusted for
-all numeric pre-treatment covariates together, tested by Freedman and Lane; what has kinds instead of numbers (the last
-token, the template) is adjusted for by comparing within its kinds. What is read off the output, or computed from the
-state itself, is adjusted for one at a time and removes no confounder; colliders are named and never conditioned on.
-Where the axis is a set of domains, every partial also has the interval over independent domains and its range when one
-of them is left out: with few domains a covariate that differs between them can hardly be separated from the domain.
+Every covariate declares its role (:mod:`analyses.findings.covariates`). Primary: the effect of the pre-stated measure
+adjusted for all numeric pre-treatment covariates together, tested by Freedman and Lane; what has kinds instead of
+numbers (the last token, the template) is adjusted for by comparing within its kinds. What is read off the output, or
+computed from the state itself, is adjusted for one at a time and removes no confounder; colliders are named and never
+conditioned on. Where the axis is a set of domains, every partial also has the interval over independent domains and its
+range when one of them is left out: with few domains a covariate that differs between them can hardly be separated from
+the domain.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float
 
-from analyses.comparison import Comparison, associate_with, at, effect, fresh, judge, overall
-from analyses.evidence import Covariate, primary_column, scope_of, unanswered
-from analyses.finding import Control, Effect, Finding, Mark, Plot, Role, Significance, Verdict, decide
-from analyses.ledger import (
+from analyses.data.panels import Panel, read_panels
+from analyses.data.runs import Run
+from analyses.findings.contrast import Comparison, associate_with, at, effect, fresh, judge, overall
+from analyses.findings.covariates import (
     KINDS_OF_ITEM,
     Entry,
     Numbers,
@@ -30,13 +31,13 @@ from analyses.ledger import (
     together,
     without_one,
 )
-from analyses.registry import analysis
-from analyses.runs import Run
-from analyses.sentences import shown, signed, with_interval
+from analyses.findings.panel import Covariate, primary_column, scope_of, unanswered
+from analyses.findings.record import Control, Effect, Finding, Mark, Plot, Role, Significance, Verdict, decide
+from analyses.findings.registry import analysis
+from analyses.findings.sentences import shown, signed, with_interval
 from analyses.statistics.means import average
 from analyses.statistics.partial import freedman_lane_p
 from analyses.statistics.trend import RESAMPLES
-from analyses.tables import Panel, read_panels
 
 QUESTION: Final = "Does the change survive adjusting for length and the like, and how much goes with the output?"
 KINDS: Final = ("familiarity", "difficulty", "nominal", "length")

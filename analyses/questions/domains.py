@@ -15,9 +15,11 @@ from typing import Final, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from analyses.chance import sparser
-from analyses.comparison import independent, is_made, signs
-from analyses.evidence import (
+from analyses.data.panels import Panel, read_panels
+from analyses.data.runs import Run
+from analyses.findings.contrast import independent, is_made, signs
+from analyses.findings.null import sparser
+from analyses.findings.panel import (
     FEWEST_ITEMS,
     Controlled,
     LevelMeans,
@@ -37,18 +39,16 @@ from analyses.evidence import (
     unanswered,
     undefined_columns,
 )
-from analyses.finding import FEWEST_TO_GENERALISE, LENGTH, Control, Effect, Finding, Level, Significance
-from analyses.registry import analysis
-from analyses.runs import Run
-from analyses.sentences import OF_DOMAIN, contrast_sentence, farther_sentence
+from analyses.findings.record import FEWEST_TO_GENERALISE, LENGTH, Control, Effect, Finding, Level, Significance
+from analyses.findings.registry import analysis
+from analyses.findings.sentences import OF_DOMAIN, contrast_sentence, farther_sentence
+from analyses.findings.verdicts import Family, settle
 from analyses.statistics.association import associate_items
 from analyses.statistics.contrasts import Contrast, contrast
 from analyses.statistics.equivalence import noise_floor
 from analyses.statistics.means import average
 from analyses.statistics.permutation import CONTRAST_NAMES
 from analyses.statistics.trend import RESAMPLES
-from analyses.tables import Panel, read_panels
-from analyses.verdicts import Family, settle
 
 QUESTION: Final = "Are activations sparser on shifted texts than on in-distribution ones?"
 NO_INTERVAL: Final = (float("nan"), float("nan"))

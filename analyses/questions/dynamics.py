@@ -12,9 +12,11 @@ from typing import Final, NamedTuple
 import numpy as np
 from scipy import stats
 
-from analyses.comparison import associate_with, at, effect, length_control, overall
-from analyses.evidence import primary_column, scope_of
-from analyses.finding import (
+from analyses.data.panels import Panel, lineage, read_checkpoints
+from analyses.data.runs import Run
+from analyses.findings.contrast import associate_with, at, effect, length_control, overall
+from analyses.findings.panel import primary_column, scope_of
+from analyses.findings.record import (
     FEWEST_TO_GENERALISE,
     LENGTH,
     Control,
@@ -26,11 +28,9 @@ from analyses.finding import (
     Significance,
     decide,
 )
-from analyses.registry import analysis
-from analyses.runs import Run
-from analyses.sentences import number, short_model, shown, signed, with_interval
+from analyses.findings.registry import analysis
+from analyses.findings.sentences import number, short_model, shown, signed, with_interval
 from analyses.statistics.means import average
-from analyses.tables import Panel, lineage, read_checkpoints
 
 QUESTION: Final = "When in training does the change appear, and does it follow the loss?"
 KINDS: Final = ("familiarity", "difficulty", "nominal", "length")

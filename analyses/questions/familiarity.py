@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from analyses.finding import Finding
-from analyses.ordered import Wording, ordered_findings
-from analyses.registry import analysis
-from analyses.runs import Run
-from analyses.tables import read_panels
+from analyses.data.panels import read_panels
+from analyses.data.runs import Run
+from analyses.findings.record import Finding
+from analyses.findings.registry import analysis
+from analyses.findings.trend import Wording, ordered_findings
 
 QUESTION: Final = "Do activations get sparser as inputs get less familiar?"
 

@@ -16,14 +16,14 @@ from typing import Final
 import numpy as np
 from jaxtyping import Bool
 
-from analyses.comparison import ALL_SHIFTED, comparisons, fresh
-from analyses.finding import Control, Effect, Finding, Mark, Plot, Scope, Verdict
-from analyses.pinning import ENTROPY, LOSS, NORMS, Pinned, pinned, pinned_sites
-from analyses.registry import analysis
-from analyses.runs import Run
-from analyses.sentences import number, shown, with_interval
-from analyses.substitution import Substitution, read_substitutions
-from analyses.tables import Panel, read_panels
+from analyses.data.panels import Panel, read_panels
+from analyses.data.pinning import ENTROPY, LOSS, NORMS, Pinned, pinned, pinned_sites
+from analyses.data.runs import Run
+from analyses.data.substitution import Substitution, read_substitutions
+from analyses.findings.contrast import ALL_SHIFTED, comparisons, fresh
+from analyses.findings.record import Control, Effect, Finding, Mark, Plot, Scope, Verdict
+from analyses.findings.registry import analysis
+from analyses.findings.sentences import number, shown, with_interval
 
 QUESTION: Final = "Does the output depend on the coordinates that account for the change?"
 KINDS: Final = ("familiarity", "difficulty", "nominal", "length")

@@ -20,21 +20,21 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
-from analyses.comparison import at, fresh, signs
-from analyses.evidence import FEWEST_ITEMS, bounded, detectable, length_of, levels_of, primary_column, scope_of
-from analyses.familiar import promise, written
-from analyses.finding import LENGTH, Control, Effect, Finding, Mark, Plot, Significance
-from analyses.registry import analysis
-from analyses.runs import Run
-from analyses.sentences import claim_of, length_adjusted, shown, with_interval
+from analyses.data.familiarity import promise, written
+from analyses.data.panels import Panel, read_panels
+from analyses.data.runs import Run
+from analyses.findings.contrast import at, fresh, signs
+from analyses.findings.paired_training import cited
+from analyses.findings.panel import FEWEST_ITEMS, bounded, detectable, length_of, levels_of, primary_column, scope_of
+from analyses.findings.record import LENGTH, Control, Effect, Finding, Mark, Plot, Significance
+from analyses.findings.registry import analysis
+from analyses.findings.sentences import claim_of, length_adjusted, shown, with_interval
+from analyses.findings.verdicts import settle
 from analyses.statistics.association import associate_items
 from analyses.statistics.design import recode
 from analyses.statistics.equivalence import noise_floor
 from analyses.statistics.permutation import TEST_NAMES
 from analyses.statistics.trend import RESAMPLES, Trend, trend
-from analyses.tables import Panel, read_panels
-from analyses.twins import cited
-from analyses.verdicts import settle
 
 QUESTION: Final = "Do activations get sparser as inputs are less familiar by what is measured of each?"
 KINDS: Final = ("familiarity", "difficulty", "nominal", "length")

@@ -14,7 +14,10 @@ from typing import Final
 
 import numpy as np
 
-from analyses.comparison import (
+from analyses.data.panels import UNLAYERED, Panel, read_panels
+from analyses.data.runs import Run
+from analyses.data.substitution import Substitution, read_substitutions
+from analyses.findings.contrast import (
     Comparison,
     associate_with,
     at,
@@ -26,16 +29,13 @@ from analyses.comparison import (
     overall,
     signs,
 )
-from analyses.evidence import primary_column, scope_of, unanswered
-from analyses.finding import Control, Effect, Finding, Mark, Plot, Scope
-from analyses.registry import analysis
-from analyses.runs import Run
-from analyses.sentences import SLOPE, length_adjusted, lost_to_length, percent, shown, signed, with_interval
+from analyses.findings.panel import primary_column, scope_of, unanswered
+from analyses.findings.record import Control, Effect, Finding, Mark, Plot, Scope
+from analyses.findings.registry import analysis
+from analyses.findings.sentences import SLOPE, length_adjusted, lost_to_length, percent, shown, signed, with_interval
+from analyses.findings.verdicts import surviving
 from analyses.statistics.onset import Onset, Sums, contrast_sums, find_onset, slope_sums
 from analyses.statistics.trend import RESAMPLES
-from analyses.substitution import Substitution, read_substitutions
-from analyses.tables import UNLAYERED, Panel, read_panels
-from analyses.verdicts import surviving
 from probes.vocabulary import names
 
 QUESTION: Final = "At which layers, in which coordinates and in which bases do activations change?"

@@ -14,18 +14,18 @@ from jaxtyping import Float, Int
 from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
 
-from analyses.chance import sparser
-from analyses.comparison import fresh, signs
-from analyses.evidence import FEWEST_ITEMS, levels_of, primary_column, scope_of
-from analyses.finding import LENGTH, Control, Effect, Finding, Mark, Plot
-from analyses.registry import analysis
-from analyses.runs import Run
-from analyses.sentences import shown, signed, with_interval
+from analyses.data.panels import Panel, read_panels
+from analyses.data.runs import Run
+from analyses.findings.contrast import fresh, signs
+from analyses.findings.null import sparser
+from analyses.findings.panel import FEWEST_ITEMS, levels_of, primary_column, scope_of
+from analyses.findings.record import LENGTH, Control, Effect, Finding, Mark, Plot
+from analyses.findings.registry import analysis
+from analyses.findings.sentences import shown, signed, with_interval
 from analyses.statistics.association import centred_within, cluster_sums
 from analyses.statistics.design import recode
 from analyses.statistics.resampling import interval, map_weightings
 from analyses.statistics.trend import RESAMPLES
-from analyses.tables import Panel, read_panels
 
 QUESTION: Final = "Do the measures of sparsity agree with each other?"
 KINDS: Final = ("familiarity", "difficulty", "nominal", "length")

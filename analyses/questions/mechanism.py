@@ -23,18 +23,18 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from analyses.comparison import Comparison, associate_with, at, effect, fresh, judge, overall, share_lost
-from analyses.evidence import primary_column, scope_of
-from analyses.finding import Effect, Finding, Mark, Plot, Scope, Verdict
-from analyses.pinning import ENTROPY, LOSS, Pinned, pinned, pinned_sites
+from analyses.data.panels import Panel, read_panels
+from analyses.data.pinning import ENTROPY, LOSS, Pinned, pinned, pinned_sites
+from analyses.data.runs import Run
+from analyses.data.substitution import Share, Substitution, read_substitutions
+from analyses.findings.contrast import Comparison, associate_with, at, effect, fresh, judge, overall, share_lost
+from analyses.findings.panel import primary_column, scope_of
+from analyses.findings.record import Effect, Finding, Mark, Plot, Scope, Verdict
+from analyses.findings.registry import analysis
+from analyses.findings.sentences import percent, shown, signed
 from analyses.questions.intervention import pinned_groups
 from analyses.questions.readout import ROWS, projected
-from analyses.registry import analysis
-from analyses.runs import Run
-from analyses.sentences import percent, shown, signed
 from analyses.statistics.trend import RESAMPLES
-from analyses.substitution import Share, Substitution, read_substitutions
-from analyses.tables import Panel, read_panels
 
 QUESTION: Final = "By which mechanism do activations change?"
 KINDS: Final = ("familiarity", "difficulty", "nominal", "length")

@@ -20,12 +20,14 @@ from jaxtyping import Bool, Float, Int
 from scipy import sparse
 from scipy.sparse import csgraph
 
-from analyses.comparison import Comparison, at, effect, effect_given, effect_lost, fresh, overall, signs
-from analyses.evidence import FEWEST_ITEMS, detectable, length_of, primary_column, unanswered
-from analyses.finding import LENGTH, Control, Effect, Finding, Mark, Plot, Scope, Significance
-from analyses.registry import analysis
-from analyses.runs import KeepsStates, Run, with_states
-from analyses.sentences import length_adjusted, shown, signed, with_interval
+from analyses.data.panels import KIN, Column, Panel, read_panels
+from analyses.data.runs import KeepsStates, Run, with_states
+from analyses.findings.contrast import Comparison, at, effect, effect_given, effect_lost, fresh, overall, signs
+from analyses.findings.panel import FEWEST_ITEMS, detectable, length_of, primary_column, unanswered
+from analyses.findings.record import LENGTH, Control, Effect, Finding, Mark, Plot, Scope, Significance
+from analyses.findings.registry import analysis
+from analyses.findings.sentences import length_adjusted, shown, signed, with_interval
+from analyses.findings.verdicts import settle
 from analyses.statistics.association import associate_items
 from analyses.statistics.design import DesignKind, design_of, recode
 from analyses.statistics.exchange import exchanged
@@ -34,8 +36,6 @@ from analyses.statistics.permutation import CONTRAST_NAMES, TEST_NAMES, design_p
 from analyses.statistics.prediction import FEWEST_OF_A_KIND
 from analyses.statistics.probing import online_code, read_kind, read_order, splits
 from analyses.statistics.trend import RESAMPLES
-from analyses.tables import KIN, Column, Panel, read_panels
-from analyses.verdicts import settle
 
 QUESTION: Final = "What can be decoded from the states, and how much of it does their sparsity alone tell?"
 KINDS: Final = ("familiarity", "difficulty", "nominal", "length")

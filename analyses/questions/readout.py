@@ -13,7 +13,9 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from analyses.comparison import (
+from analyses.data.panels import Column, Panel, read_panels
+from analyses.data.runs import Run
+from analyses.findings.contrast import (
     Comparison,
     associate_with,
     at,
@@ -27,15 +29,13 @@ from analyses.comparison import (
     overall,
     share_lost,
 )
-from analyses.evidence import scope_of
-from analyses.finding import Control, Effect, Finding, Mark, Plot, Scope, Verdict
-from analyses.registry import analysis
-from analyses.runs import Run
-from analyses.sentences import percent, shown, with_interval
+from analyses.findings.paired_training import cited
+from analyses.findings.panel import scope_of
+from analyses.findings.record import Control, Effect, Finding, Mark, Plot, Scope, Verdict
+from analyses.findings.registry import analysis
+from analyses.findings.sentences import percent, shown, with_interval
 from analyses.statistics.association import associate_items
 from analyses.statistics.trend import RESAMPLES
-from analyses.tables import Column, Panel, read_panels
-from analyses.twins import cited
 from probes.vocabulary import names
 
 QUESTION: Final = "Is the change at the final norm alignment with the unembedding rows that read it?"

@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from analyses.finding import LENGTH, Effect, Finding, Mark, Plot, Scope
-from analyses.registry import analysis, answers
-from analyses.runs import Run
-from analyses.sentences import length_adjusted, shown, with_interval
+from analyses.data.runs import Run
+from analyses.findings.record import LENGTH, Effect, Finding, Mark, Plot, Scope
+from analyses.findings.registry import analysis, answers
+from analyses.findings.sentences import length_adjusted, shown, with_interval
 
 QUESTION: Final = "Which claims of the seed paper hold in this sweep?"
 SOURCE: Final = "arXiv:2603.03415"

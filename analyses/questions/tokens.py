@@ -20,20 +20,20 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from analyses.chance import sparser
-from analyses.comparison import at, fresh
-from analyses.evidence import PRIMARY_METRIC, PRIMARY_SITES, detectable
-from analyses.familiar import promise, written
-from analyses.finding import Control, Effect, Finding, Mark, Plot, Scope, Significance
-from analyses.registry import analysis
-from analyses.runs import Run
-from analyses.sentences import claim_of, shown, with_interval
+from analyses.data.familiarity import promise, written
+from analyses.data.panels import RAW, WHOLE, Panel, read_panels
+from analyses.data.runs import Run
+from analyses.findings.contrast import at, fresh
+from analyses.findings.null import sparser
+from analyses.findings.panel import PRIMARY_METRIC, PRIMARY_SITES, detectable
+from analyses.findings.record import Control, Effect, Finding, Mark, Plot, Scope, Significance
+from analyses.findings.registry import analysis
+from analyses.findings.sentences import claim_of, shown, with_interval
+from analyses.findings.verdicts import settle
 from analyses.statistics.association import associate_centred, centred_within, cluster_sums
 from analyses.statistics.design import recode
 from analyses.statistics.means import average, cluster_means
 from analyses.statistics.trend import RESAMPLES
-from analyses.tables import RAW, WHOLE, Panel, read_panels
-from analyses.verdicts import settle
 
 QUESTION: Final = "Within a text, are states sparser where the token just read was less familiar?"
 KINDS: Final = ("familiarity", "difficulty", "nominal", "length")

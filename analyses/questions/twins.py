@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from analyses.finding import FEWEST_TO_GENERALISE, Effect, Finding, Mark, Plot, Scope, Significance, decide
-from analyses.registry import analysis
-from analyses.runs import Run
-from analyses.tables import read_panels
-from analyses.twins import OTHER, PLAIN, READINGS, is_laboratory, sentence, shipped
+from analyses.data.panels import read_panels
+from analyses.data.runs import Run
+from analyses.findings.paired_training import OTHER, PLAIN, READINGS, is_laboratory, sentence, shipped
+from analyses.findings.record import FEWEST_TO_GENERALISE, Effect, Finding, Mark, Plot, Scope, Significance, decide
+from analyses.findings.registry import analysis
 
 QUESTION: Final = "Is it exposure or the optimizer that makes familiar facts denser, over twins of the laboratory?"
 UNIT: Final = "rank correlation of mastered facts under AdamW less that under an optimizer that knows no coordinates"

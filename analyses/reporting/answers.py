@@ -8,10 +8,10 @@ from typing import Final, NamedTuple
 
 from analyses import figures
 from analyses.figures.marks import significant
-from analyses.finding import Finding, Verdict
+from analyses.findings.record import Finding, Verdict
+from analyses.findings.sentences import short_model, shown, with_interval
 from analyses.reporting.depth import by_depth, sides
 from analyses.reporting.pictures import Picture, Studio
-from analyses.sentences import short_model, shown, with_interval
 
 MOST_ROWS: Final = 24  # of the picture
 IN_PICTURE: Final = "each domain is a row of the picture"

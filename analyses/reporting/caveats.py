@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from analyses.finding import FEWEST_TO_GENERALISE, Finding, Role
+from analyses.findings.record import FEWEST_TO_GENERALISE, Finding, Role
 from analyses.reporting.inventory import Inventory
 from analyses.statistics.resampling import FEW_CLUSTERS
 

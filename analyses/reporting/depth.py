@@ -12,8 +12,8 @@ from typing import Final, NamedTuple
 
 from analyses.figures.depth import in_order
 from analyses.figures.marks import significant
-from analyses.finding import Finding
-from analyses.sentences import signed
+from analyses.findings.record import Finding
+from analyses.findings.sentences import signed
 
 STREAM: Final = "resid_post"
 FEWEST_LAYERS: Final = 3
@@ -93,7 +93,7 @@ def sides(depth: Depth) -> str:
 def layers_of(findings: Sequence[Finding]) -> str:
     """Layers as people list them, neighbours together.
 
-    >>> from analyses.finding import Scope
+    >>> from analyses.findings.record import Scope
     >>> at = [Finding(analysis="", question="", text="", scope=Scope(layer=layer)) for layer in (0, 1, 2, 7)]
     >>> layers_of(at) == "layers 0\N{EN DASH}2, 7"
     True

@@ -17,9 +17,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from analyses.finding import LENGTH, Finding
+from analyses.findings.record import LENGTH, Finding
+from analyses.findings.sentences import p_value, short_model, shown, with_interval
 from analyses.reporting.selection import Selection
-from analyses.sentences import p_value, short_model, shown, with_interval
 
 FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 LONGEST: Final = 60

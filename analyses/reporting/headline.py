@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from analyses.finding import Control, Finding
+from analyses.findings.record import Control, Finding
+from analyses.findings.sentences import short_model, shown, signed, where_words, with_interval
 from analyses.reporting.answers import contrasts, counted
 from analyses.reporting.depth import FAR, by_depth, depth_sentence
-from analyses.sentences import short_model, shown, signed, where_words, with_interval
 
 MOST_SENTENCES: Final = 4
 MOST_NAMED: Final = 4  # suites or models of one verdict

@@ -8,10 +8,10 @@ from typing import Final, NamedTuple, cast
 import numpy as np
 import pandas as pd
 
+from analyses.data.panels import facts, place
+from analyses.data.runs import Run
+from analyses.findings.sentences import short_model
 from analyses.reporting.losses import LEFT_OUT, Loss, take_losses
-from analyses.runs import Run
-from analyses.sentences import short_model
-from analyses.tables import facts, place
 
 
 class RunRow(NamedTuple):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from analyses.evidence import levels_of
-from analyses.finding import Finding
-from analyses.runs import Run
-from analyses.tables import Panel, read_panels
+from analyses.data.panels import Panel, read_panels
+from analyses.data.runs import Run
+from analyses.findings.panel import levels_of
+from analyses.findings.record import Finding
 
 KINDS = ("difficulty", "familiarity", "length", "nominal")
 

@@ -12,10 +12,10 @@ from typing import Final, NamedTuple
 import numpy as np
 import pandas as pd
 
-from analyses.evidence import PRIMARY_METRIC
-from analyses.runs import Run
-from analyses.sentences import short_model, shown
-from analyses.tables import RAW, WHOLE
+from analyses.data.panels import RAW, WHOLE
+from analyses.data.runs import Run
+from analyses.findings.panel import PRIMARY_METRIC
+from analyses.findings.sentences import short_model, shown
 
 CUT: Final = "cut to max_tokens"
 FAILED: Final = "failed"

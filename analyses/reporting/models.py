@@ -11,9 +11,9 @@ from functools import partial
 from typing import NamedTuple
 
 from analyses import figures
-from analyses.finding import Finding
+from analyses.findings.record import Finding
+from analyses.findings.sentences import short_model
 from analyses.reporting.pictures import Picture, Studio
-from analyses.sentences import short_model
 
 
 class Comparison(NamedTuple):

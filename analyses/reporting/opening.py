@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, cast
 
 import pandas as pd
 
-from analyses.runs import Run
+from analyses.data.runs import Run
 from probes.records import Records
 from probes.records.cells import versions
 from probes.records.read import open_sweep

@@ -16,12 +16,12 @@ import numpy as np
 import pandas as pd
 
 from analyses import figures
+from analyses.data.panels import RAW, UNLAYERED, place
+from analyses.data.runs import Run
 from analyses.figures.depth import layer_of
-from analyses.finding import Mark, Plot
+from analyses.findings.record import Mark, Plot
+from analyses.findings.sentences import number, short_model, shown
 from analyses.reporting.pictures import Picture, Studio
-from analyses.runs import Run
-from analyses.sentences import number, short_model, shown
-from analyses.tables import RAW, UNLAYERED, place
 
 ENERGY: Final = "top_coordinate_energy"
 HOYER: Final = "mean_hoyer"

@@ -17,8 +17,8 @@ from typing import Any, Final
 import jinja2
 from markupsafe import Markup
 
+from analyses.findings.sentences import excess, number, p_value, short_model, shown, with_interval
 from analyses.reporting.grids import against_chance, where
-from analyses.sentences import excess, number, p_value, short_model, shown, with_interval
 
 # Control characters and marks that turn the direction of text: in a name they hide what it says.
 INVISIBLE: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")

@@ -14,7 +14,7 @@ from typing import Final, Literal, NamedTuple
 
 from matplotlib.figure import Figure
 
-from analyses.drawing import save, standalone, to_svg
+from analyses.figures.drawing import save, standalone, to_svg
 
 Format = Literal["pdf", "png"]
 Progress = Callable[[str], None]  # told in a few words what is done next

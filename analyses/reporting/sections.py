@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from analyses.finding import Finding
+from analyses.data.runs import Run
+from analyses.findings.record import Finding
+from analyses.findings.sentences import short_model
 from analyses.reporting.caveats import caveats_of
 from analyses.reporting.grids import facts
 from analyses.reporting.parts import Layout, Part, body
 from analyses.reporting.pictures import Picture, Progress, Studio, quiet
 from analyses.reporting.selection import select
-from analyses.runs import Run
-from analyses.sentences import short_model
 
 # Questions as a reader would ask them: what happens, by which mechanism, where, and what else could be behind it.
 ORDER: Final = (

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from analyses.evidence import PRIMARY_METRIC
-from analyses.finding import Finding
+from analyses.findings.panel import PRIMARY_METRIC
+from analyses.findings.record import Finding
 
 
 class Selection(NamedTuple):

@@ -17,12 +17,12 @@ import numpy as np
 import pandas as pd
 
 from analyses import figures
-from analyses.chance import chance, sparser
-from analyses.evidence import PRIMARY_METRIC
+from analyses.data.panels import RAW, WHOLE, place
+from analyses.data.runs import Run
+from analyses.findings.null import chance, sparser
+from analyses.findings.panel import PRIMARY_METRIC
+from analyses.findings.sentences import number, short_model
 from analyses.reporting.pictures import Picture, Studio
-from analyses.runs import Run
-from analyses.sentences import number, short_model
-from analyses.tables import RAW, WHOLE, place
 
 KEYS: Final = frozenset({"run_id", "example_id", "site", "layer", "unit", "basis", "token"})
 MOST_ITEMS: Final = 8

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from analyses.finding import Finding, Scope
-from analyses.registry import ANALYSES, QUESTIONS, analyse
+from analyses.data.runs import Run, once
+from analyses.findings.record import Finding, Scope
+from analyses.findings.registry import ANALYSES, QUESTIONS, analyse
 from analyses.reporting.answers import answers, signs_picture
 from analyses.reporting.caveats import caveats
 from analyses.reporting.exports import SCHEMA, to_csv, to_json, to_latex
@@ -23,7 +24,6 @@ from analyses.reporting.pictures import Format, Progress, Studio, quiet
 from analyses.reporting.sections import answer_picture, arrange, contents
 from analyses.reporting.selection import select
 from analyses.reporting.tokens import token_views
-from analyses.runs import Run, once
 from analyses.statistics.trend import RESAMPLES
 from probes.errors import InputError
 from sparsity import METRICS, MetricSpec, UnknownNameError

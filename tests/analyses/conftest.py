@@ -3,10 +3,10 @@
 import pytest
 
 MODULES = (
-    "analyses.comparison",
-    "analyses.ledger",
-    "analyses.ordered",
-    "analyses.pinning",
+    "analyses.findings.contrast",
+    "analyses.findings.covariates",
+    "analyses.findings.trend",
+    "analyses.data.pinning",
     "analyses.questions.architecture",
     "analyses.questions.covariates",
     "analyses.questions.domains",
@@ -25,6 +25,6 @@ def fewer_resamples():
     with pytest.MonkeyPatch.context() as patch:
         for module in MODULES:
             patch.setattr(f"{module}.RESAMPLES", 200)
-        patch.setattr("analyses.evidence.FAMILY_PERMUTATIONS", 199)
+        patch.setattr("analyses.findings.panel.FAMILY_PERMUTATIONS", 199)
         patch.setattr("analyses.questions.covariates.PERMUTATIONS", 199)
         yield

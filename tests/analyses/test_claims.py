@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from analyses import analyse
-from analyses.finding import Control, Finding, LeftOut, Scope, Significance
-from analyses.registry import Findings
-from analyses.verdicts import settle
+from analyses.findings.record import Control, Finding, LeftOut, Scope, Significance
+from analyses.findings.registry import Findings
+from analyses.findings.verdicts import settle
 from tests.analyses.sweeps import STEPS, make_sweep, merge, text_domains, with_table
 
 LEVELS = [(str(step), float(step), "in") for step in range(1, 5)]

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 
 from analyses import analyse
-from analyses.ledger import ledger
+from analyses.data.panels import read_panels
+from analyses.findings.covariates import ledger
 from analyses.statistics.association import associate_items
 from analyses.statistics.means import average
-from analyses.tables import read_panels
 from tests.analyses.sweeps import STEPS, exposure, make_sweep, text_domains, with_table
 
 STEP_LEVELS = [(str(step), float(step), "in") for step in range(1, 6)]

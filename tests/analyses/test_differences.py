@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from analyses.differences import OTHER_ARITHMETIC, SAME_ARITHMETIC, Bound, Differences, compare
+from analyses.data.differences import OTHER_ARITHMETIC, SAME_ARITHMETIC, Bound, Differences, compare
 from probes.records.cells import Block, Done
 from probes.records.schema import SCHEMAS
 from probes.records.store import Writer

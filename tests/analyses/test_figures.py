@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from analyses import figures
-from analyses.drawing import save, to_svg
 from analyses.figures.depth import positions
+from analyses.figures.drawing import save, to_svg
 from analyses.figures.levels import levels
 from analyses.figures.marks import chance_band
-from analyses.finding import Finding, Level, Mark, Null, Plot, Scope, Significance
+from analyses.findings.record import Finding, Level, Mark, Null, Plot, Scope, Significance
 
 NULL = Null("gaussian", 0.22, 0.03, 0.0, (0.0, 0.0), "higher", "at chance")
 HOSTILE = "</svg><script>x</script> $a$ \U0001f642 \u0645"
@@ -126,7 +126,7 @@ def test_a_pdf_holds_text_as_truetype(tmp_path):
 
 
 def test_characters_that_no_font_has_are_told_and_others_are_drawn(tmp_path, monkeypatch):
-    monkeypatch.setattr("analyses.drawing._installed", dict)
+    monkeypatch.setattr("analyses.figures.drawing._installed", dict)
     plot = forest(Mark("", "\u6570\u5b66 plain", math.nan, 0.1, math.nan, math.nan))
     assert save(figures.forest(plot), tmp_path / "f.png") == "\u5b66\u6570"
     assert save(figures.forest(forest(Mark("", "plain", math.nan, 0.1, 0.0, 0.2))), tmp_path / "f.png") == ""

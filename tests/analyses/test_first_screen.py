@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analyses.finding import Control, Finding, Level, Scope, Significance
+from analyses.findings.record import Control, Finding, Level, Scope, Significance
 from analyses.reporting.answers import answers
 from analyses.reporting.depth import by_depth, depth_sentence, sides
 from analyses.reporting.headline import sentences

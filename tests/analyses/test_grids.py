@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from matplotlib.figure import Figure
 
-from analyses.finding import Control, Effect, Finding, Level, Mark, Null, Plot, Scope, Significance
+from analyses.findings.record import Control, Effect, Finding, Level, Mark, Null, Plot, Scope, Significance
 from analyses.reporting import tokens
 from analyses.reporting.grids import contrast_grids, facts, trend_grid
 from analyses.reporting.parts import _overlaid

@@ -7,15 +7,15 @@ import pytest
 from scipy import stats
 
 from analyses import analyse
-from analyses.chance import sparser
-from analyses.comparison import associate_with, comparisons, share_lost
-from analyses.evidence import detectable
-from analyses.registry import ANALYSES
-from analyses.runs import once
+from analyses.data.panels import read_panels
+from analyses.data.runs import once
+from analyses.findings.contrast import associate_with, comparisons, share_lost
+from analyses.findings.null import sparser
+from analyses.findings.panel import detectable
+from analyses.findings.registry import ANALYSES
 from analyses.statistics.contrasts import contrast
 from analyses.statistics.intervals import fieller
 from analyses.statistics.means import average, cluster_means
-from analyses.tables import read_panels
 from tests.analyses.controlled import with_controls
 from tests.analyses.sweeps import STEPS, exposure, make_sweep, merge, text_domains
 from tests.analyses.test_known import level_of, with_familiarity

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from analyses import analyse
-from analyses.tables import read_checkpoints, read_panels
+from analyses.data.panels import read_checkpoints, read_panels
 from tests.analyses.sweeps import exposure, merge
 
 

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 
 from analyses import analyse
-from analyses.comparison import Comparison
+from analyses.data.panels import Column, read_panels
+from analyses.findings.contrast import Comparison
 from analyses.questions.probes import Probed, _finding, shuffled
 from analyses.statistics.design import design_of
 from analyses.statistics.probing import online_code, read_kind, read_order, splits
-from analyses.tables import Column, read_panels
 from probes.records.states import States, StoredPlace
 from tests.analyses.sweeps import Sweep, exposure, text_domains, with_table
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from analyses import ANALYSES, analyse
-from analyses.finding import FEWEST_TO_GENERALISE
+from analyses.findings.record import FEWEST_TO_GENERALISE
 from sparsity.nulls import gaussian
 from sparsity.registry import UnknownNameError
 from tests.analyses.sweeps import (

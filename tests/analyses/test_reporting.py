@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 
 from analyses import analyse
-from analyses.finding import Finding, Scope, Verdict
+from analyses.findings.record import Finding, Scope, Verdict
 from analyses.reporting import headline
 from analyses.reporting.exports import LATEX
 from analyses.reporting.headline import leads, sentences

@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 
 from analyses import analyse
-from analyses.finding import Finding, Scope
-from analyses.twins import cited, compare, sentence, shipped
+from analyses.findings.paired_training import cited, compare, sentence, shipped
+from analyses.findings.record import Finding, Scope
 from probes.lab.twins_table import read_twins
 from tests.analyses.sweeps import exposure, text_domains
 

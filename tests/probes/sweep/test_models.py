@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
-from analyses.tables import model_labels
+from analyses.data.panels import model_labels
 from probes import open_run, run_sweep
 from probes.errors import InputError
 from probes.sweep.spec import ModelEntry, SweepSpec

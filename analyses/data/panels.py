@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
-from analyses.runs import Run, remember
+from analyses.data.runs import Run, remember
 from probes.vocabulary.axes import Axis
 from probes.vocabulary.naming import PATHS, told_apart
 

@@ -14,8 +14,8 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal, NamedTuple, cast
 
+from analyses.data.panels import place
 from analyses.statistics.equivalence import NORMAL_QUANTILE, Equivalence
-from analyses.tables import place
 
 Verdict = Literal[
     "supported", "contradicted", "undecided", "described",  # a pre-stated answer
@@ -297,7 +297,7 @@ class Finding:
         return math.isfinite(self.estimate)
 
     def _repr_html_(self) -> str:
-        from analyses.display import card  # noqa: PLC0415  display reads findings
+        from analyses.findings.display import card  # noqa: PLC0415  display reads findings
 
         return card(self)
 

@@ -15,8 +15,8 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from analyses.chance import sparser
-from analyses.finding import ALPHA, Finding, Scope, Significance, Verdict, decide, p_of, secondary
+from analyses.findings.null import sparser
+from analyses.findings.record import ALPHA, Finding, Scope, Significance, Verdict, decide, p_of, secondary
 from analyses.statistics.multiplicity import MaxT, family_p, holm, weighted_benjamini_hochberg
 
 LENGTH_QUESTION: Final = "length"  # the analysis that asks about length itself

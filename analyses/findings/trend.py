@@ -2,9 +2,10 @@
 
 Every column of a panel gets one finding: the rank correlation over items of the measure with the axis, both turned so
 that positive means *sparser where harder* (less familiar, longer), its interval, its test, the same adjusted for length
-and for what is read off the output. One column was stated in advance (:func:`analyses.evidence.primary_column`); its
-claim must survive the adjustment for length and is corrected over suites, the others are corrected together
-(:func:`analyses.evidence.settle`). The axis says which end is harder; where it does not, nothing is oriented.
+and for what is read off the output. One column was stated in advance
+(:func:`analyses.findings.panel.primary_column`); its claim must survive the adjustment for length and is corrected over
+suites, the others are corrected together (:func:`analyses.findings.verdicts.settle`). The axis says which end is
+harder; where it does not, nothing is oriented.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from typing import Final, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from analyses.chance import sparser
-from analyses.evidence import (
+from analyses.data.panels import Panel
+from analyses.findings.null import sparser
+from analyses.findings.panel import (
     FEWEST_ITEMS,
     Controlled,
     LevelMeans,
@@ -37,17 +39,16 @@ from analyses.evidence import (
     unanswered,
     undefined_columns,
 )
-from analyses.finding import FEWEST_TO_GENERALISE, Effect, Finding, Generality, Significance, Verdict
-from analyses.pooled import pooled
-from analyses.sentences import trend_sentence
+from analyses.findings.pooled import pooled
+from analyses.findings.record import FEWEST_TO_GENERALISE, Effect, Finding, Generality, Significance, Verdict
+from analyses.findings.sentences import trend_sentence
+from analyses.findings.verdicts import Family, settle
 from analyses.statistics.association import associate_items
 from analyses.statistics.concordance import concordance
 from analyses.statistics.equivalence import noise_floor
 from analyses.statistics.mixed import MOST_ITEMS, slopes
 from analyses.statistics.permutation import TEST_NAMES
 from analyses.statistics.trend import RESAMPLES, Trend, trend
-from analyses.tables import Panel
-from analyses.verdicts import Family, settle
 
 
 class Wording(NamedTuple):

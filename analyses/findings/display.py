@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING, Final
 
-from analyses.sentences import p_value, shown, with_interval
+from analyses.findings.sentences import p_value, shown, with_interval
 
 if TYPE_CHECKING:
-    from analyses.finding import Finding
+    from analyses.findings.record import Finding
 
 MOST_ROWS: Final = 60
 COLUMNS: Final = ("question", "of", "estimate [95 %]", "items", "p", "verdict")

@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from analyses.finding import (
+from analyses.findings.record import (
     FEWEST_TO_GENERALISE,
     LENGTH,
     Control,
@@ -25,7 +25,7 @@ from analyses.finding import (
     decide,
     secondary,
 )
-from analyses.sentences import claim_of, length_adjusted, shown, signed, with_interval
+from analyses.findings.sentences import claim_of, length_adjusted, shown, signed, with_interval
 from analyses.statistics.means import average
 
 CLAIMS: Final = (

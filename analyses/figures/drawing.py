@@ -27,7 +27,7 @@ from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 from matplotlib.text import Text
 
-from analyses.finding import Level
+from analyses.findings.record import Level
 
 STYLE: Final[Any] = {
     "font.family": "DejaVu Sans",

@@ -14,9 +14,9 @@ from typing import Any, Final, NamedTuple
 
 import pandas as pd
 
-from analyses.finding import Finding, Scope
-from analyses.runs import Run, remember
-from analyses.verdicts import graded
+from analyses.data.runs import Run, remember
+from analyses.findings.record import Finding, Scope
+from analyses.findings.verdicts import graded
 from sparsity.registry import Registry
 
 
@@ -36,7 +36,7 @@ class Findings(list[Finding]):
         return pd.DataFrame([_row(finding) for finding in self], columns=list(_row(Finding(**_EMPTY))))
 
     def _repr_html_(self) -> str:
-        from analyses.display import table  # noqa: PLC0415  display reads findings
+        from analyses.findings.display import table  # noqa: PLC0415  display reads findings
 
         return table(self)
 

@@ -14,9 +14,10 @@ from typing import Final, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from analyses.chance import sparser
-from analyses.evidence import FEWEST_ITEMS, fresh, length_of
-from analyses.finding import Control, Verdict
+from analyses.data.panels import Panel
+from analyses.findings.null import sparser
+from analyses.findings.panel import FEWEST_ITEMS, fresh, length_of
+from analyses.findings.record import Control, Verdict
 from analyses.statistics.association import (
     Association,
     Estimate,
@@ -29,7 +30,6 @@ from analyses.statistics.intervals import fieller
 from analyses.statistics.ranks import Associations
 from analyses.statistics.resampling import interval
 from analyses.statistics.trend import RESAMPLES
-from analyses.tables import Panel
 
 ALL_SHIFTED: Final = "all shifted"
 MOSTLY: Final = 0.5

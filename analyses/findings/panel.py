@@ -16,8 +16,9 @@ import pandas as pd
 from jaxtyping import Bool, Float, Float64, Int
 from scipy import stats
 
-from analyses.chance import chance, sparser
-from analyses.finding import (
+from analyses.data.panels import ALL_TOKENS, Panel
+from analyses.findings.null import chance, sparser
+from analyses.findings.record import (
     DETECTABLE,
     LENGTH,
     Control,
@@ -29,6 +30,7 @@ from analyses.finding import (
     Role,
     Scope,
 )
+from analyses.findings.verdicts import Family
 from analyses.statistics.association import Association, Estimate
 from analyses.statistics.design import DesignKind
 from analyses.statistics.equivalence import NORMAL_QUANTILE, Equivalence, equivalence, minimum_detectable
@@ -38,8 +40,6 @@ from analyses.statistics.multiplicity import (
     max_t,
 )
 from analyses.statistics.resampling import FEW_CLUSTERS, LEVEL
-from analyses.tables import ALL_TOKENS, Panel
-from analyses.verdicts import Family
 
 PRIMARY_METRIC: Final = "hoyer"
 PRIMARY_SITES: Final = ("final_norm", "resid_post")

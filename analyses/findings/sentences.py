@@ -6,8 +6,8 @@ import math
 from pathlib import PurePath
 from typing import Final
 
-from analyses.chance import sparser
-from analyses.finding import ALPHA, Finding, Level, Null
+from analyses.findings.null import sparser
+from analyses.findings.record import ALPHA, Finding, Level, Null
 from probes.vocabulary.naming import PATHS
 
 SLOPE: Final = "as a slope of ranks "

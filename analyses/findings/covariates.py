@@ -15,13 +15,22 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
-from analyses.comparison import Comparison, associate_with, at, comparisons, effect, effect_given, independent, signs
-from analyses.evidence import Covariate, bytes_per_token, fresh
-from analyses.finding import LENGTH, Role
+from analyses.data.panels import LAST_READ, TEMPLATE, Panel
+from analyses.findings.contrast import (
+    Comparison,
+    associate_with,
+    at,
+    comparisons,
+    effect,
+    effect_given,
+    independent,
+    signs,
+)
+from analyses.findings.panel import Covariate, bytes_per_token, fresh
+from analyses.findings.record import LENGTH, Role
 from analyses.statistics.association import Association, associate_items
 from analyses.statistics.means import average
 from analyses.statistics.trend import RESAMPLES
-from analyses.tables import LAST_READ, TEMPLATE, Panel
 
 MEDIATORS: Final = ("next_token_entropy", "mean_next_token_entropy", "nll", "mean_nll", "margin", "mean_margin")
 COLLIDERS: Final = ("correct",)

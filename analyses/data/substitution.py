@@ -12,8 +12,8 @@ from typing import NamedTuple, cast
 import numpy as np
 import pandas as pd
 
-from analyses.runs import Run
-from analyses.tables import model_labels, place
+from analyses.data.panels import model_labels, place
+from analyses.data.runs import Run
 from probes.vocabulary import names
 
 

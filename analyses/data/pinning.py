@@ -14,9 +14,9 @@ from typing import Final, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
+from analyses.data.panels import OUTCOME, Panel
 from analyses.statistics.means import cluster_means
 from analyses.statistics.trend import RESAMPLES
-from analyses.tables import OUTCOME, Panel
 from probes.vocabulary.names import Arm, Intervened, Norm
 
 ENTROPY: Final = "next_token_entropy"
