@@ -116,3 +116,8 @@ def prompts() -> list[list[int]]:
     """Token ids of mixed lengths, the longest not first."""
     rng = torch.Generator().manual_seed(3)
     return [torch.randint(1, 99, (n,), generator=rng).tolist() for n in (5, 17, 2, 11, 17, 8)]
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_model: Path) -> LoadedModel:
+    return load_model(str(tiny_model))
