@@ -14,25 +14,25 @@ if TYPE_CHECKING:
     from probes.capture import capture_states as capture_states
     from probes.capture import collect as collect
     from probes.capture import load_model as load_model
-    from probes.capture.edits import ablate as ablate
-    from probes.capture.edits import pin as pin
-    from probes.capture.edits import swap as swap
-    from probes.capture.intervene import intervene as intervene
-    from probes.capture.intervene import patch_layers as patch_layers
+    from probes.interventions.edits import ablate as ablate
+    from probes.interventions.edits import pin as pin
+    from probes.interventions.edits import swap as swap
+    from probes.interventions.effects import intervene as intervene
+    from probes.interventions.effects import patch_layers as patch_layers
     from probes.records import open_run as open_run
     from probes.sweep.run import run_sweep as run_sweep
 
 _HOMES: Final = {
-    "ablate": "probes.capture.edits",
+    "ablate": "probes.interventions.edits",
     "capture_states": "probes.capture",
     "collect": "probes.capture",
-    "intervene": "probes.capture.intervene",
+    "intervene": "probes.interventions.effects",
     "load_model": "probes.capture",
     "open_run": "probes.records",
-    "patch_layers": "probes.capture.intervene",
-    "pin": "probes.capture.edits",
+    "patch_layers": "probes.interventions.effects",
+    "pin": "probes.interventions.edits",
     "run_sweep": "probes.sweep.run",
-    "swap": "probes.capture.edits",
+    "swap": "probes.interventions.edits",
 }
 
 

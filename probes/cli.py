@@ -80,7 +80,7 @@ def measure(
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16; as stored by default.")] = None,
 ) -> None:
     """Sparsity of one prompt, layer by layer; with --generate also of what the model writes, token by token."""
-    from probes.capture.collect import collect
+    from probes.capture.collection import collect
     from probes.models.loading import load_model
     from sparsity import nulls
 
@@ -109,7 +109,7 @@ def measure(
     table.add_row(f"chance, d={loaded.d_model}", *("" if math.isnan(value) else f"{value:.4f}" for value in chance))
     tables = [table]
     if generate is not None:
-        from probes.capture.generate import collect_generation
+        from probes.capture.generation.generating import collect_generation
 
         written = collect_generation(
             loaded, [prompt], "final_norm", names, max_new_tokens=generate, sample=seed, **read
@@ -141,7 +141,7 @@ def verify_(
     device: Annotated[str, typer.Option(help="Where the model is put.")] = "cpu",
 ) -> None:
     """Is what the hooks see true? Self-checks; exit status 1 when what they see is not to be trusted."""
-    from probes.capture.verify import verify
+    from probes.capture.verification.verdict import verify
     from probes.models.loading import load_model
 
     loaded = load_model(model, dtype=dtype, device=device)

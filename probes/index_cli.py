@@ -68,10 +68,10 @@ def query(
     tokenizer: Annotated[str | None, typer.Option(help="The model of an index of tokens.")] = None,
 ) -> None:
     """Show which spans of a text the corpus holds, and how often."""
+    from probes.corpus.engines import Engine
+    from probes.corpus.matching import match_ahead
     from probes.errors import InputError
     from probes.familiarity import Bytes, highlight, open_index
-    from probes.familiarity.engines import Engine
-    from probes.familiarity.matching import match_ahead
     from probes.models.loading import load_model
 
     opened = open_index(folder, tokenizer=None if tokenizer is None else load_model(tokenizer).tokenizer)

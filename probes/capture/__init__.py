@@ -1,9 +1,9 @@
 """What the model shows: hidden states of any architecture, reduced to a few numbers while the forward pass runs."""
 
-from probes.capture.collect import BatchReadings as BatchReadings
-from probes.capture.collect import Reading as Reading
-from probes.capture.collect import collect as collect
-from probes.capture.collect import read_batch as read_batch
+from probes.capture.collection import BatchReadings as BatchReadings
+from probes.capture.collection import Reading as Reading
+from probes.capture.collection import collect as collect
+from probes.capture.collection import read_batch as read_batch
 from probes.capture.prompts import Prompt as Prompt
 from probes.capture.prompts import PromptError as PromptError
 from probes.capture.prompts import encode as encode

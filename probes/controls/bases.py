@@ -24,10 +24,10 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float64
 
-from probes.capture.editing import FinalNorm
 from probes.capture.reading import Reading
 from probes.controls.readout import Unembedding, Unread
 from probes.controls.reservoir import Sample, per_item
+from probes.interventions.changes import FinalNorm
 from probes.vocabulary import names
 from probes.vocabulary.sites import SiteKind
 from sparsity import MetricSpec, profile

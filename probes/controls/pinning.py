@@ -2,7 +2,7 @@
 
 The states leaving the last block are read by the final norm and the unembedding alone, so that intervening there needs
 no forward pass: the reservoir's states are edited, normed and read out. It is the same as
-:func:`probes.capture.intervene.intervene` at that site, and a test holds the two together.
+:func:`probes.interventions.effects.intervene` at that site, and a test holds the two together.
 
 Arms: ``clean`` (nothing is done), ``pin`` (the m carrying coordinates become their mean in the reference), ``random``
 (m other coordinates are moved towards their own reference mean by a vector as long as the one that ``pin`` moved the
@@ -23,8 +23,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from probes.capture.editing import FinalNorm
 from probes.controls.readout import Unembedding, logits_of
+from probes.interventions.changes import FinalNorm
 from probes.models.loading import LoadedModel
 from probes.vocabulary.names import Intervened, Norm
 

@@ -21,7 +21,6 @@ import pyarrow as pa
 import torch
 
 import sparsity
-from probes.capture.editing import FinalNorm, final_norm_of
 from probes.capture.positions import SELECTORS
 from probes.capture.prompts import Prompt
 from probes.capture.reading import Reading
@@ -35,6 +34,7 @@ from probes.controls.readout import Unembedding, Unread, alignments, read_out, u
 from probes.controls.reservoir import Member, Sample, States, per_item, read_states_of, reference_groups
 from probes.controls.substitution import Substitution, substitute
 from probes.errors import InputError
+from probes.interventions.changes import FinalNorm, final_norm_of
 from probes.models.hooks import CaptureError
 from probes.models.loading import LoadedModel
 from probes.records.rows import measurement_rows, outcome_rows

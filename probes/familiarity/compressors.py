@@ -16,9 +16,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from probes.corpus.alphabet import encoded
 from probes.errors import InputError
-from probes.familiarity.alphabet import encoded
-from probes.familiarity.extras import extra
+from probes.extras import extra
 from probes.familiarity.predictor import Coder
 
 Codec = Literal["zlib", "lzma", "bz2", "zstd"]

@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Float64, Int64
 
 from probes.errors import InputError
-from probes.familiarity.extras import extra, has_extra
+from probes.extras import extra, has_extra
 
 EXACT_BELOW: Final = 1_000_000
 QUERIES_AT_A_TIME: Final = 1024  # faiss reads all keys once per call

@@ -15,8 +15,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from probes.errors import InputError
 from probes.familiarity.compressors import CODECS
-from probes.familiarity.evidence import REFERENCE
-from probes.familiarity.records import FAMILIARITY, parse_familiarity
+from probes.familiarity.definitions import FAMILIARITY, parse_familiarity
+from probes.familiarity.sources import REFERENCE
 from probes.suites.files import Source
 from sparsity.registry import UnknownNameError
 

@@ -12,11 +12,11 @@ from typing import Any, Final
 
 from probes.capture.batches import BatchSize
 from probes.errors import InputError
-from probes.familiarity.evidence import ReadText, Sources, index_texts
-from probes.familiarity.logits import read_surprisals
-from probes.familiarity.records import FamiliaritySpec, parse_familiarity
-from probes.familiarity.states import read_states
-from probes.familiarity.tables import Asked, FamiliarityTables, Rows
+from probes.familiarity.definitions import FamiliaritySpec, parse_familiarity
+from probes.familiarity.known_states import read_states
+from probes.familiarity.result import Asked, FamiliarityTables, Rows
+from probes.familiarity.sources import ReadText, Sources, index_texts
+from probes.familiarity.surprisals import read_surprisals
 from probes.familiarity.texts import TokenText, read_text
 from probes.models.loading import LoadedModel, load_model
 from probes.models.templates import PromptError, Template

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Int64
 
+from probes.corpus.index import Corpus
+from probes.corpus.matching import infinity_gram
 from probes.errors import InputError
-from probes.familiarity.index import Corpus
-from probes.familiarity.matching import infinity_gram
 from probes.familiarity.predictor import Prediction, Predictor
 
 

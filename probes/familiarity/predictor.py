@@ -18,8 +18,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float64, Int32
 
+from probes.corpus.alphabet import Alphabet, encoded
 from probes.errors import InputError
-from probes.familiarity.alphabet import Alphabet, encoded
 
 WEIGHT_TOLERANCE = 1e-9
 
@@ -79,7 +79,7 @@ def bits_per_byte(coder: Coder, text: str) -> float:
     Returns:
         Bits per byte, at least 0; NaN for the empty text.
 
-    >>> from probes.familiarity.alphabet import Bytes
+    >>> from probes.corpus.alphabet import Bytes
     >>> bits_per_byte(Uniform(Bytes()), "naïve")
     8.0
     """

@@ -16,9 +16,9 @@ import numpy as np
 from jaxtyping import Int32
 
 from probes.capture.prompts import Prompt, encode
-from probes.familiarity.alphabet import encoded, span_ends
-from probes.familiarity.logits import read_surprisals
+from probes.corpus.alphabet import encoded, span_ends
 from probes.familiarity.predictor import Prediction, Predictor
+from probes.familiarity.surprisals import read_surprisals
 from probes.models.joining import AUTO
 from probes.models.loading import LoadedModel
 from probes.models.templates import PromptError, Template, Turns

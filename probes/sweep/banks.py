@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from probes.errors import InputError
-from probes.familiarity.bank import Bank, Known, known_texts
 from probes.familiarity.entry import KnownTexts
+from probes.familiarity.reader import Bank, Known, known_texts
 from probes.models.loading import LoadedModel
 from probes.records.cells import Done
 from probes.suites.example import Item

@@ -14,9 +14,9 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from probes.capture.batches import Failed, Room
-from probes.capture.collect import read_batch
+from probes.capture.collection import read_batch
 from probes.capture.prompts import Prompt
-from probes.familiarity.bank import Bank
+from probes.familiarity.reader import Bank
 from probes.models.loading import LoadedModel
 from probes.models.templates import PromptError
 from probes.records.cells import Block, Done, state_place

@@ -19,7 +19,7 @@ import numpy as np
 
 from probes.capture.batches import prompts_at_once, tokens_at_once
 from probes.capture.choices import CHOICE_OUTCOMES, LETTERS, with_choices
-from probes.capture.collect import read_batch
+from probes.capture.collection import read_batch
 from probes.capture.positions import parse_positions
 from probes.capture.prompts import Prompt, encode
 from probes.controls.cells import cells_of

@@ -15,9 +15,9 @@ import numpy as np
 from jaxtyping import Float64
 
 from probes.familiarity.compressors import Compressor
-from probes.familiarity.logits import Surprisals
+from probes.familiarity.definitions import Values, familiarity
 from probes.familiarity.predictor import Coder
-from probes.familiarity.records import Values, familiarity
+from probes.familiarity.surprisals import Surprisals
 from sparsity.records import Interval
 
 FRACTION: Final = Interval(0, 1, closed=True)

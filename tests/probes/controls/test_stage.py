@@ -8,8 +8,6 @@ from transformers import BertConfig, BertModel, GPT2Config, GPT2LMHeadModel
 
 import sparsity
 from probes.capture import capture_states, encode, load_model
-from probes.capture.edits import pin
-from probes.capture.intervene import intervene
 from probes.capture.routing import BASIS, collect_routing
 from probes.controls import pinning
 from probes.controls.bases import views
@@ -17,6 +15,8 @@ from probes.controls.cells import OUTLIERS, READOUT, cells_of
 from probes.controls.readout import Unread, unembedding_of
 from probes.controls.reservoir import Member, Sample
 from probes.controls.stage import Ask, control, open_stage
+from probes.interventions.edits import pin
+from probes.interventions.effects import intervene
 from probes.vocabulary import names
 from probes.vocabulary.axes import Axis
 from probes.vocabulary.names import Intervened

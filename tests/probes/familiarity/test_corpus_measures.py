@@ -7,9 +7,9 @@ import pytest
 
 pytest.importorskip("pydivsufsort", reason="needs the extra `familiarity`")
 
+from probes.corpus.corpora import build_index
 from probes.familiarity import FamiliaritySpec
-from probes.familiarity.corpora import build_index
-from probes.familiarity.measures.corpus import CorpusEvidence, CorpusTexts
+from probes.familiarity.measures.counts import CorpusEvidence, CorpusTexts
 
 DOCUMENTS = ["abcabc", "abd", "xab"]
 

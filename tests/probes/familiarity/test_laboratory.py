@@ -11,13 +11,13 @@ from scipy.stats import norm, spearmanr
 pytest.importorskip("pydivsufsort", reason="needs the extra `familiarity`")
 
 from probes.capture import load_model
+from probes.corpus.alphabet import Tokens
+from probes.corpus.corpora import build_index
 from probes.familiarity import FamiliaritySpec
-from probes.familiarity.alphabet import Tokens
-from probes.familiarity.corpora import build_index
-from probes.familiarity.evidence import Sources
+from probes.familiarity.known_states import remember
 from probes.familiarity.measure import measure_familiarity
-from probes.familiarity.measures.world import exposures_of
-from probes.familiarity.states import remember
+from probes.familiarity.measures.exposures import exposures_of
+from probes.familiarity.sources import Sources
 from probes.lab import read_record, reference_path
 from probes.suites.example import Example, Item
 

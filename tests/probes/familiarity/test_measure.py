@@ -9,14 +9,14 @@ import pytest
 pytest.importorskip("pydivsufsort", reason="needs the extra `familiarity`")
 
 from probes.capture import LoadedModel, collect
+from probes.corpus.alphabet import Bytes, Tokens
+from probes.corpus.corpora import build_index
+from probes.corpus.matching import match_ahead, match_behind
 from probes.errors import InputError
-from probes.familiarity.alphabet import Bytes, Tokens
-from probes.familiarity.corpora import build_index
-from probes.familiarity.evidence import Sources
-from probes.familiarity.matching import match_ahead, match_behind
+from probes.familiarity.known_states import read_states, remember
 from probes.familiarity.measure import measure_familiarity
-from probes.familiarity.measures.world import exposures_of
-from probes.familiarity.states import read_states, remember
+from probes.familiarity.measures.exposures import exposures_of
+from probes.familiarity.sources import Sources
 from probes.familiarity.texts import CausalLM, read_text
 from probes.lab import build_world
 from probes.records.schema import SCHEMAS
@@ -135,7 +135,7 @@ def test_a_measure_without_its_source_is_refused(tiny: LoadedModel):
 
 
 def test_token_ids_have_no_bytes_but_surprisals(tiny: LoadedModel):
-    from probes.familiarity.logits import read_surprisals
+    from probes.familiarity.surprisals import read_surprisals
 
     text = read_text(tiny, [1, 2, 3, 4])
     assert text.characters("prompt") is None

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from probes.capture import LoadedModel, encode, load_model
 from probes.capture.prompts import pad
+from probes.corpus.alphabet import Bytes, Tokens, span_ends
 from probes.errors import InputError
-from probes.familiarity.alphabet import Bytes, Tokens, span_ends
 from probes.familiarity.compressors import Compressor, train_dictionary
 from probes.familiarity.predictor import Coder, Mixture, Prediction, Predictor, Uniform, bits_per_byte
 from probes.familiarity.texts import CausalLM, read_text
@@ -104,7 +104,7 @@ def test_a_dictionary_helps_with_what_it_holds():
 
 
 def test_zstd_where_it_is_installed_and_a_clear_line_where_not():
-    from probes.familiarity.extras import has_extra
+    from probes.extras import has_extra
 
     if has_extra("zstandard"):
         text = "the cat sat on the mat. " * 20

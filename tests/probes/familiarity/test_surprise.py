@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from probes.familiarity import FamiliaritySpec
 from probes.familiarity.compressors import Compressor
-from probes.familiarity.logits import Surprisals, describe
 from probes.familiarity.measures.surprise import LogitsEvidence
+from probes.familiarity.surprisals import Surprisals, describe
 from tests.tolerances import FLOAT64
 
 BITS = [1.0, 0.5, 3.0, 2.0, 0.25, 8.0]

@@ -13,7 +13,7 @@ import torch
 import probes
 import sparsity
 from probes.capture import LoadedModel, capture_states, collect, encode, load_model, read_batch, resolve_sites
-from probes.capture.verify import verify
+from probes.capture.verification.verdict import verify
 from probes.errors import InputError
 from probes.vocabulary.sites import HOOKS, SiteKind
 from sparsity import parse_metrics

@@ -15,7 +15,7 @@ pytest.importorskip("pydivsufsort", reason="needs the extra `familiarity`")
 from probes.capture import LoadedModel, load_model
 from probes.errors import InputError
 from probes.familiarity import Compressor, Sources, Tokens, build_index, measure_familiarity, open_index, remember
-from probes.familiarity.bank import Bank
+from probes.familiarity.reader import Bank
 from probes.records import open_run
 from probes.suites.example import Example, Item
 from probes.sweep.interface import Options

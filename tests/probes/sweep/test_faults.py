@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from analyses.cli import main
-from probes.capture.collect import read_batch
+from probes.capture.collection import read_batch
 from probes.errors import InputError
 from probes.records import open_run
 from probes.records.check import check

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import torch
 
-from probes.capture.collect import read_batch
+from probes.capture.collection import read_batch
 from probes.errors import InputError
 from probes.records import Records, open_run
 from probes.sweep import executors, measurement

@@ -11,7 +11,7 @@ import torch
 
 import sparsity
 from probes.capture import capture_states, encode, load_model
-from probes.capture.collect import read_batch
+from probes.capture.collection import read_batch
 from probes.errors import InputError
 from probes.models.loading import LoadedModel
 from probes.records import open_run

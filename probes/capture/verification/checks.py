@@ -1,7 +1,7 @@
 """The self-checks of a model: each compares what the hooks see with something that does not depend on the hooks.
 
 A check is a function of a model and some prompts to a :class:`Deviation`; one that does not apply raises
-:class:`NotApplicableError`. Nothing is judged here: that is :mod:`probes.capture.verify`.
+:class:`NotApplicableError`. Nothing is judged here: that is :mod:`probes.capture.verification.verdict`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from probes.capture.collect import read_batch
+from probes.capture.collection import read_batch
 from probes.capture.prompts import Batch, Prompt, pad
 from probes.models.facts import body_of
 from probes.models.hooks import watching

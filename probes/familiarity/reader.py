@@ -21,22 +21,22 @@ import pyarrow as pa
 from jaxtyping import Float64
 from torch import Tensor
 
-from probes.capture.collect import ReadsLogits
+from probes.capture.collection import ReadsLogits
 from probes.capture.prompts import Prompt
+from probes.corpus.corpora import open_index
+from probes.corpus.engines import Engine
+from probes.corpus.index import Corpus
 from probes.errors import InputError
 from probes.familiarity.compressors import CODECS, Compressor
-from probes.familiarity.corpora import open_index
-from probes.familiarity.engines import Engine
+from probes.familiarity.definitions import FamiliaritySpec, Needs, parse_familiarity
 from probes.familiarity.entry import FamiliarityEntry, KnownTexts
-from probes.familiarity.evidence import REFERENCE, ReadText, Sources, index_texts, name_of
-from probes.familiarity.index import Corpus
-from probes.familiarity.logits import surprisal_reader, surprisals_of
+from probes.familiarity.known_states import KnownStates, remember, rows_of
 from probes.familiarity.measure import state_tokens
-from probes.familiarity.measures.world import exposures_of
+from probes.familiarity.measures.exposures import exposures_of
 from probes.familiarity.predictor import Coder
-from probes.familiarity.records import FamiliaritySpec, Needs, parse_familiarity
-from probes.familiarity.states import KnownStates, remember, rows_of
-from probes.familiarity.tables import Asked, Rows
+from probes.familiarity.result import Asked, Rows
+from probes.familiarity.sources import REFERENCE, ReadText, Sources, index_texts, name_of
+from probes.familiarity.surprisals import surprisal_reader, surprisals_of
 from probes.familiarity.texts import CausalLM, TokenText, align
 from probes.lab import read_record
 from probes.models.hooks import Look

@@ -10,7 +10,7 @@ Symbols are stored big-endian, so that the order of bytes is the order of symbol
 and 32-bit tokens; suffixes begin at symbols only, so that no match begins inside a token. Symbol 0 ends every document
 and is in no query, so that no match reaches from one document into the next.
 
-Not here: files and documents (`probes.familiarity.index`), and what a match means (`probes.familiarity.matching`).
+Not here: files and documents (`probes.corpus.index`), and what a match means (`probes.corpus.matching`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int64, Integer, UInt8, UInt64
 
-from probes.familiarity.extras import extra
+from probes.extras import extra
 
 WORD: Final = 8  # bytes
 MOST_WORDS: Final = 3  # of a pattern and a suffix that are compared at once

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from probes.capture import LoadedModel, load_model, positions, reading, verify
+from probes.capture import LoadedModel, load_model, positions, reading
 from probes.capture.prompts import Batch
+from probes.capture.verification import verdict
 from probes.models.taps import Point, Taps
 from probes.models.taps.table import descend
 from probes.vocabulary.sites import Site
@@ -27,9 +28,9 @@ JUDGED = [
 
 def verdicts(model: LoadedModel, *asked: str) -> dict[str, str]:
     """Verdicts of the asked checks, or of all of them."""
-    names = asked or tuple(verify.CHECKS)
-    prompts = verify._prompts(model)
-    return {name: verify._judge(name, verify.CHECKS[name], model, prompts).verdict for name in names}
+    names = asked or tuple(verdict.CHECKS)
+    prompts = verdict._prompts(model)
+    return {name: verdict._judge(name, verdict.CHECKS[name], model, prompts).verdict for name in names}
 
 
 def moved(model: LoadedModel, site: str, point: Point) -> LoadedModel:
@@ -41,8 +42,8 @@ def moved(model: LoadedModel, site: str, point: Point) -> LoadedModel:
 
 
 def test_stories260k_passes_with_states_that_agree_to_float32_rounding(stories):
-    found = verify.verify(stories)
-    assert [check.name for check in found] == list(verify.CHECKS)
+    found = verdict.verify(stories)
+    assert [check.name for check in found] == list(verdict.CHECKS)
     assert [check.verdict for check in found] == ["pass"] * 6 + ["described"] * 2
     judged = found[:6]
     assert all(check.states < REBATCHED for check in judged)
@@ -60,7 +61,7 @@ def test_sound_models_of_other_families_pass(name):
 
 def test_half_precision_passes_within_its_own_tolerance(assets):
     model = load_model(str(assets / "models" / "stories260K"), dtype="bfloat16")
-    found = verify.verify(model)
+    found = verdict.verify(model)
     assert "fail" not in {check.verdict for check in found}
     assert found[2].states > REBATCHED, "sums in bfloat16 cannot agree to float32 rounding"
 
@@ -70,7 +71,7 @@ def test_sites_without_a_finite_token_are_said_to_be_unchecked():
     with torch.no_grad():
         module.model.layers[1].mlp.down_proj.weight[:] = torch.inf
     model = load_model(module)
-    found = {check.name: check for check in verify.verify(model)}
+    found = {check.name: check for check in verdict.verify(model)}
     assert "not checked, since no token is finite there" in found["hidden states"].detail
     assert "resid_post.1" in found["hidden states"].detail
     assert found["final norm"].verdict == "skipped", "nothing was compared, so nothing has passed"
@@ -104,7 +105,7 @@ def test_a_hook_on_the_wrong_side_is_caught(llama):
 
 def test_the_mildest_wrong_module_is_far_outside_the_tolerance(llama):
     block = llama.taps.points[Site.parse("resid_post.1")].module
-    check = verify.CHECKS["hidden states"](moved(llama, "resid_post.1", Point(block, "in")), verify._prompts(llama))
+    check = verdict.CHECKS["hidden states"](moved(llama, "resid_post.1", Point(block, "in")), verdict._prompts(llama))
     assert check.states > 0.2
     assert check.where == "resid_post.1"
 
@@ -160,7 +161,7 @@ def test_a_silent_hook_is_a_failed_check_with_its_reason():
     module = tiny_llama()
     model = load_model(module)
     module.model.layers[1] = tiny_llama().model.layers[1]
-    found = {check.name: check for check in verify.verify(model)}
+    found = {check.name: check for check in verdict.verify(model)}
     assert found["hidden states"].verdict == "fail"
     assert "resid_post.1 0 times" in found["hidden states"].detail
     assert np.isnan(found["hidden states"].states)
@@ -169,6 +170,6 @@ def test_a_silent_hook_is_a_failed_check_with_its_reason():
 def test_what_does_not_apply_is_skipped_with_its_reason():
     with torch.random.fork_rng():
         model = load_model(build("gptj"))
-    check = next(check for check in verify.verify(model) if check.name == "eager or sdpa")
+    check = next(check for check in verdict.verify(model) if check.name == "eager or sdpa")
     assert check.verdict == "skipped"
     assert "eager, not sdpa" in check.detail

@@ -10,11 +10,11 @@ import pytest
 pytest.importorskip("pydivsufsort", reason="needs the extra `familiarity`")
 
 from probes.capture import LoadedModel
+from probes.corpus.engines import Engine
+from probes.corpus.matching import match_ahead
 from probes.errors import InputError
 from probes.familiarity import Sources, Tokens, build_index, measure_familiarity, open_index
-from probes.familiarity.engines import Engine
-from probes.familiarity.matching import match_ahead
-from probes.familiarity.records import parse_familiarity
+from probes.familiarity.definitions import parse_familiarity
 
 DOCUMENTS = ["the cat sat on the mat", "the dog ran under the tree", "one dog saw two cat", "cat cat cat cat"]
 END = 200  # a token that no text holds
@@ -97,7 +97,7 @@ def test_what_is_no_engine_or_of_another_tokenizer_is_one_line(tiny: LoadedModel
 def test_a_package_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch):
     import sys
 
-    from probes.familiarity.extras import extra
+    from probes.extras import extra
 
     monkeypatch.setitem(sys.modules, "infini_gram.engine", None)
     with pytest.raises(InputError, match=r"needs the package infini_gram, which is not installed: pip install"):

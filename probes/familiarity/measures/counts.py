@@ -16,9 +16,9 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float64, Int64, Shaped
 
-from probes.familiarity import matching
-from probes.familiarity.index import Corpus
-from probes.familiarity.records import Values, WholeNumber, familiarity
+from probes.corpus import matching
+from probes.corpus.index import Corpus
+from probes.familiarity.definitions import Values, WholeNumber, familiarity
 
 EXACT: Final = "blind to paraphrase and white space, and to training data outside the corpus"
 ORDER: Final = WholeNumber()

@@ -24,11 +24,11 @@ from typing import Any, Final, cast
 import numpy as np
 from jaxtyping import Int64, Integer
 
+from probes.corpus.alphabet import Alphabet, at_hand
+from probes.corpus.index import Corpus
+from probes.corpus.suffixes import Patterns, stretches
 from probes.errors import InputError
-from probes.familiarity.alphabet import Alphabet, at_hand
-from probes.familiarity.extras import extra
-from probes.familiarity.index import Corpus
-from probes.familiarity.suffixes import Patterns, stretches
+from probes.extras import extra
 
 WIDTH: Final = 4  # bytes of a symbol on its way to an engine
 FIELDS: Final = {

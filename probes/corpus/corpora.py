@@ -21,11 +21,11 @@ import numpy as np
 from jaxtyping import Int64
 from transformers import PreTrainedTokenizerBase
 
+from probes.corpus.alphabet import Alphabet, Bytes, Tokens
+from probes.corpus.engines import Engine, open_engine
+from probes.corpus.index import CorpusIndex, Shard
+from probes.corpus.suffixes import SuffixArray, sort_suffixes
 from probes.errors import InputError
-from probes.familiarity.alphabet import Alphabet, Bytes, Tokens
-from probes.familiarity.engines import Engine, open_engine
-from probes.familiarity.index import CorpusIndex, Shard
-from probes.familiarity.suffixes import SuffixArray, sort_suffixes
 from probes.suites.files import texts
 from probes.suites.sources.formats import format_of, lines, records
 from probes.suites.sources.hub import HubSource, fetch
@@ -92,7 +92,7 @@ def open_index(
     """Open an index; its arrays stay on disk until they are read.
 
     Args:
-        path: the folder, or a file that declares a corpus of another program (`probes.familiarity.engines`).
+        path: the folder, or a file that declares a corpus of another program (`probes.corpus.engines`).
         alphabet: what texts will be written in; None: bytes if the index is of bytes, else the tokenizer's.
         tokenizer: the tokenizer of an index of tokens.
 

@@ -6,8 +6,8 @@ import torch
 
 import sparsity
 from probes.capture import collect, load_model
-from probes.capture.feeding import WITHOUT_CACHE
-from probes.capture.generate import Draws, collect_generation
+from probes.capture.generation.continuation import WITHOUT_CACHE
+from probes.capture.generation.generating import Draws, collect_generation
 from probes.errors import InputError
 from probes.records.schema import SCHEMAS
 from tests.probes.models.families import build

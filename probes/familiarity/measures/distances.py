@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from probes.familiarity.records import Values, WholeNumber, familiarity
-from probes.familiarity.states import KnownStates
+from probes.familiarity.definitions import Values, WholeNumber, familiarity
+from probes.familiarity.known_states import KnownStates
 
 MOVED = "whatever moves the state counts: length, topic, the last token"
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from probes.capture import capture_states, collect, load_model
-from probes.capture.editing import editing, final_norm_of
-from probes.capture.edits import ablate, pin, swap
-from probes.capture.intervene import intervene, patch_layers
 from probes.errors import InputError
+from probes.interventions.changes import editing, final_norm_of
+from probes.interventions.edits import ablate, pin, swap
+from probes.interventions.effects import intervene, patch_layers
 from probes.models.hooks import CaptureError
 from tests.probes.conftest import tiny_llama, uneven
 from tests.tolerances import LOGITS, REBATCHED, STAGES, STORED

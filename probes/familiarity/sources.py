@@ -16,16 +16,16 @@ from typing import Final, NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
-from probes.familiarity.alphabet import Tokens
-from probes.familiarity.index import Corpus
-from probes.familiarity.logits import Surprisals
-from probes.familiarity.measures.corpus import CorpusEvidence, CorpusTexts
-from probes.familiarity.measures.states import StatesEvidence
+from probes.corpus.alphabet import Tokens
+from probes.corpus.index import Corpus
+from probes.familiarity.definitions import FamiliaritySpec, Needs
+from probes.familiarity.known_states import KnownStates
+from probes.familiarity.measures.counts import CorpusEvidence, CorpusTexts
+from probes.familiarity.measures.distances import StatesEvidence
+from probes.familiarity.measures.exposures import WorldEvidence
 from probes.familiarity.measures.surprise import LogitsEvidence
-from probes.familiarity.measures.world import WorldEvidence
 from probes.familiarity.predictor import Coder
-from probes.familiarity.records import FamiliaritySpec, Needs
-from probes.familiarity.states import KnownStates
+from probes.familiarity.surprisals import Surprisals
 from probes.familiarity.texts import Part, TokenText
 from probes.models.loading import LoadedModel
 

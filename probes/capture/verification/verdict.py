@@ -17,8 +17,8 @@ from typing import Final, Literal, NamedTuple
 import numpy as np
 import torch
 
-from probes.capture import checks
 from probes.capture.prompts import Prompt, encode
+from probes.capture.verification import checks
 from probes.models.loading import LoadedModel
 
 Verdict = Literal["pass", "fail", "described", "skipped"]
@@ -77,7 +77,7 @@ class Verification:
         name: which.
         verdict: ``pass`` or ``fail``; ``described`` where no deviation would be a fault; ``skipped`` where it does not
             apply.
-        states: deviation of a state (:class:`probes.capture.checks.Deviation`); NaN if none was compared.
+        states: deviation of a state (:class:`probes.capture.verification.checks.Deviation`); NaN if none was compared.
         metrics: deviation of each metric relative to its value, by name; empty if none was compared.
         tolerance: what passes.
         detail: where the largest deviation is, or why there is none.

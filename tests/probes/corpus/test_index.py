@@ -12,11 +12,10 @@ from hypothesis import strategies as st
 pytest.importorskip("pydivsufsort", reason="needs the extra `familiarity`")
 
 from probes.capture import LoadedModel
-from probes.errors import InputError
-from probes.familiarity.alphabet import Bytes, Symbols, Tokens
-from probes.familiarity.corpora import build_index, open_index, read_corpus
-from probes.familiarity.index import CorpusIndex
-from probes.familiarity.matching import (
+from probes.corpus.alphabet import Bytes, Symbols, Tokens
+from probes.corpus.corpora import build_index, open_index, read_corpus
+from probes.corpus.index import CorpusIndex
+from probes.corpus.matching import (
     count_ngram_documents,
     count_ngrams,
     covered,
@@ -26,6 +25,7 @@ from probes.familiarity.matching import (
     match_behind,
     nearest_document,
 )
+from probes.errors import InputError
 from probes.familiarity.ngrams import NGram
 from probes.familiarity.predictor import Mixture, Uniform
 from tests.tolerances import FLOAT64

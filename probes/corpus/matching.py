@@ -18,8 +18,8 @@ from typing import Final, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float64, Int64, Integer
 
+from probes.corpus.index import Corpus, CorpusIndex
 from probes.errors import InputError
-from probes.familiarity.index import Corpus, CorpusIndex
 
 LONGEST: Final = 4096
 

@@ -1,8 +1,8 @@
 """What an intervention changes: coordinates of one site, what they become, and on which tokens.
 
 An :class:`Edit` is a plan, written without a model; :func:`resolved` checks it against one and :func:`change_of` makes
-it the function that :func:`probes.capture.editing.editing` applies to the vectors of a batch. Tokens are picked by
-position, so padding is never edited.
+it the function that :func:`probes.interventions.changes.editing` applies to the vectors of a batch. Tokens are picked
+by position, so padding is never edited.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from probes.capture.editing import Change
 from probes.capture.positions import Asked, Selector, parse_positions
 from probes.capture.prompts import Prompt
 from probes.capture.reading import Picks
 from probes.errors import InputError
+from probes.interventions.changes import Change
 from probes.models.loading import LoadedModel
 from probes.vocabulary.sites import Site, resolve_sites
 

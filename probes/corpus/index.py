@@ -4,7 +4,7 @@ A corpus is written in one alphabet (bytes, or the tokens of some tokenizer) and
 one shard, so counts of shards add up, and the longest match is the longest of any shard. Questions are batches of
 patterns, stretches of one array of symbols, because a text asks as many questions as it has symbols.
 
-Files are the business of `probes.familiarity.corpora`.
+Files are the business of `probes.corpus.corpora`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Final, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Int64, Integer
 
+from probes.corpus.alphabet import Alphabet, at_hand
+from probes.corpus.suffixes import PADDING, Intervals, Patterns, SuffixArray, stretches
 from probes.errors import InputError
-from probes.familiarity.alphabet import Alphabet, at_hand
-from probes.familiarity.suffixes import PADDING, Intervals, Patterns, SuffixArray, stretches
 
 OCCURRENCES_AT_A_TIME: Final = 1 << 22
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from probes.errors import InputError
 from probes.familiarity import FAMILIARITY, FamiliaritySpec, parse_familiarity
-from probes.familiarity.records import WholeNumber
+from probes.familiarity.definitions import WholeNumber
 from sparsity.registry import UnknownNameError
 
 

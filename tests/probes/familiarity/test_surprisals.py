@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as arrays
 from probes.capture import LoadedModel, encode, load_model
 from probes.capture.logits import reduce_logits
 from probes.capture.prompts import pad
-from probes.familiarity.logits import describe, read_surprisals, surprisal_reader, surprisals_of, windows
+from probes.familiarity.surprisals import describe, read_surprisals, surprisal_reader, surprisals_of, windows
 from tests.tolerances import FLOAT64_SOLVED, LOGITS, REBATCHED, STORED
 
 

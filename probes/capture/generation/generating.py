@@ -5,7 +5,8 @@ on. Row ``token = t`` holds the state after reading token t, as everywhere: the 
 that of the last prompt token (position ``last``), and the last new token is read too, so that every new token has a
 row. Keys and values are kept between passes; prompts of different lengths run together, padded on the left under a
 mask, with positions of their own. All of it agrees with one pass over the finished text, which a test asserts family
-by family; families whose cache does not read the whole text again for each token (:mod:`probes.capture.feeding`).
+by family; families whose cache does not read the whole text again for each token
+(:mod:`probes.capture.generation.continuation`).
 
 A token is the most likely one, or drawn from the model's own distribution, neither cooled nor cut off. Draws are made
 per prompt and step before anything runs, so the batch size does not change them.
@@ -24,8 +25,8 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from probes.capture.batches import BatchSize, plan_batches
-from probes.capture.collect import melt
-from probes.capture.feeding import Continued, Remembering, Rereading, feed_of
+from probes.capture.collection import melt
+from probes.capture.generation.continuation import Continued, Remembering, Rereading, feed_of
 from probes.capture.positions import SELECTORS, Selector
 from probes.capture.prompts import Prompt, encode_all
 from probes.capture.reading import RAW, Pick, Picks, Profiler, Reading
@@ -45,7 +46,7 @@ class Generation:
     """What a model wrote, and its states while it did.
 
     Attributes:
-        measurements: the columns of :func:`probes.capture.collect`; position ``last`` is the last prompt token,
+        measurements: the columns of :func:`probes.capture.collection`; position ``last`` is the last prompt token,
             ``generated`` each new one.
         tokens: one row per new token: ``example_id``, ``token`` (index in prompt and continuation together, as in
             ``measurements``), ``token_id``, ``text`` (``""`` without a tokenizer), ``surprisal`` (bits, of the token

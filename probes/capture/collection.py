@@ -14,12 +14,12 @@ from pandas.api.extensions import ExtensionArray
 from torch import Tensor
 
 from probes.capture.batches import BatchSize, run_batches
-from probes.capture.keeping import Keeper, Kept
 from probes.capture.logits import Reducer
 from probes.capture.outcomes import read_logits
 from probes.capture.positions import Asked, parse_position, parse_positions
 from probes.capture.prompts import Prompt, encode_all, pad
 from probes.capture.reading import RAW, Basis, Picks, Profiler, Reading
+from probes.capture.storage import Keeper, Kept
 from probes.models.hooks import Look, watching
 from probes.models.loading import LoadedModel, load_model
 from probes.models.templates import Template

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from probes.familiarity.records import Values, familiarity
+from probes.familiarity.definitions import Values, familiarity
 from probes.lab.world import World
 
 

@@ -1,0 +1,1 @@
+"""Sparsity of the tokens that a model writes itself."""

@@ -1,0 +1,1 @@
+"""Changing coordinates of states inside a pass, and reading what follows."""
