@@ -14,6 +14,7 @@ Non-goals: no missing values here; callers drop them first (see :func:`analyses.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ from jaxtyping import Float, Int
 from scipy import sparse
 
 COARSE: Final = 256
+LONG_ROW: Final = 32  # weightings from which on a row at a time is faster
 
 
 class Groups(NamedTuple):
@@ -86,13 +88,14 @@ def associate(columns: list[Groups], scores: list[Groups], weights: Float[np.nda
     n_weightings = weights.shape[1]
     ranked = [_mid_ranks(score.membership @ weights)[score.of_item] * weights for score in scores]
     stacked = np.concatenate([weights, *ranked], axis=1)
-    of_scores = np.stack([_sums(score, stacked, n_weightings, len(scores)) for score in scores], axis=1)
+    room = np.empty_like(stacked)
+    of_scores = np.stack([_sums(score, stacked, n_weightings, room)[:, :-1] for score in scores], axis=1)
     scale = np.sqrt(np.einsum("bss->bs", of_scores))
     of_columns = np.empty((n_weightings, len(columns), len(scores)))
     ratio = np.empty((n_weightings, len(columns)))
     with np.errstate(invalid="ignore", divide="ignore"):
         for number, column in enumerate(columns):
-            sums = _sums(column, stacked, n_weightings, len(scores), with_scale=True)
+            sums = _sums(column, stacked, n_weightings, room)
             of_columns[:, number] = sums[:, :-1] / (sums[:, -1:] * scale)
             ratio[:, number] = sums[:, -1] / scale[:, 0]
         return Associations(of_columns, of_scores / (scale[:, :, None] * scale[:, None, :]), ratio)
@@ -102,25 +105,40 @@ def _sums(
     groups: Groups,
     stacked: Float[np.ndarray, "n blocks"],
     n_weightings: int,
-    n_scores: int,
-    *,
-    with_scale: bool = False,
+    room: Float[np.ndarray, "n blocks"],
 ) -> Float[np.ndarray, "weightings sums"]:
-    """Sums of weight x rank x score rank over items; ``with_scale`` adds the root of the sum of weight x rank^2."""
-    by_group = (groups.membership @ stacked).reshape(-1, 1 + n_scores, n_weightings)
-    weights = by_group[:, 0]
+    """Sums of weight x rank x score rank over items, and last the root of the sum of weight x rank^2.
+
+    The weights and weighted ranks of the scores come stacked; ``room`` is as large and is written over.
+    """
+    if groups.membership.shape[0] == len(stacked):  # without ties a sum over a group is the one item in it
+        by_group = np.take(stacked, groups.membership.indices, axis=0, out=room, mode="clip")
+    else:
+        by_group = groups.membership @ stacked
+    by_group = by_group.reshape(len(by_group), -1, n_weightings)
+    weights, of_scores = by_group[:, 0], by_group[:, 1:]
     ranks = _mid_ranks(weights)
-    # multiply and add along the first axis: rows of weightings are contiguous, which einsum does not use
-    sums = (ranks[:, None] * by_group[:, 1:]).sum(axis=0).T.astype(np.float64)
-    if not with_scale:
-        return sums
-    scale = np.sqrt((weights * ranks * ranks).sum(axis=0).astype(np.float64))
-    return np.concatenate([sums, scale[:, None]], axis=1)
+    sums = np.einsum("gb,gsb->sb", ranks, of_scores)
+    squares = np.einsum("gb,gb->b", weights * ranks, ranks)
+    return np.concatenate([sums, np.sqrt(squares, dtype=np.float64)[None]], dtype=np.float64).T
 
 
 def _mid_ranks(weights: Float[np.ndarray, "groups weightings"]) -> Float[np.ndarray, "groups weightings"]:
     """Mid-ranks of groups as shares of the total weight, less one half."""
-    cumulated = np.cumsum(weights, axis=0)
-    total = cumulated[-1]
+    cumulated = _cumulated(weights)
+    total = cumulated[-1].copy()
     with np.errstate(invalid="ignore"):  # the only cluster left out leaves no weight
-        return (cumulated - weights / 2) / total - np.asarray(0.5, dtype=weights.dtype)
+        cumulated -= weights / 2
+        cumulated /= total
+        cumulated -= np.asarray(0.5, dtype=weights.dtype)
+    return cumulated
+
+
+def _cumulated(weights: Float[np.ndarray, "groups weightings"]) -> Float[np.ndarray, "groups weightings"]:
+    """Cumulated sums over groups, a whole row at a time: ``cumsum`` goes down each column alone, out of the cache."""
+    if weights.shape[1] < LONG_ROW:
+        return np.cumsum(weights, axis=0)
+    cumulated = weights.copy()
+    for above, row in pairwise(cumulated):
+        np.add(row, above, out=row)
+    return cumulated
