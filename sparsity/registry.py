@@ -61,10 +61,10 @@ class Registry(Mapping[str, T], Generic[T]):
         return value
 
     def load(self, package: str) -> None:
-        """Import every module of ``package`` in sorted order, so that its decorators run."""
+        """Import every module of ``package`` and of the packages in it, in sorted order, so that their decorators run."""
         module = importlib.import_module(package)
-        for found in sorted(entry.name for entry in pkgutil.iter_modules(module.__path__)):
-            importlib.import_module(f"{package}.{found}")
+        for found in sorted(entry.name for entry in pkgutil.walk_packages(module.__path__, f"{package}.")):
+            importlib.import_module(found)
 
     def __getitem__(self, name: str) -> T:
         try:
