@@ -191,7 +191,7 @@ def grade(
     import torch
 
     from probes.lab import graded_path
-    from probes.suites.grading import grade_model
+    from probes.suites.laboratory.grading import grade_model
 
     torch.set_num_threads(threads)
     table = Table("suite", "level", "split", "items", "correct", "recency", "copy", "frequency", box=SIMPLE_HEAD)

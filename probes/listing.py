@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from rich.table import Table
 
-from probes.suites.benchmark import load_benchmarks
+from probes.suites.benchmarks.benchmark_suite import load_benchmarks
 from probes.suites.example import SUITES
-from probes.suites.shifts import SHIFTS
+from probes.suites.shifts.shift_suite import SHIFTS
 from probes.suites.text_domains import ALL_MADE
 from probes.vocabulary.axes import AXES, ELSEWHERE
 from sparsity import DEFAULT_METRICS, METRICS, Axiom, Registry, axioms

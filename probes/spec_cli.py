@@ -51,7 +51,7 @@ def freeze(
     them from the first model of the spec.
     """
     from probes.suites.frozen import freeze as write_down
-    from probes.suites.shifts import Shift
+    from probes.suites.shifts.shift_suite import Shift
     from probes.sweep.spec import load_spec
     from probes.sweep.survey import open_model
     from probes.sweep.tools import tools_of

@@ -215,7 +215,7 @@ def runs_list(directory: Annotated[Path, typer.Argument(help="A sweep directory.
 def runs_check(directory: Annotated[Path, typer.Argument(help="A sweep directory.")]) -> None:
     """Find truncated, missing, foreign or doubled parts, and say what to do about each."""
     from probes.records import open_run
-    from probes.records.check import check
+    from probes.records.integrity import check
 
     open_run(directory)
     faults = check(directory)

@@ -61,7 +61,7 @@ class Registry(Mapping[str, T], Generic[T]):
         return value
 
     def load(self, package: str) -> None:
-        """Import every module of ``package`` and of the packages in it, in sorted order, so that their decorators run."""
+        """Import every module of ``package``, nested ones too, in sorted order, so that their decorators run."""
         module = importlib.import_module(package)
         for found in sorted(entry.name for entry in pkgutil.walk_packages(module.__path__, f"{package}.")):
             importlib.import_module(found)

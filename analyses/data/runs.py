@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
 import pandas as pd
 
-from probes.records.states import States, StoredPlace
+from probes.records.stored_states import States, StoredPlace
 
 T = TypeVar("T")
 

@@ -2,8 +2,8 @@
 
 A control that a model or a run cannot have is left out and the reason is recorded; nothing is estimated in its stead.
 The tables are those of any other measurement, under the names of :mod:`probes.vocabulary.names`; which cells there are
-is in :mod:`probes.controls.cells`. What a cell gives depends on its own name, the reservoir and the seed, never on
-which other cells are done, or in what order.
+is in :mod:`probes.controls.control_cells`. What a cell gives depends on its own name, the reservoir and the seed, never
+on which other cells are done, or in what order.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from probes.capture.positions import SELECTORS
 from probes.capture.prompts import Prompt
 from probes.capture.reading import Reading
 from probes.capture.routing import measure_routing
-from probes.controls.bases import reading, views
-from probes.controls.cells import OUTLIERS, READOUT, ROUTING, cells_of, final_of, last_of
+from probes.controls.basis_panel import reading, views
+from probes.controls.control_cells import OUTLIERS, READOUT, ROUTING, cells_of, final_of, last_of
 from probes.controls.outliers import add_outliers
 from probes.controls.pinning import pinned_outcomes
 from probes.controls.populations import PopulationRows
@@ -169,7 +169,7 @@ class Stage:
         return self._row_hoyer
 
     def cell(self, name: str) -> Controls:
-        """Compute one cell; the name is one of :func:`probes.controls.cells.cells_of`."""
+        """Compute one cell; the name is one of :func:`probes.controls.control_cells.cells_of`."""
         work = _Cell(self)
         if name == OUTLIERS:
             add_outliers(self.states, self.whole_sites, self.ask.suite, work.rows)

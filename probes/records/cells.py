@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Int64
 
-from probes.records.columns import column_of, found
+from probes.records.arrow import column_of, found
 
 RAW: Final = "raw"
 STATE: Final = "state"  # the measure of a cell that is the vector itself

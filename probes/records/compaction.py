@@ -19,7 +19,7 @@ from probes.records.read import Records
 from probes.records.schema import SCHEMAS, TABLES, Table
 from probes.records.sessions import MANIFEST, SPEC, manifest, sessions_in, sessions_of
 from probes.records.store import Commit, Writer, committed, folders_of, remove_replaced
-from probes.records.vectors import tensors_of
+from probes.records.tensors import tensors_of
 
 STATES_AT_ONCE: Final = 1 << 28  # bytes per part
 

@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 
 from probes.errors import InputError
+from probes.records.arrow import compute
 from probes.records.cells import RAW
-from probes.records.columns import compute
 from sparsity import MetricSpec
 from sparsity.registry import UnknownNameError
 

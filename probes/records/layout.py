@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from probes.errors import InputError
-from probes.records.columns import compute
+from probes.records.arrow import compute
 from probes.records.schema import SCHEMAS, Table
 
 ORDER: Final[dict[Table, tuple[str, ...]]] = {

@@ -14,8 +14,8 @@ import pandas as pd
 import pyarrow as pa
 
 from probes.errors import InputError
+from probes.records.arrow import newest
 from probes.records.cells import RAW, Block, Done, versions
-from probes.records.columns import newest
 from probes.records.filters import (
     Filter,
     Layers,
@@ -29,8 +29,8 @@ from probes.records.filters import (
 from probes.records.layout import read_rows, scan
 from probes.records.schema import FAMILIARITY_STAGE, Table
 from probes.records.sessions import Shards, shards_of
-from probes.records.states import States, StoredPlace, read_states, stored_places
 from probes.records.store import Commit, Reading, committed
+from probes.records.stored_states import States, StoredPlace, read_states, stored_places
 from probes.vocabulary.massive_tokens import massive
 
 ROWS_AT_ONCE: Final = 4096

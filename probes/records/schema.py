@@ -129,7 +129,7 @@ SCHEMAS: Final[dict[Table, pa.Schema]] = {
             ("value", pa.float64()),
         ]
     ),
-    # vectors as the bytes of their dtype; parts of this table are safetensors, see probes.records.vectors
+    # vectors as the bytes of their dtype; parts of this table are safetensors, see probes.records.tensors
     "states": pa.schema(
         [
             *ITEM,

@@ -30,7 +30,7 @@ from probes.errors import InputError
 from probes.records.cells import Block, Done
 from probes.records.layout import ROW_GROUP, in_order
 from probes.records.schema import READABLE, SCHEMA_VERSION, Table
-from probes.records.vectors import SUFFIX, to_safetensors
+from probes.records.tensors import SUFFIX, to_safetensors
 
 COMMITS = "commits"
 LOCK = ".lock"

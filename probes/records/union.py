@@ -22,7 +22,7 @@ from probes.records.cells import RAW
 from probes.records.filters import Filter, Wanted
 from probes.records.read import Records, open_sweep
 from probes.records.schema import Table
-from probes.records.states import States
+from probes.records.stored_states import States
 
 VECTOR: Final = ("run_id", "example_id", "site", "layer", "unit", "basis")
 KEYS: Final[dict[Table, tuple[str, ...]]] = {

@@ -20,7 +20,7 @@ from probes.suites.example import Example, Suite
 from probes.suites.question import Question, slots_of
 from probes.suites.sources.fields import FieldMap
 from probes.suites.sources.formats import passages, records
-from probes.suites.sources.record import Record
+from probes.suites.sources.labelled import Record
 
 DEFAULT_FIELD: Final = "text"
 

@@ -23,7 +23,7 @@ from probes.errors import InputError
 from probes.suites.example import Example, Suite
 from probes.suites.files import Source, read
 from probes.suites.sources.fields import Declared, digest
-from probes.suites.sources.record import Record
+from probes.suites.sources.labelled import Record
 from probes.vocabulary.axes import Axis
 
 AXIS: Final = TypeAdapter(Axis)

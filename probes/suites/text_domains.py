@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from probes.suites.example import Example, Split, Suite
 from probes.suites.files import Source, read
-from probes.suites.noise import character_noise, random_bytes, shuffled_words
+from probes.suites.shifts.noise import character_noise, random_bytes, shuffled_words
 from probes.suites.sources.fields import FieldMap, Name
 from probes.vocabulary.axes import AXES
 

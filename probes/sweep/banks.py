@@ -12,7 +12,7 @@ from probes.familiarity.reader import Bank, Known, known_texts
 from probes.models.loading import LoadedModel
 from probes.records.cells import Done
 from probes.suites.example import Item
-from probes.suites.shifts import Shift
+from probes.suites.shifts.shift_suite import Shift
 from probes.sweep.spec import SweepSpec
 
 CELL: Final = re.compile(r"(?P<measure>.+)@(?P<version>\d+)(?:\|(?P<corpus>.+?)(?:#(?P<content>\w+))?)?(?:\|tokens)?")

@@ -17,7 +17,7 @@ import numpy as np
 
 from probes.capture.prompts import Prompt
 from probes.capture.states import BatchStates
-from probes.controls.cells import READOUT, final_of, last_of
+from probes.controls.control_cells import READOUT, final_of, last_of
 from probes.controls.readout import Unembedding, Unread, unembedding_of
 from probes.controls.reservoir import POSITIONS, TOKENS, Member, States
 from probes.controls.stage import Ask, Stage

@@ -1,6 +1,6 @@
 """The last stage of a run: its controls, cell by cell.
 
-A cell (`probes.controls.cells`) is named by itself and by a hash of all that it depends on: the reservoir, the
+A cell (`probes.controls.control_cells`) is named by itself and by a hash of all that it depends on: the reservoir, the
 positions, the metrics, the seed, the controls asked for. Finished cells are committed after the first and then every
 :data:`FLUSH_SECONDS`, so that a process that is stopped or dies goes on where it was; nothing that is committed is
 computed twice. Other sites add cells; more items or other metrics make another reservoir or other names, and then the

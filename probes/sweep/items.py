@@ -13,7 +13,7 @@ from jaxtyping import Int64
 
 from probes.capture.prompts import Prompt
 from probes.errors import InputError
-from probes.records.columns import found
+from probes.records.arrow import found
 from probes.records.read import Records
 from probes.records.schema import SCHEMAS
 from probes.suites.example import Item, Suite

@@ -18,8 +18,8 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Int64
 
+from probes.records.arrow import compute, picked
 from probes.records.cells import Block
-from probes.records.columns import compute, picked
 from probes.sweep.shelf import Shelf
 
 RUN_ID_DIGITS = 16

@@ -22,7 +22,7 @@ import pyarrow as pa
 from jaxtyping import Int, Int64, UInt64
 
 from probes.errors import InputError
-from probes.records.columns import codes, column_of, doubled, listed, picked
+from probes.records.arrow import codes, column_of, doubled, listed, picked
 from probes.suites.example import Example, Item, Suite
 
 AT_ONCE: Final = 4096  # items that become Arrow text together

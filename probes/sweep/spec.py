@@ -18,18 +18,18 @@ from probes.errors import InputError
 from probes.familiarity.entry import FamiliarityEntry, resolved
 from probes.lab import shipped_path
 from probes.models.templates import Template
-from probes.suites.answer_choices import ChoiceCount
-from probes.suites.benchmark import BenchmarkSuite, load_benchmarks
-from probes.suites.conflict import KnowledgeConflict
-from probes.suites.context import ContextDepth, ContextLength
-from probes.suites.demonstrations import Demonstrations
+from probes.suites.benchmarks.benchmark_suite import BenchmarkSuite, load_benchmarks
 from probes.suites.example import SUITES, Suite
 from probes.suites.files import FileSuite, Source
 from probes.suites.frozen import FrozenSuite
-from probes.suites.instructions import WordingShift
-from probes.suites.lab_facts import LabSuite
-from probes.suites.noise import NoiseShift
-from probes.suites.shifts import SHIFTS, Shift
+from probes.suites.laboratory.world_facts import LabSuite
+from probes.suites.shifts.answer_choices import ChoiceCount
+from probes.suites.shifts.conflict import KnowledgeConflict
+from probes.suites.shifts.context import ContextDepth, ContextLength
+from probes.suites.shifts.demonstrations import Demonstrations
+from probes.suites.shifts.instructions import WordingShift
+from probes.suites.shifts.noise import NoiseShift
+from probes.suites.shifts.shift_suite import SHIFTS, Shift
 from probes.suites.sources.fields import FieldMap
 from probes.suites.sources.hub import HubSuite
 from probes.suites.text_domains import NAME as TEXT_DOMAINS

@@ -22,7 +22,7 @@ from probes.capture.choices import CHOICE_OUTCOMES, LETTERS, with_choices
 from probes.capture.collection import read_batch
 from probes.capture.positions import parse_positions
 from probes.capture.prompts import Prompt, encode
-from probes.controls.cells import cells_of
+from probes.controls.control_cells import cells_of
 from probes.errors import InputError
 from probes.models.checkpoints import model_files
 from probes.models.loading import LoadedModel, load_model
@@ -32,8 +32,8 @@ from probes.records.read import Records
 from probes.records.sessions import SPEC
 from probes.records.store import committed, folders_of
 from probes.suites.example import Item, Suite
-from probes.suites.lab_facts import LabSuite
-from probes.suites.shifts import Shift
+from probes.suites.laboratory.world_facts import LabSuite
+from probes.suites.shifts.shift_suite import Shift
 from probes.sweep.banks import open_bank, refuse_changed_sources
 from probes.sweep.interface import Options
 from probes.sweep.items import refuse_changed

@@ -14,8 +14,8 @@ from analyses.reporting.opening import open_sweeps
 from probes.errors import InputError
 from probes.records.cells import Block, Done
 from probes.records.schema import SCHEMAS
-from probes.records.states import StoredPlace
 from probes.records.store import COMMITS, Writer
+from probes.records.stored_states import StoredPlace
 from tests.analyses.sweeps import exposure, text_domains
 from tests.benchmarks.report import tables_of, write
 

@@ -12,7 +12,7 @@ from analyses.findings.contrast import Comparison
 from analyses.questions.probes import Probed, _finding, shuffled
 from analyses.statistics.design import design_of
 from analyses.statistics.probing import online_code, read_kind, read_order, splits
-from probes.records.states import States, StoredPlace
+from probes.records.stored_states import States, StoredPlace
 from tests.analyses.sweeps import Sweep, exposure, text_domains, with_table
 
 WIDTH = 24

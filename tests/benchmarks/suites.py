@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from probes.suites.answer_choices import ChoiceCount
-from probes.suites.demonstrations import Demonstrations
 from probes.suites.example import Suite
 from probes.suites.files import FileSuite
-from probes.suites.instructions import WordingShift
-from probes.suites.noise import NoiseShift
-from probes.suites.shifts import Tools
+from probes.suites.shifts.answer_choices import ChoiceCount
+from probes.suites.shifts.demonstrations import Demonstrations
+from probes.suites.shifts.instructions import WordingShift
+from probes.suites.shifts.noise import NoiseShift
+from probes.suites.shifts.shift_suite import Tools
 
 N_ITEMS = 2000
 REPEATS = 3

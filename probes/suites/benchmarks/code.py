@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from probes.suites.benchmark import benchmark
+from probes.suites.benchmarks.benchmark_suite import benchmark
 from probes.suites.question import Question
 from probes.suites.sources.hub import HubSource
-from probes.suites.sources.record import Record
+from probes.suites.sources.labelled import Record
 from probes.vocabulary.axes import AXES
 
 

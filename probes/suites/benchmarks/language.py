@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from probes.errors import InputError
-from probes.suites.benchmark import benchmark
+from probes.suites.benchmarks.benchmark_suite import benchmark
 from probes.suites.benchmarks.paradigms import PARADIGMS
 from probes.suites.question import Question
 from probes.suites.sources.hub import HubSource
-from probes.suites.sources.record import Record
+from probes.suites.sources.labelled import Record
 from probes.vocabulary.axes import AXES
 
 PARQUET: Final = "refs/convert/parquet"

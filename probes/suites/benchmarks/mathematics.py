@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterable, Iterator
 
 from probes.errors import InputError
-from probes.suites.benchmark import benchmark
+from probes.suites.benchmarks.benchmark_suite import benchmark
 from probes.suites.question import Question
 from probes.suites.sources.hub import HubSource
-from probes.suites.sources.record import Record
+from probes.suites.sources.labelled import Record
 from probes.vocabulary.axes import AXES
 
 CALCULATION = re.compile(r"<<[^<>]*>>")  # how GSM8K marks each calculation of its solutions

@@ -21,7 +21,7 @@ from probes.errors import InputError
 from probes.suites.example import Split
 from probes.suites.question import CHOICES, Question, slots_of
 from probes.suites.sources.keys import Choices, KeyReading, choices_of, key_reading
-from probes.suites.sources.record import TRUTH, Label, Record
+from probes.suites.sources.labelled import TRUTH, Label, Record
 from probes.vocabulary.axes import AXES, Axis, AxisKind, Harder, declared
 
 HASH_DIGITS: Final = 8

@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from probes.errors import InputError
-from probes.suites.sources.record import Label, Record
+from probes.suites.sources.labelled import Label, Record
 
 MARK: Final = "\ufeff"
 Compression = Literal["gzip", "bz2", "zstd"]

@@ -28,7 +28,7 @@ from probes.suites.example import Example, Suite
 from probes.suites.question import Question
 from probes.suites.sources.fields import FieldMap
 from probes.suites.sources.formats import labelled
-from probes.suites.sources.record import Record
+from probes.suites.sources.labelled import Record
 
 HUB_SECONDS: Final = 10.0
 SAVED: Final = ("dataset_dict.json", "state.json")  # what save_to_disk leaves at the root

@@ -23,7 +23,7 @@ from typing import Any, Final, NamedTuple, cast
 
 from probes.errors import InputError
 from probes.suites.question import LETTERS, same
-from probes.suites.sources.record import Label, Record
+from probes.suites.sources.labelled import Label, Record
 
 TEXT: Final = "text"
 MOST_DIGITS: Final = 2  # there are letters, and so choices, for 26

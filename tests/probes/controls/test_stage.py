@@ -10,8 +10,8 @@ import sparsity
 from probes.capture import capture_states, encode, load_model
 from probes.capture.routing import BASIS, collect_routing
 from probes.controls import pinning
-from probes.controls.bases import views
-from probes.controls.cells import OUTLIERS, READOUT, cells_of
+from probes.controls.basis_panel import views
+from probes.controls.control_cells import OUTLIERS, READOUT, cells_of
 from probes.controls.readout import Unread, unembedding_of
 from probes.controls.reservoir import Member, Sample
 from probes.controls.stage import Ask, control, open_stage

@@ -19,7 +19,7 @@ from probes.errors import InputError
 from probes.familiarity.compressors import Compressor, train_dictionary
 from probes.familiarity.predictor import Coder, Mixture, Prediction, Predictor, Uniform, bits_per_byte
 from probes.familiarity.texts import CausalLM, read_text
-from probes.suites.noise import random_bytes, shuffled_words
+from probes.suites.shifts.noise import random_bytes, shuffled_words
 from tests.tolerances import FLOAT64
 
 BITS = 1e-9

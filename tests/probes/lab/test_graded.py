@@ -11,8 +11,8 @@ from probes.lab.checkpoints import checkpoint_steps, checkpoints
 from probes.lab.curriculum import learned
 from probes.lab.recipe import GRADED, TINY
 from probes.lab.training import prepare, train
-from probes.suites.grading import grade_model
-from probes.suites.lab_knowledge import LOW_COUNTS
+from probes.suites.laboratory.grading import grade_model
+from probes.suites.laboratory.knowledge import LOW_COUNTS
 from tests.tolerances import LOGITS
 
 MEGABYTE = 1_000_000

@@ -10,7 +10,7 @@ from probes.lab import Recipe, read_record, reference_path
 from probes.lab.training import train
 from probes.lab.world import build_world
 from probes.suites.example import SUITES
-from probes.suites.lab_exposure import lab_exposure
+from probes.suites.laboratory.exposure import lab_exposure
 from tests.tolerances import LOGITS
 
 

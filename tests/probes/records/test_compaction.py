@@ -8,8 +8,8 @@ import pytest
 
 from analyses.reporting.opening import open_sweeps
 from probes.records import open_run
-from probes.records.check import check
 from probes.records.compaction import compact
+from probes.records.integrity import check
 from probes.records.layout import in_order, read_rows
 from probes.records.schema import SCHEMAS
 from probes.records.sessions import sessions_in

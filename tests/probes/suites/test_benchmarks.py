@@ -11,7 +11,7 @@ import pytest
 
 from probes.errors import InputError
 from probes.suites import Example
-from probes.suites.benchmark import BenchmarkSuite, load_benchmarks
+from probes.suites.benchmarks.benchmark_suite import BenchmarkSuite, load_benchmarks
 from probes.suites.benchmarks.paradigms import PARADIGMS
 
 REAL = {

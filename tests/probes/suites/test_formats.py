@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from probes.suites.benchmark import BenchmarkSuite
+from probes.suites.benchmarks.benchmark_suite import BenchmarkSuite
 from probes.suites.files import FileSuite, Source, read
 from probes.suites.sources.formats import records
 from probes.suites.text_domains import TextDomains

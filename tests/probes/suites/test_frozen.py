@@ -9,8 +9,8 @@ import pytest
 from probes.errors import InputError
 from probes.suites.files import FileSuite
 from probes.suites.frozen import FrozenSuite, freeze
-from probes.suites.instructions import WordingShift
-from probes.suites.shifts import Tools
+from probes.suites.shifts.instructions import WordingShift
+from probes.suites.shifts.shift_suite import Tools
 from probes.sweep.spec import parse_spec
 
 

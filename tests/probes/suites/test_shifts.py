@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from probes.errors import InputError
 from probes.suites import Example
-from probes.suites.matching import NEUTRAL, pad_alike
-from probes.suites.noise import NEIGHBOURS, NOISES, casing, character_noise, character_swap, typos, word_order
-from probes.suites.shifts import SHIFTS, Shift, Tools
+from probes.suites.shifts.noise import NEIGHBOURS, NOISES, casing, character_noise, character_swap, typos, word_order
+from probes.suites.shifts.padding import NEUTRAL, pad_alike
+from probes.suites.shifts.shift_suite import SHIFTS, Shift, Tools
 from probes.sweep.spec import parse_spec
 
 texts = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=60)

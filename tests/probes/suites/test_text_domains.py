@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from probes.suites import Example
-from probes.suites.noise import PRINTABLE, character_noise, random_bytes, shuffled_words
+from probes.suites.shifts.noise import PRINTABLE, character_noise, random_bytes, shuffled_words
 from probes.suites.text_domains import ALL_MADE, NOISE_RATE, Made, TextDomains
 
 texts = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=80)

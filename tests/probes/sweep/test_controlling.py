@@ -9,7 +9,7 @@ import pytest
 
 from probes.errors import InputError
 from probes.records import open_run
-from probes.records.check import check
+from probes.records.integrity import check
 from probes.sweep import controlling
 from probes.sweep.interface import Progress
 from probes.sweep.run import run_sweep

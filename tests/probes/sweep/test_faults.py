@@ -15,7 +15,7 @@ from analyses.cli import main
 from probes.capture.collection import read_batch
 from probes.errors import InputError
 from probes.records import open_run
-from probes.records.check import check
+from probes.records.integrity import check
 from probes.records.store import Writer, committed
 from probes.sweep import measurement
 from probes.sweep.interface import Options

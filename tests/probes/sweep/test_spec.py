@@ -6,8 +6,8 @@ import pytest
 import yaml
 
 from probes.errors import InputError
-from probes.suites.benchmark import BenchmarkSuite
-from probes.suites.noise import NoiseShift
+from probes.suites.benchmarks.benchmark_suite import BenchmarkSuite
+from probes.suites.shifts.noise import NoiseShift
 from probes.suites.text_domains import TextDomains
 from probes.sweep.spec import OUTCOMES, SweepSpec, load_spec, parse_spec
 

@@ -15,9 +15,9 @@ from probes.capture.collection import read_batch
 from probes.errors import InputError
 from probes.models.loading import LoadedModel
 from probes.records import open_run
-from probes.records.check import check
 from probes.records.compaction import compact
-from probes.records.states import StoredPlace
+from probes.records.integrity import check
+from probes.records.stored_states import StoredPlace
 from probes.sweep import measurement
 from probes.sweep.calibration import calibrate
 from probes.sweep.interface import Options

@@ -4,9 +4,9 @@ import pytest
 
 from probes.errors import InputError
 from probes.suites import AXES, SUITES
-from probes.suites.benchmark import load_benchmarks
+from probes.suites.benchmarks.benchmark_suite import load_benchmarks
 from probes.suites.files import FileSuite
-from probes.suites.shifts import SHIFTS
+from probes.suites.shifts.shift_suite import SHIFTS
 from probes.suites.text_domains import AXIS
 from probes.vocabulary.axes import Axis, Harder, declared
 

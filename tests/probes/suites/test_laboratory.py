@@ -10,10 +10,10 @@ from probes.errors import InputError
 from probes.lab import graded_path, read_record, reference_path
 from probes.lab.solver import SHORTCUTS, shortcut, solve_fact, solve_links, solve_said, solve_sum
 from probes.suites.example import SUITES
-from probes.suites.grading import _pool, grade_model
-from probes.suites.lab_addition import carries
-from probes.suites.lab_facts import LabSuite
-from probes.suites.lab_knowledge import EXPOSED, LOW_COUNTS
+from probes.suites.laboratory.addition import carries
+from probes.suites.laboratory.grading import _pool, grade_model
+from probes.suites.laboratory.knowledge import EXPOSED, LOW_COUNTS
+from probes.suites.laboratory.world_facts import LabSuite
 
 SUITES.load("probes.suites")
 LINKS = ("lab_recall", "lab_chains", "lab_distance")

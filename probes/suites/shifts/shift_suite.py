@@ -27,11 +27,11 @@ import numpy as np
 from pydantic import AfterValidator, Field
 
 from probes.errors import InputError
-from probes.suites.benchmark import BenchmarkSuite
+from probes.suites.benchmarks.benchmark_suite import BenchmarkSuite
 from probes.suites.example import Example, Suite
 from probes.suites.files import FileSuite, Source
-from probes.suites.matching import NEUTRAL, pad_alike, words_of
 from probes.suites.question import CHOICES, Question, slots_of
+from probes.suites.shifts.padding import NEUTRAL, pad_alike, words_of
 from probes.suites.sources.fields import Declared
 from probes.suites.sources.hub import HubSuite
 from probes.vocabulary.axes import Axis

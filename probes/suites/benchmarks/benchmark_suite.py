@@ -27,7 +27,7 @@ from probes.suites.files import Source, read
 from probes.suites.question import Question
 from probes.suites.sources.fields import Names
 from probes.suites.sources.hub import HubSource, fetch
-from probes.suites.sources.record import Record
+from probes.suites.sources.labelled import Record
 from probes.vocabulary.axes import Axis
 from sparsity.registry import Registry, UnknownNameError
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from probes.records.check import check
+from probes.records.integrity import check
 from probes.records.store import read_commits
 from probes.sweep.run import run_sweep
 from tests.probes.conftest import MakeSpec

@@ -9,7 +9,7 @@ import torch
 from safetensors import safe_open
 
 from probes.records.schema import SCHEMAS
-from probes.records.vectors import tensors_of, to_safetensors
+from probes.records.tensors import tensors_of, to_safetensors
 
 DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 

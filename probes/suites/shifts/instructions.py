@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field
 
 from probes.suites.question import Question, slots_of
-from probes.suites.shifts import Rung, Shift, Stock, shift
+from probes.suites.shifts.shift_suite import Rung, Shift, Stock, shift
 from probes.vocabulary.axes import AXES, Axis
 
 ITSELF: Final = "prompt"

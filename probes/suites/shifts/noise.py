@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import AfterValidator, Field
 
 from probes.suites.question import Question
-from probes.suites.shifts import Rung, Shift, Stock, distinct, first_slot, numbered, shift
+from probes.suites.shifts.shift_suite import Rung, Shift, Stock, distinct, first_slot, numbered, shift
 from probes.vocabulary.axes import AXES, Axis
 
 PRINTABLE: Final = np.array(list(string.digits + string.ascii_letters + string.punctuation + " "))

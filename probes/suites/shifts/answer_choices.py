@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field
 
 from probes.errors import InputError
 from probes.suites.question import CHOICES, LETTERS, Question, same, slots_of
-from probes.suites.shifts import Rung, Shift, Stock, distinct, numbered, scattered, shift, subject_of
+from probes.suites.shifts.shift_suite import Rung, Shift, Stock, distinct, numbered, scattered, shift, subject_of
 from probes.vocabulary.axes import AXES, Axis
 
 Number = Annotated[int, Field(ge=2, le=len(LETTERS))]

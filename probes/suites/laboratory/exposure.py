@@ -14,7 +14,7 @@ import numpy as np
 
 from probes.lab import read_record, reference_path
 from probes.suites.example import Example, suite
-from probes.suites.lab_facts import EXPOSURE, with_last_seen
+from probes.suites.laboratory.world_facts import EXPOSURE, with_last_seen
 
 
 @suite(

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from probes.errors import InputError
 from probes.suites.question import Question
-from probes.suites.shifts import Counts, Rung, Shift, Stock, distinct, first_slot, numbered, shift
+from probes.suites.shifts.shift_suite import Counts, Rung, Shift, Stock, distinct, first_slot, numbered, shift
 from probes.vocabulary.axes import AXES, Axis
 
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float32
 
-from probes.records.columns import compute
+from probes.records.arrow import compute
 from probes.records.layout import damaged
 from probes.records.schema import SCHEMA_VERSION, SCHEMAS
 

@@ -14,7 +14,7 @@ from pydantic import Field, field_validator
 
 from probes.errors import InputError
 from probes.suites.question import CHOICES, LETTERS, Question, same, slots_of
-from probes.suites.shifts import Need, Rung, Shift, Stock, scattered, shift, subject_of
+from probes.suites.shifts.shift_suite import Need, Rung, Shift, Stock, scattered, shift, subject_of
 from probes.vocabulary.axes import AXES, Axis
 
 AGREES: Final = "agrees"

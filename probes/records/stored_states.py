@@ -16,7 +16,7 @@ import pandas as pd
 from jaxtyping import Float32
 
 from probes.errors import InputError
-from probes.records.vectors import Tensor, tensors_of
+from probes.records.tensors import Tensor, tensors_of
 
 OF_RUN: Final = ("run_id", "model", "revision", "step", "model_seed", "dtype", "suite")
 OF_ITEM: Final = ("example_id", "axis", "level", "level_name", "split", "cluster")

@@ -10,7 +10,7 @@ import numpy as np
 
 from probes.errors import InputError
 from probes.suites.question import Question
-from probes.suites.shifts import Counts, Rung, Shift, Stock, numbered, scattered, shift
+from probes.suites.shifts.shift_suite import Counts, Rung, Shift, Stock, numbered, scattered, shift
 from probes.vocabulary.axes import AXES, Axis
 
 

@@ -19,7 +19,7 @@ from probes.lab.episodes import Shape, draw_episode
 from probes.lab.lexicon import FILLER, NEXT
 from probes.lab.world import Fact
 from probes.suites.example import Example, paired_suites, suite
-from probes.suites.lab_facts import EXPOSURE, example_of
+from probes.suites.laboratory.world_facts import EXPOSURE, example_of
 from probes.vocabulary.axes import AXES
 
 SOURCE: Final = "made here: the world of the shipped graded model (probes/lab/graded/world.json)"
