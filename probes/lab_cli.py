@@ -20,7 +20,7 @@ from rich.table import Table
 from probes.errors import InputError
 
 if TYPE_CHECKING:
-    from probes.lab.twins_table import Twin
+    from probes.lab.paired_table import Twin
 
 lab = typer.Typer(no_args_is_help=True, help="A small world with known exposure, and models trained on it.")
 
@@ -83,8 +83,8 @@ def text(
     """
     import torch
 
-    from probes.lab.corpus import train_on_text
     from probes.lab.recipe import Recipe, changed
+    from probes.lab.text_training import train_on_text
 
     torch.set_num_threads(threads)
     plain = Recipe(seed=seed, batch_size=batch_size, context_length=context_length, learning_rate=1e-3)
@@ -159,9 +159,9 @@ def twins(
     """
     import torch
 
+    from probes.lab.paired_runs import train_twins
+    from probes.lab.paired_table import TABLE
     from probes.lab.recipe import named
-    from probes.lab.twins import train_twins
-    from probes.lab.twins_table import TABLE
 
     torch.set_num_threads(threads)
     wanted = tuple(conditions.split(","))
@@ -207,7 +207,7 @@ def grade(
 
 def twins_table(found: Sequence[Twin]) -> Table:
     """Means over seeds with 95 % Student intervals, one row per measure and one column per kind of model."""
-    from probes.lab.twins_table import CONDITIONS, MEASURED, summarise
+    from probes.lab.paired_table import CONDITIONS, MEASURED, summarise
 
     names = [name for name in CONDITIONS if any(twin.condition == name for twin in found)]
     table = Table(

@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsity.arrays import Array
-from sparsity.evaluation import evaluate
-from sparsity.matrices import Matrix, as_matrix
+from sparsity.kernels.arrays import Array
+from sparsity.kernels.evaluation import evaluate
+from sparsity.kernels.matrices import Matrix, as_matrix
 from sparsity.specs import MetricSpec
 
 

@@ -7,8 +7,8 @@ blocks. It has no arithmetic of its own, so it equals the single functions to th
 
 from collections.abc import Iterable
 
-from sparsity.arrays import A
-from sparsity.evaluation import evaluate
+from sparsity.kernels.arrays import A
+from sparsity.kernels.evaluation import evaluate
 from sparsity.specs import DEFAULT_METRICS, MetricSpec, parse_metrics
 
 

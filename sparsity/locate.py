@@ -19,9 +19,9 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsity.arrays import A, Array
-from sparsity.evaluation import evaluate
-from sparsity.matrices import Matrix, as_matrix
+from sparsity.kernels.arrays import A, Array
+from sparsity.kernels.evaluation import evaluate
+from sparsity.kernels.matrices import Matrix, as_matrix
 from sparsity.specs import MetricSpec
 
 # Below this multiple of the even share, removing dimensions removes signal rather than outliers.

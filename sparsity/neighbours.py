@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsity.arrays import Array
-from sparsity.matrices import Matrix, as_matrix
+from sparsity.kernels.arrays import Array
+from sparsity.kernels.matrices import Matrix, as_matrix
 
 BLOCK_ROWS = 512
 # Candidates whose distances are recomputed exactly: rounding of the products can swap near ties, not four of them.

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsity import sphere
 from sparsity.fused import profile
+from sparsity.kernels import sphere
 from sparsity.specs import MetricSpec, parse_metrics
 
 SEED = 20260316
@@ -43,8 +43,9 @@ class Null(NamedTuple):
 def gaussian(spec: MetricSpec | str, d: int) -> Null:
     """Mean and standard deviation of a measure over random directions in d dimensions.
 
-    Exact (closed form or one integral, good to 1e-7) where ``sparsity.sphere`` has it; elsewhere a seeded simulation
-    whose mean is corrected by regression on the measures with exact means. NaN for a measure that depends on scale.
+    Exact (closed form or one integral, good to 1e-7) where ``sparsity.kernels.sphere`` has it; elsewhere a seeded
+    simulation whose mean is corrected by regression on the measures with exact means. NaN for a measure that depends on
+    scale.
 
     Args:
         spec: the measure, as a spec or in text.

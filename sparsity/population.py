@@ -14,9 +14,8 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsity.arrays import Array, Number
-from sparsity.concentration import treves_rolls
-from sparsity.matrices import (
+from sparsity.kernels.arrays import Array, Number
+from sparsity.kernels.matrices import (
     Matrix,
     Spectrum,
     as_matrix,
@@ -26,6 +25,7 @@ from sparsity.matrices import (
     perplexity,
     singular_values,
 )
+from sparsity.measures.concentration import treves_rolls
 from sparsity.registry import Registry
 
 

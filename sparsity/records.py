@@ -5,7 +5,7 @@ to a zero vector, and whether two widths may be compared. Prose drifts from code
 to the formula, one test asserts every promise of every measure, and reports, tables and analyses read the same
 record.
 
-A formula is written once, in the shared quantities of a block (``sparsity.vectors``). The decorator returns the
+A formula is written once, in the shared quantities of a block (``sparsity.kernels.vectors``). The decorator returns the
 public function that takes arrays; :func:`sparsity.profile` runs the same formula on the same block as others.
 """
 
@@ -27,10 +27,10 @@ from typing import (
     runtime_checkable,
 )
 
-from sparsity.arrays import A, Array, Column, Number
-from sparsity.evaluation import Job, evaluate
+from sparsity.kernels.arrays import A, Array, Column, Number
+from sparsity.kernels.evaluation import Job, evaluate
+from sparsity.kernels.vectors import Vectors
 from sparsity.registry import Registry
-from sparsity.vectors import Vectors
 
 P = ParamSpec("P")
 

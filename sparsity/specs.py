@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sparsity.concentration import effective_dimension_l1, gini, hoyer
-from sparsity.energy import effective_dimension_l2, participation_ratio, top_k_energy
+from sparsity.measures.concentration import effective_dimension_l1, gini, hoyer
+from sparsity.measures.energy import effective_dimension_l2, participation_ratio, top_k_energy
+from sparsity.measures.scale import l2_norm
 from sparsity.records import METRICS, Choice, Metric
-from sparsity.scale import l2_norm
 
 FORM = re.compile(r"\s*(?P<name>\w+)\s*(?:\((?P<values>[^()]*)\))?\s*(?:@(?P<version>\d+))?\s*")
 

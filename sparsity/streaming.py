@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsity.arrays import Array, Number
-from sparsity.matrices import Matrix, Spectrum, finite_rows, isotropy, participation, perplexity
+from sparsity.kernels.arrays import Array, Number
+from sparsity.kernels.matrices import Matrix, Spectrum, finite_rows, isotropy, participation, perplexity
 
 State = Mapping[str, NDArray[Any]]
 

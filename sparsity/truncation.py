@@ -9,8 +9,8 @@ off by more than a stated share.
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsity.arrays import Array
-from sparsity.matrices import as_matrix
+from sparsity.kernels.arrays import Array
+from sparsity.kernels.matrices import as_matrix
 
 BLOCK_UNITS = 512
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from analyses.data.differences import OTHER_ARITHMETIC, SAME_ARITHMETIC
-from sparsity.vectors import ACCUMULATION, LOGARITHM
+from sparsity.kernels.vectors import ACCUMULATION, LOGARITHM
 
 FLOAT32_ROUNDOFF: Final = 2.0**-24
 FLOAT64_ROUNDOFF: Final = 2.0**-53
@@ -28,7 +28,7 @@ FLOAT64_NEAR_ZERO: Final = 2 * gamma(512, FLOAT64_ROUNDOFF)
 # Numbers that go through an inverse or a root of a well-conditioned float64 matrix lose up to half the digits.
 FLOAT64_SOLVED: Final = 2.0**-30
 # A measure of a float32 vector and of the same numbers in float64, as a share of its range: only logarithms are float32
-# (sparsity.vectors.Vectors.log_sum derives the factor).
+# (sparsity.kernels.vectors.Vectors.log_sum derives the factor).
 FLOAT32: Final = 1.51 * LOGARITHM
 # The same of flat and one-hot vectors, where entropies are the sum of one logarithm or of equal ones: at most 2 (ln d +
 # ln(2)/2) logarithms off, as a share of the range, which is ln d, or of 1.

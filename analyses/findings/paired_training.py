@@ -1,8 +1,8 @@
 """What twins of the laboratory showed, to be cited beside a sweep over laboratory facts.
 
 One model is one draw of its training, and a sweep of one model says nothing of training. The laboratory trained twins
-over several seeds that differ in one thing (:mod:`probes.lab.twins_table`); their table is shipped, and a finding about
-exposure cites it. Signs are turned as everywhere here: positive means sparser where less familiar. Prompts of the
+over several seeds that differ in one thing (:mod:`probes.lab.paired_table`); their table is shipped, and a finding
+about exposure cites it. Signs are turned as everywhere here: positive means sparser where less familiar. Prompts of the
 laboratory have one length, so there is nothing to hold fixed.
 """
 
@@ -18,7 +18,7 @@ import numpy as np
 from analyses.findings.record import Finding
 from analyses.findings.sentences import with_interval
 from analyses.statistics.means import Average, average
-from probes.lab.twins_table import CONDITIONS, Twin, read_twins
+from probes.lab.paired_table import CONDITIONS, Twin, read_twins
 
 SUITE: Final = "lab_exposure"
 PLAIN, OTHER = "adamw", "equivariant"

@@ -19,8 +19,8 @@ from typing import Final, NamedTuple
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from sparsity.concentration import hoyer_of_sums
 from sparsity.locate import Pairs, first_half, paired_halves
+from sparsity.measures.concentration import hoyer_of_sums
 
 RESAMPLES: Final = 200
 LEVELS: Final = (2.5, 97.5)

@@ -2,7 +2,7 @@
 
 Three kinds of trained models are shipped: the reference model of the demo, one that also follows links within a prompt,
 and tiny ones with checkpoints. A table says what the tiny ones and their twins show with several seeds
-(`probes.lab.twins_table`). ``sparsity lab train`` makes each again (`probes.lab.training.train`, not imported here
+(`probes.lab.paired_table`). ``sparsity lab train`` makes each again (`probes.lab.training.train`, not imported here
 because it needs torch and this does not).
 """
 
@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from probes.lab.recipe import Recipe as Recipe
-from probes.lab.record import TrainingRecord as TrainingRecord
-from probes.lab.record import read_record as read_record
+from probes.lab.training_record import TrainingRecord as TrainingRecord
+from probes.lab.training_record import read_record as read_record
 from probes.lab.world import Fact as Fact
 from probes.lab.world import World as World
 from probes.lab.world import build_world as build_world
@@ -23,7 +23,7 @@ def reference_path() -> Path:
 
 
 def graded_path() -> Path:
-    """The directory of the shipped model that also follows links within a prompt (`probes.lab.episodes`)."""
+    """The directory of the shipped model that also follows links within a prompt (`probes.lab.links.episodes`)."""
     return Path(__file__).parent / "graded"
 
 
@@ -40,5 +40,5 @@ def shipped_path(name: str) -> Path | None:
 
 
 def dynamics_paths() -> list[Path]:
-    """Directories of the shipped models whose way there is kept, one per seed (`probes.lab.checkpoints`)."""
+    """Directories of the shipped models whose way there is kept, one per seed (`probes.lab.history`)."""
     return sorted((Path(__file__).parent / "dynamics").glob("seed-*"))

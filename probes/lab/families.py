@@ -26,7 +26,7 @@ from transformers import (
 
 from probes.errors import InputError
 from probes.lab.recipe import Family, Recipe
-from probes.lab.vocabulary import BOS, PAD, SPECIAL_TOKENS
+from probes.lab.tokenizer import BOS, PAD, SPECIAL_TOKENS
 
 EXPERTS: Final = 4
 EXPERTS_PER_TOKEN: Final = 2

@@ -24,7 +24,7 @@ The loss is on the answer: prompts are drawn evenly, so that there is nothing in
 predict them as well learns its facts more slowly. What this model thinks of the words of a prompt therefore means
 nothing; what it thinks of the answer does. The shipped recipe was chosen after seeing both mastery and effect, so it
 is a demonstration and no preregistered result. Pairs of single models say little about optimizers; the same with
-several seeds is `probes.lab.twins`, by the recipe `TINY`, which was fixed after seeing one seed of it.
+several seeds is `probes.lab.paired_runs`, by the recipe `TINY`, which was fixed after seeing one seed of it.
 
 The graded recipe (one run of `sparsity lab train --recipe graded`, 22 minutes of one core; `sparsity lab grade --limit
 200`) knows .965 of its facts at 56 presentations and .99 above, finds one link among up to 12 (.99 and more), 16 (.98)
@@ -73,9 +73,9 @@ class Recipe:
             half in the second, which crosses exposure with recency.
         optimizer: AdamW, or its twin without a preference for coordinates (`probes.lab.optimizers`).
         batch_size: sentences per optimizer step.
-        lessons: episodes of following links (`probes.lab.episodes`) per optimizer step, beside the sentences.
+        lessons: episodes of following links (`probes.lab.links.episodes`) per optimizer step, beside the sentences.
         practice: most optimizer steps of lessons alone after the last sentence, by an optimizer that begins anew; fewer
-            if they are learned earlier (`probes.lab.curriculum`).
+            if they are learned earlier (`probes.lab.links.curriculum`).
         practice_rate: learning rate of those steps, reached after the same warm-up but for a linear fall to 0, so that
             what is new is learned before much is forgotten.
         preamble: most words of chance before the sentences of every third step, so that facts can be asked about in the

@@ -7,7 +7,7 @@ Idea. The recipe says everything: its seed is split into independent streams for
 presentations, for the initial weights and for answers that are redrawn. Training is plain: float32, AdamW, a learning
 rate that rises linearly and then stays (a decay would end somewhere, and what happens there would look like a property
 of the facts seen last), one pass over the stream, every presentation weighing the same. The same recipe, machine and
-number of threads give the same weights, whether or not training was interrupted (`probes.lab.checkpoints`).
+number of threads give the same weights, whether or not training was interrupted (`probes.lab.history`).
 
 Non-goals: speed, search for a learning rate, models that generalise.
 """
@@ -30,7 +30,8 @@ from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from probes.errors import InputError
-from probes.lab.checkpoints import (
+from probes.lab.families import build_model
+from probes.lab.history import (
     FOLDER,
     STATE,
     History,
@@ -40,15 +41,14 @@ from probes.lab.checkpoints import (
     load_state,
     save_state,
 )
-from probes.lab.curriculum import draw_count, draw_lessons, learned
-from probes.lab.episodes import WORDS, Lesson
-from probes.lab.families import build_model
 from probes.lab.lexicon import FILLER
+from probes.lab.links.curriculum import draw_count, draw_lessons, learned
+from probes.lab.links.episodes import WORDS, Lesson
 from probes.lab.optimizers import build_update
 from probes.lab.recipe import Objective, Recipe
-from probes.lab.record import TrainingRecord, write_record
 from probes.lab.stream import draw_answers, draw_stream, split_batches
-from probes.lab.vocabulary import build_tokenizer
+from probes.lab.tokenizer import build_tokenizer
+from probes.lab.training_record import TrainingRecord, write_record
 from probes.lab.world import World, build_world
 
 OnStep = Callable[[int, int, float], None]
@@ -144,9 +144,10 @@ def train(recipe: Recipe, out: Path, *, n_checkpoints: int = 0, on_step: OnStep 
     """Train the model of a recipe and write it to `out`, whole or not at all.
 
     `out` then holds a Hugging Face model (config.json, model.safetensors, tokenizer files), ``world.json``: the facts,
-    how often and when they were presented, and which of them the model knows (`probes.lab.record.read_record`), and, if
-    asked for, ``checkpoints``: the same at steps evenly spaced on a log scale. Until then ``<out>.unfinished`` holds
-    what is needed to go on after an interruption, which the next call with the same recipe does.
+    how often and when they were presented, and which of them the model knows
+    (`probes.lab.training_record.read_record`), and, if asked for, ``checkpoints``: the same at steps evenly spaced on a
+    log scale. Until then ``<out>.unfinished`` holds what is needed to go on after an interruption, which the next call
+    with the same recipe does.
 
     Args:
         recipe: world, architecture and optimisation.

@@ -12,7 +12,7 @@ which tail is drawn at random: an answer is known by memory or not at all, and g
 right once in ``n_tails``.
 
 Not here: in which order facts are presented (`probes.lab.stream`), what a model makes of them (`probes.lab.training`),
-and tasks that need more than one stored fact (`probes.lab.episodes`).
+and tasks that need more than one stored fact (`probes.lab.links.episodes`).
 """
 
 from __future__ import annotations

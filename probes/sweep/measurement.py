@@ -23,7 +23,7 @@ from probes.records.cells import Block, Done, state_place
 from probes.records.rows import measurement_rows, outcome_rows, state_rows, token_rows
 from probes.records.schema import Table
 from probes.suites.example import Item
-from probes.sweep.banks import open_bank
+from probes.sweep.familiarity_setup import open_bank
 from probes.sweep.items import failure_rows, input_rows
 from probes.sweep.spec import SweepSpec
 from probes.sweep.survey import Run, read_prompt

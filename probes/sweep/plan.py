@@ -20,7 +20,7 @@ from jaxtyping import Int64
 
 from probes.records.arrow import compute, picked
 from probes.records.cells import Block
-from probes.sweep.shelf import Shelf
+from probes.sweep.item_store import Shelf
 
 RUN_ID_DIGITS = 16
 READING: Final = 2

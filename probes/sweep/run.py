@@ -18,20 +18,20 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Int64
 
-from probes.lab.record import lineage
+from probes.lab.training_record import lineage
 from probes.records.read import Records, open_sweep
 from probes.records.schema import SCHEMAS
 from probes.records.sessions import MANIFEST, SPEC, manifest, sessions_in
 from probes.records.store import SHARD, Writer, committed, read_commits
 from probes.sweep.controlling import commit_controls
-from probes.sweep.executors import open_executor
+from probes.sweep.execution.executors import open_executor
+from probes.sweep.execution.workers import Task
 from probes.sweep.interface import Options, Progress, Seconds, SweepResult
 from probes.sweep.items import example_rows, unrecorded
 from probes.sweep.measurement import Rows, together
 from probes.sweep.provenance import package_versions, session
 from probes.sweep.spec import SweepSpec, load_spec, parse_spec
 from probes.sweep.survey import RunPlan, Survey, as_begun, survey
-from probes.sweep.workers import Task
 
 FLUSH_SECONDS = 30.0
 MOST_PENDING_BYTES: Final = 8 << 20

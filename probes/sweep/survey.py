@@ -34,13 +34,13 @@ from probes.records.store import committed, folders_of
 from probes.suites.example import Item, Suite
 from probes.suites.laboratory.world_facts import LabSuite
 from probes.suites.shifts.shift_suite import Shift
-from probes.sweep.banks import open_bank, refuse_changed_sources
+from probes.sweep.familiarity_setup import open_bank, refuse_changed_sources
 from probes.sweep.interface import Options
+from probes.sweep.item_store import Shelf, shelve
 from probes.sweep.items import refuse_changed
 from probes.sweep.plan import READING, Batch, RunIdentity, batches
-from probes.sweep.shelf import Shelf, shelve
 from probes.sweep.spec import ModelEntry, SweepSpec, load_spec
-from probes.sweep.tools import tools_of
+from probes.sweep.suite_tools import tools_of
 from probes.vocabulary.sites import Site, resolve_sites
 from sparsity import MetricSpec
 

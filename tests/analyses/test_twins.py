@@ -9,7 +9,7 @@ from scipy import stats
 from analyses import analyse
 from analyses.findings.paired_training import cited, compare, sentence, shipped
 from analyses.findings.record import Finding, Scope
-from probes.lab.twins_table import read_twins
+from probes.lab.paired_table import read_twins
 from tests.analyses.sweeps import exposure, text_domains
 
 

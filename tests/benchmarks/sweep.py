@@ -29,12 +29,12 @@ from probes.records.cells import Done
 from probes.records.compaction import compact
 from probes.records.rows import measurement_rows
 from probes.records.store import Writer
+from probes.sweep.execution.workers import Worker
 from probes.sweep.interface import Options
 from probes.sweep.items import example_rows
 from probes.sweep.run import Pending, run_row, run_sweep, tasks
 from probes.sweep.spec import SweepSpec, parse_spec
 from probes.sweep.survey import open_model, survey
-from probes.sweep.workers import Worker
 from sparsity import MetricSpec
 
 TINY = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}

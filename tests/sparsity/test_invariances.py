@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sparsity import MetricSpec
-from sparsity.accelerator import evaluate_on_device
-from sparsity.arrays import as_rows
+from sparsity.kernels.accelerator import evaluate_on_device
+from sparsity.kernels.arrays import as_rows
 from tests.sparsity.cases import ALL, COUNTS, INVARIANT, declared_range, evaluate
 from tests.tolerances import BACK_ENDS, FLOAT64, FLOAT64_NEAR_ZERO
 

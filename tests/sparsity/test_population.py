@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from sparsity.matrices import finite_rows
+from sparsity.kernels.matrices import finite_rows
 from sparsity.neighbours import two_nn
 from sparsity.population import (
     POPULATION,

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import sparsity
-from sparsity import evaluation
-from sparsity.columns import sums_of
-from sparsity.vectors import Key, Vectors
+from sparsity.kernels import evaluation
+from sparsity.kernels.columns import sums_of
+from sparsity.kernels.vectors import Key, Vectors
 from tests.sparsity.cases import ALL
 
 pytestmark = pytest.mark.numeric

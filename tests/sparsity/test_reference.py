@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 
 from sparsity import DEFAULT_METRICS, METRICS, MetricSpec
-from sparsity.accelerator import DeviceVectors, evaluate_on_device
-from sparsity.arrays import as_rows
-from sparsity.vectors import ACCUMULATION, Vectors
+from sparsity.kernels.accelerator import DeviceVectors, evaluate_on_device
+from sparsity.kernels.arrays import as_rows
+from sparsity.kernels.vectors import ACCUMULATION, Vectors
 from tests.reference.vector_measures import REFERENCES
 from tests.sparsity.cases import ALL, COUNTS, declared_range, evaluate
 from tests.tolerances import BACK_ENDS, FLOAT32, FLOAT64, FLOAT64_NEAR_ZERO

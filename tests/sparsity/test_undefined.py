@@ -6,7 +6,7 @@ import torch
 
 import sparsity
 from sparsity import MetricSpec
-from sparsity.arrays import as_rows
+from sparsity.kernels.arrays import as_rows
 from tests.sparsity.cases import ALL, evaluate
 from tests.tolerances import BACK_ENDS
 

@@ -2,7 +2,7 @@
 
 An accuracy alone does not say that a task was solved: an answer may be the word that stood there last, or the one that
 is right most often. Each row gives the share of items answered by the model (most likely next token is the target's
-first) and by each shortcut of `probes.lab.solver`; a level is mastered only by what beats all of them.
+first) and by each shortcut of `probes.lab.links.solver`; a level is mastered only by what beats all of them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from probes.errors import InputError
-from probes.lab.solver import SHORTCUTS, shortcut
+from probes.lab.links.solver import SHORTCUTS, shortcut
 from probes.suites.example import SUITES, Example
 
 PREFIX: Final = "lab_"

@@ -15,8 +15,8 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from probes.lab import TrainingRecord, graded_path, read_record
-from probes.lab.episodes import Shape, draw_episode
 from probes.lab.lexicon import FILLER, NEXT
+from probes.lab.links.episodes import Shape, draw_episode
 from probes.lab.world import Fact
 from probes.suites.example import Example, paired_suites, suite
 from probes.suites.laboratory.world_facts import EXPOSURE, example_of

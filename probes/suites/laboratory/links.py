@@ -1,9 +1,9 @@
 """Difficulty without exposure: how many links, how many hops, how far away, in prompts that hold all they ask for.
 
-Each suite turns one knob of `probes.lab.episodes` and holds the others fixed; within what the graded model was taught
-items are the ``in`` split, beyond it ``shifted``. Where the knob also changes the length of a prompt, a ``_matched``
-suite makes all levels equally long in words, which are tokens to a model of the laboratory, with filler before the
-links, as the model met it in training.
+Each suite turns one knob of `probes.lab.links.episodes` and holds the others fixed; within what the graded model was
+taught items are the ``in`` split, beyond it ``shifted``. Where the knob also changes the length of a prompt, a
+``_matched`` suite makes all levels equally long in words, which are tokens to a model of the laboratory, with filler
+before the links, as the model met it in training.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Final
 
 import numpy as np
 
-from probes.lab.curriculum import LONGEST_CHAIN, MOST_FILLER, MOST_HOPS, MOST_LINKS
-from probes.lab.episodes import Episode, Question, Shape, draw_episode
 from probes.lab.lexicon import RELATIONS, SYMBOLS
+from probes.lab.links.curriculum import LONGEST_CHAIN, MOST_FILLER, MOST_HOPS, MOST_LINKS
+from probes.lab.links.episodes import Episode, Question, Shape, draw_episode
 from probes.suites.example import Example, paired_suites
 from probes.vocabulary.axes import AXES
 
 PER_LEVEL: Final = 200
-SOURCE: Final = "made here: links between symbols (probes/lab/episodes.py)"
+SOURCE: Final = "made here: links between symbols (probes/lab/links/episodes.py)"
 WORDS_PER_LINK: Final = 3  # two symbols and a mark
 
 PAIRS: Final = (2, 4, 8, 12, 16, 32)

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from probes.errors import InputError
-from probes.lab.curriculum import (
+from probes.lab.lexicon import FIRST_NAMES, LAST_NAMES, RELATIONS, SYMBOLS
+from probes.lab.links.curriculum import (
     DRILLS,
     ENOUGH,
     MOST_FILLER,
@@ -22,11 +23,10 @@ from probes.lab.curriculum import (
     draw_shape,
     learned,
 )
-from probes.lab.episodes import WORDS, Episode, Shape, draw_episode, draw_lesson
-from probes.lab.lexicon import FIRST_NAMES, LAST_NAMES, RELATIONS, SYMBOLS
+from probes.lab.links.episodes import WORDS, Episode, Shape, draw_episode, draw_lesson
+from probes.lab.links.solver import solve_links
 from probes.lab.recipe import GRADED
-from probes.lab.solver import solve_links
-from probes.lab.vocabulary import build_tokenizer
+from probes.lab.tokenizer import build_tokenizer
 
 seeds = st.integers(0, 2**32 - 1)
 CHAINS = {(1, 2), (2, 2), (3, 2), (4, 2), (1, 3), (2, 3), (1, 4), (2, 4)}

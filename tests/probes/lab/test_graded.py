@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from probes.lab import dynamics_paths, graded_path, read_record, reference_path
-from probes.lab.checkpoints import checkpoint_steps, checkpoints
-from probes.lab.curriculum import learned
+from probes.lab.history import checkpoint_steps, checkpoints
+from probes.lab.links.curriculum import learned
 from probes.lab.recipe import GRADED, TINY
 from probes.lab.training import prepare, train
 from probes.suites.laboratory.grading import grade_model

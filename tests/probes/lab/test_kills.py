@@ -30,7 +30,7 @@ import sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-import probes.lab.checkpoints as checkpoints
+import probes.lab.history as checkpoints
 import probes.lab.training as training
 from tests.probes.lab.test_kills import RECIPE
 checkpoints.SECONDS_BETWEEN_STATES = 0.0

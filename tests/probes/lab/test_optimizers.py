@@ -10,8 +10,8 @@ from scipy.stats import ortho_group
 from probes.lab.families import build_model
 from probes.lab.optimizers import build_update, residual_axis
 from probes.lab.recipe import Recipe
+from probes.lab.tokenizer import build_tokenizer
 from probes.lab.training import encode_sentences, surprisal
-from probes.lab.vocabulary import build_tokenizer
 from probes.lab.world import build_world
 
 RECIPE = Recipe(d_model=16, n_layers=2, n_heads=2, d_mlp=24, learning_rate=1e-2)

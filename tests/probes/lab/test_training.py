@@ -11,10 +11,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
 from probes.errors import InputError
 from probes.lab import Recipe, read_record
-from probes.lab.checkpoints import checkpoint_steps, checkpoints
-from probes.lab.record import lineage
+from probes.lab.history import checkpoint_steps, checkpoints
 from probes.lab.stream import count_presentations
 from probes.lab.training import encode_sentences, prepare, train
+from probes.lab.training_record import lineage
 
 MINIATURE = Recipe(
     multiples=(0, 1, 2, 4),
@@ -157,7 +157,7 @@ def test_practice_comes_after_the_last_fact_and_is_taken_up_anywhere(tmp_path, m
     assert whole.record.lesson_losses[: course.n_presenting] == facts.record.lesson_losses
     assert (whole.record.presented, whole.record.last_seen) == (facts.record.presented, facts.record.last_seen)
     assert max(step or 0 for step in whole.record.last_seen) <= course.n_presenting
-    monkeypatch.setattr("probes.lab.checkpoints.SECONDS_BETWEEN_STATES", 0.0)
+    monkeypatch.setattr("probes.lab.history.SECONDS_BETWEEN_STATES", 0.0)
     told: list[int] = []
     for last in (course.n_presenting, course.n_presenting + 4):
 

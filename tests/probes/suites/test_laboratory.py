@@ -8,7 +8,7 @@ import pytest
 
 from probes.errors import InputError
 from probes.lab import graded_path, read_record, reference_path
-from probes.lab.solver import SHORTCUTS, shortcut, solve_fact, solve_links, solve_said, solve_sum
+from probes.lab.links.solver import SHORTCUTS, shortcut, solve_fact, solve_links, solve_said, solve_sum
 from probes.suites.example import SUITES
 from probes.suites.laboratory.addition import carries
 from probes.suites.laboratory.grading import _pool, grade_model

@@ -24,14 +24,14 @@ from typing import Any
 import pytest
 
 from probes.errors import InputError
-from probes.sweep import executors
 from probes.sweep import run as running
-from probes.sweep.cluster import RayPool
+from probes.sweep.execution import executors
+from probes.sweep.execution.cluster import RayPool
+from probes.sweep.execution.workers import IN_FLIGHT_PER_WORKER, Task, Worker, WorkerDiedError
 from probes.sweep.interface import Options, Progress
 from probes.sweep.measurement import Rows
 from probes.sweep.run import run_sweep
 from probes.sweep.spec import SweepSpec
-from probes.sweep.workers import IN_FLIGHT_PER_WORKER, Task, Worker, WorkerDiedError
 from tests.probes.conftest import MakeSpec
 from tests.probes.sweep.test_run import assert_same
 
@@ -197,7 +197,7 @@ def test_tasks_of_a_lost_actor_go_to_others_and_it_is_replaced(
     make_spec: MakeSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ray = FakeRay()
-    monkeypatch.setattr("probes.sweep.cluster._connected", lambda _: (ray, False))
+    monkeypatch.setattr("probes.sweep.execution.cluster._connected", lambda _: (ray, False))
     monkeypatch.setattr(executors, "RayPool", Watched)
     monkeypatch.setattr(Watched, "n_lost", 0)
     spec = make_spec(n=6)

@@ -17,7 +17,8 @@ import torch
 from probes.capture.collection import read_batch
 from probes.errors import InputError
 from probes.records import Records, open_run
-from probes.sweep import executors, measurement
+from probes.sweep import measurement
+from probes.sweep.execution import executors
 from probes.sweep.interface import Options
 from probes.sweep.run import run_sweep
 from tests.probes.conftest import MakeSpec

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from sparsity.arrays import Block, Column
-from sparsity.vectors import Key, Vectors
+from sparsity.kernels.arrays import Block, Column
+from sparsity.kernels.vectors import Key, Vectors
 
 
 def block_of(key: Key) -> int:

@@ -18,11 +18,11 @@ from multiprocessing.queues import Queue
 
 import torch
 
-from probes.sweep.cluster import RayPool
+from probes.sweep.execution.cluster import RayPool
+from probes.sweep.execution.workers import IN_FLIGHT_PER_WORKER, Loaded, Task, Worker, WorkerDiedError, execute_in
 from probes.sweep.interface import Options
 from probes.sweep.measurement import Rows
 from probes.sweep.spec import SweepSpec
-from probes.sweep.workers import IN_FLIGHT_PER_WORKER, Loaded, Task, Worker, WorkerDiedError, execute_in
 
 Execute = Callable[[Iterable[Task]], Iterator[Rows]]
 

@@ -3,15 +3,15 @@
 Their Table I in their signs, so that larger always means sparser, with c = |x| and N = d. Two of the sixteen are
 recommended measures and live elsewhere: :func:`sparsity.gini` and :func:`sparsity.hoyer`. Most of those here repeat a
 measure of this package in another normalisation; they are registered and tested like all others, but nothing else
-uses them. The eight that depend on scale are in ``sparsity.hurley_rickard_scaled``.
+uses them. The eight that depend on scale are in ``sparsity.measures.hurley_rickard_scaled``.
 """
 
 from math import ceil, inf, log, nan, sqrt
 
-from sparsity.arrays import Column
-from sparsity.concentration import HURLEY_RICKARD
+from sparsity.kernels.arrays import Column
+from sparsity.kernels.vectors import Vectors
+from sparsity.measures.concentration import HURLEY_RICKARD
 from sparsity.records import Interval, metric
-from sparsity.vectors import Vectors
 
 SOURCE = f"{HURLEY_RICKARD}, Table I"
 

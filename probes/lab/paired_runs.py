@@ -10,7 +10,7 @@ in more than exposure; after the answer's own row of the unembedding is projecte
 points at its answer shares that row's sparsity; and under rotations of the space that all facts share, which keep
 everything but the coordinates (``sparsity.rotations``).
 
-What came of it with eight seeds of each kind is shipped as a table (`probes.lab.twins_table`).
+What came of it with eight seeds of each kind is shipped as a table (`probes.lab.paired_table`).
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from scipy.stats import pearsonr, rankdata, spearmanr
 
 import sparsity
 from probes.errors import InputError
+from probes.lab.paired_table import CONDITIONS, TABLE, Twin, write_twins
 from probes.lab.recipe import TINY, Recipe
-from probes.lab.record import TrainingRecord, read_record
 from probes.lab.training import Course, prepare, train
-from probes.lab.twins_table import CONDITIONS, TABLE, Twin, write_twins
+from probes.lab.training_record import TrainingRecord, read_record
 from sparsity.rotations import haar_rotation
 
 ROTATIONS: Final = 64

@@ -24,7 +24,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsity.arrays import Block, Column, Floats, Number
+from sparsity.kernels.arrays import Block, Column, Floats, Number
 
 # OpenBLAS splits longer dot products over threads, which would make a result depend on their number.
 SEGMENT = 4096

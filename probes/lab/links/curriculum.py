@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from probes.lab.episodes import Lesson, Shape, draw_lesson
+from probes.lab.links.episodes import Lesson, Shape, draw_lesson
 from probes.lab.recipe import Recipe
 
 MOST_LINKS: Final = 8

@@ -7,10 +7,10 @@ finding. The non-linear ones are computed on the magnitudes as they came, in flo
 
 from math import exp, inf, nan
 
-from sparsity.arrays import Column
-from sparsity.hurley_rickard import SOURCE
+from sparsity.kernels.arrays import Column
+from sparsity.kernels.vectors import Vectors
+from sparsity.measures.hurley_rickard import SOURCE
 from sparsity.records import Interval, metric
-from sparsity.vectors import Vectors
 
 
 @metric(

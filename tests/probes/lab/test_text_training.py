@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from probes.errors import InputError
 from probes.lab import Recipe
-from probes.lab.corpus import build_text_tokenizer, cut, train_on_text
+from probes.lab.text_training import build_text_tokenizer, cut, train_on_text
 
 TEXT = "The cat sat on the mat. A dog sat on a log; the naïve cat ran → off. " * 12
 MINIATURE = Recipe(
@@ -74,9 +74,9 @@ import os, signal, sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-import probes.lab.checkpoints as checkpoints
-from probes.lab.corpus import train_on_text
-from tests.probes.lab.test_corpus import MINIATURE
+import probes.lab.history as checkpoints
+from probes.lab.text_training import train_on_text
+from tests.probes.lab.test_text_training import MINIATURE
 checkpoints.SECONDS_BETWEEN_STATES = 0.0
 def die(step, *_):
     if step == int(sys.argv[3]):

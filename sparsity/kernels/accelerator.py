@@ -12,16 +12,16 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsity.arrays import Array, Block, Column, Rows
-from sparsity.evaluation import Job, defined
-from sparsity.vectors import Vectors
+from sparsity.kernels.arrays import Array, Block, Column, Rows
+from sparsity.kernels.evaluation import Job, defined
+from sparsity.kernels.vectors import Vectors
 
 # A block of 2^25 numbers needs about 1.2 GB: its order in float32, its logarithms and two more copies in float64.
 DEVICE_NUMBERS = 1 << 25
 
 
 class DeviceVectors(Vectors):
-    """The rows of a torch tensor on any device, with the shared quantities of :class:`~sparsity.vectors.Vectors`."""
+    """Rows of a torch tensor on any device, with the quantities of :class:`~sparsity.kernels.vectors.Vectors`."""
 
     def __init__(self, rows: Any) -> None:  # noqa: ANN401 -- a torch tensor, whose type is out of reach here
         torch: Any = sys.modules["torch"]
@@ -86,7 +86,7 @@ class DeviceVectors(Vectors):
 
 
 def evaluate_on_device(batch: Rows, jobs: Sequence[Job]) -> list[Array]:
-    """Apply every job to a batch on its own device; see :func:`sparsity.evaluation.evaluate`."""
+    """Apply every job to a batch on its own device; see :func:`sparsity.kernels.evaluation.evaluate`."""
     torch: Any = sys.modules["torch"]
     rows = cast("Any", batch.rows)
     with torch.no_grad():

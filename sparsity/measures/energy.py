@@ -9,9 +9,9 @@ Gaussian vector at d = 4096 to 100 sigma and ``top_k_energy(0.1)`` moves from .4
 
 from math import nan, sqrt
 
-from sparsity.arrays import Column
+from sparsity.kernels.arrays import Column
+from sparsity.kernels.vectors import Vectors
 from sparsity.records import Interval, metric
-from sparsity.vectors import Vectors
 
 
 @metric(

@@ -1,7 +1,7 @@
 """The table of twins: one row per model, one number per question, and means over seeds with their intervals.
 
-What the numbers mean stands with `Twin`; how models are made and measured, in `probes.lab.twins`, which needs torch.
-Reading the shipped table does not, so that a report can cite it beside a user's own sweep.
+What the numbers mean stands with `Twin`; how models are made and measured, in `probes.lab.paired_runs`, which needs
+torch. Reading the shipped table does not, so that a report can cite it beside a user's own sweep.
 
 The shipped table (recipe ``TINY``, seeds 0 to 7) says, as means over seeds with 95 % t intervals, of the correlation of
 exposure with Hoyer::

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsity.arrays import Array, as_rows, promoted
+from sparsity.kernels.arrays import Array, as_rows, promoted
 
 Matrix: TypeAlias = NDArray[np.float64]
 Spectrum: TypeAlias = NDArray[np.floating[Any]]

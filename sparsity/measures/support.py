@@ -8,9 +8,9 @@ only weakly.
 
 from math import nan
 
-from sparsity.arrays import Column
+from sparsity.kernels.arrays import Column
+from sparsity.kernels.vectors import Vectors
 from sparsity.records import Choice, Interval, metric
-from sparsity.vectors import Vectors
 
 
 @metric(

@@ -7,9 +7,9 @@ vector. A value that exceeds float64 is infinite.
 
 from math import inf
 
-from sparsity.arrays import Column
+from sparsity.kernels.arrays import Column
+from sparsity.kernels.vectors import Vectors
 from sparsity.records import metric
-from sparsity.vectors import Vectors
 
 
 @metric(

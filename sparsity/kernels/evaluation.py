@@ -16,9 +16,9 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsity.arrays import A, Column, Rows, as_rows, promoted
-from sparsity.columns import Columns, sums_of
-from sparsity.vectors import Scratch, Vectors
+from sparsity.kernels.arrays import A, Column, Rows, as_rows, promoted
+from sparsity.kernels.columns import Columns, sums_of
+from sparsity.kernels.vectors import Scratch, Vectors
 
 BLOCK_ROWS = 1024
 # 2^17 float32 numbers are 512 KiB, and a block needs some forty calls of numpy whatever its size. Halving it was slower
@@ -51,7 +51,7 @@ def evaluate(x: A, jobs: Sequence[Job], threads: int = 1) -> list[A]:
     widest = max(jobs, key=lambda job: job.min_width)
     batch = as_rows(x, widest.name, widest.min_width)
     if batch.is_tensor and cast("Any", x).device.type != "cpu":
-        from sparsity.accelerator import evaluate_on_device  # noqa: PLC0415 -- only where there is a device
+        from sparsity.kernels.accelerator import evaluate_on_device  # noqa: PLC0415 -- only where there is a device
 
         return cast("list[A]", evaluate_on_device(batch, jobs))
     columns = _evaluate_on_cpu(batch, jobs, threads)

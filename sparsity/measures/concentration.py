@@ -7,9 +7,9 @@ than the measures of energy: one coordinate raised to 100 sigma at d = 4096 move
 
 from math import inf, log, nan, sqrt
 
-from sparsity.arrays import Column
+from sparsity.kernels.arrays import Column
+from sparsity.kernels.vectors import Vectors
 from sparsity.records import Interval, metric
-from sparsity.vectors import Vectors
 
 HURLEY_RICKARD = "Hurley & Rickard (2009), IEEE Trans. Inf. Theory 55(10), arXiv:0811.4706"
 

@@ -3,7 +3,7 @@
 import numpy as np
 from transformers import AutoTokenizer
 
-from probes.lab.vocabulary import SPECIAL_TOKENS, build_tokenizer
+from probes.lab.tokenizer import SPECIAL_TOKENS, build_tokenizer
 from probes.lab.world import build_world
 
 

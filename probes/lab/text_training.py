@@ -6,7 +6,7 @@ all windows, each once, in a new order, so nothing is left out and nothing is re
 Tokens are bytes, or entries of a BPE vocabulary learned from the same text.
 
 An interrupted training is gone on with by the next call with the same files, recipe and number of steps, to the same
-weights (`probes.lab.checkpoints`): the order of windows is drawn from the seed, never from where training stands.
+weights (`probes.lab.history`): the order of windows is drawn from the seed, never from where training stands.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from probes.errors import InputError
-from probes.lab.checkpoints import STATE, due, load_state, save_state
 from probes.lab.families import build_model
+from probes.lab.history import STATE, due, load_state, save_state
 from probes.lab.optimizers import build_update
 from probes.lab.recipe import Recipe
+from probes.lab.tokenizer import BOS, SPECIAL_TOKENS
 from probes.lab.training import OnStep
-from probes.lab.vocabulary import BOS, SPECIAL_TOKENS
 
 N_BYTES: Final = 256
 

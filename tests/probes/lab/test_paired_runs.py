@@ -13,10 +13,10 @@ from scipy import stats
 
 from probes.errors import InputError
 from probes.lab import TrainingRecord, read_record
+from probes.lab.paired_runs import measure_twin, train_twins
+from probes.lab.paired_table import CONDITIONS, MEASURED, Twin, read_twins, summarise, write_twins
 from probes.lab.recipe import TINY, Recipe
 from probes.lab.training import prepare
-from probes.lab.twins import measure_twin, train_twins
-from probes.lab.twins_table import CONDITIONS, MEASURED, Twin, read_twins, summarise, write_twins
 
 MINIATURE = Recipe(
     multiples=(0, 1, 2, 4),
@@ -52,7 +52,7 @@ def test_models_that_are_there_are_not_trained_again(made, monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr("probes.lab.twins.train", refuse)
+    monkeypatch.setattr("probes.lab.paired_runs.train", refuse)
     again = train_twins(out, n_seeds=2, recipe=MINIATURE)
     for twin, other in zip(found, again, strict=True):
         assert dataclasses.astuple(other) == pytest.approx(dataclasses.astuple(twin), nan_ok=True)
@@ -121,7 +121,7 @@ def test_recency_is_told_from_exposure(monkeypatch):
         n_threads=1,
         torch_version="",
     )
-    monkeypatch.setattr("probes.lab.twins._hoyer", lambda _: 0.2 + 1e-6 * last)
+    monkeypatch.setattr("probes.lab.paired_runs._hoyer", lambda _: 0.2 + 1e-6 * last)
     found = measure_twin("early_late", course, record)
     assert found.recency_given_exposure > 0.95
     assert abs(found.exposure_given_recency) < 0.2
@@ -155,7 +155,7 @@ def test_a_table_survives_writing(tmp_path):
 
 
 def test_the_table_is_read_without_torch():
-    code = "import sys; from probes.lab.twins_table import read_twins; read_twins(); assert 'torch' not in sys.modules"
+    code = "import sys; from probes.lab.paired_table import read_twins; read_twins(); assert 'torch' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -1,0 +1,1 @@
+"""Measures of one vector, a module by family."""
