@@ -16,8 +16,8 @@ from analyses.data.panels import UNLAYERED
 from analyses.figures.depth import along, is_place, layer_ticks
 from analyses.figures.drawing import OKABE_ITO, new_figure, styled, width_of
 from analyses.figures.marks import CHANCE, DASHES, SIZE, grid, label_lines, spans
+from analyses.findings.formatting import shown
 from analyses.findings.record import Mark, Plot
-from analyses.findings.sentences import shown
 
 SPAN_OF_A_LOG: Final = 16.0
 MOST_TICKS: Final = 9

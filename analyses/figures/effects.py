@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from analyses.figures.depth import in_order, is_unlayered, layer_ticks, positions
 from analyses.figures.drawing import OKABE_ITO, new_figure, styled, width_of
 from analyses.figures.marks import CHANCE, DASHES, LONGEST_NAME, SIZE, grid, label_lines, points, spans
+from analyses.findings.formatting import shown
 from analyses.findings.null import sparser
 from analyses.findings.record import LENGTH, Finding
-from analyses.findings.sentences import shown
 
 DIRECTION = "\N{LEFTWARDS ARROW} denser     sparser \N{RIGHTWARDS ARROW}"
 

@@ -18,8 +18,8 @@ from matplotlib.figure import Figure
 
 from analyses.figures.drawing import new_figure, styled, width_of
 from analyses.figures.marks import ADJUSTED, CHANCE, DASHES, MEASURED, grid, spans
+from analyses.findings.formatting import shown, signed, with_interval
 from analyses.findings.record import Mark, Plot
-from analyses.findings.sentences import shown, signed, with_interval
 
 LONGEST: Final = 40
 LINE: Final = 20  # characters of a name on one line; two lines keep the figure narrow enough for a phone

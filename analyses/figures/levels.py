@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 
 from analyses.figures.drawing import level_colours, new_figure, styled, width_of
 from analyses.figures.marks import SIZE, draw_null, measure, named, spans
+from analyses.findings.formatting import shown
 from analyses.findings.record import Finding, Level
-from analyses.findings.sentences import shown
 
 FEWEST_FOR_A_VIOLIN: Final = 5
 CROWDED: Final = 42  # characters that names may have together before they are turned

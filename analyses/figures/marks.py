@@ -15,9 +15,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
+from analyses.findings.formatting import number, shown
 from analyses.findings.null import sparser
 from analyses.findings.record import ALPHA, LENGTH, Finding, Level, Null
-from analyses.findings.sentences import number, shown
 
 CHANCE: Final = "#666666"
 GRID: Final = "#e6e6e6"

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from analyses.figures.drawing import new_figure, styled, width_of
 from analyses.figures.marks import CHANCE, SIZE, Colours, cells
+from analyses.findings.formatting import shown
 from analyses.findings.record import Plot
-from analyses.findings.sentences import shown
 
 CELL: Final = 0.34
 LIGHT_FROM: Final = 0.6  # share of the reach from which white text reads better than black

@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from analyses.figures.depth import in_order, layer_of, layer_ticks
 from analyses.figures.drawing import new_figure, styled, width_of
 from analyses.figures.marks import CHANCE, SIZE, Colours, cells, colour_scale, significant
+from analyses.findings.formatting import shown
 from analyses.findings.record import Finding
-from analyses.findings.sentences import shown
 
 MOST_TICKS: Final = 7
 ROW: Final = 0.19

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from analyses.figures.depth import in_order, layer_ticks, positions, stands_apart
 from analyses.figures.drawing import level_colours, new_figure, styled, width_of
 from analyses.figures.marks import CHANCE, LONGEST_NAME, SIZE, draw_null, label_lines, measure, named, spans
+from analyses.findings.formatting import number, shown
 from analyses.findings.record import Finding
-from analyses.findings.sentences import number, shown
 
 FEWEST_WITHOUT_MARKERS = 9
 

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from analyses.figures.drawing import new_figure, styled, width_of
 from analyses.figures.marks import CHANCE, Colours, cells, colour_scale
-from analyses.findings.sentences import number, shown
+from analyses.findings.formatting import number, shown
 
 MOST_TOKENS: Final = 40
 LONGEST_TOKEN: Final = 9

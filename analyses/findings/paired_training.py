@@ -15,8 +15,8 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from analyses.findings.formatting import with_interval
 from analyses.findings.record import Finding
-from analyses.findings.sentences import with_interval
 from analyses.statistics.means import Average, average
 from probes.lab.paired_table import CONDITIONS, Twin, read_twins
 

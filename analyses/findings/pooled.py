@@ -13,6 +13,7 @@ from typing import Final
 
 import numpy as np
 
+from analyses.findings.formatting import shown, signed, with_interval
 from analyses.findings.record import (
     FEWEST_TO_GENERALISE,
     LENGTH,
@@ -25,7 +26,7 @@ from analyses.findings.record import (
     decide,
     secondary,
 )
-from analyses.findings.sentences import claim_of, length_adjusted, shown, signed, with_interval
+from analyses.findings.sentences import claim_of, length_adjusted
 from analyses.statistics.means import average
 
 CLAIMS: Final = (

@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal, NamedTuple, cast
 
 from analyses.data.panels import place
+from analyses.findings.display import Row, card
+from analyses.findings.formatting import p_value, shown, with_interval
 from analyses.statistics.equivalence import NORMAL_QUANTILE, Equivalence
 
 Verdict = Literal[
@@ -297,9 +299,22 @@ class Finding:
         return math.isfinite(self.estimate)
 
     def _repr_html_(self) -> str:
-        from analyses.findings.display import card  # noqa: PLC0415  display reads findings
+        return card(shown(self.text, max(len(self.text), 1)), self.row)
 
-        return card(self)
+    @property
+    def row(self) -> Row:
+        """The finding as one row of a table in a notebook."""
+        scope = self.scope
+        of = " ".join(part for part in (scope.metric, scope.place and f"at {scope.place}", scope.group) if part)
+        return Row(
+            question=self.analysis,
+            of=shown(f"{of} ({scope.suite})" if scope.suite else of, 80),
+            estimate=with_interval(self.estimate, self.interval) if self.answered else self.text,
+            items=f"{self.n:,}",
+            p=p_value(self.test.p_adjusted if self.test else math.nan),
+            verdict=self.verdict,
+            primary=self.primary,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Plain types for ``findings.json``; NaN becomes null."""

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 import pandas as pd
 
 from analyses.data.runs import Run, remember
+from analyses.findings.display import table
 from analyses.findings.record import Finding, Scope
 from analyses.findings.verdicts import graded
 from sparsity.registry import Registry
@@ -36,9 +37,7 @@ class Findings(list[Finding]):
         return pd.DataFrame([_row(finding) for finding in self], columns=list(_row(Finding(**_EMPTY))))
 
     def _repr_html_(self) -> str:
-        from analyses.findings.display import table  # noqa: PLC0415  display reads findings
-
-        return table(self)
+        return table([finding.row for finding in self])
 
 
 class Analysis(NamedTuple):

@@ -24,11 +24,11 @@ from analyses.findings.contrast import (
     length_control,
     overall,
 )
+from analyses.findings.formatting import short_model, shown, signed, with_interval
 from analyses.findings.paired_training import cited
 from analyses.findings.panel import primary_column
 from analyses.findings.record import Effect, Finding, Mark, Plot, Scope
 from analyses.findings.registry import analysis
-from analyses.findings.sentences import short_model, shown, signed, with_interval
 from analyses.statistics.trend import RESAMPLES
 
 QUESTION: Final = "Do models differ in how sparse they get on the same items?"

@@ -31,10 +31,10 @@ from analyses.findings.covariates import (
     together,
     without_one,
 )
+from analyses.findings.formatting import shown, signed, with_interval
 from analyses.findings.panel import Covariate, primary_column, scope_of, unanswered
 from analyses.findings.record import Control, Effect, Finding, Mark, Plot, Role, Significance, Verdict, decide
 from analyses.findings.registry import analysis
-from analyses.findings.sentences import shown, signed, with_interval
 from analyses.statistics.means import average
 from analyses.statistics.partial import freedman_lane_p
 from analyses.statistics.trend import RESAMPLES

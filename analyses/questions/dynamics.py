@@ -15,6 +15,7 @@ from scipy import stats
 from analyses.data.panels import Panel, lineage, read_checkpoints
 from analyses.data.runs import Run
 from analyses.findings.contrast import associate_with, at, effect, length_control, overall
+from analyses.findings.formatting import number, short_model, shown, signed, with_interval
 from analyses.findings.panel import primary_column, scope_of
 from analyses.findings.record import (
     FEWEST_TO_GENERALISE,
@@ -29,7 +30,6 @@ from analyses.findings.record import (
     decide,
 )
 from analyses.findings.registry import analysis
-from analyses.findings.sentences import number, short_model, shown, signed, with_interval
 from analyses.statistics.means import average
 
 QUESTION: Final = "When in training does the change appear, and does it follow the loss?"

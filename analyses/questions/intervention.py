@@ -21,9 +21,9 @@ from analyses.data.pinning import ENTROPY, LOSS, NORMS, Pinned, pinned, pinned_s
 from analyses.data.runs import Run
 from analyses.data.substitution import Substitution, read_substitutions
 from analyses.findings.contrast import ALL_SHIFTED, comparisons, fresh
+from analyses.findings.formatting import number, shown, with_interval
 from analyses.findings.record import Control, Effect, Finding, Mark, Plot, Scope, Verdict
 from analyses.findings.registry import analysis
-from analyses.findings.sentences import number, shown, with_interval
 
 QUESTION: Final = "Does the output depend on the coordinates that account for the change?"
 KINDS: Final = ("familiarity", "difficulty", "nominal", "length")

@@ -24,11 +24,12 @@ from analyses.data.familiarity import promise, written
 from analyses.data.panels import Panel, read_panels
 from analyses.data.runs import Run
 from analyses.findings.contrast import at, fresh, signs
+from analyses.findings.formatting import shown, with_interval
 from analyses.findings.paired_training import cited
 from analyses.findings.panel import FEWEST_ITEMS, bounded, detectable, length_of, levels_of, primary_column, scope_of
 from analyses.findings.record import LENGTH, Control, Effect, Finding, Mark, Plot, Significance
 from analyses.findings.registry import analysis
-from analyses.findings.sentences import claim_of, length_adjusted, shown, with_interval
+from analyses.findings.sentences import claim_of, length_adjusted
 from analyses.findings.verdicts import settle
 from analyses.statistics.association import associate_items
 from analyses.statistics.design import recode

@@ -29,10 +29,11 @@ from analyses.findings.contrast import (
     overall,
     signs,
 )
+from analyses.findings.formatting import percent, shown, signed, with_interval
 from analyses.findings.panel import primary_column, scope_of, unanswered
 from analyses.findings.record import Control, Effect, Finding, Mark, Plot, Scope
 from analyses.findings.registry import analysis
-from analyses.findings.sentences import SLOPE, length_adjusted, lost_to_length, percent, shown, signed, with_interval
+from analyses.findings.sentences import SLOPE, length_adjusted, lost_to_length
 from analyses.findings.verdicts import surviving
 from analyses.statistics.onset import Onset, Sums, contrast_sums, find_onset, slope_sums
 from analyses.statistics.trend import RESAMPLES

@@ -17,11 +17,11 @@ from scipy.spatial.distance import squareform
 from analyses.data.panels import Panel, read_panels
 from analyses.data.runs import Run
 from analyses.findings.contrast import fresh, signs
+from analyses.findings.formatting import shown, signed, with_interval
 from analyses.findings.null import sparser
 from analyses.findings.panel import FEWEST_ITEMS, levels_of, primary_column, scope_of
 from analyses.findings.record import LENGTH, Control, Effect, Finding, Mark, Plot
 from analyses.findings.registry import analysis
-from analyses.findings.sentences import shown, signed, with_interval
 from analyses.statistics.association import centred_within, cluster_sums
 from analyses.statistics.design import recode
 from analyses.statistics.resampling import interval, map_weightings

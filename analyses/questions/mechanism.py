@@ -28,10 +28,10 @@ from analyses.data.pinning import ENTROPY, LOSS, Pinned, pinned, pinned_sites
 from analyses.data.runs import Run
 from analyses.data.substitution import Share, Substitution, read_substitutions
 from analyses.findings.contrast import Comparison, associate_with, at, effect, fresh, judge, overall, share_lost
+from analyses.findings.formatting import percent, shown, signed
 from analyses.findings.panel import primary_column, scope_of
 from analyses.findings.record import Effect, Finding, Mark, Plot, Scope, Verdict
 from analyses.findings.registry import analysis
-from analyses.findings.sentences import percent, shown, signed
 from analyses.questions.intervention import pinned_groups
 from analyses.questions.readout import ROWS, projected
 from analyses.statistics.trend import RESAMPLES

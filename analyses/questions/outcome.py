@@ -17,10 +17,10 @@ import numpy as np
 from analyses.data.panels import Panel, read_panels
 from analyses.data.runs import Run
 from analyses.findings.contrast import fresh, judge, signs
+from analyses.findings.formatting import shown, with_interval
 from analyses.findings.panel import primary_column, scope_of, unanswered
 from analyses.findings.record import Effect, Finding, Mark, Plot
 from analyses.findings.registry import analysis
-from analyses.findings.sentences import shown, with_interval
 from analyses.statistics.prediction import FEWEST_OF_A_KIND, held_out_gain
 
 QUESTION: Final = "Does sparsity predict errors beyond entropy, margin and length?"

@@ -23,10 +23,11 @@ from scipy.sparse import csgraph
 from analyses.data.panels import KIN, Column, Panel, read_panels
 from analyses.data.runs import KeepsStates, Run, with_states
 from analyses.findings.contrast import Comparison, at, effect, effect_given, effect_lost, fresh, overall, signs
+from analyses.findings.formatting import shown, signed, with_interval
 from analyses.findings.panel import FEWEST_ITEMS, detectable, length_of, primary_column, unanswered
 from analyses.findings.record import LENGTH, Control, Effect, Finding, Mark, Plot, Scope, Significance
 from analyses.findings.registry import analysis
-from analyses.findings.sentences import length_adjusted, shown, signed, with_interval
+from analyses.findings.sentences import length_adjusted
 from analyses.findings.verdicts import settle
 from analyses.statistics.association import associate_items
 from analyses.statistics.design import DesignKind, design_of, recode

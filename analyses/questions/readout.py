@@ -29,11 +29,11 @@ from analyses.findings.contrast import (
     overall,
     share_lost,
 )
+from analyses.findings.formatting import percent, shown, with_interval
 from analyses.findings.paired_training import cited
 from analyses.findings.panel import scope_of
 from analyses.findings.record import Control, Effect, Finding, Mark, Plot, Scope, Verdict
 from analyses.findings.registry import analysis
-from analyses.findings.sentences import percent, shown, with_interval
 from analyses.statistics.association import associate_items
 from analyses.statistics.trend import RESAMPLES
 from probes.vocabulary import names

@@ -13,9 +13,10 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from analyses.data.runs import Run
+from analyses.findings.formatting import shown, with_interval
 from analyses.findings.record import LENGTH, Effect, Finding, Mark, Plot, Scope
 from analyses.findings.registry import analysis, answers
-from analyses.findings.sentences import length_adjusted, shown, with_interval
+from analyses.findings.sentences import length_adjusted
 
 QUESTION: Final = "Which claims of the seed paper hold in this sweep?"
 SOURCE: Final = "arXiv:2603.03415"

@@ -24,11 +24,12 @@ from analyses.data.familiarity import promise, written
 from analyses.data.panels import RAW, WHOLE, Panel, read_panels
 from analyses.data.runs import Run
 from analyses.findings.contrast import at, fresh
+from analyses.findings.formatting import shown, with_interval
 from analyses.findings.null import sparser
 from analyses.findings.panel import PRIMARY_METRIC, PRIMARY_SITES, detectable
 from analyses.findings.record import Control, Effect, Finding, Mark, Plot, Scope, Significance
 from analyses.findings.registry import analysis
-from analyses.findings.sentences import claim_of, shown, with_interval
+from analyses.findings.sentences import claim_of
 from analyses.findings.verdicts import settle
 from analyses.statistics.association import associate_centred, centred_within, cluster_sums
 from analyses.statistics.design import recode

@@ -8,8 +8,8 @@ from typing import Final, NamedTuple
 
 from analyses import figures
 from analyses.figures.marks import significant
+from analyses.findings.formatting import short_model, shown, with_interval
 from analyses.findings.record import Finding, Verdict
-from analyses.findings.sentences import short_model, shown, with_interval
 from analyses.reporting.depth import by_depth, sides
 from analyses.reporting.pictures import Picture, Studio
 

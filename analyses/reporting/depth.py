@@ -12,8 +12,8 @@ from typing import Final, NamedTuple
 
 from analyses.figures.depth import in_order
 from analyses.figures.marks import significant
+from analyses.findings.formatting import signed
 from analyses.findings.record import Finding
-from analyses.findings.sentences import signed
 
 STREAM: Final = "resid_post"
 FEWEST_LAYERS: Final = 3

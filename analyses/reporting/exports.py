@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from analyses.findings.formatting import p_value, short_model, shown, with_interval
 from analyses.findings.record import LENGTH, Finding
-from analyses.findings.sentences import p_value, short_model, shown, with_interval
 from analyses.reporting.selection import Selection
 
 FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")

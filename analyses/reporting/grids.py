@@ -16,8 +16,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
+from analyses.findings.formatting import excess, number, p_value, short_model, shown, signed, with_interval
 from analyses.findings.record import Finding, Verdict
-from analyses.findings.sentences import excess, number, p_value, short_model, shown, signed, with_interval
 
 ABSENT: Final = "\N{EN DASH}"
 ROLES: Final = {"pre_treatment": "given {}", "mediator": "beyond {}"}  # how an estimate with a covariate is headed

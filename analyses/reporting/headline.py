@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from analyses.findings.formatting import short_model, shown, signed, with_interval
 from analyses.findings.record import Control, Finding
-from analyses.findings.sentences import short_model, shown, signed, where_words, with_interval
+from analyses.findings.sentences import where_words
 from analyses.reporting.answers import contrasts, counted
 from analyses.reporting.depth import FAR, by_depth, depth_sentence
 

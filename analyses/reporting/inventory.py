@@ -10,7 +10,7 @@ import pandas as pd
 
 from analyses.data.panels import facts, place
 from analyses.data.runs import Run
-from analyses.findings.sentences import short_model
+from analyses.findings.formatting import short_model
 from analyses.reporting.losses import LEFT_OUT, Loss, take_losses
 
 

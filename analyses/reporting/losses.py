@@ -14,8 +14,8 @@ import pandas as pd
 
 from analyses.data.panels import RAW, WHOLE
 from analyses.data.runs import Run
+from analyses.findings.formatting import short_model, shown
 from analyses.findings.panel import PRIMARY_METRIC
-from analyses.findings.sentences import short_model, shown
 
 CUT: Final = "cut to max_tokens"
 FAILED: Final = "failed"

@@ -11,8 +11,8 @@ from functools import partial
 from typing import NamedTuple
 
 from analyses import figures
+from analyses.findings.formatting import short_model
 from analyses.findings.record import Finding
-from analyses.findings.sentences import short_model
 from analyses.reporting.pictures import Picture, Studio
 
 

@@ -19,8 +19,8 @@ from analyses import figures
 from analyses.data.panels import RAW, UNLAYERED, place
 from analyses.data.runs import Run
 from analyses.figures.depth import layer_of
+from analyses.findings.formatting import number, short_model, shown
 from analyses.findings.record import Mark, Plot
-from analyses.findings.sentences import number, short_model, shown
 from analyses.reporting.pictures import Picture, Studio
 
 ENERGY: Final = "top_coordinate_energy"

@@ -17,7 +17,7 @@ from typing import Any, Final
 import jinja2
 from markupsafe import Markup
 
-from analyses.findings.sentences import excess, number, p_value, short_model, shown, with_interval
+from analyses.findings.formatting import excess, number, p_value, short_model, shown, with_interval
 from analyses.reporting.grids import against_chance, where
 
 # Control characters and marks that turn the direction of text: in a name they hide what it says.

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from analyses.data.runs import Run
+from analyses.findings.formatting import short_model
 from analyses.findings.record import Finding
-from analyses.findings.sentences import short_model
 from analyses.reporting.caveats import caveats_of
 from analyses.reporting.grids import facts
 from analyses.reporting.parts import Layout, Part, body

@@ -19,9 +19,9 @@ import pandas as pd
 from analyses import figures
 from analyses.data.panels import RAW, WHOLE, place
 from analyses.data.runs import Run
+from analyses.findings.formatting import number, short_model
 from analyses.findings.null import chance, sparser
 from analyses.findings.panel import PRIMARY_METRIC
-from analyses.findings.sentences import number, short_model
 from analyses.reporting.pictures import Picture, Studio
 
 KEYS: Final = frozenset({"run_id", "example_id", "site", "layer", "unit", "basis", "token"})

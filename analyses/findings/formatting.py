@@ -1,0 +1,95 @@
+"""Numbers and names as every sentence, table and figure prints them: signs, digits, intervals, p-values, cut names."""
+
+from __future__ import annotations
+
+import math
+from pathlib import PurePath
+
+from probes.vocabulary.naming import PATHS
+
+
+def shown(name: str, most: int = 40) -> str:
+    r"""A name from a stranger's file, fit for one line: no control characters, not too long.
+
+    >>> shown("a" * 50, 8) == "aaa\N{HORIZONTAL ELLIPSIS}aaaa", shown("a\tb")
+    (True, 'a b')
+    """
+    line = "".join(character if character.isprintable() else " " for character in name)
+    half = (most - 1) // 2
+    return line if len(line) <= most else f"{line[:half]}\N{HORIZONTAL ELLIPSIS}{line[-(most - 1 - half) :]}"
+
+
+def short_model(name: str) -> str:
+    """A model's name without the folders it lies in.
+
+    >>> short_model("/data/models/stories260K"), short_model("EleutherAI/pythia-70m")
+    ('stories260K', 'EleutherAI/pythia-70m')
+    """
+    return PurePath(name).name if name.startswith(PATHS) else name
+
+
+def number(value: float) -> str:
+    r"""Three decimals below ten, else three digits; a dash for what is not there.
+
+    >>> number(0.2201), number(123.4), number(float("nan")) == "\N{EN DASH}"
+    ('0.220', '123', True)
+    """
+    if not math.isfinite(value):
+        return "\N{EN DASH}"
+    return (f"{value:.3f}" if abs(value) < 10 else f"{value:.3g}").replace("-", "\N{MINUS SIGN}")
+
+
+def signed(value: float) -> str:
+    r"""An effect with its sign, two decimals; a third where two would show nothing.
+
+    >>> signed(0.6213), signed(0.0041), signed(-0.5) == "\N{MINUS SIGN}0.50"
+    ('+0.62', '+0.004', True)
+    """
+    if not math.isfinite(value):
+        return "\N{EN DASH}"
+    digits = 3 if 0 < abs(value) < 0.005 else 2
+    return f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def with_interval(value: float, interval: tuple[float, float]) -> str:
+    """An effect and its 95 % interval, where it has one.
+
+    >>> with_interval(0.62, (0.55, 0.68)), with_interval(0.62, (float("nan"), float("nan")))
+    ('+0.62 [+0.55, +0.68]', '+0.62')
+    """
+    low, high = interval
+    if math.isnan(low) and math.isnan(high):
+        return signed(value)
+    return f"{signed(value)} [{signed(low)}, {signed(high)}]"
+
+
+def percent(value: float, interval: tuple[float, float]) -> str:
+    """A share with its interval.
+
+    >>> percent(0.81, (0.78, 0.84))
+    '81 % [78, 84]'
+    """
+    if not math.isfinite(interval[0]):
+        return f"{100 * value:.0f} %"
+    low, high = interval
+    return f"{100 * value:.0f} % [{100 * low:.0f}, {100 * high:.0f}]".replace("-", "\N{MINUS SIGN}")
+
+
+def excess(value: float) -> str:
+    """A difference from the Gaussian null with its sign, in the unit of the measure.
+
+    >>> excess(0.0213)
+    '+0.021'
+    """
+    return f"{value:+.3f}".replace("-", "\N{MINUS SIGN}") if math.isfinite(value) else "\N{EN DASH}"
+
+
+def p_value(p: float) -> str:
+    """A p-value with two digits, never zero.
+
+    >>> p_value(0.0312), p_value(1e-9)
+    ('0.031', '< 0.0001')
+    """
+    if not math.isfinite(p):
+        return "\N{EN DASH}"
+    return "< 0.0001" if p < 1e-4 else f"{p:.2g}"
