@@ -16,9 +16,9 @@ from rich.table import Table
 from analyses.data.panels import place
 from analyses.findings.registry import ANALYSES, QUESTIONS
 from probes.cli import app, at_the_edge
-from probes.console import PLAIN_PROGRESS_SECONDS, err, out
-from probes.listing import LISTS
-from probes.sweep_cli import conduct
+from probes.commands.console import PLAIN_PROGRESS_SECONDS, err, out
+from probes.commands.listing import LISTS
+from probes.commands.sweep_cli import conduct
 
 EXIT_MOVED = 1
 MOST_MOVED = 40  # rows of a table that a person reads
@@ -49,7 +49,7 @@ def demo(
 ) -> None:
     """The embedded model, a sweep over its world, and the report: minutes on two cores, no network."""
     from probes.lab import reference_path
-    from probes.sweep.spec import parse_spec
+    from probes.sweep.spec.entries import parse_spec
     from probes.sweep.survey import Options
 
     spec = parse_spec(

@@ -23,13 +23,13 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from probes.console import err, out
+from probes.commands.console import err, out
+from probes.commands.index_cli import index
+from probes.commands.lab_cli import lab
+from probes.commands.listing import LISTS, axioms_table
+from probes.commands.spec_cli import freeze, init, schema
+from probes.commands.sweep_cli import EXIT_FAILURES, runs, sweep
 from probes.errors import InputError
-from probes.index_cli import index
-from probes.lab_cli import lab
-from probes.listing import LISTS, axioms_table
-from probes.spec_cli import freeze, init, schema
-from probes.sweep_cli import EXIT_FAILURES, runs, sweep
 from sparsity import parse_metrics
 from sparsity.registry import UnknownNameError
 

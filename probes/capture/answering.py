@@ -16,9 +16,10 @@ import torch
 from jaxtyping import Float64
 
 from probes.capture.logits import Reducer
-from probes.capture.prompts import Prompt, pad
+from probes.capture.prompts import pad
 from probes.errors import InputError
 from probes.models.loading import LoadedModel, Output
+from probes.vocabulary.prompt import Prompt
 
 STARTS: Final = ("decoder_start_token_id", "bos_token_id")
 

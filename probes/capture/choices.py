@@ -35,11 +35,12 @@ from jaxtyping import Float64
 
 from probes.capture.batches import plan_batches
 from probes.capture.logits import Reducer, reduce_logits
-from probes.capture.prompts import Choices, Prompt, encode, pad
+from probes.capture.prompts import encode, pad
 from probes.models.joining import AUTO
 from probes.models.loading import LoadedModel, Output
 from probes.models.templates import PromptError, Template, Turns
 from probes.models.tokens import BosPolicy, Reader, SpecialTokens
+from probes.vocabulary.prompt import Choices, Prompt
 
 IN_SUM, PER_BYTE, BY_LETTER = "", "_per_byte", "_by_letter"
 CHOICE_OUTCOMES: Final = tuple(

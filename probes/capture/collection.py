@@ -16,14 +16,15 @@ from torch import Tensor
 from probes.capture.batches import BatchSize, run_batches
 from probes.capture.logits import Reducer
 from probes.capture.outcomes import read_logits
-from probes.capture.positions import Asked, parse_position, parse_positions
-from probes.capture.prompts import Prompt, encode_all, pad
+from probes.capture.prompts import encode_all, pad
 from probes.capture.reading import RAW, Basis, Picks, Profiler, Reading
 from probes.capture.storage import Keeper, Kept
 from probes.models.hooks import Look, watching
 from probes.models.loading import LoadedModel, load_model
 from probes.models.templates import Template
 from probes.models.tokens import BosPolicy
+from probes.vocabulary.positions import Asked, parse_position, parse_positions
+from probes.vocabulary.prompt import Prompt
 from probes.vocabulary.sites import Site, resolve_sites
 from sparsity import MetricSpec, parse_metrics
 
@@ -66,7 +67,7 @@ def read_batch(
         model: what to run.
         prompts: encoded prompts; they are padded on the right and masked.
         sites: where to look, from :func:`resolve_sites`.
-        positions: which tokens: words, slices or expressions of :mod:`probes.capture.positions`, selectors, functions.
+        positions: which tokens: words, slices, expressions (:mod:`probes.vocabulary.positions`), selectors, functions.
         metrics: what to compute of each vector.
         outcomes: what to read from the logits; none means that no logits are made.
         bases: coordinates to measure in.
@@ -121,7 +122,7 @@ def collect(
         model: a loaded model, or anything that :func:`load_model` takes.
         prompts: texts, or lists of token ids.
         sites: e.g. ``["resid_post", "mlp_post.3", "final_norm"]``; a bare kind means all its layers.
-        positions: which tokens: words, slices or expressions of :mod:`probes.capture.positions`, selectors, functions.
+        positions: which tokens: words, slices, expressions (:mod:`probes.vocabulary.positions`), selectors, functions.
         metrics: names as in ``sparsity list metrics``; ``default`` for the default set.
         max_tokens: cut prompts to this many tokens, BOS included; None: a prompt that is too long raises.
         batch_size: prompts per forward pass; ``auto`` fills passes of a number of tokens, on an accelerator as many as

@@ -35,9 +35,9 @@ from jaxtyping import Float, Float64, Int64
 from probes.capture.answering import reduce_answers
 from probes.capture.choices import CHOICE_OUTCOMES, read_choices
 from probes.capture.logits import Reducer, reduce_logits
-from probes.capture.prompts import Prompt
 from probes.errors import InputError
 from probes.models.loading import LoadedModel, Output
+from probes.vocabulary.prompt import Prompt
 from sparsity.registry import Registry
 
 

@@ -10,15 +10,12 @@ prompt knows which of its tokens are.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Int
-from torch import Tensor
 
 from probes.errors import InputError
+from probes.models.batch import Batch
 from probes.models.joining import AUTO, between
 from probes.models.placement import Placed, leading, place
 from probes.models.templates import PromptError, Template, Turns, chat_of
@@ -35,79 +32,7 @@ from probes.models.tokens import (
     unplaced,
 )
 from probes.suites.example import half_character
-
-
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """One prompt as the model reads it.
-
-    Attributes:
-        ids: token ids: the prompt, then the target if there is one.
-        n_special: number of special tokens at the beginning (a BOS, say).
-        truncated: whether the text was cut for the sake of ``max_tokens``.
-        char_starts: where each token begins in the item's text (target included); -1 for special tokens, tokens of a
-            chat template, and where the tokenizer cannot say.
-        target_start: index of the first target token, None without a target.
-        choices: what else could follow, or stand in its place, and which is right.
-        span: first token of the item's text and one past its last; None: everything behind the special tokens at the
-            beginning. Chat templates and special tokens at the end are not text.
-        chars: first character of the item's text that these tokens stand for, and one past the last; None where that
-            is not known (token ids, a template that rewrites the text).
-        joint: what stands between the item's text and its target.
-        n_control: how many special tokens the text itself spells out.
-    """
-
-    ids: tuple[int, ...]
-    n_special: int
-    truncated: bool
-    char_starts: tuple[int, ...]
-    target_start: int | None
-    choices: Choices | None = None
-    span: tuple[int, int] | None = None
-    chars: tuple[int, int] | None = None
-    joint: str = ""
-    n_control: int = 0
-
-    @property
-    def end(self) -> int:
-        """Number of prompt tokens, chat template included, the target not counted."""
-        return len(self.ids) if self.target_start is None else self.target_start
-
-    @property
-    def text(self) -> range:
-        """The tokens of the item's text: what ``all``, familiarity and code lengths are about."""
-        return range(self.n_special, self.end) if self.span is None else range(*self.span)
-
-    @property
-    def content(self) -> range:
-        """The tokens of the item's text that something precedes: what ``mean`` is about.
-
-        The first token of a sequence is left out whatever it is. Nothing precedes it, so heads that look for nothing
-        look at it, and models without a BOS turn whatever word stands there into their attention sink.
-        """
-        return range(max(self.text.start, 1), max(self.text.stop, 1))
-
-    @property
-    def whole(self) -> range:
-        """The prompt with its template, its first token and special tokens at its beginning left out."""
-        return range(min(max(self.n_special, 1), self.end), self.end)
-
-
-@dataclass(frozen=True, slots=True)
-class Choices:
-    """Answers that are compared by how likely the model finds them. Made by :mod:`probes.capture.choices`.
-
-    Attributes:
-        right: index of the right one.
-        texts: each answer as the target of the prompt (or from its second token on, where it stands in its place).
-        n_bytes: UTF-8 bytes of each answer.
-        letters: the letter of each answer as the target; empty where the prompt lists no letters.
-    """
-
-    right: int
-    texts: tuple[Prompt, ...]
-    n_bytes: tuple[int, ...]
-    letters: tuple[Prompt, ...]
+from probes.vocabulary.prompt import Prompt
 
 
 def encode(
@@ -230,20 +155,6 @@ def encode_all(
         except PromptError as error:
             raise PromptError(f"prompt {index}: {error}") from error
     return prompts
-
-
-class Batch(NamedTuple):
-    """Prompts side by side, padded on the right.
-
-    Attributes:
-        ids: token ids, ``(prompts, longest)``.
-        mask: 1 where there is a token and 0 where there is padding.
-        asked: 1 where there is a token of the prompt itself, 0 where there is one of its target; None: no targets.
-    """
-
-    ids: Int[Tensor, "prompts longest"]
-    mask: Int[Tensor, "prompts longest"]
-    asked: Int[Tensor, "prompts longest"] | None = None
 
 
 def pad(prompts: Sequence[Prompt], pad_id: int) -> Batch:

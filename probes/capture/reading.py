@@ -17,10 +17,10 @@ import torch
 from jaxtyping import Float32, Int32, Int64
 from torch import Tensor
 
-from probes.capture.positions import Selector
-from probes.capture.prompts import Prompt
 from probes.models.taps import Taps
 from probes.vocabulary.massive_tokens import massive
+from probes.vocabulary.positions import Selector
+from probes.vocabulary.prompt import Prompt
 from probes.vocabulary.sites import Site
 from sparsity import MetricSpec, parse_metrics, profile
 

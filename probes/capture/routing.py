@@ -39,11 +39,13 @@ from jaxtyping import Float64
 from torch import Tensor, nn
 
 from probes.capture.batches import BatchSize, plan_batches
-from probes.capture.positions import Asked, Selector, parse_position
-from probes.capture.prompts import BosPolicy, Prompt, encode_all, pad
+from probes.capture.prompts import encode_all, pad
 from probes.errors import InputError
 from probes.models.hooks import CaptureError, Value
 from probes.models.loading import LoadedModel, load_model
+from probes.models.tokens import BosPolicy
+from probes.vocabulary.positions import Asked, Selector, parse_position
+from probes.vocabulary.prompt import Prompt
 from probes.vocabulary.sites import Site, SiteKind, resolve_sites
 
 RESAMPLES: Final = 1000

@@ -17,11 +17,14 @@ from jaxtyping import Float32, Int32
 from torch import Tensor
 
 from probes.capture.batches import BatchSize, run_batches
-from probes.capture.positions import Asked, parse_positions
-from probes.capture.prompts import BosPolicy, Prompt, Template, encode_all, pad
+from probes.capture.prompts import encode_all, pad
 from probes.capture.reading import RAW, Picks
 from probes.models.hooks import watching
 from probes.models.loading import LoadedModel, load_model
+from probes.models.templates import Template
+from probes.models.tokens import BosPolicy
+from probes.vocabulary.positions import Asked, parse_positions
+from probes.vocabulary.prompt import Prompt
 from probes.vocabulary.sites import Site, resolve_sites
 
 Look = Callable[[Site, Tensor], None]

@@ -16,11 +16,11 @@ import torch
 from jaxtyping import Float32, UInt8
 from torch import Tensor
 
-from probes.capture.positions import Selector
-from probes.capture.prompts import Prompt
 from probes.capture.reading import ROWS_AT_A_TIME, Pick, Picks
 from probes.errors import InputError
 from probes.vocabulary.massive_tokens import massive
+from probes.vocabulary.positions import Selector
+from probes.vocabulary.prompt import Prompt
 from probes.vocabulary.sites import Site
 
 NAMES: Final = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}

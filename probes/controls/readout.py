@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from probes.capture.prompts import Batch
+from probes.models.batch import Batch
 from probes.models.loading import LoadedModel, Output
 from probes.vocabulary import names
 from probes.vocabulary.sites import Site, SiteKind

@@ -24,12 +24,12 @@ from jaxtyping import Float, Float32, Float64, Int32
 from torch import Tensor
 
 from probes.capture.batches import run_batches
-from probes.capture.positions import SELECTORS, Selector
-from probes.capture.prompts import Prompt
 from probes.capture.states import BatchStates, read_states
 from probes.models.loading import LoadedModel
 from probes.suites.example import Example
 from probes.vocabulary.axes import Axis
+from probes.vocabulary.positions import SELECTORS, Selector
+from probes.vocabulary.prompt import Prompt
 from probes.vocabulary.sites import Site
 
 PER_GROUP: Final = 64

@@ -21,8 +21,6 @@ import pyarrow as pa
 import torch
 
 import sparsity
-from probes.capture.positions import SELECTORS
-from probes.capture.prompts import Prompt
 from probes.capture.reading import Reading
 from probes.capture.routing import measure_routing
 from probes.controls.basis_panel import reading, views
@@ -41,6 +39,8 @@ from probes.records.rows import measurement_rows, outcome_rows
 from probes.records.schema import Table
 from probes.vocabulary import names
 from probes.vocabulary.axes import Axis
+from probes.vocabulary.positions import SELECTORS
+from probes.vocabulary.prompt import Prompt
 from probes.vocabulary.sites import Site, SiteKind
 from sparsity import MetricSpec
 

@@ -15,13 +15,14 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from probes.capture.batches import BatchSize, plan_batches
-from probes.capture.prompts import Prompt, encode, pad
+from probes.capture.prompts import encode, pad
 from probes.errors import InputError
 from probes.familiarity.datastore import Datastore, Gaussian
 from probes.models.hooks import watching
 from probes.models.loading import LoadedModel
 from probes.models.templates import Template
 from probes.models.tokens import BosPolicy
+from probes.vocabulary.prompt import Prompt
 from probes.vocabulary.sites import Site, resolve_sites
 
 

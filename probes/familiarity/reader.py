@@ -22,7 +22,6 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from probes.capture.collection import ReadsLogits
-from probes.capture.prompts import Prompt
 from probes.corpus.corpora import open_index
 from probes.corpus.engines import Engine
 from probes.corpus.index import Corpus
@@ -46,6 +45,7 @@ from probes.models.tokens import BosPolicy
 from probes.records.schema import SCHEMAS, Table
 from probes.suites.example import Example, Item
 from probes.suites.files import read, texts
+from probes.vocabulary.prompt import Prompt
 from probes.vocabulary.sites import Site, resolve_sites
 
 TOKENS: Final = "|tokens"

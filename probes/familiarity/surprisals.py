@@ -24,9 +24,10 @@ from torch import Tensor
 
 from probes.capture.batches import BatchSize, plan_batches
 from probes.capture.logits import Reducer, reduce_logits
-from probes.capture.prompts import Prompt, pad
+from probes.capture.prompts import pad
 from probes.errors import InputError
 from probes.models.loading import LoadedModel
+from probes.vocabulary.prompt import Prompt
 
 BLOCK: Final = 1 << 18  # float64 values at once: large enough for the calls not to count, small enough to stay in cache
 UNDERFLOW: Final = -800.0  # exp of it is 0 in float64; it stands for -inf, whose product with 0 would be NaN

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Int32
 
-from probes.capture.prompts import Prompt, encode
+from probes.capture.prompts import encode
 from probes.corpus.alphabet import encoded, span_ends
 from probes.familiarity.predictor import Prediction, Predictor
 from probes.familiarity.surprisals import read_surprisals
@@ -23,6 +23,7 @@ from probes.models.joining import AUTO
 from probes.models.loading import LoadedModel
 from probes.models.templates import PromptError, Template, Turns
 from probes.models.tokens import BosPolicy, SpecialTokens, Unbounded, special_id
+from probes.vocabulary.prompt import Prompt
 
 Part = Literal["prompt", "answer"]
 

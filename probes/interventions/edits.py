@@ -16,12 +16,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from probes.capture.positions import Asked, Selector, parse_positions
-from probes.capture.prompts import Prompt
 from probes.capture.reading import Picks
 from probes.errors import InputError
 from probes.interventions.changes import Change
 from probes.models.loading import LoadedModel
+from probes.vocabulary.positions import Asked, Selector, parse_positions
+from probes.vocabulary.prompt import Prompt
 from probes.vocabulary.sites import Site, resolve_sites
 
 EVERY_TOKEN: Final = ("all", "answer")  # of prompt and target, but a leading special token

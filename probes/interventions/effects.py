@@ -28,13 +28,16 @@ from torch import Tensor
 
 from probes.capture.batches import BatchSize, plan_batches
 from probes.capture.collection import BatchReadings, read_batch
-from probes.capture.positions import Asked, Selector, parse_positions
-from probes.capture.prompts import BosPolicy, Prompt, PromptError, encode
+from probes.capture.prompts import encode
 from probes.capture.states import read_states
 from probes.errors import InputError
 from probes.interventions.changes import FinalNorm, editing, final_norm_of, frozen_scale, recorded_scale
 from probes.interventions.edits import Edit, Resolved, change_of, resolved, swap
 from probes.models.loading import LoadedModel, load_model
+from probes.models.templates import PromptError
+from probes.models.tokens import BosPolicy
+from probes.vocabulary.positions import Asked, Selector, parse_positions
+from probes.vocabulary.prompt import Prompt
 from probes.vocabulary.sites import Site, resolve_sites
 from sparsity import MetricSpec, parse_metrics
 

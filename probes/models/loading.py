@@ -19,8 +19,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from probes.capture.prompts import Batch
 from probes.errors import InputError
+from probes.models.batch import Batch
 from probes.models.bridge import ATTENTION, is_bridge, is_inside_bridge, unwrap
 from probes.models.checkpoints import Checkpoint, fingerprint_object, open_checkpoint
 from probes.models.facts import body_of, check_weights, context_length_of, dtype_of, pad_id_of, text_model_of

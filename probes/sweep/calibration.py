@@ -15,7 +15,6 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from probes.capture.prompts import Prompt
 from probes.capture.states import BatchStates
 from probes.controls.control_cells import READOUT, final_of, last_of
 from probes.controls.readout import Unembedding, Unread, unembedding_of
@@ -25,8 +24,9 @@ from probes.models.loading import LoadedModel
 from probes.records.store import as_file
 from probes.sweep.controlling import budget_seconds, reservoir
 from probes.sweep.measurement import Measurement
-from probes.sweep.spec import SweepSpec
+from probes.sweep.spec.entries import SweepSpec
 from probes.sweep.survey import RunPlan, open_model
+from probes.vocabulary.prompt import Prompt
 from probes.vocabulary.sites import Site
 from sparsity import MetricSpec
 

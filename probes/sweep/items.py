@@ -11,13 +11,13 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Int64
 
-from probes.capture.prompts import Prompt
 from probes.errors import InputError
 from probes.records.arrow import found
 from probes.records.read import Records
 from probes.records.schema import SCHEMAS
 from probes.suites.example import Item, Suite
 from probes.sweep.item_store import Place, Shelf, content_hash, place_hash, place_of
+from probes.vocabulary.prompt import Prompt
 
 ITEMS_AT_ONCE: Final = 4096  # per part of the table of examples
 NOTHING: Final = np.uint64(content_hash("", None))  # what is asked by items that could not be read

@@ -15,7 +15,6 @@ import pyarrow as pa
 
 from probes.capture.batches import Failed, Room
 from probes.capture.collection import read_batch
-from probes.capture.prompts import Prompt
 from probes.familiarity.reader import Bank
 from probes.models.loading import LoadedModel
 from probes.models.templates import PromptError
@@ -25,8 +24,9 @@ from probes.records.schema import Table
 from probes.suites.example import Item
 from probes.sweep.familiarity_setup import open_bank
 from probes.sweep.items import failure_rows, input_rows
-from probes.sweep.spec import SweepSpec
+from probes.sweep.spec.entries import SweepSpec
 from probes.sweep.survey import Run, read_prompt
+from probes.vocabulary.prompt import Prompt
 from probes.vocabulary.sites import Site
 from sparsity import MetricSpec
 

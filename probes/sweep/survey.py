@@ -20,8 +20,7 @@ import numpy as np
 from probes.capture.batches import prompts_at_once, tokens_at_once
 from probes.capture.choices import CHOICE_OUTCOMES, LETTERS, with_choices
 from probes.capture.collection import read_batch
-from probes.capture.positions import parse_positions
-from probes.capture.prompts import Prompt, encode
+from probes.capture.prompts import encode
 from probes.controls.control_cells import cells_of
 from probes.errors import InputError
 from probes.models.checkpoints import model_files
@@ -39,8 +38,10 @@ from probes.sweep.interface import Options
 from probes.sweep.item_store import Shelf, shelve
 from probes.sweep.items import refuse_changed
 from probes.sweep.plan import READING, Batch, RunIdentity, batches
-from probes.sweep.spec import ModelEntry, SweepSpec, load_spec
+from probes.sweep.spec.entries import ModelEntry, SweepSpec, load_spec
 from probes.sweep.suite_tools import tools_of
+from probes.vocabulary.positions import parse_positions
+from probes.vocabulary.prompt import Prompt
 from probes.vocabulary.sites import Site, resolve_sites
 from sparsity import MetricSpec
 

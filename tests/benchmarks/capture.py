@@ -20,7 +20,8 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 
 import sparsity
 from probes.capture import LoadedModel, encode, load_model, read_batch, resolve_sites
-from probes.capture.prompts import Prompt, pad
+from probes.capture.prompts import pad
+from probes.vocabulary.prompt import Prompt
 from tests.benchmarks.comparators import comparators
 from tests.kernels import running
 

@@ -15,7 +15,8 @@ import torch
 
 import sparsity
 from probes.capture import LoadedModel
-from probes.capture.prompts import Prompt, pad
+from probes.capture.prompts import pad
+from probes.vocabulary.prompt import Prompt
 
 Run = Callable[[], object]
 

@@ -18,13 +18,14 @@ import numpy as np
 import torch
 
 from probes.capture.logits import LOGITS_AT_A_TIME, reduce_logits
-from probes.capture.prompts import Prompt, pad
+from probes.capture.prompts import pad
 from probes.corpus.corpora import build_index
 from probes.corpus.index import CorpusIndex
 from probes.extras import has_extra
 from probes.familiarity.datastore import SPARE, Datastore
 from probes.familiarity.surprisals import surprisal_reader, surprisals_of
 from probes.models.loading import LoadedModel
+from probes.vocabulary.prompt import Prompt
 from tests.benchmarks.capture import gpt2_size, llama_like, random_prompts
 
 CORPUS_BYTES = 10_000_000

@@ -10,7 +10,7 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from probes.capture import LoadedModel, load_model
-from probes.sweep.spec import SweepSpec, parse_spec
+from probes.sweep.spec.entries import SweepSpec, parse_spec
 
 MakeSpec = Callable[..., SweepSpec]
 

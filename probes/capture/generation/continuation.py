@@ -19,9 +19,10 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from probes.capture.prompts import Prompt, pad
+from probes.capture.prompts import pad
 from probes.errors import InputError
 from probes.models.loading import LoadedModel, Output
+from probes.vocabulary.prompt import Prompt
 
 # what rwkv hands on is off by 2e-2 of the largest final state, where others are off by 5e-7; recurrent_gemma keeps it
 # inside its modules, and a model that is only looked at must not be changed

@@ -27,14 +27,15 @@ from torch import Tensor
 from probes.capture.batches import BatchSize, plan_batches
 from probes.capture.collection import melt
 from probes.capture.generation.continuation import Continued, Remembering, Rereading, feed_of
-from probes.capture.positions import SELECTORS, Selector
-from probes.capture.prompts import Prompt, encode_all
+from probes.capture.prompts import encode_all
 from probes.capture.reading import RAW, Pick, Picks, Profiler, Reading
 from probes.errors import InputError
 from probes.models.hooks import watching
 from probes.models.loading import LoadedModel, Output, load_model
 from probes.models.templates import PromptError, Template
 from probes.models.tokens import BosPolicy, special_id
+from probes.vocabulary.positions import SELECTORS, Selector
+from probes.vocabulary.prompt import Prompt
 from probes.vocabulary.sites import Site, resolve_sites
 from sparsity import MetricSpec, parse_metrics
 

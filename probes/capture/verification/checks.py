@@ -16,12 +16,14 @@ import torch
 from torch import Tensor
 
 from probes.capture.collection import read_batch
-from probes.capture.prompts import Batch, Prompt, pad
+from probes.capture.prompts import pad
+from probes.models.batch import Batch
 from probes.models.facts import body_of
 from probes.models.hooks import watching
 from probes.models.loading import LoadedModel
 from probes.models.taps import find_taps
 from probes.models.taps.table import POST_NORM
+from probes.vocabulary.prompt import Prompt
 from probes.vocabulary.sites import Site, SiteKind
 from sparsity import DEFAULT_METRICS, profile
 

@@ -17,9 +17,10 @@ from typing import Final, Literal, NamedTuple
 import numpy as np
 import torch
 
-from probes.capture.prompts import Prompt, encode
+from probes.capture.prompts import encode
 from probes.capture.verification import checks
 from probes.models.loading import LoadedModel
+from probes.vocabulary.prompt import Prompt
 
 Verdict = Literal["pass", "fail", "described", "skipped"]
 TEXTS: Final = (

@@ -13,13 +13,13 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from probes.capture import collect, encode, load_model
 from probes.capture.choices import read_choices, with_choices
-from probes.capture.positions import SELECTORS
 from probes.capture.prompts import pad
 from probes.errors import InputError
 from probes.familiarity.measure import measure_familiarity
 from probes.models.templates import Chat, PromptError, template_identity
 from probes.records import open_run
 from probes.sweep.run import run_sweep
+from probes.vocabulary.positions import SELECTORS
 from tests.probes.conftest import tiny_llama
 from tests.reference.text_in_template import describe
 

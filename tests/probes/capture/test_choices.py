@@ -10,13 +10,13 @@ import torch
 import sparsity
 from probes.capture import encode, read_batch, resolve_sites
 from probes.capture.choices import CHOICE_OUTCOMES, with_choices
-from probes.capture.prompts import PromptError
 from probes.errors import InputError
+from probes.models.templates import PromptError
 from probes.records import open_run
 from probes.suites.example import Example
 from probes.suites.question import Question
 from probes.sweep.run import run_sweep
-from probes.sweep.spec import parse_spec
+from probes.sweep.spec.entries import parse_spec
 from tests.tolerances import LOGITS, REBATCHED
 
 QUESTIONS = [

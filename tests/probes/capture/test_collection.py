@@ -8,12 +8,12 @@ from torch import nn
 
 import sparsity
 from probes.capture import collect, encode, load_model, read_batch, resolve_sites
-from probes.capture.positions import Selector, parse_positions
 from probes.capture.prompts import pad
 from probes.capture.reading import RAW, Basis, Picks, Profiler
 from probes.errors import InputError
 from probes.models.hooks import CaptureError, watching
 from probes.records.schema import SCHEMAS
+from probes.vocabulary.positions import Selector, parse_positions
 from probes.vocabulary.sites import Site
 from tests.probes.conftest import tiny_llama
 from tests.tolerances import REBATCHED, STORED

@@ -7,8 +7,8 @@ import sparsity
 from probes.capture import encode, load_model, read_batch, resolve_sites
 from probes.capture import logits as logits_module
 from probes.capture import outcomes as outcomes_module
-from probes.capture.prompts import Prompt
 from probes.errors import InputError
+from probes.vocabulary.prompt import Prompt
 from tests.probes.conftest import tiny_llama
 from tests.tolerances import LOGITS, NEAR_ZERO, REBATCHED, STORED
 

@@ -6,8 +6,10 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from transformers import PreTrainedTokenizerFast
 
-from probes.capture.prompts import Prompt, PromptError, encode, pad
+from probes.capture.prompts import encode, pad
 from probes.errors import InputError
+from probes.models.templates import PromptError
+from probes.vocabulary.prompt import Prompt
 
 BARE = SimpleNamespace(name="bare", tokenizer=None, context_length=8, vocabulary=50, is_causal=True)
 

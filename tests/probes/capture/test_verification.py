@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from probes.capture import LoadedModel, load_model, positions, reading
-from probes.capture.prompts import Batch
+from probes.capture import LoadedModel, load_model, reading
 from probes.capture.verification import verdict
+from probes.models.batch import Batch
 from probes.models.taps import Point, Taps
 from probes.models.taps.table import descend
+from probes.vocabulary import positions
 from probes.vocabulary.sites import Site
 from tests.probes.conftest import tiny_llama
 from tests.probes.models.families import build

@@ -131,7 +131,7 @@ def test_batches_change_nothing(tiny: LoadedModel):
 
 @given(st.integers(1, 60), st.integers(0, 1), st.integers(3, 20))
 def test_windows_answer_for_every_row_once_with_half_a_context_before_it(n, n_special, context):
-    from probes.capture.prompts import Prompt
+    from probes.vocabulary.prompt import Prompt
 
     prompt = Prompt(tuple(range(n)), min(n_special, n), False, (-1,) * n, None)
     rows = []

@@ -8,9 +8,10 @@ import torch
 
 import sparsity
 from probes.capture import LoadedModel, load_model, read_batch, resolve_sites
-from probes.capture.prompts import Prompt, encode, pad
+from probes.capture.prompts import encode, pad
 from probes.models.hooks import watching
 from probes.models.taps.table import FAMILIES as TABLES
+from probes.vocabulary.prompt import Prompt
 from probes.vocabulary.sites import EMBED_LAYER, Site, SiteKind
 from tests.probes.models.families import FAMILIES, build
 from tests.tolerances import NEAR_ZERO, REBATCHED, STORED

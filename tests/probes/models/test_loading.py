@@ -107,7 +107,7 @@ def test_loading_leaves_the_log_level_and_the_progress_bars_as_they_were(saved):
 
 
 def test_logits_of_chosen_rows_are_those_of_the_whole_model(llama, gpt2):
-    from probes.capture.prompts import Batch
+    from probes.models.batch import Batch
 
     for model in (llama, gpt2):
         ids = torch.arange(1, 25).reshape(2, 12)

@@ -14,14 +14,14 @@ import typer
 from rich.table import Table
 
 from probes.cli import at_the_edge
-from probes.console import out
+from probes.commands.console import out
+from probes.commands.sweep_cli import conduct, shard_of
 from probes.errors import InputError
 from probes.lab import reference_path
 from probes.records import open_run
 from probes.sweep import run
 from probes.sweep.interface import Options
 from probes.sweep.run import run_sweep
-from probes.sweep_cli import conduct, shard_of
 from tests.probes.conftest import MakeSpec
 
 SRUN = {"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "8", "SLURM_PROCID": "3", "SLURM_NTASKS": "8"}

@@ -227,7 +227,7 @@ def test_known_texts_may_be_the_in_split_of_a_suite_and_an_item_is_not_its_own_n
 def test_a_resolved_spec_says_what_was_asked(make_spec: MakeSpec, tmp_path: Path, asked) -> None:
     import yaml
 
-    from probes.sweep.spec import parse_spec
+    from probes.sweep.spec.entries import parse_spec
 
     spec = make_spec(familiarity=asked)
     assert spec.familiarity is not None

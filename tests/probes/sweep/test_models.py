@@ -12,7 +12,7 @@ from transformers import AutoTokenizer
 from analyses.data.panels import model_labels
 from probes import open_run, run_sweep
 from probes.errors import InputError
-from probes.sweep.spec import ModelEntry, SweepSpec
+from probes.sweep.spec.entries import ModelEntry, SweepSpec
 
 STORIES = Path(__file__).parents[4] / "shared" / "assets" / "models" / "stories260K"
 TEXTS = '{"text": "Once upon a time"}\n{"text": "The dog ran to the park"}\n'

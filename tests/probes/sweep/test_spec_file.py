@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from probes.errors import InputError
-from probes.sweep.spec import SweepSpec, parse_spec
-from probes.sweep.spec_file import FIRST_SPEC, full_spec, spec_schema
+from probes.sweep.spec.entries import SweepSpec, parse_spec
+from probes.sweep.spec.spec_file import FIRST_SPEC, full_spec, spec_schema
 
 README = Path(__file__).resolve().parents[3] / "README.md"
 GOOD = {

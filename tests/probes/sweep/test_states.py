@@ -22,7 +22,7 @@ from probes.sweep import measurement
 from probes.sweep.calibration import calibrate
 from probes.sweep.interface import Options
 from probes.sweep.run import run_sweep
-from probes.sweep.spec import SweepSpec
+from probes.sweep.spec.entries import SweepSpec
 from probes.sweep.survey import survey
 from probes.vocabulary.sites import Site
 from tests.probes.conftest import MakeSpec

@@ -1,8 +1,8 @@
 import pytest
 
-from probes.capture.positions import Selector, parse_position, parse_positions
-from probes.capture.prompts import Prompt
 from probes.errors import InputError
+from probes.vocabulary.positions import Selector, parse_position, parse_positions
+from probes.vocabulary.prompt import Prompt
 
 WITH_BOS = Prompt(tuple(range(10)), 1, False, (-1,) * 10, 7)
 WITHOUT = Prompt(tuple(range(6)), 0, False, (-1,) * 6, None)

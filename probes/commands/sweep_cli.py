@@ -13,14 +13,14 @@ import typer
 import yaml
 from rich.table import Table
 
-from probes.console import duration, err, leave_interrupted, out, shown_progress, stop_on_signal
+from probes.commands.console import duration, err, leave_interrupted, out, shown_progress, stop_on_signal
 from probes.errors import InputError
-from probes.sweep import yaml12
 from probes.sweep.interface import Options, Progress
+from probes.sweep.spec import yaml12
 
 if TYPE_CHECKING:
     from probes.sweep.calibration import Cost
-    from probes.sweep.spec import SweepSpec
+    from probes.sweep.spec.entries import SweepSpec
     from probes.sweep.survey import Survey
 
 runs = typer.Typer(no_args_is_help=True, help="Sweep directories: what is in them, and whether it is whole.")
@@ -64,7 +64,7 @@ def sweep(
         address=address,
         shard=shard_of(shard, os.environ),
     )
-    from probes.sweep.spec import load_spec
+    from probes.sweep.spec.entries import load_spec
 
     changed = load_spec(spec, changes(settings or (), limit=limit, dtype=dtype, seed=seed))
     if dry_run:

@@ -19,7 +19,7 @@ answer    mean over the target's tokens
 /[0-9]+/  mean over the tokens of mean whose text, white space around it taken off, holds a match of the expression
 ========= ==============================================================================================================
 
-In a notebook any function from a :class:`~probes.capture.prompts.Prompt` to token indices is a position too.
+In a notebook any function from a :class:`~probes.vocabulary.prompt.Prompt` to token indices is a position too.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from probes.capture.prompts import Prompt
 from probes.errors import InputError
+from probes.vocabulary.prompt import Prompt
 
 Pick = Callable[[Prompt], Sequence[int]]
 Words = Callable[[int], str]

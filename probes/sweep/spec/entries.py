@@ -34,8 +34,8 @@ from probes.suites.sources.fields import FieldMap
 from probes.suites.sources.hub import HubSuite
 from probes.suites.text_domains import NAME as TEXT_DOMAINS
 from probes.suites.text_domains import TextDomains
-from probes.sweep import yaml12
-from probes.sweep.validation import checked, mapping, nearest, refuse_unknown, sequence, validate
+from probes.sweep.spec import yaml12
+from probes.sweep.spec.validation import checked, mapping, nearest, refuse_unknown, sequence, validate
 from probes.vocabulary.names import CONTROLS, Control
 from probes.vocabulary.naming import labels
 from sparsity import MetricSpec, parse_metrics
