@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from analyses.statistics.design import Layout, finite_patterns, layout_of, recode
+from analyses.statistics.design import Layout, cluster_sums, finite_patterns, layout_of, recode
 from analyses.statistics.intervals import correlation_interval, delta_interval, fisher_interval
 from analyses.statistics.ranks import COARSE, Associations, associate, group
 from analyses.statistics.resampling import Interval, Way, interval, map_weightings
@@ -284,15 +284,6 @@ def centred_within(values: Float[np.ndarray, "n k"], clusters: Int[np.ndarray, "
     ranks = pd.DataFrame(values).groupby(clusters).rank().to_numpy(dtype=np.float64)
     sizes = np.bincount(clusters)
     return ranks - ((sizes + 1) / 2)[clusters, None]
-
-
-def cluster_sums(
-    values: Float[np.ndarray, "items ..."], clusters: Int[np.ndarray, " items"]
-) -> Float[np.ndarray, "clusters ..."]:
-    """Sums over the items of each cluster."""
-    order = np.argsort(clusters, kind="stable")
-    starts = np.searchsorted(clusters[order], np.arange(int(clusters.max()) + 1))
-    return np.add.reduceat(values[order], starts, axis=0)
 
 
 def _in_spanning_clusters(levels: Float[np.ndarray, " n"], clusters: Int[np.ndarray, " n"]) -> np.ndarray:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Bool, Float, Int
 from scipy import stats
 
@@ -42,8 +43,10 @@ class Layout(NamedTuple):
         within: whether ranks were taken inside clusters.
         tied: whether items share their values of the score, two or more a value, as they share levels.
         best: the largest correlation that these ties allow.
-        base: variance of the correlation where there is no association.
-        effect_of_design: per column, how much clusters raise the variance of a difference of the two ends; 1 or more.
+        edge: variance of the correlation near the largest one, in proportion to that of a proportion; at most 1, which
+            it is of two values of the score, and the closer to 0 the more values there are.
+        base: variance of the correlation where there is no association and items are independent.
+        effect_of_design: per column, how much clusters raise that variance; 1 or more.
     """
 
     n: int
@@ -54,6 +57,7 @@ class Layout(NamedTuple):
     within: bool
     tied: bool
     best: float
+    edge: float
     base: float
     effect_of_design: Float[np.ndarray, " columns"]
 
@@ -113,48 +117,66 @@ def layout_of(
     """
     n, n_clusters = len(score), int(clusters.max()) + 1
     distinct = np.unique(score)
+    tied = 2 * len(distinct) <= n
     ends = [score == distinct[0], score == distinct[-1]]
     sizes = np.bincount(clusters).astype(np.float64) if within else np.array([float(n)])
     ranks = np.asarray(stats.rankdata(score), dtype=np.float64) - (n + 1) / 2
     untied = ((sizes**3 - sizes) / 12).sum()
+    if not within:
+        score = ranks
+    best = float(np.sqrt((score**2).sum() / untied))
+    pairs = len(np.unique(np.column_stack([clusters, score]), axis=0))
+    alike = n / (pairs if within else len(distinct))
+    base = 1 / max((sizes - 1).sum(), 1.0)
     return Layout(
         n=n,
         n_clusters=n_clusters,
         items_at=(int(ends[0].sum()), int(ends[1].sum())),
         clusters_at=(len(np.unique(clusters[ends[0]])), len(np.unique(clusters[ends[1]]))),
-        spans=len(np.unique(np.column_stack([clusters, score]), axis=0)) > n_clusters,
+        spans=pairs > n_clusters,
         within=within,
-        tied=2 * len(distinct) <= n,
-        best=float(np.sqrt(((score if within else ranks) ** 2).sum() / untied)),
-        base=1 / max((sizes - 1).sum() if within else n_clusters - 1, 1.0),
+        tied=tied,
+        best=best,
+        edge=min(alike * (alike + 1) / 4 * best**2 / ((score**2).sum() * base), 1.0),
+        base=base,
         effect_of_design=(
-            _effect_of_clusters(values, ends[1], clusters)
-            if len(distinct) == 2 and not within and n_clusters < n
-            else np.ones(values.shape[1])
+            np.ones(values.shape[1])
+            if within or not tied or n_clusters == n
+            else _effect_of_clusters(values, ranks, clusters)
         ),
     )
 
 
 def _effect_of_clusters(
-    values: Float[np.ndarray, "n columns"], upper: Bool[np.ndarray, " n"], clusters: Int[np.ndarray, " n"]
+    values: Float[np.ndarray, "n columns"], ranks: Float[np.ndarray, " n"], clusters: Int[np.ndarray, " n"]
 ) -> Float[np.ndarray, " columns"]:
-    """Variance of a difference of two groups with clusters kept whole, over that of as many single items; 1 or more.
+    """Variance of a slope on centred ranks with clusters kept whole, over that of as many single items; 1 or more.
 
-    Read off normal scores that are taken inside each group, so that it does not matter how far apart the groups lie.
+    Read off normal scores that are taken inside each level, so that it does not matter how far apart the levels lie. A
+    level in one cluster says nothing of how alike the items of a cluster are; there they count as one item.
     """
-    n_clusters = int(clusters.max()) + 1
-    means: list[np.ndarray] = []
-    variance = np.zeros(values.shape[1])
-    for mask, sign in ((~upper, -1.0), (upper, 1.0)):
-        own, n = clusters[mask], int(mask.sum())
-        scores = stats.norm.ppf((np.asarray(stats.rankdata(values[mask], axis=0)) - 0.5) / n)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            scores = scores / np.sqrt((scores**2).mean(axis=0))
-            total = np.zeros((n_clusters, values.shape[1]))
-            np.add.at(total, own, sign * scores / n)
-            k = len(np.unique(own))
-            variance += (total**2).sum(axis=0) * (np.float64(k) / (k - 1))
-        means.append(total)
-    variance += 2 * (means[0] * means[1]).sum(axis=0)
-    single = 1 / upper.sum() + 1 / (~upper).sum()
-    return np.where(np.isnan(variance), np.nan, np.maximum(variance / single, 1.0))
+    level = np.unique(ranks, return_inverse=True)[1].reshape(-1)
+    items = np.bincount(level)[level, None]
+    within = pd.DataFrame(values).groupby(level).rank().to_numpy(dtype=np.float64)
+    scores = np.asarray(stats.norm.ppf((within - 0.5) / items), dtype=np.float64)
+    size = np.sqrt(cluster_sums(scores**2, level)[level] / items)
+    pulls = ranks[:, None] * np.where(size > 0, scores / np.where(size > 0, size, 1.0), 0.0)
+    pairs, first = np.unique(level * len(level) + clusters, return_index=True)
+    of_pair = np.searchsorted(pairs, level * len(level) + clusters)
+    of_level = level[first]
+    n_clusters = np.bincount(of_level)
+    alone = n_clusters == 1
+    squares = cluster_sums(cluster_sums(pulls, of_pair) ** 2, of_level)
+    variance = (cluster_sums(pulls, clusters) ** 2).sum(axis=0)
+    variance += (squares[~alone] / (n_clusters[~alone, None] - 1)).sum(axis=0)
+    variance += (np.bincount(level, weights=ranks)[alone] ** 2).sum()
+    return np.maximum(variance / (ranks**2).sum(), 1.0)
+
+
+def cluster_sums(
+    values: Float[np.ndarray, "items ..."], clusters: Int[np.ndarray, " items"]
+) -> Float[np.ndarray, "clusters ..."]:
+    """Sums over the items of each cluster; clusters are numbered from 0 without gaps."""
+    order = np.argsort(clusters, kind="stable")
+    starts = np.searchsorted(clusters[order], np.arange(int(clusters.max()) + 1))
+    return np.add.reduceat(values[order], starts, axis=0)

@@ -3,7 +3,9 @@
 Percentiles of resamples serve most estimates. They are one-sided where an estimate is skewed (bias-corrected and
 accelerated intervals, Efron 1987), and a ratio of two estimates has the error of its denominator too (Fieller 1954).
 An estimate near the edge of its range has next to no spread in resamples, and none on the edge, so there the variance
-comes from theory and the interval is a score interval (Wilson 1927; Newcombe 2006 for two groups).
+comes from theory and the interval is a score interval (Wilson 1927; Newcombe 2006 for two groups). Where the truth is
+near the edge only one end of such an interval can miss it, so 97.5 % and not 95 % of them hold it, and more where few
+items allow few values: tests/analyses/statistics/test_edges.py has the simulation.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from analyses.statistics.design import Layout
 from analyses.statistics.resampling import LEVEL, Interval, Way, variance_of
 
 FEWEST_FOR_FISHER: Final = 3  # clusters; a rank correlation of two is 1 or -1
+MANY_AS_NORMAL: Final = 1e6  # degrees of freedom from which Student's law is the normal one
 HALVINGS: Final = 40  # of a range of 2: the end of an interval is placed to 2e-12
 Variance = Callable[[np.ndarray], np.ndarray]
 
@@ -129,10 +132,24 @@ def trusted(estimate: Float[np.ndarray, " columns"], n: int) -> Float[np.ndarray
     return disagree / (disagree + 1)
 
 
-def quantile_of(layout: Layout) -> float:
-    """Student's quantile; clusters that lie in one of two groups leave one degree of freedom less."""
-    freedom = layout.n_clusters - (1 if layout.spans or not layout.tied else 2)
-    return float(stats.t.ppf((1 + LEVEL) / 2, max(freedom, 1)))
+def freedom_of(layout: Layout) -> int:
+    """Degrees of freedom of a variance over clusters; clusters that lie in one of two groups leave one less."""
+    return max(layout.n_clusters - (1 if layout.spans or not layout.tied else 2), 1)
+
+
+def quantile_for(part: Float[np.ndarray, " columns"], freedom: int) -> Float[np.ndarray, " columns"]:
+    """Student's quantile of a variance of which a part was estimated and the rest is known (Satterthwaite 1946).
+
+    Args:
+        part: share of the variance that was estimated, from 0 to 1; NaN stays NaN.
+        freedom: degrees of freedom of that part alone.
+
+    >>> quantile_for(np.array([0.0, 0.5, 1.0]), 4).round(2).tolist()
+    [1.96, 2.12, 2.78]
+    """
+    known = np.isfinite(part)
+    effective = np.minimum(freedom / np.maximum(np.where(known, part, 1.0), 1e-9) ** 2, MANY_AS_NORMAL)
+    return np.where(known, np.asarray(stats.t.ppf((1 + LEVEL) / 2, effective), dtype=np.float64), np.nan)
 
 
 def delta_interval(
@@ -144,15 +161,13 @@ def delta_interval(
     towards the edge because the few items that disagree are in few clusters. It is scaled to what the replicates say,
     the more the more items disagree.
     """
+    if layout.within:
+        return correlation_interval(delta, replicates, way, layout)
 
     def theory(value: np.ndarray) -> np.ndarray:
-        left = np.maximum(1 - value**2, 0.0)
-        if layout.within:
-            return layout.base / layout.best**2 * left
-        raised = 1 + (layout.effect_of_design - 1) * np.sqrt(left)
-        return 4 * raised * area_variance((1 + value) / 2, *layout.items_at)
+        return 4 * _raised(value, layout) * area_variance((1 + value) / 2, *layout.items_at)
 
-    return _scored(delta, variance_of(replicates, way), theory, min(layout.clusters_at), quantile_of(layout))
+    return _scored(delta, variance_of(replicates, way), theory, min(layout.clusters_at), freedom_of(layout))
 
 
 def correlation_interval(
@@ -161,30 +176,46 @@ def correlation_interval(
     way: Way,
     layout: Layout,
 ) -> Interval:
-    """Interval of a rank correlation with levels that items share, or inside sources; else :func:`fisher_interval`.
+    r"""Interval of a rank correlation with levels that items share, or inside sources; else :func:`fisher_interval`.
 
-    It is a score interval of the correlation as a share of the largest one that the ties allow.
+    It is a score interval of the correlation as a share s of the largest one that the ties allow, with a variance in
+    proportion to :math:`u \sqrt{k^2 + (1 - k^2) u^2}`, where :math:`u = 1 - s^2`. Of many values of the score that is
+    :math:`u^2`, as of a correlation of untied numbers. Near the edge all disagreement comes from single neighbours that
+    changed places, and their number has a variance in proportion to u: k is what one exchange moves the correlation by,
+    times Newcombe's (m + 1)/2 for how many come together where m items share a value.
     """
     if not (layout.tied or layout.within):
         return fisher_interval(correlation, replicates, way, layout.n_clusters)
     best = np.maximum(layout.best, np.abs(correlation))
 
     def theory(share: np.ndarray) -> np.ndarray:
-        return layout.base / best**2 * np.maximum(1 - share**2, 0.0)
+        left = np.maximum(1 - share**2, 0.0)
+        near_edge = np.sqrt(layout.edge**2 + (1 - layout.edge**2) * left**2)
+        return layout.base / best**2 * _raised(share, layout) * left * near_edge
 
     variance = variance_of(replicates, way) / best**2
-    found = _scored(correlation / best, variance, theory, layout.n_clusters, quantile_of(layout))
+    found = _scored(correlation / best, variance, theory, layout.n_clusters, freedom_of(layout))
     return Interval(found.low * best, found.high * best)
 
 
+def _raised(value: Float[np.ndarray, " columns"], layout: Layout) -> Float[np.ndarray, " columns"]:
+    """How much clusters raise the variance of an estimate between -1 and 1; nothing on the edge."""
+    return 1 + (layout.effect_of_design - 1) * np.sqrt(np.maximum(1 - value**2, 0.0))
+
+
 def _scored(
-    value: Float[np.ndarray, " columns"], variance: Float[np.ndarray, " columns"], theory: Variance, n: int, t: float
+    value: Float[np.ndarray, " columns"],
+    variance: Float[np.ndarray, " columns"],
+    theory: Variance,
+    n: int,
+    freedom: int,
 ) -> Interval:
     value = np.clip(value, -1.0, 1.0)
     weight, own = trusted(value, n), theory(value)
     ratio = np.where(own > 0, variance / np.where(own > 0, own, 1.0), np.where(np.isfinite(variance), 1.0, np.nan))
     scale = 1 - weight + weight * ratio
-    return score_interval(value, lambda truth: scale * theory(truth), t, least=-1.0, most=1.0)
+    quantile = quantile_for(weight * ratio / scale, freedom)
+    return score_interval(value, lambda truth: scale * theory(truth), quantile, least=-1.0, most=1.0)
 
 
 def fisher_interval(
@@ -204,9 +235,9 @@ def fisher_interval(
     inside = 1 - 6 / (n_clusters * (n_clusters**2 - 1))
     kept = np.clip(correlation, -inside, inside)
     weight = trusted(kept, n_clusters)
-    theory = (1 + kept**2 / 2) / max(n_clusters - 3, 1)
-    error = np.sqrt(weight * variance_of(replicates, way) / (1 - kept**2) ** 2 + (1 - weight) * theory)
-    half = float(stats.t.ppf((1 + LEVEL) / 2, max(n_clusters - 1, 1))) * error
+    theory = (1 - weight) * (1 + kept**2 / 2) / max(n_clusters - 3, 1)
+    own = weight * variance_of(replicates, way) / (1 - kept**2) ** 2
+    half = quantile_for(own / (own + theory), n_clusters - 1) * np.sqrt(own + theory)
     z = np.arctanh(kept)
     low = np.where(correlation <= -inside, correlation, np.tanh(z - half))
     high = np.where(correlation >= inside, correlation, np.tanh(z + half))
