@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 WORKERS ?= 2
 LIMIT ?= 60
 
-.PHONY: install demo test prove bench real-models clean
+.PHONY: install demo test prove mutants bench real-models clean
 
 install: $(STAMP)
 
@@ -32,6 +32,10 @@ test: $(STAMP)
 
 prove: $(STAMP)
 	$(BIN)/python -m tests.prove
+
+# Not in the gate: plants the faults of tests/mutants.toml one at a time and says which the tests notice.
+mutants: $(STAMP)
+	$(BIN)/python -m tests.mutants
 
 bench: $(STAMP)
 	$(BIN)/python -m tests.benchmarks

@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
 from tests.kernels import EXPECTED, running
+from tests.trained import MODEL
+
+if TYPE_CHECKING:
+    from probes.capture import LoadedModel
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -19,6 +24,7 @@ settings.register_profile("kernel", deadline=None, max_examples=5, derandomize=T
 settings.load_profile("kernel" if os.environ.get(EXPECTED) else "gate")
 
 ASSETS = Path(__file__).resolve().parents[2] / "shared" / "assets"
+"""Real models, texts and tasks that are no part of the product; the trained model that is one: `tests.trained`."""
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -42,6 +48,22 @@ def assets() -> Path:
     if not ASSETS.is_dir():
         pytest.skip("needs ../shared/assets (real models and texts)")
     return ASSETS
+
+
+@pytest.fixture(scope="session")
+def stories() -> LoadedModel:
+    """The small trained model of `tests.trained`, which has read 4,000 stories; tests leave it as it is."""
+    from probes.capture import load_model
+
+    return load_model(str(MODEL))
+
+
+@pytest.fixture(scope="session")
+def stories260k(assets: Path) -> LoadedModel:
+    """The published model of that name, for what is known of its numbers."""
+    from probes.capture import load_model
+
+    return load_model(str(assets / "models" / "stories260K"))
 
 
 WORDS = [

@@ -12,7 +12,15 @@ import pytest
 
 import analyses
 import probes
+import sparsity
+from analyses.findings.registry import ANALYSES, QUESTIONS
+from probes.familiarity.definitions import FAMILIARITY
+from probes.suites.benchmarks.benchmark_suite import BENCHMARKS
+from probes.suites.example import SUITES
+from probes.suites.shifts.shift_suite import SHIFTS
+from sparsity.population import POPULATION
 from tests.readme import rendered
+from tests.reference import vector_measures
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("sparsity", "probes", "analyses")
@@ -47,3 +55,40 @@ def test_importing_the_core_pulls_neither_torch_nor_scipy() -> None:
 
 def test_nothing_silences_the_type_checker() -> None:
     assert [str(path) for path in MODULES if re.search(r"#\s*(type|pyright):\s*ignore", path.read_text())] == []
+
+
+def strings(folder: str) -> set[str]:
+    """Every string that a test module of a folder spells out, the names of what it calls among them."""
+    found: set[str] = set()
+    for path in (ROOT / "tests" / folder).rglob("test_*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found |= {node.value, node.value.split("(")[0]}
+            elif isinstance(node, ast.Name | ast.Attribute):
+                found.add(node.id if isinstance(node, ast.Name) else node.attr)
+    return found
+
+
+def test_every_metric_has_an_independent_reference() -> None:
+    assert [name for name in sparsity.METRICS if not hasattr(vector_measures, name)] == []
+    assert set(POPULATION) <= strings("sparsity")
+
+
+def test_every_suite_shift_and_measure_of_familiarity_is_asked_for_by_a_test() -> None:
+    SUITES.load("probes.suites")
+    BENCHMARKS.load("probes.suites.benchmarks")
+    plain = {name.removesuffix("_matched") for name in SUITES}  # one function makes both, and one test asks for both
+    assert plain | set(SHIFTS) | set(BENCHMARKS) <= strings("probes/suites")
+    assert set(FAMILIARITY) <= strings("probes/familiarity")
+
+
+def test_every_analysis_is_asked_for_by_a_test() -> None:
+    ANALYSES.load(QUESTIONS)
+    calls = [
+        node
+        for path in (ROOT / "tests" / "analyses").rglob("test_*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "analyse"
+    ]
+    asked = {argument.value for call in calls for argument in call.args if isinstance(argument, ast.Constant)}
+    assert set(ANALYSES) <= asked

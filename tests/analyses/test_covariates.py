@@ -7,6 +7,7 @@ import pytest
 from analyses import analyse
 from analyses.data.panels import read_panels
 from analyses.findings.covariates import ledger
+from analyses.findings.panel import covariates_of
 from analyses.statistics.association import associate_items
 from analyses.statistics.means import average
 from tests.analyses.sweeps import STEPS, exposure, make_sweep, text_domains, with_table
@@ -31,6 +32,14 @@ def test_a_change_that_is_only_length_is_undecided_with_length_held_fixed(rng):
     assert found.verdict == "undecided"
     assert found.interval[0] < 0 < found.interval[1]
     assert found.test.p > 0.05
+
+
+def test_bytes_per_token_are_bytes_for_one_token(rng):
+    """The sweep gives every token three to five bytes, the special one that stands before the text none."""
+    (panel,) = read_panels(make_sweep(STEPS, STEP_LEVELS, effect=lambda *_: 0.0, rng=rng), ["difficulty"])
+    for found in (covariates_of(panel), ledger(panel, 0)):
+        (values,) = [covariate.values for covariate in found if covariate.name == "bytes_per_token"]
+        assert 2.9 < values.min() < values.max() < 5.5
 
 
 def test_a_change_beyond_length_stays(rng):

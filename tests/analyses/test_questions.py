@@ -7,6 +7,7 @@ import pytest
 
 from analyses import ANALYSES, analyse
 from analyses.findings.record import FEWEST_TO_GENERALISE
+from probes.vocabulary.axes import Axis
 from sparsity.nulls import gaussian
 from sparsity.registry import UnknownNameError
 from tests.analyses.sweeps import (
@@ -22,6 +23,7 @@ from tests.analyses.sweeps import (
     with_table,
 )
 
+WORDS = Axis(name="words", unit="words", kind="length", harder="higher")
 STEP_LEVELS = [(str(step), float(step), "in") for step in range(1, 6)]
 
 
@@ -151,6 +153,16 @@ def test_a_trend_that_is_only_length_vanishes_with_length_held_fixed(rng):
     assert twin.role == "pre_treatment"
     assert abs(twin.estimate) < 0.15
     assert twin.interval[0] < 0 < twin.interval[1]
+
+
+def test_length_is_asked_of_suites_whose_axis_is_a_length_and_of_no_others(rng):
+    sweep = make_sweep(WORDS, STEP_LEVELS, effect=lambda *_: -0.4, rng=rng, suite="padded")
+    found = analyse(merge(sweep, make_sweep(STEPS, STEP_LEVELS, effect=lambda *_: 0.4, rng=rng)), "length")
+    assert {finding.scope.suite for finding in found} == {"padded"}
+    primary = at(found, "final_norm")
+    assert primary.primary
+    assert primary.interval[1] < 0, "denser where longer"
+    assert primary.verdict == "contradicted"
 
 
 def test_the_output_is_a_mediator_and_named_so(rng):

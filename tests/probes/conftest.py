@@ -1,4 +1,4 @@
-"""Tiny models, a small sweep over one, and the real model of ../shared/assets where it is there."""
+"""Tiny models of random weights, and a small sweep over one; the trained model is in tests/conftest.py."""
 
 import json
 from collections.abc import Callable
@@ -53,27 +53,12 @@ def make_spec(tmp_path: Path, tiny_model: Path) -> MakeSpec:
     return make
 
 
-ASSETS = Path(__file__).parents[3] / "shared" / "assets"
-
-
 @pytest.fixture(autouse=True)
 def one_thread():
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="session")
-def assets() -> Path:
-    if not ASSETS.is_dir():
-        pytest.skip("needs ../shared/assets, which is not part of the product")
-    return ASSETS
-
-
-@pytest.fixture(scope="session")
-def stories(assets: Path) -> LoadedModel:
-    return load_model(str(assets / "models" / "stories260K"))
 
 
 def tiny_llama(**changes) -> LlamaForCausalLM:

@@ -28,7 +28,7 @@ TEMPLATE = "{{ bos_token }}{% for m in messages %}[{{ m.role }}] {{ m.content }}
 
 @pytest.fixture
 def chatty(stories):
-    """stories260K with a template that, like many, writes the BOS itself."""
+    """The trained model with a template that, like many, writes the BOS itself."""
     tokenizer = AutoTokenizer.from_pretrained(stories.name)
     tokenizer.chat_template = TEMPLATE
     return load_model(stories.module, tokenizer=tokenizer)

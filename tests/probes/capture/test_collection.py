@@ -341,7 +341,7 @@ def test_one_prompt_that_memory_does_not_hold_is_an_error_and_other_faults_pass_
         collect(llama, prompts)
 
 
-def test_stories260k_gives_the_reference_numbers(stories, assets):
+def test_stories260k_gives_the_reference_numbers(stories260k, assets):
     """Per-text means over positions 1.. of the first 96 tokens; texts with fewer are left out."""
     expected = {
         ("text/tinystories.jsonl", "text"): (0.2858, 0.3575),
@@ -351,10 +351,10 @@ def test_stories260k_gives_the_reference_numbers(stories, assets):
     for (file, field), (resid, norm) in expected.items():
         with (assets / file).open(encoding="utf-8") as lines:
             texts = [json.loads(line)[field] for _, line in zip(range(150), lines, strict=False)]
-        prompts = [encode(stories, text, max_tokens=96).ids for text in texts]
+        prompts = [encode(stories260k, text, max_tokens=96).ids for text in texts]
         whole = [ids for ids in prompts if len(ids) == 96]
         assert 114 <= len(whole) <= 150
-        frame = collect(stories, whole, ["resid_post.0", "resid_post.4", "final_norm"], "mean", "hoyer")
+        frame = collect(stories260k, whole, ["resid_post.0", "resid_post.4", "final_norm"], "mean", "hoyer")
         means = frame.groupby(["site", "layer"], observed=True)["value"].mean()
         assert means["resid_post", 4] == pytest.approx(resid, abs=0.002)
         assert means["final_norm", 5] == pytest.approx(norm, abs=0.002)

@@ -58,6 +58,7 @@ def test_outcomes_of_a_random_model_are_what_their_definitions_say(name, request
 @pytest.fixture
 def questions(stories):
     pairs = [
+        ("Once upon a time, there was a", "little"),
         ("Once upon a time", "there was a little girl named Lily"),
         ("She loved to play outside in the", "park."),
         ("Zebra quantum", "fjord"),

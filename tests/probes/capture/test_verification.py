@@ -42,7 +42,7 @@ def moved(model: LoadedModel, site: str, point: Point) -> LoadedModel:
     return replace(model, taps=taps, _widths={})
 
 
-def test_stories260k_passes_with_states_that_agree_to_float32_rounding(stories):
+def test_a_trained_model_passes_with_states_that_agree_to_float32_rounding(stories):
     found = verdict.verify(stories)
     assert [check.name for check in found] == list(verdict.CHECKS)
     assert [check.verdict for check in found] == ["pass"] * 6 + ["described"] * 2
@@ -60,8 +60,8 @@ def test_sound_models_of_other_families_pass(name):
     assert "fail" not in found.values()
 
 
-def test_half_precision_passes_within_its_own_tolerance(assets):
-    model = load_model(str(assets / "models" / "stories260K"), dtype="bfloat16")
+def test_half_precision_passes_within_its_own_tolerance(stories):
+    model = load_model(stories.name, dtype="bfloat16")
     found = verdict.verify(model)
     assert "fail" not in {check.verdict for check in found}
     assert found[2].states > REBATCHED, "sums in bfloat16 cannot agree to float32 rounding"

@@ -1,7 +1,6 @@
 """Membership: the area and its interval are right; a baseline that never saw the model sees what words give away."""
 
 import itertools
-import json
 import math
 
 import numpy as np
@@ -10,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from probes.familiarity.membership import BLIND, blind_scores, judge_membership, separate
+from tests.trained import PROSE
+from tests.trained.stories import stories
 
 
 @given(st.lists(st.tuples(st.integers(-3, 3).map(float), st.booleans()), min_size=2, max_size=30))
@@ -57,20 +58,16 @@ def test_the_rate_at_one_percent_needs_a_hundred_nonmembers():
     assert math.isnan(separate(scores[1:], member[1:], familiar="higher").tpr)
 
 
-def test_the_blind_baseline_is_blind_to_a_random_split_and_not_to_a_shift(assets):
+def test_the_blind_baseline_is_blind_to_a_random_split_and_not_to_a_shift():
     rng = np.random.default_rng(0)
-
-    def texts(file: str, n: int) -> list[str]:
-        with (assets / "text" / file).open(encoding="utf-8") as lines:
-            return [json.loads(line)["text"][:400] for line in itertools.islice(lines, n)]
-
-    tales = texts("tinystories.jsonl", 160)
+    tales = stories(160, seed=0)
     split = rng.permutation(160) < 80
     table = judge_membership({"length": (np.array([float(len(t)) for t in tales]), "higher")}, tales, split, rng)
     assert table["measure"].tolist() == [BLIND, "length"]
     assert table["low"][0] < 0.5 < table["high"][0]
-    shifted = blind_scores(tales + texts("wikitext.jsonl", 160), np.arange(320) < 160, rng)
-    assert separate(shifted, np.arange(320) < 160, familiar="higher").auroc > 0.98
+    is_tale = np.arange(len(tales) + len(PROSE)) < len(tales)
+    shifted = blind_scores([*tales, *PROSE], is_tale, rng)
+    assert separate(shifted, is_tale, familiar="higher").auroc > 0.98
 
 
 def test_items_of_a_cluster_are_judged_together():

@@ -21,6 +21,8 @@ from probes.familiarity.predictor import Coder, Mixture, Prediction, Predictor, 
 from probes.familiarity.texts import CausalLM, read_text
 from probes.suites.shifts.noise import random_bytes, shuffled_words
 from tests.tolerances import FLOAT64
+from tests.trained import HELD_OUT, PROSE
+from tests.trained.stories import stories as new_stories
 
 BITS = 1e-9
 
@@ -165,15 +167,30 @@ def test_spans_of_tokens_tile_the_text(stories: LoadedModel):
     assert span_ends(np.array([-1, -1], dtype=np.int32), 4).tolist() == [-1, -1]
 
 
-def test_alphabets_are_the_same_iff_their_rules_are(stories: LoadedModel, assets: Path, tiny: LoadedModel):
-    again = load_model(str(assets / "models" / "stories260K"))
+def test_alphabets_are_the_same_iff_their_rules_are(stories: LoadedModel, tiny: LoadedModel):
+    again = load_model(stories.name)
     again.tokenizer.padding_side = "left"
     again.tokenizer(["one", "two words"], padding=True, truncation=True, max_length=8)
     assert Tokens(stories.tokenizer).identity == Tokens(again.tokenizer).identity
     assert Tokens(stories.tokenizer).identity != Tokens(tiny.tokenizer).identity
 
 
-def test_the_story_model_knows_stories_best_and_noise_least(stories: LoadedModel, assets: Path):
+def test_a_trained_model_knows_new_stories_better_than_their_words_and_noise_least(stories: LoadedModel):
+    rng = np.random.default_rng(0)
+    tales = [text[:200] for text in new_stories(8, seed=HELD_OUT)]
+    domains = {
+        "stories": tales,
+        "shuffled": [shuffled_words(text, rng) for text in tales],
+        "prose": [text[:200] for text in PROSE[:8]],
+        "random": [random_bytes(text, rng) for text in tales],
+    }
+    lm = CausalLM(stories)
+    rate = [np.median([p.bits / len(p.text.encode()) for p in lm.predict_all(own)]) for own in domains.values()]
+    assert rate == sorted(rate)
+    assert 2 * rate[0] < rate[1], "the order of words is most of what it knows"
+
+
+def test_the_published_story_model_knows_stories_best_and_noise_least(stories260k: LoadedModel, assets: Path):
     """TinyStories < shuffled, fiction, GSM8K < WikiText < code < random bytes, each by its median over ten texts."""
     rng = np.random.default_rng(0)
 
@@ -192,7 +209,7 @@ def test_the_story_model_knows_stories_best_and_noise_least(stories: LoadedModel
         "code": texts("tasks/humaneval.jsonl", "canonical_solution", 40),
         "random": [random_bytes(text, rng) for text in tales],
     }
-    lm = CausalLM(stories)
+    lm = CausalLM(stories260k)
     rate = {
         name: float(np.median([p.bits / len(p.text.encode()) for p in lm.predict_all(own)]))
         for name, own in domains.items()

@@ -23,30 +23,30 @@ def table(frame, name, column="edited"):
     return frame[frame.name == name][column].to_numpy()
 
 
-def pinned_stories(stories, assets, n) -> dict[str, float]:
+def pinned_stories(stories260k, assets, n) -> dict[str, float]:
     """Means over wikitext with coordinate 20 as it is, and at its mean on children's stories under either norm."""
 
     def texts(group: str) -> list[str]:
         lines = (assets / "text" / f"{group}.jsonl").read_text(encoding="utf-8").splitlines()
         found = (json.loads(line)["text"] for line in lines)
-        long = (text for text in found if len(stories.tokenizer(text, verbose=False)["input_ids"]) >= 96)
+        long = (text for text in found if len(stories260k.tokenizer(text, verbose=False)["input_ids"]) >= 96)
         return list(islice(long, n))
 
-    usual = capture_states(stories, texts("tinystories"), "resid_post.4", "all", max_tokens=96)
+    usual = capture_states(stories260k, texts("tinystories"), "resid_post.4", "all", max_tokens=96)
     mean = np.stack(list(usual.vector)).mean(axis=0)
     edit = pin("resid_post.4", [20], mean[[20]])
     outcomes = ["mean_next_token_entropy", "mean_nll"]
     found: dict[str, float] = {}
     for norm in ("recomputed", "frozen"):
-        frame = intervene(stories, texts("wikitext"), edit, norm=norm, max_tokens=96, outcomes=outcomes).outcomes
+        frame = intervene(stories260k, texts("wikitext"), edit, norm=norm, max_tokens=96, outcomes=outcomes).outcomes
         for name in outcomes:
             found[f"{name} clean"] = table(frame, name, "clean").mean()
             found[f"{name} {norm}"] = table(frame, name).mean()
     return found
 
 
-def test_pinning_the_carrying_coordinate_of_stories_acts_as_a_temperature(stories, assets):
-    found = pinned_stories(stories, assets, 30)
+def test_pinning_the_carrying_coordinate_of_stories_acts_as_a_temperature(stories260k, assets):
+    found = pinned_stories(stories260k, assets, 30)
     entropy, nll = (
         {key.split()[1]: value for key, value in found.items() if name in key} for name in ("entropy", "nll")
     )
@@ -57,8 +57,8 @@ def test_pinning_the_carrying_coordinate_of_stories_acts_as_a_temperature(storie
 
 
 @pytest.mark.long
-def test_pinning_the_carrying_coordinate_of_stories_on_150_texts(stories, assets, proof):
-    found = pinned_stories(stories, assets, 150)
+def test_pinning_the_carrying_coordinate_of_stories_on_150_texts(stories260k, assets, proof):
+    found = pinned_stories(stories260k, assets, 150)
     assert found["mean_next_token_entropy clean"] == pytest.approx(2.15, abs=0.01)
     assert found["mean_next_token_entropy recomputed"] == pytest.approx(1.87, abs=0.01)
     assert found["mean_next_token_entropy frozen"] == pytest.approx(2.19, abs=0.01)

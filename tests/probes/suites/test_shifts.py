@@ -19,6 +19,7 @@ from probes.suites.shifts.noise import NEIGHBOURS, NOISES, casing, character_noi
 from probes.suites.shifts.padding import NEUTRAL, pad_alike
 from probes.suites.shifts.shift_suite import SHIFTS, Shift, Tools
 from probes.sweep.spec.entries import parse_spec
+from tests.trained import MODEL
 
 texts = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=60)
 seeds = st.integers(0, 2**32)
@@ -299,10 +300,10 @@ def levels_attrs(levels: dict[str, Example]) -> tuple[tuple[str, str], ...]:
     return next(iter(levels.values())).attrs
 
 
-def test_matching_is_exact_for_a_real_tokenizer(assets: Path) -> None:
+def test_matching_is_exact_for_a_real_tokenizer() -> None:
     from tokenizers import Tokenizer
 
-    tokenizer = Tokenizer.from_file(str(assets / "models" / "stories260K" / "tokenizer.json"))
+    tokenizer = Tokenizer.from_file(str(MODEL / "tokenizer.json"))
 
     def count(text: str) -> int:
         return len(tokenizer.encode(text).ids)

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,24 +12,22 @@ from analyses.data.panels import model_labels
 from probes import open_run, run_sweep
 from probes.errors import InputError
 from probes.sweep.spec.entries import ModelEntry, SweepSpec
+from tests.trained import MODEL
 
-STORIES = Path(__file__).parents[4] / "shared" / "assets" / "models" / "stories260K"
 TEXTS = '{"text": "Once upon a time"}\n{"text": "The dog ran to the park"}\n'
 
 
 @pytest.fixture
 def spec(tmp_path) -> dict[str, object]:
     """Two models of one name; the second has a chat template, is asked for it, and overflows in its last block."""
-    if not STORIES.is_dir():
-        pytest.skip("needs ../shared/assets, which is not part of the product")
     for folder in ("a", "b"):
-        shutil.copytree(STORIES, tmp_path / folder / "checkpoint")
+        shutil.copytree(MODEL, tmp_path / folder / "checkpoint")
     second = tmp_path / "b" / "checkpoint"
     tokenizer = AutoTokenizer.from_pretrained(second)
     tokenizer.chat_template = "{% for m in messages %}<s>one {{ m.content }} two{% endfor %}"
     tokenizer.save_pretrained(second)
     weights = load_file(second / "model.safetensors")
-    weights["model.layers.4.mlp.down_proj.weight"].fill_(torch.inf)
+    weights["model.layers.3.mlp.down_proj.weight"].fill_(torch.inf)
     save_file(weights, second / "model.safetensors", metadata={"format": "pt"})
     (tmp_path / "texts.jsonl").write_text(TEXTS)
     return {
