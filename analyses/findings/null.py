@@ -1,7 +1,7 @@
 """What a measure would say of a vector without structure: the line that is drawn in every figure.
 
 An i.i.d. Gaussian vector of the same width is the reference: its expectation is also what any vector gives after a
-random rotation, so an excess over it is structure along the coordinates, in either direction. Denser than chance is a
+random rotation, so an excess over it is structure along the coordinates, in either direction. Denser than Gaussian is a
 finding too.
 """
 
@@ -13,6 +13,8 @@ from typing import Literal, NamedTuple
 
 from sparsity import MetricSpec
 from sparsity.nulls import gaussian
+
+Side = Literal["sparser than Gaussian", "denser than Gaussian", "not significantly different from Gaussian"]
 
 
 class Chance(NamedTuple):
@@ -35,3 +37,19 @@ def chance(metric: str, width: float) -> Chance | None:
 def sparser(metric: str) -> Literal["higher", "lower"] | None:
     """In which direction the measure says sparser; None for a measure of size."""
     return MetricSpec.parse(metric).record.sparser
+
+
+def side_of(low: float, high: float, direction: Literal["higher", "lower"]) -> Side:
+    """On which side of the null an excess lies, by its interval.
+
+    Args:
+        low: lower end of the interval of the excess over the null.
+        high: upper end.
+        direction: which side the measure calls sparser.
+
+    >>> side_of(-0.03, -0.01, "higher"), side_of(-0.03, 0.01, "higher")
+    ('denser than Gaussian', 'not significantly different from Gaussian')
+    """
+    if not (low > 0 or high < 0):
+        return "not significantly different from Gaussian"
+    return "sparser than Gaussian" if (low > 0) == (direction == "higher") else "denser than Gaussian"

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Float64, Int
 from scipy import stats
 
 from analyses.data.panels import ALL_TOKENS, Panel
-from analyses.findings.null import chance, sparser
+from analyses.findings.null import chance, side_of, sparser
 from analyses.findings.record import (
     DETECTABLE,
     LENGTH,
@@ -143,7 +143,7 @@ def _mostly(flags: Bool[np.ndarray, " some"]) -> bool:
 
 
 def null_of(panel: Panel, overall: Means, column: int) -> Null | None:
-    """What chance gives at a column, and the signed excess of the items' mean over it."""
+    """The Gaussian null at a column, and the signed excess of the items' mean over it."""
     metric = panel.columns[column].metric
     reference = chance(metric, float(panel.widths[column]))
     direction = sparser(metric)
@@ -151,12 +151,7 @@ def null_of(panel: Panel, overall: Means, column: int) -> Null | None:
         return None
     excess = float(overall.mean[column]) - reference.mean
     low, high = float(overall.low[column]) - reference.mean, float(overall.high[column]) - reference.mean
-    if low > 0 or high < 0:
-        is_sparser = (excess > 0) == (direction == "higher")
-        sign = "sparser than chance" if is_sparser else "denser than chance"
-    else:
-        sign = "at chance"
-    return Null("gaussian", reference.mean, reference.sd, excess, (low, high), direction, sign)
+    return Null("gaussian", reference.mean, reference.sd, excess, (low, high), direction, side_of(low, high, direction))
 
 
 def length_of(panel: Panel) -> Covariate | None:

@@ -17,6 +17,7 @@ from typing import Any, Final, Literal, NamedTuple, cast
 from analyses.data.panels import place
 from analyses.findings.display import Row, card
 from analyses.findings.formatting import p_value, shown, with_interval
+from analyses.findings.null import Side
 from analyses.statistics.equivalence import NORMAL_QUANTILE, Equivalence
 
 Verdict = Literal[
@@ -60,7 +61,7 @@ class Null(NamedTuple):
         excess: mean over the items less the expectation; the sign is that of the measure, not of sparsity.
         interval: 95 % interval of the excess.
         sparser: which side of it is the sparse one.
-        sign: the excess in words.
+        sign: on which side of the null the items lie, by the interval.
     """
 
     kind: Literal["gaussian"]
@@ -69,7 +70,7 @@ class Null(NamedTuple):
     excess: float
     interval: tuple[float, float]
     sparser: Literal["higher", "lower"]
-    sign: Literal["sparser than chance", "denser than chance", "at chance"]
+    sign: Side
 
 
 class Control(NamedTuple):

@@ -6,7 +6,7 @@ import math
 from typing import Final
 
 from analyses.findings.formatting import number, p_value, shown, signed, with_interval
-from analyses.findings.null import sparser
+from analyses.findings.null import side_of, sparser
 from analyses.findings.record import ALPHA, Finding, Level, Null
 
 SLOPE: Final = "as a slope of ranks "
@@ -191,26 +191,10 @@ def _power(finding: Finding) -> str:
 def _null(null: Null | None, *ends: Level) -> str:
     if null is None:
         return ""
-    sides = {level: side_of_null(null, level) for level in ends}
+    sides = {level: side_of(level.low - null.value, level.high - null.value, null.sparser) for level in ends}
     gaussian = f"a random Gaussian vector has {number(null.value)}"
     if len(sides) > 1 and len(set(sides.values())) == 1:
         return f" Both ends are {sides[ends[0]]}: {gaussian}."
     said = [f"{shown(level.name)} is {side}" for level, side in sides.items()]
     joined = " and ".join(said)
     return f" {joined[0].upper()}{joined[1:]}: {gaussian}."
-
-
-def side_of_null(null: Null, level: Level) -> str:
-    """Side of the Gaussian null on which a level's mean lies, by its interval.
-
-    >>> null = Null("gaussian", 0.22, 0.03, 0.0, (0.0, 0.0), "higher", "at chance")
-    >>> side_of_null(null, Level("0", 0.0, False, 9, 0.19, 0.18, 0.20))
-    'denser than Gaussian'
-    """
-    if level.low > null.value:
-        above = True
-    elif level.high < null.value:
-        above = False
-    else:
-        return "not significantly different from Gaussian"
-    return "sparser than Gaussian" if above == (null.sparser == "higher") else "denser than Gaussian"

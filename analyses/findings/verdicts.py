@@ -34,8 +34,8 @@ def settle(findings: Sequence[Finding], families: Sequence[Family] = ()) -> list
     """Correct the p-values and give every tested finding its verdict.
 
     *Pre-stated findings.* The p-value of a claim is the larger of its test's and of the length-adjusted estimate's, by
-    Holm over the suites of its model. It is supported or contradicted where that is below 5 %, and both intervals, with
-    and without adjusting for length, lie on one side of zero.
+    Holm over the suites on which its model was asked this question. It is supported or contradicted where that is
+    below 5 %, and both intervals, with and without adjusting for length, lie on one side of zero.
 
     *Secondary findings* are corrected by Benjamini and Hochberg and called significant or not, never supported; they
     too must survive adjusting for length. All measures of sparsity at one site, in one group, are one construct and
@@ -102,7 +102,7 @@ def _stated(findings: Sequence[Finding]) -> tuple[dict[int, str], dict[int, floa
     values: dict[int, float] = {}
     for own in by_model.values():
         p = holm(np.array([_claim_p(finding) for finding in own]))
-        said = f"Holm over {len(own)} suites" if len(own) > 1 else ""
+        said = f"Holm over the {len(own)} suites asked" if len(own) > 1 else ""
         for finding, value in zip(own, p, strict=True):
             words[id(finding)], values[id(finding)] = said, float(value)
     return words, values

@@ -80,7 +80,9 @@ def contrasts(lead: Finding, findings: Sequence[Finding]) -> list[Finding]:
 def counted(single: Sequence[Finding]) -> str:
     """How many of several domains are significantly sparser or denser than the reference."""
     sure = [finding.estimate > 0 for finding in single if significant(finding)]
-    return f"{sum(sure)} of {len(single)} domains are sparser, {len(sure) - sum(sure)} denser"
+    above, n = sum(sure), len(single)
+    what = "domain" if n == 1 else "domains"
+    return f"{above} of {n} {what} {'is' if above == 1 else 'are'} sparser, {len(sure) - above} denser"
 
 
 def _answer(lead: Finding, leads: Sequence[Finding], findings: Sequence[Finding]) -> Answer:

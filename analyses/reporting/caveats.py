@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from analyses.findings.formatting import shown
 from analyses.findings.record import FEWEST_TO_GENERALISE, Finding, Role
 from analyses.reporting.inventory import Inventory
 from analyses.statistics.resampling import FEW_CLUSTERS
@@ -24,6 +25,11 @@ def caveats_of(findings: Sequence[Finding], lead: Finding | None) -> list[str]:
     said: list[str] = []
     few = [finding for finding in about if finding.generalises_over == "domains" and finding.verdict == "described"]
     said += [_few_domains(finding) for finding in few[:1]]
+    if chosen := [finding.scope.place for finding in about if finding.selected and finding.primary]:
+        said.append(
+            f"The data chose {_joined(list(dict.fromkeys(chosen)))}: that site and layer were not stated before "
+            "looking, and the estimate is of items that did not choose them."
+        )
     if any(_few_items(finding) for finding in about):
         said.append(f"Fewer than {FEW_CLUSTERS} independent items: intervals leave one out at a time and are wide.")
     if moved := _taking_away(about, "pre_treatment"):
@@ -122,16 +128,36 @@ def _multiplicity(findings: Sequence[Finding]) -> list[str]:
     secondary = [finding for finding in findings if finding.test is not None and not finding.primary]
     if not secondary:
         return []
+    text = (
+        f"Stated before looking: {_by_place(primary, selected=False) or 'nothing'}. The other {len(secondary):,} "
+        "tested findings are secondary; their p-values are adjusted by Benjamini-Hochberg within each question, over "
+        "sites, layers, measures and groups together."
+    )
+    said = [text]
+    if chosen := _by_place(primary, selected=True):
+        said.append(f"Not stated before looking, because the data chose the site and layer: {chosen}.")
+    return [*said, *_holm(primary)]
+
+
+def _by_place(primary: Sequence[Finding], *, selected: bool) -> str:
+    """Measures at sites, with the questions that read them there; of those that the data chose, or of the others."""
     by_place: dict[str, list[str]] = {}
     for finding in primary:
-        if finding.scope.metric and finding.scope.place:
+        if finding.scope.metric and finding.scope.place and finding.selected == selected:
             by_place.setdefault(f"{finding.scope.metric} at {finding.scope.place}", []).append(finding.analysis)
-    stated = "; ".join(f"{what} ({', '.join(dict.fromkeys(own))})" for what, own in by_place.items()) or "none"
-    text = (
-        f"Stated before looking: {stated}. The other {len(secondary):,} tested findings are secondary; their p-values "
-        "are adjusted by Benjamini-Hochberg within each question, over places, measures and groups together."
-    )
-    return [text]
+    return "; ".join(f"{what} ({', '.join(dict.fromkeys(own))})" for what, own in by_place.items())
+
+
+def _holm(primary: Sequence[Finding]) -> list[str]:
+    """Which pre-stated claims were corrected together."""
+    families: dict[str, dict[str, None]] = {}
+    for finding in primary:
+        if finding.test is not None and finding.test.correction:
+            families.setdefault(finding.analysis, {})[shown(finding.scope.suite)] = None
+    if not families:
+        return []
+    named = "; ".join(f"{question} over {_joined(list(suites))}" for question, suites in families.items())
+    return [f"Pre-stated claims are corrected by Holm over the suites that each model was asked about: {named}."]
 
 
 def _few(findings: Sequence[Finding]) -> list[str]:

@@ -208,7 +208,7 @@ def _shared(units: Sequence[str]) -> str:
 
 
 def against_chance(finding: Finding) -> str:
-    """How far the mean of the items lies from chance, and on which side."""
+    """How far the mean of the items lies from the Gaussian null, and on which side."""
     if finding.null is not None:
         return f"{excess(finding.null.excess)} {finding.null.sign}"
     return "no null: a size" if finding.levels else ABSENT

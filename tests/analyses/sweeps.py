@@ -212,7 +212,7 @@ def with_table(sweep: Sweep, **tables: pd.DataFrame) -> Sweep:
 
 
 def exposure(rng, *, effect=lambda _, layer: 0.12 * layer, **more) -> Sweep:
-    """Familiar facts are denser than chance, unseen ones near it, more so with depth."""
+    """Familiar facts are denser than Gaussian, unseen ones near it, more so with depth."""
     levels = [(str(28 * 2**k), 28.0 * 2**k, "in") for k in range(6, -1, -1)] + [("0", 0.0, "shifted")]
     return make_sweep(EXPOSURE, levels, effect=effect, rng=rng, suite="lab_exposure", position="last", **more)
 

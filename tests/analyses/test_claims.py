@@ -1,6 +1,7 @@
 """A pre-stated claim survives length and the number of suites; what else is reported changes no interval."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ from analyses import analyse
 from analyses.findings.record import Control, Finding, LeftOut, Scope, Significance
 from analyses.findings.registry import Findings
 from analyses.findings.verdicts import settle
+from analyses.reporting.caveats import caveats, caveats_of
+from analyses.reporting.inventory import Inventory
 from tests.analyses.sweeps import STEPS, make_sweep, merge, text_domains, with_table
 
 LEVELS = [(str(step), float(step), "in") for step in range(1, 5)]
@@ -110,9 +113,25 @@ def test_claims_are_corrected_over_the_suites_asked():
     assert (alone.verdict, alone.test.p_adjusted, alone.test.correction) == ("supported", 0.02, "")
     assert {f.verdict for f in three} == {"undecided"}
     assert [f.test.p_adjusted for f in three] == pytest.approx([0.06] * 3)
-    assert three[0].test.correction == "Holm over 3 suites"
+    assert three[0].test.correction == "Holm over the 3 suites asked"
     small = settle([finding(p=0.001), finding(p=0.02, suite="b"), finding(p=0.4, suite="c")])
     assert [f.verdict for f in small] == ["supported", "supported", "undecided"]
+
+
+def test_a_place_that_the_data_chose_is_not_said_to_be_stated_before_looking():
+    stated = replace(finding(), analysis="difficulty")
+    chosen = replace(finding(), analysis="localization", selected=True, scope=replace(stated.scope, site="mlp_out"))
+    found = settle([stated, chosen, *[replace(stated, scope=replace(stated.scope, suite=name)) for name in "bc"]])
+    said = caveats([*found, finding(primary=False)], Inventory([], [], [], [], {}, "", [], [], [], 0, 0))
+    (first,) = [sentence for sentence in said if sentence.startswith("Stated before looking")]
+    assert "hoyer at final_norm (difficulty)" in first
+    assert "mlp_out" not in first
+    assert (
+        "Not stated before looking, because the data chose the site and layer: hoyer at mlp_out (localization)." in said
+    )
+    assert any(sentence.endswith("was asked about: difficulty over a, b and c.") for sentence in said)
+    assert caveats_of(found, chosen)[0].startswith("The data chose mlp_out: that site and layer were not stated")
+    assert not any("data chose" in sentence for sentence in caveats_of(found, stated))
 
 
 def test_supported_is_said_of_pre_stated_findings_only(rng):

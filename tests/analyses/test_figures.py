@@ -15,7 +15,7 @@ from analyses.figures.levels import levels
 from analyses.figures.marks import chance_band
 from analyses.findings.record import Finding, Level, Mark, Null, Plot, Scope, Significance
 
-NULL = Null("gaussian", 0.22, 0.03, 0.0, (0.0, 0.0), "higher", "at chance")
+NULL = Null("gaussian", 0.22, 0.03, 0.0, (0.0, 0.0), "higher", "not significantly different from Gaussian")
 HOSTILE = "</svg><script>x</script> $a$ \U0001f642 \u0645"
 
 

@@ -74,9 +74,9 @@ def test_domains_are_counted_one_by_one_and_not_averaged_beside_other_suites():
     mean, single = (replace(mean, analysis="domains"), [replace(f, analysis="domains") for f in single])
     found = [*suite("one", [1, 1, 1]), mean, *single]
     rows = answers([f for f in found if f.primary], found)
-    assert rows[1].estimate == "1 of 3 domains are sparser, 1 denser"
+    assert rows[1].estimate == "1 of 3 domains is sparser, 1 denser"
     assert (
-        "d: Against a, over items and adjusted for length, 1 of 3 domains are sparser, 1 denser." in sentences(found)[1]
+        "d: Against a, over items and adjusted for length, 1 of 3 domains is sparser, 1 denser." in sentences(found)[1]
     )
 
 

@@ -32,7 +32,8 @@ def test_a_column_that_no_row_fills_is_not_there():
     bare = trend_grid([finding(), finding(site="resid_post")], "s")
     assert headings(bare) == ["items"]
     tested = finding(
-        test=Significance("t", 0.1, 0.2), null=Null("gaussian", 0.2, 0.1, 0.1, (0, 1), "higher", "at chance")
+        test=Significance("t", 0.1, 0.2),
+        null=Null("gaussian", 0.2, 0.1, 0.1, (0, 1), "higher", "not significantly different from Gaussian"),
     )
     assert headings(trend_grid([finding(), tested], "s")) == ["items", "p, adjusted", "mean against Gaussian null"]
 

@@ -140,7 +140,7 @@ def test_the_null_is_drawn_with_the_sign_of_the_excess(rng):
     for metric in ("hoyer", "participation_ratio"):
         found = at(findings, "resid_post.0", metric)
         assert found.null.value == pytest.approx(gaussian(metric, WIDTH).mean)
-        assert found.null.sign == "denser than chance"
+        assert found.null.sign == "denser than Gaussian"
     assert at(findings, "resid_post.0", "hoyer").null.excess < 0
     assert at(findings, "resid_post.0", "participation_ratio").null.excess > 0
 

@@ -149,7 +149,8 @@ def test_numbers_of_the_first_screen_are_those_of_the_primary_findings(written):
         if all(getattr(finding.scope, key) == value for key, value in place.items())
     ]
     assert len(single) == 3
-    assert f"{single.count('significantly positive')} of 3 domains are sparser" in text
+    sparser = single.count("significantly positive")
+    assert f"{sparser} of 3 domains {'is' if sparser == 1 else 'are'} sparser" in text
     assert len(sentences(written.findings)) <= 4
     page = written.html.read_text(encoding="utf-8")
     assert page.index('class="says"') < page.index("<svg") < page.index("<section")
