@@ -144,7 +144,7 @@ def test_rows_line_up_and_have_the_columns_of_measurements(stories, texts):
     assert pairs == set(zip(found.tokens.example_id, found.tokens.token, strict=True))
     last = found.measurements[found.measurements.position == "last"]
     assert last.token.groupby(last.example_id, observed=True).nunique().eq(1).all()
-    assert sorted(new.unit.unique()) == [-1, *range(8)]
+    assert sorted(new.unit.unique()) == [-1, *range(stories.module.config.num_attention_heads)]
 
 
 def test_writing_leaves_the_model_as_it_was():
