@@ -44,11 +44,10 @@ from analyses.findings.record import FEWEST_TO_GENERALISE, Effect, Finding, Gene
 from analyses.findings.sentences import trend_sentence
 from analyses.findings.verdicts import Family, settle
 from analyses.statistics.association import associate_items
-from analyses.statistics.concordance import concordance
 from analyses.statistics.equivalence import noise_floor
 from analyses.statistics.mixed import MOST_ITEMS, slopes
 from analyses.statistics.permutation import TEST_NAMES
-from analyses.statistics.trend import RESAMPLES, Trend, trend
+from analyses.statistics.trend import RESAMPLES, Trend, concordance, trend
 
 
 class Wording(NamedTuple):

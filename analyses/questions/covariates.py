@@ -36,7 +36,7 @@ from analyses.findings.panel import Covariate, primary_column, scope_of, unanswe
 from analyses.findings.record import Control, Effect, Finding, Mark, Plot, Role, Significance, Verdict, decide
 from analyses.findings.registry import analysis
 from analyses.statistics.means import average
-from analyses.statistics.partial import freedman_lane_p
+from analyses.statistics.permutation import freedman_lane_p
 from analyses.statistics.trend import RESAMPLES
 
 QUESTION: Final = "Does the change survive adjusting for length and the like, and how much goes with the output?"

@@ -10,20 +10,20 @@ from typing import Any, NamedTuple
 from analyses.data.runs import Run, once
 from analyses.findings.record import Finding, Scope
 from analyses.findings.registry import ANALYSES, QUESTIONS, analyse
-from analyses.reporting.answers import answers, signs_picture
-from analyses.reporting.caveats import caveats
 from analyses.reporting.exports import SCHEMA, to_csv, to_json, to_latex
-from analyses.reporting.headline import leads, sentences
 from analyses.reporting.inventory import Inventory, take_inventory
 from analyses.reporting.losses import warnings
-from analyses.reporting.models import compare
 from analyses.reporting.opening import open_sweeps
-from analyses.reporting.outliers import take_outliers
 from analyses.reporting.page import INVISIBLE, page_environment
 from analyses.reporting.pictures import Format, Progress, Studio, quiet
-from analyses.reporting.sections import answer_picture, arrange, contents
+from analyses.reporting.sections.answers import answers, signs_picture
+from analyses.reporting.sections.arrangement import answer_picture, arrange, contents
+from analyses.reporting.sections.caveats import caveats
+from analyses.reporting.sections.headline import leads, sentences
+from analyses.reporting.sections.models import compare
+from analyses.reporting.sections.outliers import take_outliers
+from analyses.reporting.sections.tokens import token_views
 from analyses.reporting.selection import select
-from analyses.reporting.tokens import token_views
 from analyses.statistics.trend import RESAMPLES
 from probes.errors import InputError
 from sparsity import METRICS, MetricSpec, UnknownNameError

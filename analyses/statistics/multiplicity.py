@@ -16,8 +16,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from analyses.statistics.association import centred_within, cluster_sums
-from analyses.statistics.design import DesignKind, recode
-from analyses.statistics.exchange import exchanged
+from analyses.statistics.design import DesignKind, exchanged, recode
 
 FAMILY_PERMUTATIONS: Final = 999
 NUMBERS_AT_ONCE: Final = 1_000_000  # permuted levels held at a time

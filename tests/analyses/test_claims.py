@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from analyses.reporting.caveats import caveats, caveats_of
 
 from analyses import analyse
 from analyses.findings.record import Control, Finding, LeftOut, Scope, Significance
 from analyses.findings.registry import Findings
 from analyses.findings.verdicts import settle
-from analyses.reporting.caveats import caveats, caveats_of
 from analyses.reporting.inventory import Inventory
 from tests.analyses.sweeps import STEPS, make_sweep, merge, text_domains, with_table
 

@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 
 from analyses.findings.record import Control, Finding, Level, Scope, Significance
-from analyses.reporting.answers import answers
-from analyses.reporting.depth import by_depth, depth_sentence, sides
-from analyses.reporting.headline import sentences
 from analyses.reporting.losses import take_losses, warnings
-from analyses.reporting.outliers import take_outliers
 from analyses.reporting.pictures import Studio
+from analyses.reporting.sections.answers import answers
+from analyses.reporting.sections.depth import by_depth, depth_sentence, sides
+from analyses.reporting.sections.headline import sentences
+from analyses.reporting.sections.outliers import take_outliers
 from tests.analyses.sweeps import exposure, text_domains, with_table
 
 LEVEL = Level("a", 0.0, False, 9, 0.2, 0.1, 0.3)

@@ -7,11 +7,11 @@ from dataclasses import replace
 from matplotlib.figure import Figure
 
 from analyses.findings.record import Control, Effect, Finding, Level, Mark, Null, Plot, Scope, Significance
-from analyses.reporting import tokens
 from analyses.reporting.grids import contrast_grids, facts, trend_grid
-from analyses.reporting.parts import _overlaid
 from analyses.reporting.pictures import Studio
-from analyses.reporting.sections import answer_picture, arrange, contents
+from analyses.reporting.sections import tokens
+from analyses.reporting.sections.arrangement import answer_picture, arrange, contents
+from analyses.reporting.sections.body import _overlaid
 from analyses.reporting.selection import select
 from tests.analyses.sweeps import Sweep
 

@@ -20,7 +20,7 @@ from analyses import analyse
 from analyses.findings.record import Finding, Scope, Verdict
 from analyses.reporting import headline
 from analyses.reporting.exports import LATEX
-from analyses.reporting.headline import leads, sentences
+from analyses.reporting.sections.headline import leads, sentences
 from analyses.reporting.selection import select
 from analyses.reporting.writing import write_report
 from tests.analyses.sweeps import EXPOSURE, Sweep, exposure, make_sweep, merge, text_domains, with_table

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analyses.statistics.concordance import concordance
+from analyses.statistics.design import exchanged
 from analyses.statistics.equivalence import equivalence, minimum_detectable, noise_floor
-from analyses.statistics.exchange import exchanged
 from analyses.statistics.intervals import bca
 from analyses.statistics.mixed import slopes, within_slope
 from analyses.statistics.multiplicity import family_p, max_t, weighted_benjamini_hochberg
-from analyses.statistics.partial import freedman_lane_p
+from analyses.statistics.permutation import freedman_lane_p
+from analyses.statistics.trend import concordance
 
 FULL = pytest.param(2000, marks=pytest.mark.long)
 

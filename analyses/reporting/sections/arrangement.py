@@ -10,10 +10,10 @@ from typing import Final, NamedTuple
 from analyses.data.runs import Run
 from analyses.findings.formatting import short_model
 from analyses.findings.record import Finding
-from analyses.reporting.caveats import caveats_of
 from analyses.reporting.grids import facts
-from analyses.reporting.parts import Layout, Part, body
 from analyses.reporting.pictures import Picture, Progress, Studio, quiet
+from analyses.reporting.sections.body import Layout, Part, body
+from analyses.reporting.sections.caveats import caveats_of
 from analyses.reporting.selection import select
 
 # Questions as a reader would ask them: what happens, by which mechanism, where, and what else could be behind it.

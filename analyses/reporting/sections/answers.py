@@ -10,8 +10,8 @@ from analyses import figures
 from analyses.figures.marks import significant
 from analyses.findings.formatting import short_model, shown, with_interval
 from analyses.findings.record import Finding, Verdict
-from analyses.reporting.depth import by_depth, sides
 from analyses.reporting.pictures import Picture, Studio
+from analyses.reporting.sections.depth import by_depth, sides
 
 MOST_ROWS: Final = 24  # of the picture
 IN_PICTURE: Final = "each domain is a row of the picture"

@@ -14,8 +14,8 @@ from typing import Final
 from analyses.findings.formatting import short_model, shown, signed, with_interval
 from analyses.findings.record import Control, Finding
 from analyses.findings.sentences import where_words
-from analyses.reporting.answers import contrasts, counted
-from analyses.reporting.depth import FAR, by_depth, depth_sentence
+from analyses.reporting.sections.answers import contrasts, counted
+from analyses.reporting.sections.depth import FAR, by_depth, depth_sentence
 
 MOST_SENTENCES: Final = 4
 MOST_NAMED: Final = 4  # suites or models of one verdict

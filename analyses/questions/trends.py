@@ -1,0 +1,35 @@
+"""Difficulty, familiarity, length: does a measure of sparsity rise along the axis that a suite states?
+
+The axis comes from the suite, never from the model under test. Primary: Hoyer at the final norm, sparser where harder,
+less familiar, longer.
+"""
+
+from __future__ import annotations
+
+from analyses.data.panels import read_panels
+from analyses.data.runs import Run
+from analyses.findings.record import Finding
+from analyses.findings.registry import analysis
+from analyses.findings.trend import Wording, ordered_findings
+
+HARDER = Wording("difficulty", "Do activations get sparser as tasks get harder?", "harder")
+LESS_FAMILIAR = Wording("familiarity", "Do activations get sparser as inputs get less familiar?", "less familiar")
+LONGER = Wording("length", "Do activations get sparser as inputs get longer?", "longer")
+
+
+@analysis(HARDER.question)
+def difficulty(run: Run) -> list[Finding]:
+    """Answer from all suites whose axis is of kind ``difficulty``."""
+    return ordered_findings(read_panels(run, ["difficulty"]), HARDER)
+
+
+@analysis(LESS_FAMILIAR.question)
+def familiarity(run: Run) -> list[Finding]:
+    """Answer from all suites whose axis is of kind ``familiarity``."""
+    return ordered_findings(read_panels(run, ["familiarity"]), LESS_FAMILIAR)
+
+
+@analysis(LONGER.question)
+def length(run: Run) -> list[Finding]:
+    """Answer from all suites whose axis is of kind ``length``, which vary nothing else."""
+    return ordered_findings(read_panels(run, ["length"]), LONGER)
