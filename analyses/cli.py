@@ -13,8 +13,6 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from analyses.data.panels import place
-from analyses.findings.registry import ANALYSES, QUESTIONS
 from probes.cli import app, at_the_edge
 from probes.commands.console import PLAIN_PROGRESS_SECONDS, err, out
 from probes.commands.listing import LISTS
@@ -33,6 +31,8 @@ class FigureFormat(StrEnum):
 
 def analyses_table() -> Table:
     """Every analysis and the question it asks."""
+    from analyses.findings.registry import ANALYSES, QUESTIONS
+
     ANALYSES.load(QUESTIONS)
     table = Table("analysis", "question")
     for name, analysis in ANALYSES.items():
@@ -49,7 +49,7 @@ def demo(
 ) -> None:
     """The embedded model, a sweep over its world, and the report: minutes on two cores, no network."""
     from probes.lab import reference_path
-    from probes.sweep.spec.entries import parse_spec
+    from probes.sweep.spec import parse_spec
     from probes.sweep.survey import Options
 
     spec = parse_spec(
@@ -115,6 +115,7 @@ def diff(
     Exit status: 0 no number moved; 1 some moved; 2 unusable input.
     """
     from analyses.data.differences import compare
+    from analyses.data.panels import place
 
     found = compare(first, second)
     facts = Table("provenance", str(first), str(second), title="made differently" if found.facts else "made alike")

@@ -30,7 +30,6 @@ from probes.commands.listing import LISTS, axioms_table
 from probes.commands.spec_cli import freeze, init, schema
 from probes.commands.sweep_cli import EXIT_FAILURES, runs, sweep
 from probes.errors import InputError
-from sparsity import parse_metrics
 from sparsity.registry import UnknownNameError
 
 EXIT_UNUSABLE = 2
@@ -82,7 +81,7 @@ def measure(
     """Sparsity of one prompt, layer by layer; with --generate also of what the model writes, token by token."""
     from probes.capture.collection import collect
     from probes.models.loading import load_model
-    from sparsity import nulls
+    from sparsity import nulls, parse_metrics
 
     prompt = _prompt(text, file)
     if position == "all":

@@ -158,7 +158,7 @@ class Metric:
         return Job(self.name, self.kernel, tuple(bound.items()), self.at_zero, self.min_width)
 
 
-METRICS: Registry[Metric] = Registry("metric")
+METRICS: Registry[Metric] = Registry("metric", "sparsity.measures")
 
 
 @runtime_checkable

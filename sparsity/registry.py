@@ -2,8 +2,9 @@
 
 Problem: a toolkit that grows by one file per measure, suite or analysis needs a way to find them by the names people
 type, without a central list that everybody edits. Idea: an insert-only mapping that refuses a name twice, answers a
-wrong name with the nearest right ones, and imports the modules of a package in sorted order when told to. Non-goal:
-configuration; a registry holds what was written in the source, nothing that depends on the machine or the moment.
+wrong name with the nearest right ones, and imports the modules of its package in sorted order when it is first read.
+Non-goal: configuration; a registry holds what was written in the source, nothing that depends on the machine or the
+moment.
 """
 
 import difflib
@@ -42,6 +43,10 @@ class UnknownNameError(KeyError):
 class Registry(Mapping[str, T], Generic[T]):
     """An insert-only mapping from names to things of one kind.
 
+    Args:
+        kind: how messages call one of them.
+        package: whose modules, nested ones too, register theirs; they are imported when the registry is first read.
+
     >>> colours: Registry[str] = Registry("colour")
     >>> colours.add("red", "#f00")
     '#f00'
@@ -49,8 +54,9 @@ class Registry(Mapping[str, T], Generic[T]):
     ('#f00', ['red'])
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, package: str | None = None) -> None:
         self.kind = kind
+        self._package = package
         self._entries: dict[str, T] = {}
 
     def add(self, name: str, value: T) -> T:
@@ -66,14 +72,21 @@ class Registry(Mapping[str, T], Generic[T]):
         for found in sorted(entry.name for entry in pkgutil.walk_packages(module.__path__, f"{package}.")):
             importlib.import_module(found)
 
+    def _filled(self) -> dict[str, T]:
+        package, self._package = self._package, None  # first, because what is imported may read the registry
+        if package is not None:
+            self.load(package)
+        return self._entries
+
     def __getitem__(self, name: str) -> T:
+        entries = self._filled()
         try:
-            return self._entries[name]
+            return entries[name]
         except KeyError:
-            raise UnknownNameError(self.kind, name, list(self._entries)) from None
+            raise UnknownNameError(self.kind, name, list(entries)) from None
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
+        return iter(self._filled())
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._filled())

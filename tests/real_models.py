@@ -23,7 +23,7 @@ import yaml
 
 from analyses import analyse
 from probes import open_run
-from probes.sweep.spec.entries import load_spec
+from probes.sweep.spec import load_spec
 from tests.benchmarks.__main__ import machine
 
 PAGE: Final = Path(__file__).resolve().parents[1] / "docs" / "real-models.md"

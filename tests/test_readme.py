@@ -15,7 +15,7 @@ import yaml
 
 from analyses.cli import main
 from probes.cli import app
-from probes.sweep.spec.spec_file import FIRST_SPEC
+from probes.commands.spec_file import FIRST_SPEC
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)

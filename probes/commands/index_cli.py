@@ -32,8 +32,8 @@ def build(
     tokenizer: Annotated[str | None, typer.Option(help="A model whose tokens to count in; bytes without it.")] = None,
 ) -> None:
     """Index a corpus by its bytes, or by the tokens of a model."""
+    from probes.corpus import Tokens, build_index, read_corpus, read_dataset
     from probes.errors import InputError
-    from probes.familiarity import Tokens, build_index, read_corpus, read_dataset
     from probes.models.loading import load_model
     from probes.suites.sources.hub import HubSource
 
@@ -68,10 +68,10 @@ def query(
     tokenizer: Annotated[str | None, typer.Option(help="The model of an index of tokens.")] = None,
 ) -> None:
     """Show which spans of a text the corpus holds, and how often."""
+    from probes.corpus import Bytes, highlight, open_index
     from probes.corpus.engines import Engine
     from probes.corpus.matching import match_ahead
     from probes.errors import InputError
-    from probes.familiarity import Bytes, highlight, open_index
     from probes.models.loading import load_model
 
     opened = open_index(folder, tokenizer=None if tokenizer is None else load_model(tokenizer).tokenizer)

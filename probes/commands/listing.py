@@ -6,16 +6,15 @@ from collections.abc import Callable
 
 from rich.table import Table
 
-from probes.suites.benchmarks.benchmark_suite import load_benchmarks
-from probes.suites.example import SUITES
-from probes.suites.shifts.shift_suite import SHIFTS
-from probes.suites.text_domains import ALL_MADE
 from probes.vocabulary.axes import AXES, ELSEWHERE
-from sparsity import DEFAULT_METRICS, METRICS, Axiom, Registry, axioms
+from probes.vocabulary.sites import MEANINGS
+from sparsity.registry import Registry
 
 
 def metrics_table() -> Table:
     """Every metric and what it promises."""
+    from sparsity import DEFAULT_METRICS, METRICS
+
     defaults = {spec.name for spec in DEFAULT_METRICS}
     table = Table("metric", "sparser", "carrier", "default", "what it is")
     for name, metric in METRICS.items():
@@ -32,6 +31,8 @@ def metrics_table() -> Table:
 
 def axioms_table() -> Table:
     """Which Hurley-Rickard axioms each metric satisfies."""
+    from sparsity import Axiom, axioms
+
     table = Table("metric", "carrier", "wealth", *(axiom.value for axiom in Axiom), "strict")
     for row in axioms.axioms_table():
         table.add_row(row.metric, row.carrier, row.wealth, *map(str, row.verdicts), str(row.satisfied))
@@ -40,11 +41,15 @@ def axioms_table() -> Table:
 
 def suites_table() -> Table:
     """Registered suites, published benchmarks, and what a spec declares: paired shifts and data of one's own."""
-    SUITES.load("probes.suites")
+    from probes.suites import SUITES
+    from probes.suites.benchmarks.benchmark_suite import BENCHMARKS
+    from probes.suites.shifts.shift_suite import SHIFTS
+    from probes.suites.text_domains import ALL_MADE
+
     table = Table("suite", "version", "axis", "what it is")
     for name, suite in SUITES.items():
         table.add_row(name, suite.version, f"{suite.axis.name} ({suite.axis.kind})", suite.description.split("\n\n")[0])
-    for name, found in load_benchmarks().items():
+    for name, found in BENCHMARKS.items():
         axis = f"{found.axis.name} ({found.axis.kind})"
         table.add_row(name, str(found.version), axis, found.description.split("\n\n")[0])
     table.add_row(
@@ -72,18 +77,16 @@ def axes_table() -> Table:
 
 
 def sites_table() -> Table:
-    """The vocabulary of places."""
-    from probes.vocabulary import sites  # noqa: PLC0415  capture loads torch, which other lists do not need
-
+    """Every kind of site."""
     table = Table("site", "what is there")
-    for kind, meaning in sites.MEANINGS.items():
+    for kind, meaning in MEANINGS.items():
         table.add_row(str(kind), meaning)
     return table
 
 
 def familiarity_table() -> Table:
     """Every measure of familiarity: what it needs, stands in for, and how it fails."""
-    from probes.familiarity import FAMILIARITY  # noqa: PLC0415  as above
+    from probes.familiarity import FAMILIARITY
 
     table = Table("measure", "familiar", "needs", "unit", "proxy of", "fails when")
     for measure in FAMILIARITY.values():

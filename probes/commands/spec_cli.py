@@ -18,7 +18,7 @@ def init(
     full: Annotated[bool, typer.Option("--full", help="Every key at its default, each explained.")] = False,
 ) -> None:
     """Write a spec that runs as it is, offline, to be changed into one's own."""
-    from probes.sweep.spec.spec_file import FIRST_SPEC, full_spec
+    from probes.commands.spec_file import FIRST_SPEC, full_spec
 
     try:
         with spec.open("x", encoding="utf-8") as file:
@@ -35,7 +35,7 @@ def init(
 
 def schema() -> None:
     """Print the JSON Schema of specs; editors that are given it complete and check keys."""
-    from probes.sweep.spec.spec_file import spec_schema
+    from probes.commands.spec_file import spec_schema
 
     sys.stdout.write(json.dumps(spec_schema(), indent=2) + "\n")
 
@@ -52,7 +52,7 @@ def freeze(
     """
     from probes.suites.frozen import freeze as write_down
     from probes.suites.shifts.shift_suite import Shift
-    from probes.sweep.spec.entries import load_spec
+    from probes.sweep.spec import load_spec
     from probes.sweep.suite_tools import tools_of
     from probes.sweep.survey import open_model
 

@@ -10,17 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-import yaml
 from rich.table import Table
 
 from probes.commands.console import duration, err, leave_interrupted, out, shown_progress, stop_on_signal
 from probes.errors import InputError
 from probes.sweep.interface import Options, Progress
-from probes.sweep.spec import yaml12
 
 if TYPE_CHECKING:
     from probes.sweep.calibration import Cost
-    from probes.sweep.spec.entries import SweepSpec
+    from probes.sweep.spec import SweepSpec
     from probes.sweep.survey import Survey
 
 runs = typer.Typer(no_args_is_help=True, help="Sweep directories: what is in them, and whether it is whole.")
@@ -64,7 +62,7 @@ def sweep(
         address=address,
         shard=shard_of(shard, os.environ),
     )
-    from probes.sweep.spec.entries import load_spec
+    from probes.sweep.spec import load_spec
 
     changed = load_spec(spec, changes(settings or (), limit=limit, dtype=dtype, seed=seed))
     if dry_run:
@@ -76,6 +74,10 @@ def sweep(
 
 def changes(settings: Sequence[str], **named: object) -> dict[str, object]:
     """What the command line says instead of the spec: ``key=value`` settings (YAML values) and named options."""
+    import yaml
+
+    from probes.sweep.specification import yaml12
+
     found: dict[str, object] = {name: value for name, value in named.items() if value is not None}
     for setting in settings:
         key, equals, value = setting.partition("=")

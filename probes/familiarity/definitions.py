@@ -97,7 +97,7 @@ class Familiarity:
         return f"{self.name}({', '.join(self.parameters)})" if self.parameters else self.name
 
 
-FAMILIARITY: Final[Registry[Familiarity]] = Registry("familiarity measure")
+FAMILIARITY: Final[Registry[Familiarity]] = Registry("familiarity measure", "probes.familiarity.measures")
 
 
 class Promises(TypedDict):

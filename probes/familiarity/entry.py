@@ -15,7 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from probes.errors import InputError
 from probes.familiarity.compressors import CODECS
-from probes.familiarity.definitions import FAMILIARITY, parse_familiarity
+from probes.familiarity.definitions import parse_familiarity
 from probes.familiarity.sources import REFERENCE
 from probes.suites.files import Source
 from sparsity.registry import UnknownNameError
@@ -89,7 +89,6 @@ def resolved(entry: FamiliarityEntry, folder: Path, place: str) -> FamiliarityEn
     Raises:
         InputError: for an unknown measure, or one that needs something the entry does not name.
     """
-    FAMILIARITY.load("probes.familiarity.measures")
     try:
         specs = parse_familiarity(entry.measures)
     except (UnknownNameError, ValueError) as error:

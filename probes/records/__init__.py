@@ -1,4 +1,5 @@
 """What was measured: the tables of a sweep, how they are written, and how they are read back."""
 
-from probes.records.read import Records as Records
-from probes.records.union import open_run as open_run
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -24,7 +24,7 @@ from probes.models.loading import LoadedModel
 from probes.records.store import as_file
 from probes.sweep.controlling import budget_seconds, reservoir
 from probes.sweep.measurement import Measurement
-from probes.sweep.spec.entries import SweepSpec
+from probes.sweep.spec import SweepSpec
 from probes.sweep.survey import RunPlan, open_model
 from probes.vocabulary.prompt import Prompt
 from probes.vocabulary.sites import Site

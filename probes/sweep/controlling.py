@@ -33,7 +33,7 @@ from probes.records.read import Records
 from probes.records.schema import Table
 from probes.records.store import Commit, Writer, committed, remove_replaced
 from probes.sweep.interface import Progress
-from probes.sweep.spec.entries import SweepSpec
+from probes.sweep.spec import SweepSpec
 from probes.sweep.survey import RunPlan, open_model, read_prompt
 from probes.vocabulary import names
 from sparsity import MetricSpec

@@ -13,7 +13,7 @@ from probes.models.loading import LoadedModel
 from probes.records.cells import Done
 from probes.suites.example import Item
 from probes.suites.shifts.shift_suite import Shift
-from probes.sweep.spec.entries import SweepSpec
+from probes.sweep.spec import SweepSpec
 
 CELL: Final = re.compile(r"(?P<measure>.+)@(?P<version>\d+)(?:\|(?P<corpus>.+?)(?:#(?P<content>\w+))?)?(?:\|tokens)?")
 

@@ -24,7 +24,7 @@ from probes.records.schema import Table
 from probes.suites.example import Item
 from probes.sweep.familiarity_setup import open_bank
 from probes.sweep.items import failure_rows, input_rows
-from probes.sweep.spec.entries import SweepSpec
+from probes.sweep.spec import SweepSpec
 from probes.sweep.survey import Run, read_prompt
 from probes.vocabulary.prompt import Prompt
 from probes.vocabulary.sites import Site

@@ -15,7 +15,7 @@ from typing import Any, Final
 import torch
 
 from probes.sweep.interface import Options
-from probes.sweep.spec.entries import SweepSpec
+from probes.sweep.spec import SweepSpec
 from probes.sweep.survey import RunPlan
 
 DISTRIBUTION: Final = "activation-sparsity"

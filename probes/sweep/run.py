@@ -30,7 +30,7 @@ from probes.sweep.interface import Options, Progress, Seconds, SweepResult
 from probes.sweep.items import example_rows, unrecorded
 from probes.sweep.measurement import Rows, together
 from probes.sweep.provenance import package_versions, session
-from probes.sweep.spec.entries import SweepSpec, load_spec, parse_spec
+from probes.sweep.spec import SweepSpec, load_spec, parse_spec
 from probes.sweep.survey import RunPlan, Survey, as_begun, survey
 
 FLUSH_SECONDS = 30.0

@@ -20,7 +20,7 @@ import yaml
 
 from probes.errors import InputError
 from probes.sweep.interface import Progress, SweepResult
-from probes.sweep.spec.entries import SweepSpec
+from probes.sweep.spec import SweepSpec
 from sparsity.registry import Registry, UnknownNameError
 
 PROJECT: Final = "sparsity"

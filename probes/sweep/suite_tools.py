@@ -11,7 +11,7 @@ from probes.capture.prompts import encode
 from probes.models.loading import LoadedModel
 from probes.models.tokens import Unbounded
 from probes.suites.shifts.shift_suite import Tools
-from probes.sweep.spec.entries import SweepSpec
+from probes.sweep.spec import SweepSpec
 
 ANSWER_TOKENS: Final = 16  # an answer is a name or a number; what comes after its first line is not part of it
 OWNER_DIGITS: Final = 8

@@ -38,7 +38,7 @@ from probes.sweep.interface import Options
 from probes.sweep.item_store import Shelf, shelve
 from probes.sweep.items import refuse_changed
 from probes.sweep.plan import READING, Batch, RunIdentity, batches
-from probes.sweep.spec.entries import ModelEntry, SweepSpec, load_spec
+from probes.sweep.spec import ModelEntry, SweepSpec, load_spec
 from probes.sweep.suite_tools import tools_of
 from probes.vocabulary.positions import parse_positions
 from probes.vocabulary.prompt import Prompt

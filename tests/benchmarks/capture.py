@@ -19,9 +19,11 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 import sparsity
-from probes.capture import LoadedModel, encode, load_model, read_batch, resolve_sites
+from probes.capture import encode, read_batch
 from probes.capture.prompts import pad
+from probes.models import LoadedModel, load_model
 from probes.vocabulary.prompt import Prompt
+from probes.vocabulary.sites import resolve_sites
 from tests.benchmarks.comparators import comparators
 from tests.kernels import running
 

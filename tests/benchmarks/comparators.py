@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 import sparsity
-from probes.capture import LoadedModel
 from probes.capture.prompts import pad
+from probes.models import LoadedModel
 from probes.vocabulary.prompt import Prompt
 
 Run = Callable[[], object]

@@ -40,7 +40,6 @@ def main() -> None:
             f"bare loop {statistics.median(bare):9.0f}, "
             f"{ratio:.3f} x (budget >= {BUDGET})"
         )
-    SUITES.load("probes.suites")
     for name in ("lab_recall", "lab_chains_matched", "lab_addition"):
         began = time.process_time()
         n_items = len(SUITES[name].items(np.random.default_rng(0)))

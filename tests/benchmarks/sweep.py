@@ -33,7 +33,7 @@ from probes.sweep.execution.workers import Worker
 from probes.sweep.interface import Options
 from probes.sweep.items import example_rows
 from probes.sweep.run import Pending, run_row, run_sweep, tasks
-from probes.sweep.spec.entries import SweepSpec, parse_spec
+from probes.sweep.spec import SweepSpec, parse_spec
 from probes.sweep.survey import open_model, survey
 from sparsity import MetricSpec
 

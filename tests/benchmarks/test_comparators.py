@@ -3,7 +3,8 @@
 import numpy as np
 
 import sparsity
-from probes.capture import read_batch, resolve_sites
+from probes.capture import read_batch
+from probes.vocabulary.sites import resolve_sites
 from tests.benchmarks.capture import random_prompts, tiny
 from tests.benchmarks.comparators import comparators
 from tests.tolerances import LOGITS

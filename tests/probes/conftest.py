@@ -9,8 +9,8 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from probes.capture import LoadedModel, load_model
-from probes.sweep.spec.entries import SweepSpec, parse_spec
+from probes.models import LoadedModel, load_model
+from probes.sweep.spec import SweepSpec, parse_spec
 
 MakeSpec = Callable[..., SweepSpec]
 

@@ -28,7 +28,7 @@ from probes.models.loading import load_model
 from probes.records import open_run
 from probes.suites.files import FileSuite
 from probes.sweep.run import run_sweep
-from probes.sweep.spec.entries import load_spec, parse_spec
+from probes.sweep.spec import load_spec, parse_spec
 from sparsity import METRICS, MetricSpec, UnknownNameError
 
 GATE, LONG = 200, 1000

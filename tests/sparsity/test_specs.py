@@ -1,5 +1,6 @@
 """Names in text: one grammar, one written form, and errors that help."""
 
+import importlib
 import pickle
 import subprocess
 import sys
@@ -74,9 +75,16 @@ def test_a_registry_never_forgets_or_replaces():
         registry["zebra"]
 
 
-def test_a_registry_loads_a_package_once_and_in_order():
-    METRICS.load("sparsity")
-    assert len(METRICS) == len(set(METRICS))
+def test_a_registry_fills_itself_from_its_package_when_it_is_read(tmp_path, monkeypatch):
+    inner = tmp_path / "filling" / "inner"
+    inner.mkdir(parents=True)
+    (tmp_path / "filling" / "__init__.py").write_text(
+        "from sparsity import Registry\nTHINGS = Registry('thing', 'filling')"
+    )
+    (inner / "__init__.py").write_text("")
+    (inner / "one.py").write_text("from filling import THINGS\nTHINGS.add('one', 1)")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert dict(importlib.import_module("filling").THINGS) == {"one": 1}
 
 
 @pytest.mark.parametrize("record", METRICS.values(), ids=lambda record: record.name)

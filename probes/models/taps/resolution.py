@@ -23,7 +23,6 @@ def find_taps(base: nn.Module, config: Config) -> Taps:
     Raises:
         InputError: if no list of blocks can be found.
     """
-    FAMILIES.load("probes.models.taps")
     model_type = str(getattr(config, "model_type", ""))
     text = descend(base, "language_model") or base  # models that also see keep their text model one step down
     if model_type in FAMILIES:

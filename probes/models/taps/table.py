@@ -85,7 +85,7 @@ class Layout:
 
 
 Family = Callable[[Config], tuple[Layout, ...]]
-FAMILIES: Final[Registry[Family]] = Registry("architecture family")
+FAMILIES: Final[Registry[Family]] = Registry("architecture family", "probes.models.taps")
 
 
 def family(*model_types: str) -> Callable[[Family], Family]:

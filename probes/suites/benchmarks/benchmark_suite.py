@@ -64,7 +64,7 @@ class Benchmark:
     description: str
 
 
-BENCHMARKS: Registry[Benchmark] = Registry("benchmark")
+BENCHMARKS: Registry[Benchmark] = Registry("benchmark", "probes.suites.benchmarks")
 
 
 def benchmark(
@@ -99,15 +99,9 @@ def benchmark(
     return register
 
 
-def load_benchmarks() -> Registry[Benchmark]:
-    """The registry, filled."""
-    BENCHMARKS.load("probes.suites.benchmarks")
-    return BENCHMARKS
-
-
 def _known(name: str) -> str:
     try:
-        return load_benchmarks()[name].name
+        return BENCHMARKS[name].name
     except UnknownNameError as error:
         raise ValueError(str(error)) from None
 
@@ -136,7 +130,7 @@ class BenchmarkSuite(BaseModel):
     @property
     def benchmark(self) -> Benchmark:
         """What the name stands for."""
-        return load_benchmarks()[self.name]
+        return BENCHMARKS[self.name]
 
     def ruler(self) -> Axis:
         """The axis of the benchmark."""

@@ -62,7 +62,6 @@ def grade_model(path: Path, *, limit: int, suites: Sequence[str] = ()) -> Iterat
         raise InputError(f"{path} holds no model")
     module: Any = AutoModelForCausalLM.from_pretrained(path, local_files_only=True).eval()
     tokenizer = cast("Any", AutoTokenizer.from_pretrained(path, local_files_only=True))
-    SUITES.load("probes.suites")
     for name in suites or [each for each in SUITES if each.startswith(PREFIX) and each not in NOT_ASKED]:
         by_level: dict[str, list[Example]] = {}
         for item in SUITES[name].items(np.random.default_rng(0)):

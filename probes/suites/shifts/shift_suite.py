@@ -182,7 +182,7 @@ class Shift(Declared):
             )
 
 
-SHIFTS: Registry[type[Shift]] = Registry("shift")
+SHIFTS: Registry[type[Shift]] = Registry("shift", "probes.suites.shifts")
 
 _C = TypeVar("_C", bound=type[Shift])
 

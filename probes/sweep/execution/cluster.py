@@ -19,7 +19,7 @@ from probes.errors import InputError
 from probes.sweep.execution.workers import IN_FLIGHT_PER_WORKER, Task, Worker, WorkerDiedError
 from probes.sweep.interface import Options
 from probes.sweep.measurement import Rows
-from probes.sweep.spec.entries import SweepSpec
+from probes.sweep.spec import SweepSpec
 
 CONNECT_SECONDS: Final = 5.0
 START_SECONDS: Final = 1800.0  # a cold node imports torch and loads weights from a network disk; a full one has to wait

@@ -22,7 +22,7 @@ from probes.sweep.execution.cluster import RayPool
 from probes.sweep.execution.workers import IN_FLIGHT_PER_WORKER, Loaded, Task, Worker, WorkerDiedError, execute_in
 from probes.sweep.interface import Options
 from probes.sweep.measurement import Rows
-from probes.sweep.spec.entries import SweepSpec
+from probes.sweep.spec import SweepSpec
 
 Execute = Callable[[Iterable[Task]], Iterator[Rows]]
 

@@ -15,7 +15,7 @@ from probes.models.loading import LoadedModel
 from probes.records.cells import Block
 from probes.suites.example import Item
 from probes.sweep.measurement import Measurement, Rows
-from probes.sweep.spec.entries import ModelEntry, SweepSpec
+from probes.sweep.spec import ModelEntry, SweepSpec
 from probes.sweep.survey import Run, open_model
 
 Loaded = tuple[ModelEntry, LoadedModel]

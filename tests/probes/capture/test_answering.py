@@ -5,9 +5,12 @@ import pytest
 import torch
 from transformers import AutoModel, T5Config, T5ForConditionalGeneration
 
-from probes.capture import Prompt, load_model, read_batch, resolve_sites
+from probes.capture import read_batch
 from probes.capture.outcomes import DEFAULT_OUTCOMES, OUTCOMES
 from probes.errors import InputError
+from probes.models import load_model
+from probes.vocabulary.prompt import Prompt
+from probes.vocabulary.sites import resolve_sites
 from tests.probes.models.families import build
 from tests.tolerances import LOGITS, NEAR_ZERO, REBATCHED
 

@@ -11,11 +11,12 @@ from tokenizers.pre_tokenizers import Split
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from probes.capture import collect, encode, load_model
+from probes.capture import collect, encode
 from probes.capture.choices import read_choices, with_choices
 from probes.capture.prompts import pad
 from probes.errors import InputError
 from probes.familiarity.measure import measure_familiarity
+from probes.models import load_model
 from probes.models.templates import Chat, PromptError, template_identity
 from probes.records import open_run
 from probes.sweep.run import run_sweep

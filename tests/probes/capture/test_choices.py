@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import sparsity
-from probes.capture import encode, read_batch, resolve_sites
+from probes.capture import encode, read_batch
 from probes.capture.choices import CHOICE_OUTCOMES, with_choices
 from probes.errors import InputError
 from probes.models.templates import PromptError
@@ -16,7 +16,8 @@ from probes.records import open_run
 from probes.suites.example import Example
 from probes.suites.question import Question
 from probes.sweep.run import run_sweep
-from probes.sweep.spec.entries import parse_spec
+from probes.sweep.spec import parse_spec
+from probes.vocabulary.sites import resolve_sites
 from tests.tolerances import LOGITS, REBATCHED
 
 QUESTIONS = [

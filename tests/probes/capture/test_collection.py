@@ -7,14 +7,15 @@ import torch
 from torch import nn
 
 import sparsity
-from probes.capture import collect, encode, load_model, read_batch, resolve_sites
+from probes.capture import collect, encode, read_batch
 from probes.capture.prompts import pad
 from probes.capture.reading import RAW, Basis, Picks, Profiler
 from probes.errors import InputError
+from probes.models import load_model
 from probes.models.hooks import CaptureError, watching
 from probes.records.schema import SCHEMAS
 from probes.vocabulary.positions import Selector, parse_positions
-from probes.vocabulary.sites import Site
+from probes.vocabulary.sites import Site, resolve_sites
 from tests.probes.conftest import tiny_llama
 from tests.tolerances import REBATCHED, STORED
 

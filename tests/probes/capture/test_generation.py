@@ -5,10 +5,11 @@ import pytest
 import torch
 
 import sparsity
-from probes.capture import collect, load_model
+from probes.capture import collect
 from probes.capture.generation.continuation import WITHOUT_CACHE
 from probes.capture.generation.generating import Draws, collect_generation
 from probes.errors import InputError
+from probes.models import load_model
 from probes.records.schema import SCHEMAS
 from tests.probes.models.families import build
 from tests.probes.models.test_bridge import bridge_of

@@ -4,11 +4,13 @@ import torch
 from transformers import BertConfig, BertModel
 
 import sparsity
-from probes.capture import encode, load_model, read_batch, resolve_sites
+from probes.capture import encode, read_batch
 from probes.capture import logits as logits_module
 from probes.capture import outcomes as outcomes_module
 from probes.errors import InputError
+from probes.models import load_model
 from probes.vocabulary.prompt import Prompt
+from probes.vocabulary.sites import resolve_sites
 from tests.probes.conftest import tiny_llama
 from tests.tolerances import LOGITS, NEAR_ZERO, REBATCHED, STORED
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from probes.capture import load_model
 from probes.capture.routing import collect_routing
 from probes.errors import InputError
+from probes.models import load_model
 from probes.records.schema import SCHEMAS
 from tests.probes.models.families import build
 from tests.probes.models.test_families import model_of, prompts_of

@@ -3,8 +3,9 @@ import pytest
 import torch
 
 import sparsity
-from probes.capture import capture_states, collect, load_model
+from probes.capture import capture_states, collect
 from probes.errors import InputError
+from probes.models import load_model
 from tests.probes.conftest import tiny_llama
 from tests.tolerances import REBATCHED
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from probes.capture import LoadedModel, load_model, reading
+from probes.capture import reading
 from probes.capture.verification import verdict
+from probes.models import LoadedModel, load_model
 from probes.models.batch import Batch
 from probes.models.taps import Point, Taps
 from probes.models.taps.table import descend

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from probes.capture import Prompt, capture_states, encode
+from probes.capture import capture_states, encode
 from probes.controls.reservoir import (
     LEAST_ITEMS,
     MOST_ITEMS,
@@ -14,6 +14,7 @@ from probes.controls.reservoir import (
     selectors,
 )
 from probes.vocabulary.axes import Axis
+from probes.vocabulary.prompt import Prompt
 from probes.vocabulary.sites import resolve_sites
 from tests.probes.conftest import load_model, tiny_llama
 from tests.tolerances import NEAR_ZERO, REBATCHED

@@ -7,7 +7,7 @@ import torch
 from transformers import BertConfig, BertModel, GPT2Config, GPT2LMHeadModel
 
 import sparsity
-from probes.capture import capture_states, encode, load_model
+from probes.capture import capture_states, encode
 from probes.capture.routing import BASIS, collect_routing
 from probes.controls import pinning
 from probes.controls.basis_panel import views
@@ -17,6 +17,7 @@ from probes.controls.reservoir import Member, Sample
 from probes.controls.stage import Ask, control, open_stage
 from probes.interventions.edits import pin
 from probes.interventions.effects import intervene
+from probes.models import load_model
 from probes.vocabulary import names
 from probes.vocabulary.axes import Axis
 from probes.vocabulary.names import Intervened

@@ -9,12 +9,13 @@ import pytest
 
 pytest.importorskip("pydivsufsort", reason="needs the extra `familiarity`")
 
-from probes.capture import LoadedModel
+from probes.corpus import Tokens, build_index, open_index
 from probes.corpus.engines import Engine
 from probes.corpus.matching import match_ahead
 from probes.errors import InputError
-from probes.familiarity import Sources, Tokens, build_index, measure_familiarity, open_index
+from probes.familiarity import Sources, measure_familiarity
 from probes.familiarity.definitions import parse_familiarity
+from probes.models import LoadedModel
 
 DOCUMENTS = ["the cat sat on the mat", "the dog ran under the tree", "one dog saw two cat", "cat cat cat cat"]
 END = 200  # a token that no text holds

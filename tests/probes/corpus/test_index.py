@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 pytest.importorskip("pydivsufsort", reason="needs the extra `familiarity`")
 
-from probes.capture import LoadedModel
 from probes.corpus.alphabet import Bytes, Symbols, Tokens
 from probes.corpus.corpora import build_index, open_index, read_corpus
 from probes.corpus.index import CorpusIndex
@@ -28,6 +27,7 @@ from probes.corpus.matching import (
 from probes.errors import InputError
 from probes.familiarity.ngrams import NGram
 from probes.familiarity.predictor import Mixture, Uniform
+from probes.models import LoadedModel
 from tests.tolerances import FLOAT64
 
 

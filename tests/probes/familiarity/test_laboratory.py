@@ -10,7 +10,6 @@ from scipy.stats import norm, spearmanr
 
 pytest.importorskip("pydivsufsort", reason="needs the extra `familiarity`")
 
-from probes.capture import load_model
 from probes.corpus.alphabet import Tokens
 from probes.corpus.corpora import build_index
 from probes.familiarity import FamiliaritySpec
@@ -19,6 +18,7 @@ from probes.familiarity.measure import measure_familiarity
 from probes.familiarity.measures.exposures import exposures_of
 from probes.familiarity.sources import Sources
 from probes.lab import read_record, reference_path
+from probes.models import load_model
 from probes.suites.example import Example, Item
 
 N_FACTS = 512

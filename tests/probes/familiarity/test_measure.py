@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("pydivsufsort", reason="needs the extra `familiarity`")
 
-from probes.capture import LoadedModel, collect
+from probes.capture import collect
 from probes.corpus.alphabet import Bytes, Tokens
 from probes.corpus.corpora import build_index
 from probes.corpus.matching import match_ahead, match_behind
@@ -19,6 +19,7 @@ from probes.familiarity.measures.exposures import exposures_of
 from probes.familiarity.sources import Sources
 from probes.familiarity.texts import CausalLM, read_text
 from probes.lab import build_world
+from probes.models import LoadedModel
 from probes.records.schema import SCHEMAS
 from probes.suites.example import Example, Item
 from tests.tolerances import LOGITS, REBATCHED, STORED
@@ -166,7 +167,8 @@ def test_known_states_are_near_and_an_items_own_is_left_out(tiny: LoadedModel):
 
 
 def test_states_are_those_that_hooks_show(tiny: LoadedModel):
-    from probes.capture import encode, resolve_sites
+    from probes.capture import encode
+    from probes.vocabulary.sites import resolve_sites
 
     prompts = [encode(tiny, text) for text in TEXTS]
     (site,) = resolve_sites(tiny, ["final_norm"])

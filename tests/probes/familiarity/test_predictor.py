@@ -12,13 +12,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probes.capture import LoadedModel, encode, load_model
+from probes.capture import encode
 from probes.capture.prompts import pad
 from probes.corpus.alphabet import Bytes, Tokens, span_ends
 from probes.errors import InputError
 from probes.familiarity.compressors import Compressor, train_dictionary
 from probes.familiarity.predictor import Coder, Mixture, Prediction, Predictor, Uniform, bits_per_byte
 from probes.familiarity.texts import CausalLM, read_text
+from probes.models import LoadedModel, load_model
 from probes.suites.shifts.noise import random_bytes, shuffled_words
 from tests.tolerances import FLOAT64
 from tests.trained import HELD_OUT, PROSE

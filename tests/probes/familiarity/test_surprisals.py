@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from probes.capture import LoadedModel, encode, load_model
+from probes.capture import encode
 from probes.capture.logits import reduce_logits
 from probes.capture.prompts import pad
 from probes.familiarity.surprisals import describe, read_surprisals, surprisal_reader, surprisals_of, windows
+from probes.models import LoadedModel, load_model
 from tests.tolerances import FLOAT64_SOLVED, LOGITS, REBATCHED, STORED
 
 

@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 import torch
 
-from probes.capture import capture_states, collect, load_model
+from probes.capture import capture_states, collect
 from probes.errors import InputError
 from probes.interventions.changes import editing, final_norm_of
 from probes.interventions.edits import ablate, pin, swap
 from probes.interventions.effects import intervene, patch_layers
+from probes.models import load_model
 from probes.models.hooks import CaptureError
 from tests.probes.conftest import tiny_llama, uneven
 from tests.tolerances import LOGITS, REBATCHED, STAGES, STORED

@@ -12,10 +12,11 @@ import torch
 
 import probes
 import sparsity
-from probes.capture import LoadedModel, capture_states, collect, encode, load_model, read_batch, resolve_sites
+from probes.capture import capture_states, collect, encode, read_batch
 from probes.capture.verification.verdict import verify
 from probes.errors import InputError
-from probes.vocabulary.sites import HOOKS, SiteKind
+from probes.models import LoadedModel, load_model
+from probes.vocabulary.sites import HOOKS, SiteKind, resolve_sites
 from sparsity import parse_metrics
 from tests.probes.models.families import FAMILIES, NEOX, build
 from tests.probes.models.test_families import prompts_of

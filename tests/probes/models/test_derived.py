@@ -6,10 +6,10 @@ import pytest
 import torch
 import transformers
 
-from probes.capture import load_model, resolve_sites
 from probes.capture.prompts import encode
 from probes.errors import InputError
-from probes.vocabulary.sites import Site, SiteKind
+from probes.models import load_model
+from probes.vocabulary.sites import Site, SiteKind, resolve_sites
 from tests.probes.conftest import tiny_llama, uneven
 from tests.probes.models.families import EXPERTS, GPT2, LLAMA, NEOX
 from tests.probes.models.test_families import close, states_of

@@ -7,12 +7,13 @@ import pytest
 import torch
 
 import sparsity
-from probes.capture import LoadedModel, load_model, read_batch, resolve_sites
+from probes.capture import read_batch
 from probes.capture.prompts import encode, pad
+from probes.models import LoadedModel, load_model
 from probes.models.hooks import watching
 from probes.models.taps.table import FAMILIES as TABLES
 from probes.vocabulary.prompt import Prompt
-from probes.vocabulary.sites import EMBED_LAYER, Site, SiteKind
+from probes.vocabulary.sites import EMBED_LAYER, Site, SiteKind, resolve_sites
 from tests.probes.models.families import FAMILIES, build
 from tests.tolerances import NEAR_ZERO, REBATCHED, STORED
 

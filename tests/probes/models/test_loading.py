@@ -8,8 +8,9 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import AutoModelForCausalLM
 
-from probes.capture import collect, load_model
+from probes.capture import collect
 from probes.errors import InputError
+from probes.models import load_model
 from probes.vocabulary.sites import Site
 from tests.probes.conftest import tiny_llama
 from tests.tolerances import NEAR_ZERO, REBATCHED

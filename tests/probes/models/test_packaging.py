@@ -9,8 +9,9 @@ import pytest
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from probes.capture import collect, load_model
+from probes.capture import collect
 from probes.errors import InputError
+from probes.models import load_model
 from probes.models.checkpoints import model_files
 from tests.probes.conftest import tiny_llama, uneven
 from tests.probes.models.families import LLAMA

@@ -11,7 +11,7 @@ import pytest
 
 from probes.errors import InputError
 from probes.suites import Example
-from probes.suites.benchmarks.benchmark_suite import BenchmarkSuite, load_benchmarks
+from probes.suites.benchmarks.benchmark_suite import BENCHMARKS, BenchmarkSuite
 from probes.suites.benchmarks.paradigms import PARADIGMS
 
 REAL = {
@@ -90,7 +90,7 @@ def levels(found: list[Example]) -> dict[str, int]:
 
 
 def test_every_benchmark_is_tried_here_and_says_whom_to_cite() -> None:
-    for name, found in load_benchmarks().items():
+    for name, found in BENCHMARKS.items():
         assert name in REAL or name in MADE
         assert found.citation
         assert found.licence
@@ -104,7 +104,7 @@ def test_real_items_are_whole(assets: Path, name: str) -> None:
     found = real(assets, name)
     assert all(example.text.strip() for example in found)
     assert all(example.target or name == "blimp" for example in found)
-    nominal = load_benchmarks()[name].axis.kind == "nominal"
+    nominal = BENCHMARKS[name].axis.kind == "nominal"
     assert all(math.isnan(example.level) == nominal for example in found)
 
 

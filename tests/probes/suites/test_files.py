@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from probes.errors import InputError
-from probes.suites import Axis
 from probes.suites.files import FileSuite, Source, read
+from probes.vocabulary.axes import Axis
 
 
 def write(path: Path, *rows: object) -> Path:

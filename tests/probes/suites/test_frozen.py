@@ -11,7 +11,7 @@ from probes.suites.files import FileSuite
 from probes.suites.frozen import FrozenSuite, freeze
 from probes.suites.shifts.instructions import WordingShift
 from probes.suites.shifts.shift_suite import Tools
-from probes.sweep.spec.entries import parse_spec
+from probes.sweep.spec import parse_spec
 
 
 @pytest.fixture

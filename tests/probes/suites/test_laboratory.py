@@ -15,7 +15,6 @@ from probes.suites.laboratory.grading import _pool, grade_model
 from probes.suites.laboratory.knowledge import EXPOSED, LOW_COUNTS
 from probes.suites.laboratory.world_facts import LabSuite
 
-SUITES.load("probes.suites")
 LINKS = ("lab_recall", "lab_chains", "lab_distance")
 KNOWLEDGE = ("lab_choices", "lab_conflict", "lab_phrasing", "lab_stored_hops")
 KNOBS = (*LINKS, *KNOWLEDGE, "lab_addition")

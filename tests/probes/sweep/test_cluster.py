@@ -31,7 +31,7 @@ from probes.sweep.execution.workers import IN_FLIGHT_PER_WORKER, Task, Worker, W
 from probes.sweep.interface import Options, Progress
 from probes.sweep.measurement import Rows
 from probes.sweep.run import run_sweep
-from probes.sweep.spec.entries import SweepSpec
+from probes.sweep.spec import SweepSpec
 from tests.probes.conftest import MakeSpec
 from tests.probes.sweep.test_run import assert_same
 

@@ -12,10 +12,11 @@ import pytest
 
 pytest.importorskip("pydivsufsort", reason="needs the extra `familiarity`")
 
-from probes.capture import LoadedModel, load_model
+from probes.corpus import Tokens, build_index, open_index
 from probes.errors import InputError
-from probes.familiarity import Compressor, Sources, Tokens, build_index, measure_familiarity, open_index, remember
+from probes.familiarity import Compressor, Sources, measure_familiarity, remember
 from probes.familiarity.reader import Bank
+from probes.models import LoadedModel, load_model
 from probes.records import open_run
 from probes.suites.example import Example, Item
 from probes.sweep.interface import Options
@@ -227,7 +228,7 @@ def test_known_texts_may_be_the_in_split_of_a_suite_and_an_item_is_not_its_own_n
 def test_a_resolved_spec_says_what_was_asked(make_spec: MakeSpec, tmp_path: Path, asked) -> None:
     import yaml
 
-    from probes.sweep.spec.entries import parse_spec
+    from probes.sweep.spec import parse_spec
 
     spec = make_spec(familiarity=asked)
     assert spec.familiarity is not None

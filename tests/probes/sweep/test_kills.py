@@ -15,7 +15,7 @@ import pytest
 
 from probes.sweep.interface import Options
 from probes.sweep.run import run_sweep
-from probes.sweep.spec.entries import SweepSpec
+from probes.sweep.spec import SweepSpec
 from tests.probes.conftest import MakeSpec
 from tests.probes.sweep.test_run import assert_same
 

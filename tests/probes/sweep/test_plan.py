@@ -5,9 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from probes.records.cells import Block, Done, missing
-from probes.suites import Axis, Example, Suite
+from probes.suites import Example, Suite
 from probes.sweep.item_store import Shelf, shelve
 from probes.sweep.plan import RunIdentity, batches
+from probes.vocabulary.axes import Axis
 
 BLOCK = Block(sites=("resid_post.0",), bases=("raw",), positions=("last",), metrics=("gini@1",))
 lengths_strategy = st.dictionaries(st.text("abc", min_size=1, max_size=4), st.integers(1, 9), min_size=1, max_size=20)

@@ -9,7 +9,7 @@ from probes.errors import InputError
 from probes.suites.benchmarks.benchmark_suite import BenchmarkSuite
 from probes.suites.shifts.noise import NoiseShift
 from probes.suites.text_domains import TextDomains
-from probes.sweep.spec.entries import OUTCOMES, SweepSpec, load_spec, parse_spec
+from probes.sweep.spec import OUTCOMES, SweepSpec, load_spec, parse_spec
 
 GOOD = {"models": ["some/model"], "suites": ["lab_exposure"]}
 

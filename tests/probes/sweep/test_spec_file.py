@@ -7,9 +7,9 @@ import jsonschema
 import pytest
 import yaml
 
+from probes.commands.spec_file import FIRST_SPEC, full_spec, spec_schema
 from probes.errors import InputError
-from probes.sweep.spec.entries import SweepSpec, parse_spec
-from probes.sweep.spec.spec_file import FIRST_SPEC, full_spec, spec_schema
+from probes.sweep.spec import SweepSpec, parse_spec
 
 README = Path(__file__).resolve().parents[3] / "README.md"
 GOOD = {

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 import sparsity
-from probes.capture import capture_states, encode, load_model
+from probes.capture import capture_states, encode
 from probes.capture.collection import read_batch
 from probes.errors import InputError
+from probes.models import load_model
 from probes.models.loading import LoadedModel
 from probes.records import open_run
 from probes.records.compaction import compact
@@ -22,7 +23,7 @@ from probes.sweep import measurement
 from probes.sweep.calibration import calibrate
 from probes.sweep.interface import Options
 from probes.sweep.run import run_sweep
-from probes.sweep.spec.entries import SweepSpec
+from probes.sweep.spec import SweepSpec
 from probes.sweep.survey import survey
 from probes.vocabulary.sites import Site
 from tests.probes.conftest import MakeSpec

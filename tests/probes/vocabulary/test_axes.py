@@ -3,19 +3,18 @@
 import pytest
 
 from probes.errors import InputError
-from probes.suites import AXES, SUITES
-from probes.suites.benchmarks.benchmark_suite import load_benchmarks
+from probes.suites import SUITES
+from probes.suites.benchmarks.benchmark_suite import BENCHMARKS
 from probes.suites.files import FileSuite
 from probes.suites.shifts.shift_suite import SHIFTS
 from probes.suites.text_domains import AXIS
-from probes.vocabulary.axes import Axis, Harder, declared
+from probes.vocabulary.axes import AXES, Axis, Harder, declared
 
 
 def test_every_suite_lies_on_an_axis_of_the_table() -> None:
-    SUITES.load("probes.suites")
     used = [
         *(suite.axis for suite in SUITES.values()),
-        *(found.axis for found in load_benchmarks().values()),
+        *(found.axis for found in BENCHMARKS.values()),
         *(kind.model_construct(shift=name).ruler() for name, kind in SHIFTS.items()),
         AXIS,
     ]

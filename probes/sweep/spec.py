@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypedDict, TypeVar
+from typing import Annotated, Any, Literal, TypedDict
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -18,24 +18,10 @@ from probes.errors import InputError
 from probes.familiarity.entry import FamiliarityEntry, resolved
 from probes.lab import shipped_path
 from probes.models.templates import Template
-from probes.suites.benchmarks.benchmark_suite import BenchmarkSuite, load_benchmarks
-from probes.suites.example import SUITES, Suite
-from probes.suites.files import FileSuite, Source
-from probes.suites.frozen import FrozenSuite
-from probes.suites.laboratory.world_facts import LabSuite
-from probes.suites.shifts.answer_choices import ChoiceCount
-from probes.suites.shifts.conflict import KnowledgeConflict
-from probes.suites.shifts.context import ContextDepth, ContextLength
-from probes.suites.shifts.demonstrations import Demonstrations
-from probes.suites.shifts.instructions import WordingShift
-from probes.suites.shifts.noise import NoiseShift
-from probes.suites.shifts.shift_suite import SHIFTS, Shift
 from probes.suites.sources.fields import FieldMap
-from probes.suites.sources.hub import HubSuite
-from probes.suites.text_domains import NAME as TEXT_DOMAINS
-from probes.suites.text_domains import TextDomains
-from probes.sweep.spec import yaml12
-from probes.sweep.spec.validation import checked, mapping, nearest, refuse_unknown, sequence, validate
+from probes.sweep.specification import yaml12
+from probes.sweep.specification.suite_entries import SuiteEntry, suite_entry
+from probes.sweep.specification.validation import checked, mapping, nearest, refuse_unknown, sequence, validate
 from probes.vocabulary.names import CONTROLS, Control
 from probes.vocabulary.naming import labels
 from sparsity import MetricSpec, parse_metrics
@@ -54,8 +40,6 @@ WHOLE_PROMPT = frozenset({"mean", "all"})  # positions whose output uncertainty 
 CONTROLLED = frozenset({"last", "mean"})  # positions whose vectors the controls read
 
 Dtype = Literal["float32", "bfloat16", "float16", "int8"]
-
-_S = TypeVar("_S", bound=Source)
 
 
 def _listed(value: object) -> object:
@@ -84,37 +68,6 @@ class ModelEntry(BaseModel):
     revision: str | None = None
     dtype: Dtype | None = None
     template: Template | None = None
-
-
-class RegisteredSuite(BaseModel):
-    """A suite that the toolkit ships, by name."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str
-    limit: int | None = Field(default=None, ge=1)
-
-    def suite(self) -> Suite:
-        """Look the suite up.
-
-        Raises:
-            InputError: if there is none of that name.
-        """
-        SUITES.load("probes.suites")
-        try:
-            return SUITES[self.name]
-        except UnknownNameError:
-            known = [*SUITES, *load_benchmarks(), TEXT_DOMAINS]
-            raise InputError(str(UnknownNameError("suite", self.name, known))) from None
-
-
-PairedShift = Annotated[
-    NoiseShift | ChoiceCount | ContextLength | ContextDepth | Demonstrations | WordingShift | KnowledgeConflict,
-    Field(discriminator="shift"),
-]
-SuiteEntry = (
-    RegisteredSuite | TextDomains | FileSuite | HubSuite | BenchmarkSuite | FrozenSuite | LabSuite | PairedShift
-)
 
 
 class SweepSpec(BaseModel):
@@ -245,7 +198,7 @@ def parse_spec(raw: object, *, folder: Path, origin: str = "spec") -> SweepSpec:
     entries = {
         **fields,
         "models": [_model(entry, folder) for entry in sequence(fields.get("models"), f"{origin}: models")],
-        "suites": [_suite(entry, folder, origin) for entry in sequence(fields.get("suites"), f"{origin}: suites")],
+        "suites": [suite_entry(entry, folder, origin) for entry in sequence(fields.get("suites"), f"{origin}: suites")],
     }
     if fields.get("familiarity"):
         entries["familiarity"] = _familiarity(fields["familiarity"], folder, f"{origin}: familiarity")
@@ -293,76 +246,3 @@ def _model(entry: object, folder: Path) -> dict[str, Any]:
     elif isinstance(name, str) and (shipped := shipped_path(name)) is not None:
         fields["name"] = str(shipped)
     return fields
-
-
-def _suite(entry: object, folder: Path, origin: str) -> SuiteEntry | Shift:
-    fields = {"name": entry} if isinstance(entry, str) else mapping(entry, f"{origin}: suites")
-    place = f"{origin}: suite {fields.get('name', '')!r}"
-    if "shift" in fields:
-        return _shift(fields, folder, place)
-    if {"hub", "frozen", "lab"}.intersection(fields):
-        return _data(fields, folder, place)
-    if fields.get("name") in list(load_benchmarks()):
-        benchmark = checked(BenchmarkSuite, fields, f"{origin}: benchmark {fields['name']!r}")
-        return benchmark.model_copy(update={"file": str(folder / benchmark.file)}) if benchmark.file else benchmark
-    if "file" in fields:
-        return _data(fields, folder, place)
-    if fields.get("name") == TEXT_DOMAINS or "in" in fields:
-        domains = checked(TextDomains, {**fields, **_sources(fields, place)}, place)
-        return domains.model_copy(
-            update={
-                "inside": {label: _resolved(source, folder) for label, source in domains.inside.items()},
-                "shifted": {label: _resolved(source, folder) for label, source in domains.shifted.items()},
-            }
-        )
-    return checked(RegisteredSuite, fields, place)
-
-
-def _data(fields: Mapping[str, Any], folder: Path, place: str) -> FileSuite | HubSuite | FrozenSuite | LabSuite:
-    """Items of the user's own: files, a data set, a suite written down, or the world of a model trained here."""
-    if "lab" in fields:
-        world = checked(LabSuite, fields, place)
-        return world.model_copy(update={"lab": str((folder / world.lab).resolve())})
-    if "hub" in fields:
-        local = folder / str(fields["hub"])
-        return checked(HubSuite, {**fields, "hub": str(local)} if local.is_dir() else fields, place)
-    if "frozen" in fields:
-        frozen = checked(FrozenSuite, fields, place)
-        return frozen.model_copy(update={"frozen": str(folder / frozen.frozen)})
-    return _resolved(checked(FileSuite, fields, place), folder)
-
-
-def _shift(fields: Mapping[str, Any], folder: Path, place: str) -> Shift:
-    """A paired shift over a source, which needs no name of its own."""
-    try:
-        kind = SHIFTS[str(fields["shift"])]
-    except UnknownNameError as error:
-        raise InputError(f"{place}: {error}") from None
-    given = fields.get("of")
-    source = {"name": given} if isinstance(given, str) else mapping(given, f"{place}: of")
-    found = _suite({"name": f"{fields.get('name')}_source", **source}, folder, f"{place}: of")
-    if not isinstance(found, FileSuite | HubSuite | BenchmarkSuite):
-        raise InputError(f"{place}: of should be a file, a data set of the hub or a benchmark, and is {found.name!r}")
-    resolved = {**fields, "of": found}
-    if fields.get("filler") is not None:
-        resolved["filler"] = _resolved(_source(fields["filler"], f"{place}: filler"), folder)
-    return checked(kind, resolved, place)
-
-
-def _source(entry: object, place: str) -> Source:
-    """A source; a bare path stands for one."""
-    return checked(Source, {"file": entry} if isinstance(entry, str) else entry, place)
-
-
-def _sources(fields: Mapping[str, Any], place: str) -> dict[str, dict[str, Source]]:
-    """Domains by label; a bare path stands for a source."""
-    found: dict[str, dict[str, Source]] = {}
-    for key in ("in", "shifted"):
-        if key in fields:
-            entries = mapping(fields[key], f"{place}: {key}")
-            found[key] = {label: _source(entry, f"{place}: {label}") for label, entry in entries.items()}
-    return found
-
-
-def _resolved(source: _S, folder: Path) -> _S:
-    return source.model_copy(update={"file": str(folder / source.file)})

@@ -1,6 +1,6 @@
 """The spec file as people meet it: its JSON Schema for editors, and first files to start from.
 
-Both are read off the classes in :mod:`probes.sweep.spec.entries`: what a key means is said once, in the docstring of
+Both are read off the classes in :mod:`probes.sweep.spec`: what a key means is said once, in the docstring of
 its class. The schema also allows the short forms that the reader of a spec spells out: a name for a model or a suite, a
 path for a source, one word for a list of one.
 """
@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import yaml
 
-from probes.sweep.spec.entries import SweepSpec
+from probes.sweep.spec import SweepSpec
 
 WORD: Final[Mapping[str, Any]] = {"type": "string"}
 SHORT: Final[Mapping[str, Sequence[Mapping[str, Any]]]] = {

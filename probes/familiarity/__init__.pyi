@@ -1,0 +1,15 @@
+from .compressors import Compressor as Compressor
+from .definitions import FAMILIARITY as FAMILIARITY
+from .definitions import FamiliaritySpec as FamiliaritySpec
+from .definitions import parse_familiarity as parse_familiarity
+from .known_states import remember as remember
+from .measure import measure_familiarity as measure_familiarity
+from .membership import judge_membership as judge_membership
+from .ngrams import NGram as NGram
+from .predictor import Mixture as Mixture
+from .predictor import Prediction as Prediction
+from .predictor import Predictor as Predictor
+from .predictor import Uniform as Uniform
+from .predictor import bits_per_byte as bits_per_byte
+from .sources import Sources as Sources
+from .texts import CausalLM as CausalLM
