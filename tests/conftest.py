@@ -14,7 +14,7 @@ from tests.kernels import EXPECTED, running
 from tests.trained import MODEL
 
 if TYPE_CHECKING:
-    from probes.capture import LoadedModel
+    from probes.models import LoadedModel
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -53,7 +53,7 @@ def assets() -> Path:
 @pytest.fixture(scope="session")
 def stories() -> LoadedModel:
     """The small trained model of `tests.trained`, which has read 4,000 stories; tests leave it as it is."""
-    from probes.capture import load_model
+    from probes.models import load_model
 
     return load_model(str(MODEL))
 
@@ -61,7 +61,7 @@ def stories() -> LoadedModel:
 @pytest.fixture(scope="session")
 def stories260k(assets: Path) -> LoadedModel:
     """The published model of that name, for what is known of its numbers."""
-    from probes.capture import load_model
+    from probes.models import load_model
 
     return load_model(str(assets / "models" / "stories260K"))
 

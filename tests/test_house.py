@@ -75,8 +75,6 @@ def test_every_metric_has_an_independent_reference() -> None:
 
 
 def test_every_suite_shift_and_measure_of_familiarity_is_asked_for_by_a_test() -> None:
-    SUITES.load("probes.suites")
-    BENCHMARKS.load("probes.suites.benchmarks")
     plain = {name.removesuffix("_matched") for name in SUITES}  # one function makes both, and one test asks for both
     assert plain | set(SHIFTS) | set(BENCHMARKS) <= strings("probes/suites")
     assert set(FAMILIARITY) <= strings("probes/familiarity")

@@ -7,7 +7,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from probes.capture import encode, read_batch, resolve_sites
+from probes.capture import encode, read_batch
+from probes.vocabulary.sites import resolve_sites
 from sparsity import parse_metrics
 from tests.trained import HELD_OUT, MODEL, RECIPE
 from tests.trained.__main__ import digest

@@ -18,8 +18,8 @@ from probes.suites import Example
 from probes.suites.shifts.noise import NEIGHBOURS, NOISES, casing, character_noise, character_swap, typos, word_order
 from probes.suites.shifts.padding import NEUTRAL, pad_alike
 from probes.suites.shifts.shift_suite import SHIFTS, Shift, Tools
-from tests.trained import MODEL
 from probes.sweep.spec import parse_spec
+from tests.trained import MODEL
 
 texts = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=60)
 seeds = st.integers(0, 2**32)

@@ -11,8 +11,8 @@ from transformers import AutoTokenizer
 from analyses.data.panels import model_labels
 from probes import open_run, run_sweep
 from probes.errors import InputError
-from tests.trained import MODEL
 from probes.sweep.spec import ModelEntry, SweepSpec
+from tests.trained import MODEL
 
 TEXTS = '{"text": "Once upon a time"}\n{"text": "The dog ran to the park"}\n'
 
