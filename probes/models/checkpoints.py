@@ -37,7 +37,16 @@ from transformers.utils import logging as transformers_logging
 
 from probes.errors import InputError
 from probes.lab import shipped_path
-from probes.models.packaging import ADAPTER, Place, base_of, merged, place_of, states_a_tokenizer
+from probes.models.packaging import (
+    ADAPTER,
+    Place,
+    base_of,
+    check_whole,
+    merged,
+    place_of,
+    states_a_tokenizer,
+    weights_of,
+)
 
 TOKENIZER_FILES: Final = (
     "tokenizer.json",
@@ -61,6 +70,7 @@ class Checkpoint(NamedTuple):
     tokenizer: PreTrainedTokenizerBase | None
     fingerprint: str
     revision: str
+    weights: str
 
 
 def open_checkpoint(
@@ -78,6 +88,8 @@ def open_checkpoint(
         InputError: in one line, if it cannot be found or read, or is not whole.
     """
     place = _place(name, revision)
+    if _local(name).exists():
+        check_whole(name, place)
     if place.form == "adapter":
         base = open_checkpoint(
             base_of(place.path), tokenizer=tokenizer, device=device, dtype=dtype, revision=None, attention=attention
@@ -113,11 +125,11 @@ def open_checkpoint(
         missing = sorted(info["missing_keys"])
         raise InputError(
             f"model {name!r} is not whole: {len(missing)} weights are missing, {missing[0]} first; "
-            "they would be random numbers"
+            "they would be random numbers; download or copy the folder again"
         )
     if str(device) != "auto" and quantization is None:
         module = _move(module, name, device)
-    return Checkpoint(name, module, tokenizer, fingerprint_files(place.path), revision or "")
+    return Checkpoint(name, module, tokenizer, fingerprint_files(place.path), revision or "", weights_of(place))
 
 
 def _with_adapter(name: str, base: Checkpoint, place: Place) -> Checkpoint:
@@ -128,7 +140,7 @@ def _with_adapter(name: str, base: Checkpoint, place: Place) -> Checkpoint:
         except _UNREADABLE as error:
             raise InputError(f"adapter {name!r} cannot be merged into {base.name!r}: {_first_line(error)}") from error
     both = hashlib.sha256(f"{base.fingerprint} {fingerprint_files(place.path)}".encode()).hexdigest()
-    return Checkpoint(name, module, base.tokenizer, both, "")
+    return Checkpoint(name, module, base.tokenizer, both, "", weights_of(place))
 
 
 def fingerprint_files(directory: Path) -> str:

@@ -44,6 +44,7 @@ class LoadedModel:
         taps: where its sites are.
         fingerprint: sha256 of weights, configuration and tokenizer.
         revision: hub revision, ``""`` for a directory or an object.
+        weights: how they came from the files: ``as stored``, ``dequantised from GGUF (Q4_0)`` ..., or ``in memory``.
         dtype: of the weights; metrics are computed in float32 whatever it is.
         device: where token ids go.
         attention: name of the attention kernel.
@@ -59,6 +60,7 @@ class LoadedModel:
     taps: Taps
     fingerprint: str
     revision: str
+    weights: str
     dtype: torch.dtype
     device: torch.device
     attention: str
@@ -181,6 +183,9 @@ def load_model(
 ) -> LoadedModel:
     """Make a model ready to be looked into.
 
+    Unless its family has a table, one pass of eight tokens is run to find its sites: the inputs and outputs of its
+    modules are compared as numbers (:mod:`probes.models.taps.derived`), which names and shapes alone do not allow.
+
     Args:
         model: a local directory, a hub name, a transformers model, or a TransformerLens bridge. An object is put into
             evaluation mode and otherwise taken as it is.
@@ -227,6 +232,7 @@ def load_model(
         taps=find_taps(body_of(module), config),
         fingerprint=source.fingerprint,
         revision=source.revision,
+        weights=source.weights,
         dtype=torch.int8 if getattr(module, "is_loaded_in_8bit", False) else module.dtype,
         device=device_of(embedding),
         attention=_attention_of(module),
@@ -254,7 +260,7 @@ def _from_object(model: object, tokenizer: PreTrainedTokenizerBase | None) -> Ch
         )
     check_weights(module, type(module).__name__)
     name = module.name_or_path or type(module).__name__
-    return Checkpoint(name, module, tokenizer, fingerprint_object(module, tokenizer), "")
+    return Checkpoint(name, module, tokenizer, fingerprint_object(module, tokenizer), "", "in memory")
 
 
 def _attention_of(module: PreTrainedModel) -> str:

@@ -1,8 +1,9 @@
 """The form in which a path holds weights: a model directory, an adapter, a GGUF file, or nothing that can be read.
 
-Weights are read from safetensors. A GGUF file is read through transformers, which turns its blocks of few-bit numbers
-into ordinary weights: the states are those of these weights, and not those that another runtime computes from the
-blocks. An adapter is merged into its base model. Pickled weights may run code when they are opened, and are refused.
+Weights are read from safetensors; a file that is missing or cut short is found by its header before anything is
+loaded. A GGUF file is read through transformers, which turns its blocks of few-bit numbers into ordinary weights: the
+states are those of these weights, and not those that another runtime computes from the blocks. An adapter is merged
+into its base model. Pickled weights may run code when they are opened, and are refused.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, cast
 
@@ -20,6 +22,11 @@ from probes.errors import InputError
 Form = Literal["safetensors", "gguf", "adapter"]
 PICKLED: Final = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt")
 ADAPTER: Final = "adapter_config.json"
+ADAPTED: Final = "adapter_model.safetensors"
+WHOLE: Final = "model.safetensors"
+INDEX: Final = "model.safetensors.index.json"
+LFS_POINTER: Final = b"version https://git-lfs"
+UNPACKED: Final = frozenset({"F64", "F32", "F16", "BF16"})  # in a GGUF file: ordinary numbers, nothing to dequantise
 CONVERT: Final = (
     "convert them once, where you trust them: "
     "AutoModelForCausalLM.from_pretrained(folder, use_safetensors=False).save_pretrained(new_folder)"
@@ -70,6 +77,75 @@ def place_of(name: str, local: Path) -> Place | None:
     if pickled is not None:
         raise InputError(f"{name!r} holds only pickled weights ({pickled}), which may run code when opened; {CONVERT}")
     return Place(local.resolve(), "safetensors") if whole else None
+
+
+def check_whole(name: str, place: Place) -> None:
+    """Refuse a local folder of which a file of weights is missing or cut short, without reading a weight.
+
+    Raises:
+        InputError: in one line with the file and the remedy.
+    """
+    if place.form == "gguf":
+        return
+    names = [ADAPTED] if place.form == "adapter" else _files_of_weights(name, place.path)
+    fault = next(((file, why) for file in names if (why := _fault_of(place.path / file))), None)
+    if fault is not None:
+        remedy = "run git lfs pull" if "LFS" in fault[1] else "download or copy that file again"
+        raise InputError(f"model {name!r} is not whole: {fault[0]} {fault[1]}; {remedy}")
+
+
+def _files_of_weights(name: str, directory: Path) -> list[str]:
+    """The files that transformers will read: one, or those that the index lists."""
+    if (directory / WHOLE).is_file() or not any(directory.glob("*.safetensors")):
+        return [WHOLE]
+    try:
+        index: dict[str, dict[str, str]] = json.loads((directory / INDEX).read_text(encoding="utf-8"))
+        return sorted(set(index["weight_map"].values()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        why = "is missing" if isinstance(error, FileNotFoundError) else "cannot be read"
+        raise InputError(
+            f"model {name!r} is not whole: {INDEX}, which says which file holds which weight, {why}; "
+            "download or copy that file again"
+        ) from error
+
+
+def _fault_of(path: Path) -> str:
+    """Why a safetensors file is not whole, ``""`` if it is.
+
+    It begins with the length of its header in 8 bytes; the header says where in the rest each tensor ends.
+    """
+    if not path.is_file():
+        return "is missing"
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(8)
+        if (start + file.read(len(LFS_POINTER) - 8)).startswith(LFS_POINTER):
+            return "is a Git LFS pointer instead of the weights"
+        length = int.from_bytes(start, "little")
+        if size < 8 or length > size - 8:
+            return f"is cut short within its header (it has {size:,} bytes)"
+        file.seek(8)
+        try:
+            header: Mapping[str, Any] = json.loads(file.read(length))
+            ends = [entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__"]
+            whole = 8 + length + max(ends, default=0)
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+            return "has a header that cannot be read"
+    return "" if size == whole else f"has {size:,} bytes where its header describes {whole:,}"
+
+
+def weights_of(place: Place) -> str:
+    """How the weights in memory came from the files, as it is recorded with a run."""
+    if place.form == "adapter":
+        return f"adapter merged into {base_of(place.path)}"
+    if place.form == "safetensors":
+        return "as stored"
+    from gguf import GGUFReader  # noqa: PLC0415  only GGUF files need it
+
+    reader: Any = GGUFReader(str(place.path))
+    kinds = sorted({str(tensor.tensor_type.name) for tensor in reader.tensors})
+    how = "read from GGUF" if UNPACKED.issuperset(kinds) else "dequantised from GGUF"
+    return f"{how} ({', '.join(kinds)})"
 
 
 def states_a_tokenizer(file: Path) -> bool:

@@ -23,7 +23,7 @@ PACKAGES: Final = (
     *(DISTRIBUTION, "numpy", "torch", "transformers", "tokenizers", "datasets", "pyarrow", "pandas", "scipy"),
     *("faiss-cpu", "pydivsufsort", "zstandard", "ray"),  # of extras
 )
-RUN_FACTS: Final = ("model_files", "bos", "template", "max_tokens", "items_sha256", "n_items", "batch_size")
+RUN_FACTS: Final = ("model_files", "weights", "bos", "template", "max_tokens", "items_sha256", "n_items", "batch_size")
 
 
 def package_versions() -> dict[str, str]:

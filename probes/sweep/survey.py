@@ -358,6 +358,7 @@ def _facts(
         "model": entry.name,
         "fingerprint": model.fingerprint,
         "model_files": model_files(entry.name, entry.revision),
+        "weights": model.weights,
         "n_layers": model.n_layers,
         "d_model": model.d_model,
         "widths": {site.name: model.width(site) for site in sites},
