@@ -88,7 +88,10 @@ def measure(
         raise InputError("measure prints one row per layer; give --position last, mean or a slice")
     if template not in ("none", "chat"):
         raise InputError(f"--template should be none or chat and is {template!r}")
-    specs = parse_metrics(metrics.split())
+    try:
+        specs = parse_metrics(metrics.split())
+    except ValueError as error:
+        raise InputError(f"--metrics {metrics!r}: {error}") from None
     names = [str(spec) for spec in specs]
     loaded = load_model(model, device=device, dtype=dtype)
     read: dict[str, Any] = {"max_tokens": max_tokens, "template": template}

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import sparsity
@@ -33,6 +33,9 @@ from sparsity import METRICS, MetricSpec, UnknownNameError
 
 GATE, LONG = 200, 1000
 COUNTS = [pytest.param(GATE // 6, id="gate"), pytest.param(LONG, id="full", marks=pytest.mark.long)]
+
+CAME = "{n} generated {what}, most of them broken somewhere: each gave a value or one line of refusal."
+Proof = Callable[[str], None]
 
 # every character, lone surrogates and control characters included
 anything = st.text(st.characters(), max_size=12) | st.sampled_from(
@@ -116,7 +119,7 @@ def written(text: str) -> bytes:
 
 
 @pytest.mark.parametrize("n", COUNTS)
-def test_specs(n: int, tmp_path: Path) -> None:
+def test_specs(n: int, tmp_path: Path, proof: Proof) -> None:
     path = tmp_path / "spec.yaml"
 
     @many(n)
@@ -128,6 +131,7 @@ def test_specs(n: int, tmp_path: Path) -> None:
         says_why(lambda: load_spec(path))
 
     run()
+    proof(CAME.format(n=n, what="specs"))
 
 
 def items_of(path: Path, fields: dict[str, object]) -> None:
@@ -137,7 +141,7 @@ def items_of(path: Path, fields: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize("n", COUNTS)
-def test_json_lines(n: int, tmp_path: Path) -> None:
+def test_json_lines(n: int, tmp_path: Path, proof: Proof) -> None:
     rows = st.lists(st.sampled_from(ROWS) | broken(ROWS[1]), max_size=4)
     endings = st.sampled_from(["jsonl", "json", "jsonl.gz", "jsonl.zst"])
 
@@ -149,10 +153,11 @@ def test_json_lines(n: int, tmp_path: Path) -> None:
         says_why(lambda: items_of(path, fields))
 
     run()
+    proof(CAME.format(n=n, what="JSONL files"))
 
 
 @pytest.mark.parametrize("n", COUNTS)
-def test_tables(n: int, tmp_path: Path) -> None:
+def test_tables(n: int, tmp_path: Path, proof: Proof) -> None:
     cells = st.lists(st.lists(anything, min_size=1, max_size=4), max_size=4)
 
     @many(n)
@@ -166,10 +171,11 @@ def test_tables(n: int, tmp_path: Path) -> None:
         says_why(lambda: items_of(path, fields))
 
     run()
+    proof(CAME.format(n=n, what="tables"))
 
 
 @pytest.mark.parametrize("n", COUNTS)
-def test_prompts(n: int, tiny_model: Path) -> None:
+def test_prompts(n: int, tiny_model: Path, proof: Proof) -> None:
     model = load_model(str(tiny_model))
     words = st.lists(st.sampled_from(["the", "cat", "sat", "<s>", "<unk>"]) | anything, max_size=40).map(" ".join)
 
@@ -185,10 +191,11 @@ def test_prompts(n: int, tiny_model: Path) -> None:
         says_why(read)
 
     run()
+    proof(CAME.format(n=n, what="prompts"))
 
 
 @pytest.mark.parametrize("n", COUNTS)
-def test_states(n: int) -> None:
+def test_states(n: int, proof: Proof) -> None:
     names = [name for name, metric in METRICS.items() if not metric.parameters]
     shapes = st.lists(st.integers(0, 5), min_size=0, max_size=3).map(tuple)
     types = st.sampled_from([np.float16, np.float32, np.float64, np.int8, np.int64, np.bool_, np.complex64, object])
@@ -211,10 +218,11 @@ def test_states(n: int) -> None:
         assert np.isnan(found[undefined]).all(), "a vector that is not finite has no measure"
 
     run()
+    proof(CAME.format(n=n, what="arrays of states"))
 
 
 @pytest.mark.parametrize("n", COUNTS)
-def test_names_of_metrics(n: int) -> None:
+def test_names_of_metrics(n: int, proof: Proof) -> None:
     pieces = st.sampled_from(["hoyer", "top_k_energy", "(", ")", "0.1", ",", "p=", "@1", "nan", "-1", "1e400", " "])
 
     @many(n)
@@ -230,10 +238,11 @@ def test_names_of_metrics(n: int) -> None:
             assert MetricSpec.parse(str(spec)) == spec
 
     run()
+    proof(CAME.format(n=n, what="names of metrics"))
 
 
 @pytest.mark.parametrize("n", COUNTS)
-def test_filters_of_readers(n: int, make_spec: Callable[..., object], tmp_path: Path) -> None:
+def test_filters_of_readers(n: int, make_spec: Callable[..., object], tmp_path: Path, proof: Proof) -> None:
     run_sweep(make_spec(n=3), tmp_path / "run")
     records = open_run(tmp_path / "run")
     known = ("gini", "hoyr", "final_norm", "resid_post.1", "last", "mean", "items", "raw", "top_k_energy(0.10)")
@@ -246,6 +255,7 @@ def test_filters_of_readers(n: int, make_spec: Callable[..., object], tmp_path: 
         says_why(lambda: records.measurements(**asked, layer=layer))
 
     run()
+    proof(CAME.format(n=n, what="filters of readers"))
 
 
 @pytest.mark.parametrize("n", COUNTS)
@@ -255,6 +265,7 @@ def test_commands(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    proof: Proof,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("bad.txt").write_bytes(b"\xff\xfe\x00")
@@ -276,6 +287,7 @@ def test_commands(
 
     @many(n)
     @given(st.sampled_from(calls), more)
+    @example(("measure", "--text", "the cat"), ["nowhere", "--metrics", "bad.txt"])
     def run(call: tuple[str, ...], rest: list[str]) -> None:
         monkeypatch.setattr(sys, "argv", ["sparsity", *call, *rest])
         with pytest.raises(SystemExit) as left:
@@ -285,3 +297,4 @@ def test_commands(
         assert "Traceback" not in said.err
 
     run()
+    proof(CAME.format(n=n, what="command lines"))
