@@ -109,8 +109,10 @@ def diff(
 ) -> None:
     """Which provenance facts differ between two sweeps, and which numbers moved further than rounding moves them.
 
-    Rounding moves a number by 1e-6 of itself between two sweeps of the same batches on one machine, by 1e-5 between
-    machines or with other batches (4e-5 for measures of fourth powers); the last line says which bound was used.
+    Numbers are paired by item, site, position and metric; a difference is |b - a| over the larger of the two. Rounding
+    alone makes it up to 1e-6 with the same batches on one machine. Between machines, batches or attention kernels the
+    model's own forward pass differs: up to 1e-5 is allowed there. Measures of fourth powers may move four times as far.
+    The last line says which bound was used and why.
 
     Exit status: 0 no number moved; 1 some moved; 2 unusable input.
     """
@@ -141,8 +143,7 @@ def diff(
         out().print(moved)
     out().print(
         f"{found.n_compared} numbers in both, {found.only_first} in the first alone, {found.only_second} in the other; "
-        f"{len(found.moved)} measures moved by more than rounding may: {found.bound.relative:g} of themselves "
-        f"({found.bound.reason})",
+        f"{len(found.moved)} measures moved by more than rounding may\n{found.bound}",
         soft_wrap=True,
     )
     if found.moved:

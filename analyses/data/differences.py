@@ -1,9 +1,10 @@
 """What differs between two sweeps: in what produced their numbers, and in the numbers.
 
-Numbers are compared item by item: the same item, place, position and metric in both. Rounding alone moves them, and by
-how much depends on what was the same (:class:`Bound`), so what moves no further has not moved. What moves further is
-described by its largest relative change and by the mean of the paired differences with an interval over clusters of
-items: an interval that excludes zero is a shift, one that does not is scatter (other rounding, say).
+Numbers are compared item by item: the same item, place, position and metric in both. A change is relative to the larger
+of the two numbers. Rounding alone moves them, and by how much depends on what was the same (:class:`Bound`), so what
+moves no further has not moved. What moves further is described by its largest relative change and by the mean of the
+paired differences with an interval over clusters of items: an interval that excludes zero is a shift, one that does not
+is scatter (other rounding, say, in a deeper model or after a mean was subtracted).
 """
 
 from __future__ import annotations
@@ -24,14 +25,17 @@ from probes.records.sessions import sessions_of
 
 # Relative. Where the model adds up in the same order, two back ends agree on a measure of its states to this.
 SAME_ARITHMETIC: Final = 1e-6
-# Relative. Where it adds up in another order, in other batches or on another CPU, its states move by some 1e-6 (seen on
-# SmolLM2-135M: 3e-6 of l2_norm in other batches, 6e-6 with the code for a CPU without AVX), measures by this at most,
+# Relative. Where it adds up in another order, in other batches, on another CPU or by another kernel, its states move by
+# some 1e-6. That depends on the model, so this is measured and no theorem. On SmolLM2-135M:
 OTHER_ARITHMETIC: Final = 1e-5
-# and those of fourth powers by four times as much (seen: 2.7e-5).
-FOURTH_POWERS: Final = frozenset({"kappa4", "kurtosis", "participation_ratio"})
+SEEN: Final = 6e-6  # largest of other measures, with the code for a CPU without AVX (in other batches: 3e-6 of l2_norm)
+# and measures of fourth powers move by four times as much.
+FOURTH_POWERS: Final = ("kappa4", "kurtosis", "participation_ratio")
+SEEN_OF_FOURTH_POWERS: Final = 2.7e-5
 # What decides which vectors are multiplied together, and by which code, by the last word of a fact's name.
 OF_BATCHES: Final = frozenset({"batch_size", "items_sha256", "n_items", "shard"})
 OF_MACHINES: Final = frozenset({"processor", "simd", "device", "threads", "torch", "numpy", "transformers"})
+OF_KERNELS: Final = frozenset({"attention"})
 CONFIDENCE: Final = 0.95
 PLACE: Final = ("suite", "site", "layer", "position", "metric")
 PAIRED: Final = ("example_id", *PLACE, "unit", "basis")
@@ -56,7 +60,7 @@ class Bound(NamedTuple):
     """How far rounding alone may move a number.
 
     Attributes:
-        relative: largest change, as a share of the number; four times that for measures of fourth powers.
+        relative: largest change, as a share of the larger number; four times that for measures of fourth powers.
         reason: what the two sweeps share, or not.
     """
 
@@ -70,6 +74,17 @@ class Bound(NamedTuple):
         4e-05
         """
         return self.relative * (4 if metric.partition("(")[0] in FOURTH_POWERS else 1)
+
+    def __str__(self) -> str:
+        fourth = f"{4 * self.relative:g} for {', '.join(FOURTH_POWERS)}"
+        said = f"allowed as rounding: |b - a| up to {self.relative:g} of the larger, {fourth} ({self.reason})"
+        if self.relative == SAME_ARITHMETIC:
+            return said
+        return (
+            f"{said}. The model then adds up in another order; on SmolLM2-135M that moved measures by up to {SEEN:g} "
+            f"({SEEN_OF_FOURTH_POWERS:g}). In a much deeper model it may move them further, and shows as scatter: an "
+            "interval that includes zero"
+        )
 
 
 class Moved(NamedTuple):
@@ -157,18 +172,14 @@ def bound_of(facts: Sequence[Fact]) -> Bound:
     >>> bound_of([Fact("simd", "AVX2", "AVX512")])
     Bound(relative=1e-05, reason='same batches, other machine (simd)')
     """
-    batches, machine = (
-        [fact.name for fact in facts if fact.name.rpartition(".")[2] in of] for of in (OF_BATCHES, OF_MACHINES)
+    words = list(dict.fromkeys(fact.name.rpartition(".")[2] for fact in facts))
+    batches, machine, kernel = (
+        ", ".join(word for word in words if word in of) for of in (OF_BATCHES, OF_MACHINES, OF_KERNELS)
     )
-    if batches:
-        return Bound(OTHER_ARITHMETIC, f"other batches ({', '.join(_last_words(batches))})")
-    if machine:
-        return Bound(OTHER_ARITHMETIC, f"same batches, other machine ({', '.join(_last_words(machine))})")
-    return Bound(SAME_ARITHMETIC, "same batches, same machine")
-
-
-def _last_words(names: Sequence[str]) -> list[str]:
-    return list(dict.fromkeys(name.rpartition(".")[2] for name in names))
+    reason = f"other batches ({batches}), " if batches else "same batches, "
+    reason += f"other machine ({machine})" if machine else "same machine"
+    reason += ", other attention kernel" if kernel else ""
+    return Bound(OTHER_ARITHMETIC if batches or machine or kernel else SAME_ARITHMETIC, reason)
 
 
 def _numbers(records: Records) -> pd.DataFrame:
@@ -223,7 +234,10 @@ def _over_clusters(
 
 
 def _provenance(directory: Path, records: Records) -> dict[str, Any]:
-    """Everything recorded about how the numbers came to be: the newest call, and the runs by model and suite."""
+    """Everything recorded about how the numbers came to be: the newest call, and the runs by model and suite.
+
+    Of what decides the arithmetic every value that a call had is kept: some numbers may be from an older one.
+    """
     sessions = sessions_of(directory)
     runs: dict[str, Any] = {}
     models: dict[str, int] = {}
@@ -232,7 +246,17 @@ def _provenance(directory: Path, records: Records) -> dict[str, Any]:
         facts = json.loads(str(row.spec_json))
         runs[f"model {number} x {row.suite}"] = {"model": row.model, "dtype": row.dtype, "seed": row.seed, **facts}
     newest = {name: value for name, value in sessions[-1].items() if name != "runs"} if sessions else {}
-    return {**newest, "runs": runs}
+    machine = {name: _of_all([session.get(name) for session in sessions]) for name in OF_MACHINES & newest.keys()}
+    packages = [cast("dict[str, Any]", session.get("packages") or {}) for session in sessions]
+    if "packages" in newest:
+        machine["packages"] = {name: _of_all([own.get(name) for own in packages]) for name in packages[-1]}
+    return {**newest, **machine, "runs": runs}
+
+
+def _of_all(values: Sequence[object]) -> object:
+    """The value that all calls have, or the list of those that they have."""
+    different = [value for index, value in enumerate(values) if value not in values[:index]]
+    return different[0] if len(different) == 1 else different
 
 
 def _facts(first: Mapping[str, Any], second: Mapping[str, Any], path: str = "") -> Iterator[Fact]:
