@@ -16,14 +16,18 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 import sparsity
 from probes.capture import encode, read_batch
 from probes.capture.prompts import pad
 from probes.models import LoadedModel, load_model
+from probes.models.hooks import watching
 from probes.vocabulary.prompt import Prompt
-from probes.vocabulary.sites import resolve_sites
+from probes.vocabulary.sites import Site, resolve_sites
+from sparsity.kernels.evaluation import BLOCK_NUMBERS
+from sparsity.kernels.vectors import Scratch
 from tests.benchmarks.comparators import comparators
 from tests.kernels import running
 
@@ -92,6 +96,31 @@ def reader(model: LoadedModel, prompts: list[Prompt], row: Row) -> Callable[[], 
     return lambda: read_batch(model, prompts, sites=sites, positions=row.positions, metrics=metrics)
 
 
+def sorter(model: LoadedModel, prompts: list[Prompt], row: Row) -> Callable[[], object]:
+    """The part of a row that no arithmetic spares: magnitudes of every vector, their order and their logarithms.
+
+    Nothing is added up and nothing kept, so this is a floor below the row, in the same blocks and memory.
+    """
+    sites, batch = resolve_sites(model, row.sites), pad(prompts, model.pad_id)
+    scratch = Scratch()
+
+    def look(_: Site, vectors: Tensor) -> None:
+        step = max(1, BLOCK_NUMBERS // vectors.shape[-1])
+        for start in range(0, len(vectors), step):
+            block = vectors[start : start + step].numpy()
+            magnitudes, other = scratch.block("magnitudes", block), scratch.block("other", block)
+            np.abs(block, out=magnitudes)
+            np.copyto(other, magnitudes)
+            other.view(np.int32).sort(axis=-1)
+            np.log(magnitudes, out=other)
+
+    def run() -> None:
+        with watching(model.taps, sites, look):
+            model.run(batch)
+
+    return run
+
+
 def ratio_lines(name: str, model: LoadedModel, runs: dict[str, Callable[[], object]], rounds: int) -> Iterable[str]:
     """One line per way of running, as soon as it is measured: each run stands between two bare passes."""
     batch = pad(random_prompts(model, *SHAPE), model.pad_id)
@@ -117,6 +146,7 @@ def budget_lines(name: str, rounds: int) -> Iterable[str]:
     prompts = random_prompts(model, *SHAPE)
     runs = {"bare again: the noise": lambda: model.run(pad(prompts, model.pad_id))}
     runs |= {f"{row.what} (<= {row.budget})": reader(model, prompts, row) for row in ROWS}
+    runs["the same, magnitudes, order and logarithms alone (a floor)"] = sorter(model, prompts, ROWS[2])
     return ratio_lines(name, model, runs, rounds)
 
 
