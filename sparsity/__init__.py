@@ -7,8 +7,7 @@
 'higher'
 
 One vector: the measures below, :func:`profile` for many at once, ``nulls`` for what chance gives. A set of vectors:
-``population``, ``neighbours``, ``streaming``. Where and in which basis: ``locate``, ``bases``, ``rotations``. What a
-gated MLP needs: ``truncation``.
+``population``, ``neighbours``, ``streaming``. Where and in which basis: ``locate``, ``bases``, ``rotations``.
 """
 
 import lazy_loader

@@ -5,7 +5,6 @@ from . import nulls as nulls
 from . import population as population
 from . import rotations as rotations
 from . import streaming as streaming
-from . import truncation as truncation
 from .axioms import AxiomRow as AxiomRow
 from .axioms import axioms_table as axioms_table
 from .fused import profile as profile

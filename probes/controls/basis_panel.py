@@ -22,7 +22,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool
 
 from probes.capture.reading import Reading
 from probes.controls.readout import Unembedding, Unread
@@ -82,22 +82,22 @@ def views(
 def _pca(sample: Sample, reference: Bool[np.ndarray, " rows"]) -> np.ndarray | Unread:
     found = np.empty(sample.vectors.shape)
     for mine, fitted in _cross_fitted(sample):
-        seen = sample.vectors[reference & fitted].astype(np.float64)
+        seen = sample.vectors[reference & fitted]
         if len(seen) <= seen.shape[1]:
             return _too_few("the reference", seen)
-        axes = _axes(seen, np.ones(len(seen)))
-        found[mine] = (sample.vectors[mine] - seen.mean(axis=0)) @ axes
+        axes = principal_axes(seen)
+        found[mine] = (sample.vectors[mine] - axes.centre) @ axes.directions
     return found
 
 
 def _pca_pooled(sample: Sample, groups: np.ndarray) -> np.ndarray | Unread:
     found = np.empty(sample.vectors.shape)
     for mine, fitted in _cross_fitted(sample):
-        seen = sample.vectors[fitted].astype(np.float64)
+        seen = sample.vectors[fitted]
         if len(seen) <= seen.shape[1]:
             return _too_few("the reservoir", seen)
         _, group, sizes = np.unique(groups[fitted], return_inverse=True, return_counts=True)
-        found[mine] = sample.vectors[mine] @ _axes(seen, 1 / sizes[group])
+        found[mine] = sample.vectors[mine] @ principal_axes(seen, 1 / sizes[group]).directions
     return found
 
 
@@ -106,11 +106,6 @@ def _cross_fitted(sample: Sample) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     half = sample.item % 2 == 0
     yield half, ~half
     yield ~half, half
-
-
-def _axes(seen: Float64[np.ndarray, "n d"], weights: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, "d d"]:
-    centred = seen - np.average(seen, axis=0, weights=weights)
-    return principal_axes(centred, weights)
 
 
 def _too_few(of: str, seen: np.ndarray) -> Unread:

@@ -19,6 +19,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from jaxtyping import Float64, Int64
 
+from sparsity import hoyer
 from sparsity.locate import Pairs, first_half, paired_halves
 from sparsity.measures.concentration import hoyer_of_sums
 
@@ -111,11 +112,6 @@ class _Sums(NamedTuple):
     @classmethod
     def of(cls, x: Matrix) -> _Sums:
         return cls(np.abs(x).sum(axis=1, keepdims=True), np.square(x).sum(axis=1, keepdims=True))
-
-
-def hoyer(x: Matrix) -> Float64[np.ndarray, " n"]:
-    """Hoyer sparsity of each row; NaN for a zero row."""
-    return _hoyer(*_Sums.of(x), x.shape[1])[:, 0]
 
 
 def exchanged(one: Matrix, other: Matrix) -> tuple[Matrix, Matrix]:

@@ -126,7 +126,7 @@ def density_at_energy(v: Vectors, /, *, retained: float) -> Column:
     .. math:: \rho_q(x) = \min\{f : T_f(x) \ge q\}
 
     with T the interpolated :func:`sparsity.top_k_energy`, of which this is the inverse. LOWER is sparser. No unit;
-    comparable across widths. For what a gated MLP's OUTPUT needs, not its hidden energy, see ``sparsity.truncation``.
+    comparable across widths.
 
     NaN where the vector is zero or not finite; ``ValueError`` unless 0 < retained < 1 and d >= 2.
 

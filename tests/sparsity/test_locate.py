@@ -6,7 +6,6 @@ import torch
 
 import sparsity
 from sparsity.locate import outlier_dimensions, substitution_shares, without
-from sparsity.truncation import truncation_density
 
 
 def test_a_planted_dimension_carries_the_change_although_another_holds_the_energy():
@@ -66,20 +65,3 @@ def test_removal_does_not_apply_where_nothing_stands_out():
 def test_without_keeps_the_back_end():
     x = torch.arange(6.0).reshape(2, 3)
     assert without(x, [0]).tolist() == [[1.0, 2.0], [4.0, 5.0]]
-
-
-def test_truncation_density_is_the_smallest_share_that_keeps_the_output():
-    rng = np.random.default_rng(0)
-    hidden, down = rng.standard_normal((6, 700)) ** 3, rng.standard_normal((700, 9))
-    found = truncation_density(hidden, down, tolerance=0.1)
-    for row, share in zip(hidden, found, strict=True):
-        order = np.argsort(-np.abs(row) * np.linalg.norm(down, axis=1))
-        whole = row @ down
-        errors = [np.linalg.norm(whole - row[order[:k]] @ down[order[:k]]) / np.linalg.norm(whole) for k in range(701)]
-        kept = round(share * 700)
-        assert max(errors[kept:]) <= 0.1 + 1e-12
-        assert errors[kept - 1] > 0.1
-    assert (truncation_density(hidden, down, tolerance=0.3) < found).all()
-    assert np.isnan(truncation_density(np.zeros((1, 4)), np.eye(4), tolerance=0.1)).all()
-    with pytest.raises(ValueError, match=r"down of shape \(700, d\)"):
-        truncation_density(hidden, down.T, tolerance=0.1)

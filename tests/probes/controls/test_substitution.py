@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-import sparsity
-from probes.controls.substitution import exchanged, hoyer, leading, substitute
+from probes.controls.substitution import exchanged, leading, substitute
 from sparsity.locate import substitution_shares
 from tests.tolerances import FLOAT64_SOLVED
 
@@ -10,12 +9,6 @@ from tests.tolerances import FLOAT64_SOLVED
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
-
-
-def test_the_closed_form_is_the_measure(rng):
-    x = rng.standard_normal((50, 12))
-    np.testing.assert_allclose(hoyer(x), sparsity.hoyer(x), rtol=FLOAT64_SOLVED)
-    assert np.isnan(hoyer(np.zeros((1, 4)))).all()
 
 
 def test_shares_of_one_pair_are_those_of_the_general_method(rng):
