@@ -15,10 +15,12 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from analyses.findings.formatting import p_value
 from analyses.findings.null import sparser
 from analyses.findings.record import ALPHA, Finding, Scope, Significance, Verdict, decide, p_of, secondary
 from analyses.statistics.multiplicity import MaxT, family_p, holm, weighted_benjamini_hochberg
 
+FROM_INTERVAL: Final = "from the interval"  # name of a test that is none of its own
 LENGTH_QUESTION: Final = "length"  # the analysis that asks about length itself
 DIRECTED: Final[frozenset[str]] = frozenset({"supported", "contradicted", "undecided"})
 
@@ -42,7 +44,7 @@ def settle(findings: Sequence[Finding], families: Sequence[Family] = ()) -> list
     count as one test together. Measures of size are tested for nothing and stay described, and so do findings whose
     verdict the analysis has settled itself.
     """
-    stated, p_stated = _stated(findings)
+    stated, p_stated = _stated([finding for finding in findings if finding.test is not None])
     open_ones = [f for f in findings if f.test is not None and not f.primary]
     constructs = [(replace(f.scope, metric=""), sparser(f.scope.metric) is None) for f in open_ones]
     members = Counter(constructs)
@@ -93,10 +95,10 @@ def adjustable(finding: Finding) -> bool:
 
 
 def _stated(findings: Sequence[Finding]) -> tuple[dict[int, str], dict[int, float]]:
-    """By identity of each pre-stated tested finding: what corrects it, and the corrected p-value of its claim."""
+    """By identity of each pre-stated finding: what corrects it, and the corrected p-value of its claim."""
     by_model: dict[tuple[str, str], list[Finding]] = {}
     for finding in findings:
-        if finding.primary and finding.test is not None and finding.verdict != "described":
+        if finding.primary and finding.verdict in DIRECTED:
             by_model.setdefault((finding.analysis, finding.scope.model), []).append(finding)
     words: dict[int, str] = {}
     values: dict[int, float] = {}
@@ -109,8 +111,8 @@ def _stated(findings: Sequence[Finding]) -> tuple[dict[int, str], dict[int, floa
 
 
 def _claim_p(finding: Finding) -> float:
-    """The larger p-value of the test and of the length-adjusted estimate."""
-    own = finding.test.p if finding.test is not None else math.nan
+    """The larger p-value of the test, of the interval where there is no test, and of the length-adjusted estimate."""
+    own = finding.test.p if finding.test is not None else p_of(finding.estimate, finding.interval)
     if finding.length is None or not adjustable(finding):
         return own
     return float(np.maximum(own, finding.length.p))
@@ -119,15 +121,19 @@ def _claim_p(finding: Finding) -> float:
 def graded(findings: Sequence[Finding]) -> list[Finding]:
     """What holds for the findings of every analysis, whichever way it came to its verdicts.
 
-    A pre-stated claim that does not survive adjusting for length is undecided; a secondary finding is significant or
-    not, by Benjamini and Hochberg over those of its analysis that have an interval and no test yet.
+    A pre-stated claim that does not survive adjusting for length, or correcting over the suites on which its model was
+    asked this question, is undecided; a secondary finding is significant or not, by Benjamini and Hochberg over those
+    of its analysis that have an interval and no test yet.
     """
+    words, corrected = _stated(
+        [f for f in findings if (f.test is None or not f.test.correction) and math.isfinite(_claim_p(f))]
+    )
     untested = [f for f in findings if not f.primary and f.test is None and f.verdict in DIRECTED]
     p = np.array([p_of(f.estimate, f.interval) for f in untested], dtype=np.float64)
     adjusted = weighted_benjamini_hochberg(p, np.ones(len(p)))
-    name, rate = "from the interval", f"Benjamini-Hochberg over {len(untested):,} secondary findings"
+    rate = f"Benjamini-Hochberg over {len(untested):,} secondary findings"
     tests = {
-        id(f): Significance(name, float(own), float(own_adjusted), correction=rate)
+        id(f): Significance(FROM_INTERVAL, float(own), float(own_adjusted), correction=rate)
         for f, own, own_adjusted in zip(untested, p, adjusted, strict=True)
         if math.isfinite(own)
     }
@@ -135,7 +141,7 @@ def graded(findings: Sequence[Finding]) -> list[Finding]:
     for finding in findings:
         verdict = finding.verdict
         if finding.primary:
-            found.append(replace(finding, verdict=surviving(finding)))
+            found.append(_corrected(finding, corrected.get(id(finding), math.nan), words.get(id(finding), "")))
             continue
         test = tests.get(id(finding), finding.test)
         if id(finding) in tests and test is not None and not test.p_adjusted < ALPHA:
@@ -143,3 +149,16 @@ def graded(findings: Sequence[Finding]) -> list[Finding]:
         verdict = surviving(replace(finding, verdict=verdict))
         found.append(replace(finding, verdict=secondary(verdict), test=test))
     return found
+
+
+def _corrected(finding: Finding, p: float, correction: str) -> Finding:
+    """A pre-stated finding with its correction over suites; one that does not survive it is undecided and says so."""
+    verdict = surviving(finding)
+    if not correction:
+        return replace(finding, verdict=verdict)
+    test = finding.test or Significance(FROM_INTERVAL, p_of(finding.estimate, finding.interval), p)
+    test = test._replace(p_adjusted=p, correction=correction)
+    if verdict not in {"supported", "contradicted"} or p < ALPHA:
+        return replace(finding, verdict=verdict, test=test)
+    lost = f" It is not significant after correction: p {p_value(p)} ({correction})."
+    return replace(finding, verdict="undecided", test=test, text=finding.text + lost)

@@ -1,12 +1,12 @@
 """Covariates: the change adjusted for what could explain it, and how much goes with what is read off the output.
 
 Every covariate declares its role (:mod:`analyses.findings.covariates`). Primary: the effect of the pre-stated measure
-adjusted for all numeric pre-treatment covariates together, tested by Freedman and Lane; what has kinds instead of
-numbers (the last token, the template) is adjusted for by comparing within its kinds. What is read off the output, or
-computed from the state itself, is adjusted for one at a time and removes no confounder; colliders are named and never
-conditioned on. Where the axis is a set of domains, every partial also has the interval over independent domains and its
-range when one of them is left out: with few domains a covariate that differs between them can hardly be separated from
-the domain.
+adjusted for all numeric pre-treatment covariates together, tested by Freedman and Lane. It survives only if there is a
+change of the same sign as measured, and if length can be told from it. What has kinds instead of numbers (the last
+token, the template) is adjusted for by comparing within its kinds. What is read off the output, or computed from the
+state itself, is adjusted for one at a time and removes no confounder; colliders are named and never conditioned on.
+Where the axis is a set of domains, every partial also has the interval over independent domains and its range when one
+of them is left out: with few domains a covariate that differs between them can hardly be separated from the domain.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from analyses.findings.covariates import (
 )
 from analyses.findings.formatting import shown, signed, with_interval
 from analyses.findings.panel import Covariate, primary_column, scope_of, unanswered
-from analyses.findings.record import Control, Effect, Finding, Mark, Plot, Role, Significance, Verdict, decide
+from analyses.findings.record import LENGTH, Control, Effect, Finding, Mark, Plot, Role, Significance, Verdict, decide
 from analyses.findings.registry import analysis
 from analyses.statistics.means import average
 from analyses.statistics.permutation import freedman_lane_p
@@ -97,6 +97,7 @@ def _summary(
     rows += [Mark(OUTPUT, e.covariate.name, float("nan"), e.given[0], *e.given[1]) for e in after]
     rows += [Mark(STATE, e.covariate.name, float("nan"), e.given[0], *e.given[1]) for e in states]
     value, interval = jointly if before else plain
+    without = _without_claim(plain, interval, before, book)
     own = one.rows & np.isfinite(panel.values[:, column])
     return Finding(
         analysis="covariates",
@@ -119,10 +120,25 @@ def _summary(
             *(Effect(f"among items with the same {KINDS_OF_ITEM[name]}", *found) for name, found in kinds.items()),
             *_domains(over),
         ),
-        verdict=_verdict(value, interval, p) if before else "described",
-        text=_sentence(one, plain, jointly if before else None, before, after, _colliders(book)) + _spread(over),
+        verdict=("undecided" if without else _verdict(value, interval, p)) if before else "described",
+        text=_sentence(one, plain, jointly if before else None, before, after, _colliders(book))
+        + _spread(over)
+        + without,
         plot=Plot("forest", one.unit, "", tuple(rows), 0.0),
     )
+
+
+def _without_claim(plain: Numbers, given: tuple[float, float], before: list[Entry], book: list[Covariate]) -> str:
+    """Why nothing can have survived; empty where something can: a change, and what it could be is told from it."""
+    told = {entry.covariate.name for entry in before}
+    if any(covariate.name == LENGTH and LENGTH not in told for covariate in book):
+        return " Length follows what is compared and cannot be separated from it, so nothing is claimed."
+    measured = judge(plain[1])
+    if measured == "undecided":
+        return f" As measured there is no significant change ({with_interval(*plain)}), so none can survive."
+    if judge(given) not in {measured, "undecided"}:
+        return f" As measured the change has the other sign ({with_interval(*plain)}), so it does not survive."
+    return ""
 
 
 def _domains(effects: Float[np.ndarray, " domains"]) -> list[Effect]:

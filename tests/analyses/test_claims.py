@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from analyses.reporting.caveats import caveats, caveats_of
 
 from analyses import analyse
-from analyses.findings.record import Control, Finding, LeftOut, Scope, Significance
+from analyses.findings.record import Control, Finding, LeftOut, Scope, Significance, p_of
 from analyses.findings.registry import Findings
-from analyses.findings.verdicts import settle
+from analyses.findings.verdicts import graded, settle
 from analyses.reporting.inventory import Inventory
+from analyses.reporting.sections.caveats import caveats, caveats_of
 from tests.analyses.sweeps import STEPS, make_sweep, merge, text_domains, with_table
 
 LEVELS = [(str(step), float(step), "in") for step in range(1, 5)]
@@ -116,6 +116,19 @@ def test_claims_are_corrected_over_the_suites_asked():
     assert three[0].test.correction == "Holm over the 3 suites asked"
     small = settle([finding(p=0.001), finding(p=0.02, suite="b"), finding(p=0.4, suite="c")])
     assert [f.verdict for f in small] == ["supported", "supported", "undecided"]
+
+
+def test_claims_without_a_test_of_their_own_are_corrected_over_the_suites_too():
+    weak = [replace(finding(suite=name, interval=(0.03, 0.53)), test=None, verdict="supported") for name in "abc"]
+    (alone,) = graded(weak[:1])
+    assert (alone.verdict, alone.test) == ("supported", None)
+    three = graded(weak)
+    assert {f.verdict for f in three} == {"undecided"}
+    assert three[0].test.p_adjusted == pytest.approx(3 * p_of(0.3, (0.03, 0.53)))
+    assert three[0].text.startswith(" It is not significant after correction: p 0.0")
+    assert three[0].text.endswith("(Holm over the 3 suites asked).")
+    strong = graded([replace(one, interval=(0.2, 0.4)) for one in weak])
+    assert {(f.verdict, f.text) for f in strong} == {("supported", "")}
 
 
 def test_a_place_that_the_data_chose_is_not_said_to_be_stated_before_looking():

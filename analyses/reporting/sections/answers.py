@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Final, NamedTuple
@@ -24,7 +25,7 @@ class Answer(NamedTuple):
         question: name of the question.
         about: suite, and model where there are several.
         estimate: with its interval; of domains, how many go which way.
-        given_length: the same adjusted for length; a dash where length does not vary.
+        given_length: the same adjusted for length; a dash where length does not vary, words where it follows the axis.
         verdict: what may be said.
         layers: at which layers it is sparser, at which denser.
     """
@@ -90,15 +91,23 @@ def _answer(lead: Finding, leads: Sequence[Finding], findings: Sequence[Finding]
     if single:
         return Answer(lead.analysis.capitalize(), _about(lead, leads), counted(single), "", lead.verdict, IN_PICTURE)
     depth = by_depth(lead, findings)
-    length = next((control for control in lead.controls if control.name == "n_tokens"), None)
     return Answer(
         lead.analysis.capitalize(),
         _about(lead, leads),
         f"{with_interval(lead.estimate, lead.interval)}",
-        with_interval(length.estimate, length.interval) if length else "\N{EN DASH}",
+        _given_length(lead),
         lead.verdict,
         sides(depth) if depth else "",
     )
+
+
+def _given_length(lead: Finding) -> str:
+    """The estimate adjusted for length; in words where length follows the axis, a dash where it does not vary."""
+    control = lead.length
+    if control is None:
+        return "\N{EN DASH}"
+    known = math.isfinite(control.estimate) and math.isfinite(control.interval[0])
+    return with_interval(control.estimate, control.interval) if known else "not separable from length"
 
 
 def _about(lead: Finding, leads: Sequence[Finding]) -> str:

@@ -99,7 +99,31 @@ def _opening(own: Sequence[Finding], findings: Sequence[Finding], *, by_suite: b
     who = FAR.get(first.analysis)
     claim = f"States of {who} are " if who else f"{first.question} "
     places = ", ".join(dict.fromkeys(where_words(finding) for finding in own))
-    return f"{claim}{'; '.join(said)}. Measure: {places}."
+    return f"{claim}{'; '.join(said)}{_conditions(own)}. Measure: {places}.{_unadjusted(own, models, suites)}"
+
+
+def _conditions(own: Sequence[Finding]) -> str:
+    """What the verdicts that are counted take into account."""
+    corrected = any(finding.test is not None and finding.test.correction for finding in own)
+    words = ["adjusted for length"] * any(finding.length for finding in own) + [
+        "corrected over these suites"
+    ] * corrected
+    return f", {' and '.join(words)}" if words else ""
+
+
+def _unadjusted(own: Sequence[Finding], models: int, suites: int) -> str:
+    """Those in which a trend is seen that length may make; empty where there is none."""
+    lost = [finding for finding in own if not finding.side and not _crosses(finding) and not finding.survives_length]
+    if not lost:
+        return ""
+    named = ", ".join(_named(finding, models, suites) for finding in lost[:MOST_NAMED])
+    more = f" and {len(lost) - MOST_NAMED} more" if len(lost) > MOST_NAMED else ""
+    return f" A trend without adjusting for length does not survive it in {named}{more}."
+
+
+def _crosses(finding: Finding) -> bool:
+    low, high = finding.interval
+    return not (low > 0 or high < 0)
 
 
 def _named(finding: Finding, models: int, suites: int) -> str:
