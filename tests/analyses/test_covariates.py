@@ -6,6 +6,7 @@ import pytest
 
 from analyses import analyse
 from analyses.data.panels import read_panels
+from analyses.findings.contrast import associate_with, effect, overall
 from analyses.findings.covariates import ledger
 from analyses.findings.panel import covariates_of
 from analyses.statistics.association import associate_items
@@ -40,6 +41,17 @@ def test_bytes_per_token_are_bytes_for_one_token(rng):
     for found in (covariates_of(panel), ledger(panel, 0)):
         (values,) = [covariate.values for covariate in found if covariate.name == "bytes_per_token"]
         assert 2.9 < values.min() < values.max() < 5.5
+
+
+def test_a_contrast_is_positive_where_shifted_is_sparser_whichever_way_the_measure_runs(rng):
+    (panel,) = read_panels(text_domains(rng), ["nominal"])
+    columns = [
+        next(i for i, column in enumerate(panel.columns) if (column.site, column.metric) == ("final_norm", metric))
+        for metric in ("hoyer", "participation_ratio")
+    ]
+    compared = overall(panel)
+    found = effect(associate_with(panel, compared, columns, resamples=50), compared)
+    assert (found.value > 0.2).all()
 
 
 def test_a_change_beyond_length_stays(rng):

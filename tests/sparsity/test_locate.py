@@ -62,6 +62,14 @@ def test_removal_does_not_apply_where_nothing_stands_out():
         outlier_dimensions(np.ones((2, 8)), m=8)
 
 
+def test_two_dimensions_are_outliers_above_five_times_the_share_of_two():
+    x = np.ones((3, 100))
+    x[:, :2] = 2.0  # 8 of 106 parts of the energy, where 10 % are asked for
+    assert not outlier_dimensions(x, m=2).applicable
+    x[:, :2] = 2.5  # 12.5 of 110.5
+    assert outlier_dimensions(x, m=2).applicable
+
+
 def test_without_keeps_the_back_end():
     x = torch.arange(6.0).reshape(2, 3)
     assert without(x, [0]).tolist() == [[1.0, 2.0], [4.0, 5.0]]

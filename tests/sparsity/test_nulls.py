@@ -52,6 +52,11 @@ def test_means_and_spreads_agree_with_an_independent_simulation(spec: MetricSpec
         assert null.sd == pytest.approx(values.std(), rel=0.07, abs=FLOAT64), d
 
 
+def test_the_spread_of_a_wide_vector_falls_with_the_root_of_its_width():
+    spread = sparsity.gini(np.random.default_rng(1).standard_normal((1000, 4096), dtype=np.float32)).std()
+    assert nulls.gaussian("gini", 4096).sd == pytest.approx(spread, rel=4 / sqrt(2 * 1000))  # four standard errors
+
+
 @cache
 def drawn(d: int) -> NDArray[np.float32]:
     return np.random.default_rng(d).standard_normal((4000, d), dtype=np.float32)

@@ -14,7 +14,7 @@ from analyses.statistics.design import exchanged
 from analyses.statistics.equivalence import equivalence, minimum_detectable, noise_floor
 from analyses.statistics.intervals import bca
 from analyses.statistics.mixed import slopes, within_slope
-from analyses.statistics.multiplicity import family_p, max_t, weighted_benjamini_hochberg
+from analyses.statistics.multiplicity import family_p, holm, max_t, weighted_benjamini_hochberg
 from analyses.statistics.permutation import freedman_lane_p
 from analyses.statistics.trend import concordance
 
@@ -149,6 +149,13 @@ def test_a_constant_column_takes_no_part(rng):
     p = max_t_p(values, np.arange(40.0), np.arange(40), permutations=99, rng=rng)
     assert np.isnan(p[0])
     assert p[1] == 0.01
+
+
+def test_steps_of_holm_are_those_of_statsmodels(rng):
+    from statsmodels.stats.multitest import multipletests
+
+    p = rng.uniform(size=9) ** 3
+    np.testing.assert_allclose(holm(p), multipletests(p, method="holm")[1])
 
 
 def test_false_discoveries_are_bounded_and_ties_with_scipy():

@@ -179,6 +179,16 @@ def test_readout_is_the_geometry_of_the_head(llama, found):
     )
 
 
+def test_the_direction_that_changes_the_softmax_least_is_blind_to_what_all_rows_share():
+    module = tiny_llama()
+    with torch.no_grad():
+        module.lm_head.weight.add_(3 * torch.eye(32)[0])  # a change of all logits at once, which no softmax sees
+    logits = module.lm_head.weight.detach() @ unembedding_of(load_model(module)).null
+    rows = module.lm_head.weight.detach() - module.lm_head.weight.detach().mean(dim=0)
+    least = float(torch.linalg.svdvals(rows)[-1]) / len(rows) ** 0.5
+    assert float(logits.std(correction=0)) == pytest.approx(least, rel=LOGITS)
+
+
 def test_without_the_row_the_state_says_nothing_of_the_token(llama):
     from probes.controls.readout import without_row
 
