@@ -44,7 +44,10 @@ no template). Suites, sites, positions and the measure (Hoyer sparsity, higher i
 was measured: the state after the final norm, and the block in the middle of the model. A positive estimate means
 sparser where harder, or in the shifted domain than in the reference texts. `supported` and `contradicted` are kept for
 the one pre-stated test of a suite; it has to survive the adjustment for the number of tokens and the correction over
-the suites of its model. Everything else is significant after correction, or not.
+the suites of its model. Everything else is significant after correction, or not. A dash under "adjusted for length"
+says that the number of tokens cannot be separated from the axis (of the options of one question, more are always
+longer), and such a row is never decided. An adjusted Cliff's delta is a slope of ranks in its unit: beyond ±1 it
+extrapolates, because the texts of the two groups hardly overlap in length.
 """
 
 

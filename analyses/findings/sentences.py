@@ -92,10 +92,13 @@ def length_adjusted(finding: Finding, called: str = "") -> str:
 
 
 def lost_to_length(finding: Finding) -> str:
-    """A sentence where a claim would stand by its interval and does not survive adjusting for length."""
+    """A sentence where a claim would stand by its interval and does not survive adjusting for length, or cannot."""
     low, high = finding.interval
     stands = finding.verdict in {"undecided", "not significant"} and (low > 0 or high < 0)
-    return " It does not survive adjusting for length." if stands and not finding.survives_length else ""
+    if not stands or finding.survives_length:
+        return ""
+    inseparable = finding.length is not None and math.isnan(finding.length.estimate)
+    return " Nothing is decided." if inseparable else " It does not survive adjusting for length."
 
 
 def contrast_sentence(finding: Finding) -> str:
