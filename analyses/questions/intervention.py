@@ -129,7 +129,7 @@ def _finding(panel: Panel, group: str, found: Pinned, substitutions: list[Substi
         ),
         effects=tuple(effects),
         verdict=verdict,
-        text=sentence(group, found, substitutions),
+        text=sentence(group if panel.axis.kind == "nominal" else f"{panel.axis.name} {group}", found, substitutions),
         plot=Plot("forest", "change against the clean pass (nats)", "", tuple(marks), 0.0),
     )
 

@@ -247,13 +247,15 @@ def _carried_sentence(finding: Finding, found: Substitution) -> str:
     group, where = shown(found.group), found.place
     if not found.has_change:
         return f"No significant change of mean Hoyer to {group} at {where} ({change}), so no coordinate is named."
-    many = "More coordinates than were tried" if np.isnan(found.k50.value) else f"{found.k50.value:.0f}"
+    more = np.isnan(found.k50.value)
+    many = "More than were tried" if more else f"{found.k50.value:.0f}"
+    verb = "is" if not more and found.k50.value == 1 else "are"
     low, high = found.k50.low, found.k50.high
     span = "" if np.isnan(low) or low == high else f" [{low:.0f}, {high:.0f}]"
     which = f"coordinate {found.top[0]}" if found.top else "one coordinate"
     return (
         f"At {where} {which} accounts for {percent(finding.estimate, finding.interval)} of the change of mean Hoyer to "
-        f"{group} ({change}) by substitution. {many}{span} of the coordinates are needed for half of it."
+        f"{group} ({change}) by substitution. {many}{span} of the coordinates {verb} needed for half of it."
     )
 
 

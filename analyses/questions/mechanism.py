@@ -258,15 +258,15 @@ def _numbers(evidence: Evidence, claim: str = "") -> list[str]:
     said: list[str] = []
     share, lost = evidence.top_share, evidence.lost
     if share is not None:
-        many = "more than were tried" if math.isinf(evidence.k50) else f"{evidence.k50:.0f}"
+        many = "more than were tried are" if math.isinf(evidence.k50) else f"{evidence.k50:.0f} {_is(evidence.k50)}"
         where = evidence.carried[0].place
         carried = percent(share.value, share[1:])
         said.append(
-            f"at {where} one coordinate accounts for {carried} of the change by substitution, and {many} are needed "
-            "for half of it"
+            f"at {where} {named(ONE, evidence)} accounts for {carried} of the change by substitution, and {many} "
+            "needed for half of it"
         )
     if evidence.pinned is not None and claim not in {ALIGNMENT, ONE}:
-        said.append(_pinned_words(evidence.pinned))
+        said.append(_pinned_words(evidence.pinned, "it" if share is not None else f"the {_top(evidence.pinned)}"))
     if lost is not None and claim not in {TEMPERATURE, ONE}:
         said.append(
             f"projecting out {evidence.row} removes {percent(lost.value, lost[1:])} of the effect at final_norm"
@@ -276,7 +276,21 @@ def _numbers(evidence: Evidence, claim: str = "") -> list[str]:
     return said
 
 
-def _pinned_words(found: Pinned) -> str:
+def _is(count: float) -> str:
+    return "is" if count == 1 else "are"
+
+
+def _top(found: Pinned) -> str:
+    return "top coordinate" if found.m == 1 else f"{found.m} top coordinates"
+
+
+def _pinned_words(found: Pinned, what: str) -> str:
+    """What pinning does to entropy and loss.
+
+    Args:
+        found: the pinned coordinates.
+        what: how the sentence calls them.
+    """
     moves = " and ".join(
         f"{word} by {signed(found.cells[outcome, 'recomputed'].pin.value)}"
         for outcome, word in ((ENTROPY, "entropy"), (LOSS, "nll"))
@@ -287,7 +301,7 @@ def _pinned_words(found: Pinned) -> str:
         "something": ", in no known pattern",
         "nothing told": ", which does not differ significantly from an equally large random perturbation",
     }
-    return f"pinning it moves {moves} nats{told[found.pattern]}"
+    return f"pinning {what} moves {moves} nats{told[found.pattern]}"
 
 
 def _effects(evidence: Evidence) -> tuple[Effect, ...]:

@@ -130,7 +130,11 @@ def _summary(findings: list[Finding], silent: list[str], without: list[str]) -> 
         "undecided": len(findings) - sum(sides) - described,
         "descriptive only": described,
     }
-    said = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
+    said = ", ".join(
+        f"{count} {verdict.replace('hold', 'holds') if count == 1 else verdict}"
+        for verdict, count in counts.items()
+        if count
+    )
     asked = dict.fromkeys(finding.scope.group for finding in findings)
     models = " + ".join(dict.fromkeys(finding.scope.model for finding in findings))
     marks = tuple(Mark(f.scope.group, shown(f.scope.suite), NAN, f.estimate, *f.interval) for f in findings)
