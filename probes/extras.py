@@ -15,6 +15,7 @@ from probes.errors import InputError
 PACKAGES: Final = {
     "pydivsufsort": "activation-sparsity[familiarity]",
     "faiss": "activation-sparsity[familiarity]",
+    "constriction": "activation-sparsity[compression]",
     "zstandard": "activation-sparsity[compression]",
     "tokengrams": "activation-sparsity[tokengrams]",
     "infini_gram": "infini-gram",

@@ -32,12 +32,12 @@ class Options:
 
 
 class Progress(NamedTuple):
-    """How far a stage of a sweep is: the measuring, counted over all runs, or the controls of one run."""
+    """How far a stage of work is: of a sweep, the measuring over all runs or the controls of one; else the bytes of files."""
 
     n_done: int
     n_items: int
     run: str
-    unit: Literal["items", "control cells"] = "items"
+    unit: Literal["items", "control cells", "bytes"] = "items"
 
 
 class Seconds(NamedTuple):

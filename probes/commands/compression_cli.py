@@ -1,0 +1,157 @@
+"""Commands that write files as streams of a language model's symbols: ``sparsity compress`` and ``decompress``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, BinaryIO
+
+import typer
+
+from probes.commands.console import out, shown_progress
+from probes.errors import InputError
+from probes.sweep.interface import Progress
+
+if TYPE_CHECKING:
+    from probes.compression.archive import Packed
+
+UNFINISHED = ".unfinished"
+
+Device = Annotated[str, typer.Option(help="Where the model is put: cpu, cuda, cuda:1 ...")]
+Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16 or float16; as stored by default.")]
+
+
+def compress(
+    files: Annotated[list[Path], typer.Argument(help="Any files.")],
+    model: Annotated[str, typer.Option(help="A local path or hub name of a causal language model.")],
+    out_file: Annotated[Path, typer.Option("--out", help="The archive to write.")],
+    mode: Annotated[
+        str,
+        typer.Option(help="lockstep: any model, read where it was written. exact: small Llamas, read anywhere."),
+    ] = "lockstep",
+    chunk: Annotated[int, typer.Option(min=1, help="Bytes that the model reads from an empty context on.")] = 2048,
+    batch: Annotated[int, typer.Option(min=1, help="Chunks that it reads side by side.")] = 16,
+    device: Device = "cpu",
+    dtype: Dtype = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Of the processor; as many as it has by default.")] = None,
+) -> None:
+    """Write files as one archive that a model has made small; decompress gives the same bytes again."""
+    inputs = _checked(files)
+    if out_file.exists():
+        raise InputError(f"{out_file} is there already: name another file")
+    if not out_file.parent.is_dir():
+        raise InputError(f"there is no folder {out_file.parent} to write {out_file.name} to")
+
+    import torch
+
+    from probes.models.loading import load_model
+    from probes.compression.archive import Input, codec_of, pack
+    from probes.compression.fingerprint import mode_of
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    wanted = mode_of(mode)
+    local = Path(model).expanduser()
+    codec = codec_of(load_model(str(local.resolve()) if local.exists() else model, device=device, dtype=dtype), wanted)
+    named = [Input(path.name, path.stat().st_size, _opener(path)) for path in inputs]
+    unfinished = out_file.with_name(out_file.name + UNFINISHED)
+    with _told("compress") as tell, _whole([unfinished]):
+        with unfinished.open("xb") as sink:
+            packed = pack(named, sink, codec, chunk=chunk, batch=batch, progress=tell)
+        unfinished.replace(out_file)
+    out().print(_summary(packed, out_file), soft_wrap=True)
+
+
+def decompress(
+    archive: Annotated[Path, typer.Argument(help="A file of sparsity compress.")],
+    out_dir: Annotated[Path, typer.Option("--out", help="The folder to write the files to.")],
+    model: Annotated[str | None, typer.Option(help="The model that wrote it, if it is elsewhere now.")] = None,
+    device: Device = "cpu",
+) -> None:
+    """Write the files of an archive, whole and checked, or none of them."""
+    if out_dir.exists() and not out_dir.is_dir():
+        raise InputError(f"{out_dir} is a file: name a folder")
+    _checked([archive])
+    with archive.open("rb") as source:
+        from probes.compression.container import FileEntry, Opened
+
+        opened = Opened(source, str(archive))
+        taken = next((file.name for file in opened.header.files if (out_dir / file.name).exists()), None)
+        if taken is not None:
+            raise InputError(f"{out_dir / taken} is there already: name another folder")
+
+        from probes.models.loading import load_model
+        from probes.compression.archive import codec_of, unpack
+
+        dtype = opened.header.fingerprint.get("dtype")
+        codec = codec_of(load_model(model or opened.header.model, device=device, dtype=dtype), opened.header.mode)
+        parts = {file.name: out_dir / (file.name + UNFINISHED) for file in opened.header.files}
+        made = not out_dir.exists()
+        out_dir.mkdir(parents=True, exist_ok=True)
+        with _told("decompress") as tell, _whole(list(parts.values()), out_dir if made else None):
+            with ExitStack() as sinks:
+
+                def open_sink(file: FileEntry) -> BinaryIO:
+                    return sinks.enter_context(parts[file.name].open("xb"))
+
+                unpack(opened, codec, open_sink, progress=tell)
+            for name, part in parts.items():
+                part.replace(out_dir / name)
+    n_bytes = sum(file.n_bytes for file in opened.header.files)
+    out().print(f"{out_dir}: {len(parts)} files, {n_bytes} bytes, every sha256 as it was", soft_wrap=True)
+
+
+def _checked(files: Sequence[Path]) -> Sequence[Path]:
+    """Files that can be read and told apart by their names."""
+    for path in files:
+        if path.is_dir():
+            raise InputError(f"{path} is a folder: name the files in it")
+        if not path.is_file():
+            raise InputError(f"there is no file {path}")
+        try:
+            path.open("rb").close()
+        except OSError as error:
+            raise InputError(f"cannot read {path}: {error.strerror}") from None
+    names = [path.name for path in files]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(
+            f"two files are called {twice}, and an archive keeps names without folders: write two archives"
+        )
+    return files
+
+
+def _opener(path: Path) -> Callable[[], BinaryIO]:
+    return lambda: path.open("rb")
+
+
+@contextmanager
+def _told(what: str) -> Generator[Callable[[int, int], None]]:
+    """Bytes done and all, as the bar or the lines of every command."""
+    with shown_progress() as show:
+        yield lambda done, total: show(Progress(done, total, what, unit="bytes"))
+
+
+@contextmanager
+def _whole(parts: Sequence[Path], folder: Path | None = None) -> Generator[None]:
+    """Leave nothing half-written, whatever happens."""
+    try:
+        yield
+    except BaseException:
+        for part in parts:
+            part.unlink(missing_ok=True)
+        if folder is not None and not any(folder.iterdir()):
+            folder.rmdir()
+        raise
+
+
+def _summary(packed: Packed, path: Path) -> str:
+    """What was written, in one line of numbers."""
+    per_byte = 8 * packed.n_stream_bytes / packed.n_bytes if packed.n_bytes else float("nan")
+    return (
+        f"{path}: {packed.n_bytes} bytes in {packed.n_container_bytes} ({packed.rate:.4f} of them), of which "
+        f"{packed.n_stream_bytes} are {packed.n_streams} streams ({per_byte:.4f} bits per byte; ideal "
+        f"{packed.ideal_bits / 8:.1f} bytes) and the rest headers; probability kept for what the model gives none: "
+        f"{packed.mass_kept:.2g}"
+    )
