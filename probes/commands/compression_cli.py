@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
+from io import BufferedIOBase
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -45,9 +46,9 @@ def compress(
 
     import torch
 
-    from probes.models.loading import load_model
     from probes.compression.archive import Input, codec_of, pack
     from probes.compression.fingerprint import mode_of
+    from probes.models.loading import load_model
 
     if threads is not None:
         torch.set_num_threads(threads)
@@ -81,8 +82,8 @@ def decompress(
         if taken is not None:
             raise InputError(f"{out_dir / taken} is there already: name another folder")
 
-        from probes.models.loading import load_model
         from probes.compression.archive import codec_of, unpack
+        from probes.models.loading import load_model
 
         dtype = opened.header.fingerprint.get("dtype")
         codec = codec_of(load_model(model or opened.header.model, device=device, dtype=dtype), opened.header.mode)
@@ -92,7 +93,7 @@ def decompress(
         with _told("decompress") as tell, _whole(list(parts.values()), out_dir if made else None):
             with ExitStack() as sinks:
 
-                def open_sink(file: FileEntry) -> BinaryIO:
+                def open_sink(file: FileEntry) -> BufferedIOBase:
                     return sinks.enter_context(parts[file.name].open("xb"))
 
                 unpack(opened, codec, open_sink, progress=tell)
@@ -122,7 +123,7 @@ def _checked(files: Sequence[Path]) -> Sequence[Path]:
     return files
 
 
-def _opener(path: Path) -> Callable[[], BinaryIO]:
+def _opener(path: Path) -> Callable[[], BufferedIOBase]:
     return lambda: path.open("rb")
 
 

@@ -1,4 +1,4 @@
-"""A language model as a lossless compressor: bytes in, a stream out, and the same bytes again in another process."""
+"""A language model as a lossless compressor: bytes in, a stream out, the same bytes again in another process."""
 
 from probes.compression.archive import compress as compress
 from probes.compression.archive import decompress as decompress

@@ -10,13 +10,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from io import BytesIO
-from typing import Any, BinaryIO, Final, NamedTuple, TypeVar
+from io import BufferedIOBase, BytesIO
+from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 
-from probes.models.loading import LoadedModel, load_model
 from probes.compression.coding import Cost, decode_group, encode_group, mass_kept
 from probes.compression.container import FileEntry, Header, Opened, Writer
 from probes.compression.exact import ExactLlama
@@ -25,6 +24,7 @@ from probes.compression.reading import Lockstep, Reader
 from probes.compression.spelling import Spelling, spelling_of
 from probes.errors import InputError
 from probes.extras import extra
+from probes.models.loading import LoadedModel, load_model
 
 CHUNK: Final = 2048
 BATCH: Final = 16
@@ -42,7 +42,7 @@ class Input(NamedTuple):
 
     name: str
     n_bytes: int
-    open: Callable[[], BinaryIO]
+    open: Callable[[], BufferedIOBase]
 
 
 class Packed(NamedTuple):
@@ -157,7 +157,7 @@ def decompress(model: object, archive: bytes, *, progress: Progress | None = Non
 
 def pack(
     inputs: Sequence[Input],
-    sink: BinaryIO,
+    sink: BufferedIOBase,
     codec: Codec,
     *,
     chunk: int = CHUNK,
@@ -221,7 +221,7 @@ def pack(
 
 
 def unpack(
-    opened: Opened, codec: Codec, open_sink: Callable[[FileEntry], BinaryIO], *, progress: Progress | None = None
+    opened: Opened, codec: Codec, open_sink: Callable[[FileEntry], BufferedIOBase], *, progress: Progress | None = None
 ) -> None:
     """Write out the files of a container; what was written is theirs only once this has returned.
 
@@ -265,7 +265,7 @@ def _decoded(opened: Opened, codec: Codec, tell: _Telling) -> Iterator[tuple[int
 
 
 def _write(
-    chunks: Iterator[tuple[int, bytes]], files: Sequence[FileEntry], open_sink: Callable[[FileEntry], BinaryIO]
+    chunks: Iterator[tuple[int, bytes]], files: Sequence[FileEntry], open_sink: Callable[[FileEntry], BufferedIOBase]
 ) -> list[str]:
     """Put chunks where they belong; sha256 of every file."""
     digests: list[str] = []

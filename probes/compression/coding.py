@@ -123,7 +123,8 @@ def encode_group(
         behind += 1
         tell(int(n_bytes[:, time].sum()))
     return [
-        Cost(one.way, *bits[:, row, : lengths[row]], n_bytes[row, : lengths[row]]) for row, one in enumerate(written)
+        Cost(one.way, bits[0, row, :length], bits[1, row, :length], n_bytes[row, :length])
+        for row, (one, length) in enumerate(zip(written, lengths.tolist(), strict=True))
     ]
 
 
@@ -176,7 +177,7 @@ def _table(
     reader: Reader,
     logits: Float64[Tensor, "rows times vocabulary"],
     time: int,
-    rows: Int64[np.ndarray, " rows"],
+    rows: Int64[np.ndarray, " chosen"],
     way: Way,
     spelling: Spelling,
 ) -> _Table:
@@ -218,7 +219,10 @@ def _byte_table(reader: Reader, logits: Float64[Tensor, "rows vocabulary"], spel
         with np.errstate(divide="ignore"):
             return np.log2(table[np.arange(len(table)), symbols])
 
-    return _Table(table, log2_p, lambda symbols: np.full(len(symbols), np.nan))
+    def model_log2_p(symbols: Int64[np.ndarray, " rows"]) -> Float64[np.ndarray, " rows"]:
+        return np.full(len(symbols), np.nan)
+
+    return _Table(table, log2_p, model_log2_p)
 
 
 def _escapes(symbols: Int64[np.ndarray, " rows"], active: Bool[np.ndarray, " rows"], spelling: Spelling) -> list[int]:

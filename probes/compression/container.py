@@ -20,7 +20,8 @@ import struct
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, BinaryIO, Final, NamedTuple, cast
+from io import BufferedIOBase
+from typing import Any, Final, NamedTuple, cast
 
 from probes.compression.fingerprint import MODES, Mode
 from probes.errors import InputError
@@ -78,7 +79,7 @@ class Writer:
         n_stream_bytes: of streams, without their frames.
     """
 
-    def __init__(self, sink: BinaryIO, header: Header) -> None:
+    def __init__(self, sink: BufferedIOBase, header: Header) -> None:
         self._sink = sink
         self.n_bytes = self.n_stream_bytes = 0
         self._put(MAGIC + bytes([VERSION]))
@@ -116,7 +117,7 @@ class Opened:
         InputError: if it is no container, is of another version, or its header is damaged.
     """
 
-    def __init__(self, source: BinaryIO, name: str) -> None:
+    def __init__(self, source: BufferedIOBase, name: str) -> None:
         self._source = source
         self._name = name
         if source.read(len(MAGIC)) != MAGIC:
@@ -181,8 +182,8 @@ def _header(content: object, name: str) -> Header:
         fine = fine and all(is_plain(file.name) and file.n_bytes >= 0 for file in files)
         fine = fine and len({file.name for file in files}) == len(files)
     except (TypeError, ValueError, KeyError, AttributeError):
-        fine = False
-    if not fine:
+        header, fine = None, False
+    if header is None or not fine:
         raise InputError(f"{name} has a header that this program does not write: take another copy of it")
     return header
 

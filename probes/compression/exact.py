@@ -19,7 +19,6 @@ from jaxtyping import Float64, Int
 from torch import Tensor
 from transformers import LlamaForCausalLM
 
-from probes.models.loading import LoadedModel
 from probes.compression.grids import (
     MANTISSA,
     SCORE_BITS,
@@ -36,6 +35,7 @@ from probes.compression.grids import (
 )
 from probes.compression.reading import Window, start_of
 from probes.errors import InputError
+from probes.models.loading import LoadedModel
 
 STRIDE: Final = 8
 MOST_WEIGHTS: Final = 40_000_000
@@ -78,10 +78,10 @@ class ExactLlama:
         self._heads = int(config.num_attention_heads)
         self._groups = int(config.num_key_value_heads)
         self._width = int(getattr(config, "head_dim", None) or config.hidden_size // self._heads)
-        body: Any = module.model
+        body: Any = cast("Any", module).model
         self._embedding = cast("Tensor", body.embed_tokens.weight).detach().double()
         longest = model.context_length or int(config.max_position_embeddings)
-        self._layers = [_layer(block, self._width, longest) for block in body.layers]
+        self._layers = [_layer(block, self._width, longest) for block in cast("list[Any]", body.layers)]
         self._shares = share_table().to(self._device)
         self._gain = cast("Tensor", body.norm.weight).detach().double()
         self._head = _on_grid(cast("Any", module).lm_head.weight)

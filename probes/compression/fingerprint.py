@@ -18,9 +18,9 @@ from typing import Any, Final, Literal, get_args
 import torch
 from torch import Tensor
 
-from probes.models.loading import LoadedModel
-from probes.errors import InputError
 from probes.corpus.alphabet import Tokens
+from probes.errors import InputError
+from probes.models.loading import LoadedModel
 
 Mode = Literal["lockstep", "exact"]
 Fingerprint = Mapping[str, str]
@@ -43,10 +43,9 @@ def mode_of(name: str) -> Mode:
     Raises:
         InputError: if there is none of that name.
     """
-    found = next((mode for mode in MODES if mode == name), None)
-    if found is None:
+    if name not in MODES:
         raise InputError(f"a mode is one of {', '.join(MODES)}, not {name!r}")
-    return found
+    return name
 
 
 def fingerprint(model: LoadedModel, mode: Mode) -> Fingerprint:

@@ -13,19 +13,20 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple, Protocol, cast
+from typing import Any, Final, NamedTuple, Protocol, cast, runtime_checkable
 
 import torch
 from jaxtyping import Float64, Int
 from torch import Tensor
 
+from probes.errors import InputError
 from probes.models.loading import LoadedModel
 from probes.models.tokens import special_id
-from probes.errors import InputError
 
 CACHES: Final = ("past_key_values", "cache_params")
 
 
+@runtime_checkable
 class Reader(Protocol):
     """A model that reads rows of token ids in step.
 

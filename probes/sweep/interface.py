@@ -32,7 +32,7 @@ class Options:
 
 
 class Progress(NamedTuple):
-    """How far a stage of work is: of a sweep, the measuring over all runs or the controls of one; else the bytes of files."""
+    """How far a stage of work is: a sweep's measuring over all runs, the controls of one, or the bytes of files."""
 
     n_done: int
     n_items: int

@@ -1,0 +1,72 @@
+"""The two commands: files in a folder again, one line for what cannot be used, nothing half-written."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from probes.cli import app, at_the_edge
+from tests.probes.compression.conftest import SENTENCE
+
+Run = Callable[..., int]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """A command's exit status; what it cannot use is one line."""
+
+    def go(*arguments: object) -> int:
+        with pytest.raises(SystemExit) as left:
+            at_the_edge(lambda: app([str(argument) for argument in arguments]))
+        status = int(left.value.code or 0)
+        said = capsys.readouterr()
+        if status:
+            assert status == 2
+            lines = [line for line in said.err.splitlines() if not line.startswith("decompress: ")]  # progress
+            assert len(lines) == 1, said.err
+        return status
+
+    return go
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    found = [tmp_path / "text.txt", tmp_path / "empty", tmp_path / "noise.bin"]
+    for path, data in zip(found, (SENTENCE.encode(), b"", bytes(range(0, 256, 7))), strict=True):
+        path.write_bytes(data)
+    return found
+
+
+def test_files_come_back(run: Run, tmp_path: Path, files: list[Path], byte_model: Path) -> None:
+    archive, back = tmp_path / "a.spz", tmp_path / "back"
+    assert run("compress", *files, "--model", byte_model, "--out", archive, "--chunk", 50) == 0
+    assert run("decompress", archive, "--out", back) == 0
+    assert {path.name: path.read_bytes() for path in back.iterdir()} == {p.name: p.read_bytes() for p in files}
+    assert run("decompress", archive, "--out", back) == 2  # nothing is written over
+    assert run("compress", files[0], "--model", byte_model, "--out", archive) == 2
+
+
+def test_what_cannot_be_used_is_one_line_and_leaves_nothing(
+    run: Run, tmp_path: Path, files: list[Path], byte_model: Path, token_model: Path, tiny_model: Path
+) -> None:
+    out = tmp_path / "out"
+    model = ("--model", byte_model)
+    for arguments in (
+        ("compress", tmp_path, *model),
+        ("compress", tmp_path / "absent", *model),
+        ("compress", files[0], files[0], *model),
+        ("compress", files[0], "--model", tiny_model),
+        ("compress", files[0], "--model", tmp_path / "no-model"),
+        ("compress", files[0], *model, "--mode", "quick"),
+        ("decompress", files[0]),
+        ("decompress", files[1]),
+        ("decompress", tmp_path),
+    ):
+        assert run(*arguments, "--out", out) == 2, arguments
+        assert not list(tmp_path.glob("out*")), arguments
+    archive, cut = tmp_path / "a.spz", tmp_path / "cut.spz"
+    assert run("compress", files[0], *model, "--out", archive, "--mode", "exact") == 0
+    cut.write_bytes(archive.read_bytes()[:-30])
+    assert run("decompress", cut, "--out", out) == 2
+    assert run("decompress", archive, "--out", out, "--model", token_model) == 2
+    assert not out.exists()
