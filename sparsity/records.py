@@ -28,7 +28,8 @@ from typing import (
 )
 
 from sparsity.kernels.arrays import A, Array, Column, Number
-from sparsity.kernels.evaluation import Job, evaluate
+from sparsity.kernels.evaluation import evaluate
+from sparsity.kernels.jobs import Job
 from sparsity.kernels.vectors import Vectors
 from sparsity.registry import Registry
 

@@ -27,7 +27,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -40,13 +40,9 @@ from probes.models.joining import AUTO
 from probes.models.loading import LoadedModel, Output
 from probes.models.templates import PromptError, Template, Turns
 from probes.models.tokens import BosPolicy, Reader, SpecialTokens
+from probes.suites.question import LETTERS
+from probes.vocabulary.outcomes import BY_LETTER, CHOICE_OUTCOMES, PER_BYTE
 from probes.vocabulary.prompt import Choices, Prompt
-
-IN_SUM, PER_BYTE, BY_LETTER = "", "_per_byte", "_by_letter"
-CHOICE_OUTCOMES: Final = tuple(
-    f"choice_{what}{how}" for how in (IN_SUM, PER_BYTE, BY_LETTER) for what in ("correct", "margin")
-)
-LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 class Scored(NamedTuple):

@@ -3,98 +3,26 @@
 Each outcome names the rows of logits it needs; the union of them goes through the head (`probes.capture.logits`), each
 chunk is reduced to a handful of numbers per row, and outcomes are then means or conjunctions of those numbers.
 
-=========================== ================================================== =========== =============================
-name                        what                                               range       of
-=========================== ================================================== =========== =============================
-``nll``                     mean nats per target token, given the prompt        >= 0        the target
-``correct``                 1 if greedy decoding would give the target exactly  0 or 1      the target
-``margin``                  least logit lead of a target token over the best    real        the target
-                            other token (> 0 for all iff ``correct``)
-``next_token_entropy``      nats, of the prediction after the prompt            0 .. ln V   the last prompt token
-``mean_next_token_entropy`` the same, mean over the positions ``mean`` uses     0 .. ln V   the item's text
-``mean_nll``                mean nats per token of the item's text, given all   >= 0        the item's text
-                            that is before it; a first token with nothing
-                            before it has none
-=========================== ================================================== =========== =============================
-
-An outcome of the target is NaN for a prompt without one. Outcomes of choices are in :mod:`probes.capture.choices`, what
-is particular to encoder-decoders (which predict nothing of a prompt but what follows) in
+What each outcome is: :mod:`probes.vocabulary.outcomes`. Outcomes of choices are read in :mod:`probes.capture.choices`,
+what is particular to encoder-decoders (which predict nothing of a prompt but what follows) in
 :mod:`probes.capture.answering`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Final, NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float64, Int64
 
 from probes.capture.answering import reduce_answers
-from probes.capture.choices import CHOICE_OUTCOMES, read_choices
+from probes.capture.choices import read_choices
 from probes.capture.logits import Reducer, reduce_logits
 from probes.errors import InputError
 from probes.models.loading import LoadedModel, Output
+from probes.vocabulary.outcomes import CHOICE_OUTCOMES, OUTCOMES, RowStatistics
 from probes.vocabulary.prompt import Prompt
-from sparsity.registry import Registry
-
-
-class RowStatistics(NamedTuple):
-    """What is kept of one row of logits.
-
-    Attributes:
-        nll: nats of the token that really follows; NaN where none does.
-        lead: logit of that token minus the best other one; NaN where none follows.
-        entropy: nats.
-    """
-
-    nll: Float64[np.ndarray, " rows"]
-    lead: Float64[np.ndarray, " rows"]
-    entropy: Float64[np.ndarray, " rows"]
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """One outcome: which rows of logits it needs and what it makes of them.
-
-    Attributes:
-        name: as the ``outcomes`` table holds it.
-        rows: indices of one prompt whose next-token logits are needed; may be empty.
-        value: the outcome from the statistics of those rows; not asked when there are none.
-    """
-
-    name: str
-    rows: Callable[[Prompt], range]
-    value: Callable[[RowStatistics], float]
-
-
-def _target(prompt: Prompt) -> range:
-    """Rows that predict the target's tokens."""
-    return range(0) if prompt.target_start is None else range(prompt.target_start - 1, len(prompt.ids) - 1)
-
-
-def _text(prompt: Prompt) -> range:
-    """Rows that predict the tokens of the item's text: one before each."""
-    own = prompt.content
-    return range(own.start - 1, own.stop - 1)
-
-
-OUTCOMES: Final[Registry[Outcome]] = Registry("outcome")
-for _outcome in (
-    Outcome("nll", _target, lambda rows: float(rows.nll.mean())),
-    Outcome("correct", _target, lambda rows: float((rows.lead > 0).all()) if np.isfinite(rows.lead).all() else np.nan),
-    Outcome("margin", _target, lambda rows: float(rows.lead.min())),
-    Outcome("next_token_entropy", lambda p: range(p.end - 1, p.end), lambda rows: float(rows.entropy.mean())),
-    Outcome("mean_next_token_entropy", lambda p: p.content, lambda rows: float(rows.entropy.mean())),
-    Outcome("mean_nll", _text, lambda rows: float(rows.nll.mean())),
-):
-    OUTCOMES.add(_outcome.name, _outcome)
-for _name in CHOICE_OUTCOMES:  # what they need of the measured pass, and more, read_choices sees to
-    OUTCOMES.add(_name, Outcome(_name, lambda _: range(0), lambda _: np.nan))
-
-DEFAULT_OUTCOMES: Final = ("nll", "next_token_entropy")
 
 
 def read_outcomes(

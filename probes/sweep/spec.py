@@ -24,18 +24,10 @@ from probes.sweep.specification.suite_entries import SuiteEntry, suite_entry
 from probes.sweep.specification.validation import checked, mapping, nearest, refuse_unknown, sequence, validate
 from probes.vocabulary.names import CONTROLS, Control
 from probes.vocabulary.naming import labels
+from probes.vocabulary.outcomes import DEFAULT_OUTCOMES, OUTCOMES
 from sparsity import MetricSpec, parse_metrics
 from sparsity.registry import UnknownNameError
 
-CHOICE_OUTCOMES = (
-    *("choice_correct", "choice_margin", "choice_correct_per_byte", "choice_margin_per_byte"),
-    *("choice_correct_by_letter", "choice_margin_by_letter"),
-)
-OUTCOMES = (
-    *("nll", "correct", "margin", "next_token_entropy", "mean_next_token_entropy", "mean_nll"),
-    *CHOICE_OUTCOMES,
-)
-DEFAULT_OUTCOMES = ("nll", "next_token_entropy")
 WHOLE_PROMPT = frozenset({"mean", "all"})  # positions whose output uncertainty is that of the whole prompt
 CONTROLLED = frozenset({"last", "mean"})  # positions whose vectors the controls read
 
@@ -210,7 +202,7 @@ def parse_spec(raw: object, *, folder: Path, origin: str = "spec") -> SweepSpec:
         spec = spec.model_copy(update={"outcomes": (*DEFAULT_OUTCOMES, "mean_next_token_entropy")})
     unknown = [name for name in spec.outcomes if name not in OUTCOMES]
     if unknown:
-        raise InputError(f"{origin}: unknown outcome {unknown[0]!r}{nearest(unknown[0], OUTCOMES)}")
+        raise InputError(f"{origin}: unknown outcome {unknown[0]!r}{nearest(unknown[0], tuple(OUTCOMES))}")
     names = [entry.name for entry in spec.suites]
     doubled = next((name for name in names if names.count(name) > 1), None)
     if doubled:

@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from probes.capture.batches import prompts_at_once, tokens_at_once
-from probes.capture.choices import CHOICE_OUTCOMES, LETTERS, with_choices
+from probes.capture.choices import with_choices
 from probes.capture.collection import read_batch
 from probes.capture.prompts import encode
 from probes.controls.control_cells import cells_of
@@ -32,6 +32,7 @@ from probes.records.sessions import SPEC
 from probes.records.store import committed, folders_of
 from probes.suites.example import Item, Suite
 from probes.suites.laboratory.world_facts import LabSuite
+from probes.suites.question import LETTERS
 from probes.suites.shifts.shift_suite import Shift
 from probes.sweep.familiarity_setup import open_bank, refuse_changed_sources
 from probes.sweep.interface import Options
@@ -40,6 +41,7 @@ from probes.sweep.items import refuse_changed
 from probes.sweep.plan import READING, Batch, RunIdentity, batches
 from probes.sweep.spec import ModelEntry, SweepSpec, load_spec
 from probes.sweep.suite_tools import tools_of
+from probes.vocabulary.outcomes import CHOICE_OUTCOMES
 from probes.vocabulary.positions import parse_positions
 from probes.vocabulary.prompt import Prompt
 from probes.vocabulary.sites import Site, resolve_sites

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsity.kernels.arrays import Array, Block, Column, Rows
-from sparsity.kernels.evaluation import Job, defined
+from sparsity.kernels.jobs import Job, defined
 from sparsity.kernels.vectors import Vectors
 
 # A block of 2^25 numbers needs about 1.2 GB: its order in float32, its logarithms and two more copies in float64.

@@ -9,15 +9,17 @@ on whole blocks, so their number changes no bit.
 
 import sys
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsity.kernels.arrays import A, Column, Rows, as_rows, promoted
+from sparsity.kernels.accelerator import evaluate_on_device
+from sparsity.kernels.arrays import A, Rows, as_rows, promoted
 from sparsity.kernels.columns import Columns, sums_of
+from sparsity.kernels.jobs import Job, defined
 from sparsity.kernels.vectors import Scratch, Vectors
 
 BLOCK_ROWS = 1024
@@ -30,20 +32,6 @@ BLOCK_NUMBERS = 1 << 17
 _THREAD = threading.local()
 
 
-class Job(NamedTuple):
-    """One formula with its arguments, and what it promises about undefined input."""
-
-    name: str
-    kernel: Callable[..., Column]
-    arguments: tuple[tuple[str, float | str], ...]
-    at_zero: float | None
-    min_width: int
-
-    def formula(self, vectors: Vectors) -> Column:
-        """Apply the formula; the rule for undefined values is :func:`defined`'s."""
-        return self.kernel(vectors, **dict(self.arguments))
-
-
 def evaluate(x: A, jobs: Sequence[Job], threads: int = 1) -> list[A]:
     """Apply every job to the vectors on the last axis of ``x``; the results come in the order of the jobs."""
     if not jobs:
@@ -51,8 +39,6 @@ def evaluate(x: A, jobs: Sequence[Job], threads: int = 1) -> list[A]:
     widest = max(jobs, key=lambda job: job.min_width)
     batch = as_rows(x, widest.name, widest.min_width)
     if batch.is_tensor and cast("Any", x).device.type != "cpu":
-        from sparsity.kernels.accelerator import evaluate_on_device  # noqa: PLC0415 -- only where there is a device
-
         return cast("list[A]", evaluate_on_device(batch, jobs))
     columns = _evaluate_on_cpu(batch, jobs, threads)
     shaped = [column.reshape(batch.shape) for column in columns]
@@ -99,11 +85,3 @@ def kept_scratch() -> Scratch:
     if not hasattr(_THREAD, "scratch"):
         _THREAD.scratch = Scratch()
     return _THREAD.scratch
-
-
-def defined(vectors: Vectors, job: Job, values: Column) -> Column:
-    """Values of a job with its promise about undefined input kept: ``at_zero`` for zero vectors, NaN for non-finite."""
-    where = vectors.fn.where
-    if job.at_zero is not None:
-        values = where(vectors.zero, job.at_zero, values)
-    return where(vectors.finite, values, float("nan"))

@@ -72,7 +72,7 @@ def suite_entry(entry: object, folder: Path, origin: str) -> SuiteEntry | Shift:
         return _shift(fields, folder, place)
     if {"hub", "frozen", "lab"}.intersection(fields):
         return _data(fields, folder, place)
-    if fields.get("name") in BENCHMARKS:
+    if str(fields.get("name")) in BENCHMARKS:
         benchmark = checked(BenchmarkSuite, fields, f"{origin}: benchmark {fields['name']!r}")
         return benchmark.model_copy(update={"file": str(folder / benchmark.file)}) if benchmark.file else benchmark
     if "file" in fields:

@@ -6,9 +6,9 @@ import torch
 from transformers import AutoModel, T5Config, T5ForConditionalGeneration
 
 from probes.capture import read_batch
-from probes.capture.outcomes import DEFAULT_OUTCOMES, OUTCOMES
 from probes.errors import InputError
 from probes.models import load_model
+from probes.vocabulary.outcomes import DEFAULT_OUTCOMES, OUTCOMES
 from probes.vocabulary.prompt import Prompt
 from probes.vocabulary.sites import resolve_sites
 from tests.probes.models.families import build

@@ -9,7 +9,7 @@ import torch
 
 import sparsity
 from probes.capture import encode, read_batch
-from probes.capture.choices import CHOICE_OUTCOMES, with_choices
+from probes.capture.choices import with_choices
 from probes.errors import InputError
 from probes.models.templates import PromptError
 from probes.records import open_run
@@ -17,6 +17,7 @@ from probes.suites.example import Example
 from probes.suites.question import Question
 from probes.sweep.run import run_sweep
 from probes.sweep.spec import parse_spec
+from probes.vocabulary.outcomes import CHOICE_OUTCOMES
 from probes.vocabulary.sites import resolve_sites
 from tests.tolerances import LOGITS, REBATCHED
 
