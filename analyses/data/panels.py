@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
+from analyses.data.parallel import sources_of
 from analyses.data.runs import Run, remember
 from probes.vocabulary.axes import Axis
 from probes.vocabulary.naming import PATHS, told_apart
@@ -310,6 +311,10 @@ def _items(
     cluster = items["cluster"].astype(object).where(lambda names: names.notna() & (names != ""), items.index)
     # a cluster is a name within its suite: two files may both have an item called 1
     names = items["suite"].astype(str) + "\0" + cluster.astype(str)
+    if (cluster == items.index).all():
+        own_names = [str(name).partition(":")[2] for name in items.index]
+        sources = sources_of(own_names, _labels(items).astype(str).tolist())
+        names = names if sources is None else pd.Series(sources, index=items.index)
     lengths = inputs[inputs["run_id"].isin(run_ids)].drop_duplicates("example_id").set_index("example_id")
     table = pd.DataFrame(
         {
