@@ -27,6 +27,12 @@ FLOAT64: Final = 2 * ACCUMULATION
 FLOAT64_NEAR_ZERO: Final = 2 * gamma(512, FLOAT64_ROUNDOFF)
 # Numbers that go through an inverse or a root of a well-conditioned float64 matrix lose up to half the digits.
 FLOAT64_SOLVED: Final = 2.0**-30
+# A correlation of at most 200 items or their ranks computed in two ways, absolute. A mean is off by gamma of the sizes,
+# which of ranks are 1.8 times the standard deviation; a product sum by gamma for adding and two such means, its two
+# norms together by as much: 9 gamma each way.
+CORRELATION: Final = 18 * gamma(200, FLOAT64_ROUNDOFF)
+# A two-sided p of a normal z below 6, relative: it moves by z (z + 1/z) < 40 times as much as z.
+P_VALUE: Final = 40 * CORRELATION
 # A measure of a float32 vector and of the same numbers in float64, as a share of its range: only logarithms are float32
 # (sparsity.kernels.vectors.Vectors.log_sum derives the factor).
 FLOAT32: Final = 1.51 * LOGARITHM

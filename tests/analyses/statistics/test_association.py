@@ -6,11 +6,17 @@ from scipy import stats
 
 from analyses.statistics.association import associate_items
 from analyses.statistics.contrasts import contrast, standardised_difference
+from tests.tolerances import CORRELATION, FLOAT64_ROUNDOFF, FLOAT64_SOLVED, gamma
 
 
 @pytest.fixture
 def rng():
     return np.random.default_rng(11)
+
+
+# Added to values of size 1: each is then rounded to OFFSET roundoffs, and so is a mean of 100 of them. A difference of
+# their squares would be off by OFFSET**2 roundoffs, 1e-4.
+OFFSET = 1e6
 
 
 def associate(values, scores, clusters, rng, *, within=False):
@@ -28,7 +34,7 @@ def test_partial_is_the_correlation_of_rank_residuals(rng):
     found = associate(y[:, None], np.column_stack([x, z]), np.arange(150), rng).partial(1)
     ranks = [stats.rankdata(values) for values in (x, y, z)]
     expected = np.corrcoef(residuals(ranks[0], ranks[2]), residuals(ranks[1], ranks[2]))[0, 1]
-    assert found.value[0] == pytest.approx(expected, abs=1e-10)
+    assert found.value[0] == pytest.approx(expected, abs=FLOAT64_SOLVED)
 
 
 def test_partial_slope_is_the_least_squares_coefficient_on_ranks(rng):
@@ -38,7 +44,7 @@ def test_partial_slope_is_the_least_squares_coefficient_on_ranks(rng):
     found = associate(y[:, None], np.column_stack([x, z]), np.arange(150), rng).partial_slope(1)
     design = np.column_stack([np.ones(150), stats.rankdata(x), stats.rankdata(z)])
     expected = np.linalg.lstsq(design, stats.rankdata(y), rcond=None)[0][1]
-    assert found.value[0] == pytest.approx(expected, abs=1e-10)
+    assert found.value[0] == pytest.approx(expected, abs=FLOAT64_SOLVED)
 
 
 def test_a_covariate_that_is_the_level_leaves_nothing(rng):
@@ -53,7 +59,7 @@ def test_within_sources_equals_pooled_centred_ranks(rng):
     y = rng.normal(size=160) + 0.5 * x + rng.normal(size=40)[clusters] * 5
     found = associate(y[:, None], x[:, None], clusters, rng, within=True).correlation()
     ranks = np.concatenate([stats.rankdata(y[clusters == c]) - 2.5 for c in range(40)])
-    assert found.value[0] == pytest.approx(np.corrcoef(ranks, np.tile(np.arange(4.0) - 1.5, 40))[0, 1], abs=1e-12)
+    assert found.value[0] == pytest.approx(np.corrcoef(ranks, np.tile(np.arange(4.0) - 1.5, 40))[0, 1], abs=CORRELATION)
     across = associate(y[:, None], x[:, None], clusters, rng).correlation()
     assert found.value[0] > 2 * across.value[0] > 0
 
@@ -65,7 +71,9 @@ def test_columns_with_different_gaps_use_their_own_items(rng):
     values[:, 2] = np.nan
     found = associate(values, x[:, None], np.arange(100), rng)
     assert found.n.tolist() == [100, 60, 0]
-    assert found.correlation().value[1] == pytest.approx(stats.spearmanr(x[40:], values[40:, 1]).statistic, abs=1e-12)
+    assert found.correlation().value[1] == pytest.approx(
+        stats.spearmanr(x[40:], values[40:, 1]).statistic, abs=CORRELATION
+    )
     assert np.isnan(found.correlation().value[2])
 
 
@@ -86,15 +94,15 @@ def test_delta_and_difference_know_a_large_effect_and_its_sign(rng):
     assert found.delta.value[1] < -0.99
     pooled = np.sqrt((values[shifted].var(axis=0, ddof=1) + values[~shifted].var(axis=0, ddof=1)) / 2)
     expected = (values[shifted].mean(axis=0) - values[~shifted].mean(axis=0)) / pooled
-    np.testing.assert_allclose(found.difference.value, expected, rtol=1e-9)
+    np.testing.assert_allclose(found.difference.value, expected, rtol=FLOAT64_SOLVED)
 
 
 def test_difference_survives_a_large_offset(rng):
     shifted = np.arange(100) % 2 == 1
     values = rng.normal(size=(100, 1)) + shifted[:, None]
     near = standardised_difference(values, shifted, np.arange(100), resamples=50, rng=rng)
-    far = standardised_difference(values + 1e6, shifted, np.arange(100), resamples=50, rng=rng)
-    assert far.value[0] == pytest.approx(near.value[0], rel=1e-6)
+    far = standardised_difference(values + OFFSET, shifted, np.arange(100), resamples=50, rng=rng)
+    assert far.value[0] == pytest.approx(near.value[0], rel=OFFSET * gamma(100, FLOAT64_ROUNDOFF))
 
 
 def test_the_result_does_not_depend_on_the_number_of_threads(rng, monkeypatch):

@@ -54,7 +54,7 @@ def test_outcomes_of_a_random_model_are_what_their_definitions_say(name, request
     found = ask(model, asked, [*NAMES, "mean_nll"])
     for index, prompt in enumerate(asked):
         for outcome, value in by_hand(model, prompt).items():
-            assert found[outcome][index] == pytest.approx(value, rel=1e-4, abs=1e-5), outcome
+            assert found[outcome][index] == pytest.approx(value, rel=LOGITS, abs=REBATCHED), outcome
 
 
 @pytest.fixture

@@ -18,6 +18,9 @@ from probes.lab.paired_table import CONDITIONS, MEASURED, Twin, read_twins, summ
 from probes.lab.recipe import TINY, Recipe
 from probes.lab.training import prepare
 
+PRINTED = 0.51e-5  # half of the fifth decimal of the table, and what float64 adds
+RETRAINED = 0.05  # correlations of one training on two machines; what is called an effect above is twice as large
+
 MINIATURE = Recipe(
     multiples=(0, 1, 2, 4),
     unit=12,
@@ -43,7 +46,7 @@ def test_every_kind_is_made_with_every_seed_and_written_down(made):
     assert [(twin.seed, twin.condition) for twin in found] == [(s, name) for s in range(2) for name in CONDITIONS]
     again = read_twins(out / "twins.csv")
     for twin, other in zip(found, again, strict=True):
-        assert dataclasses.astuple(other) == pytest.approx(dataclasses.astuple(twin), abs=6e-6, nan_ok=True)
+        assert dataclasses.astuple(other) == pytest.approx(dataclasses.astuple(twin), abs=PRINTED, nan_ok=True)
 
 
 def test_models_that_are_there_are_not_trained_again(made, monkeypatch):
@@ -184,7 +187,7 @@ def test_the_shipped_table_is_made_again(tmp_path, proof):
     for twin in again:
         (row,) = [each for each in shipped if (each.condition, each.seed) == (twin.condition, twin.seed)]
         for measure in ("all_facts", "mastered", "all_facts_without_answer"):
-            assert getattr(twin, measure) == pytest.approx(getattr(row, measure), abs=0.05), (twin, measure)
+            assert getattr(twin, measure) == pytest.approx(getattr(row, measure), abs=RETRAINED), (twin, measure)
     for name in ("adamw", "equivariant"):
         n_seeds = sum(twin.condition == name for twin in shipped)
         said = [
