@@ -49,7 +49,12 @@ REBATCHED: Final = OTHER_ARITHMETIC
 # The same near zero, absolute: states move by gamma(32 to 64, u) = 2e-6 to 4e-6 of their length at the widths of the
 # tests, a measure of range 1 by no more than that.
 NEAR_ZERO: Final = gamma(64, FLOAT32_ROUNDOFF)
-# Log-probabilities and means of them: differences of logits of size 10, so ten times the error of a state.
-LOGITS: Final = 10 * OTHER_ARITHMETIC
-# A model's states after several float32 stages computed in another way (a projection, a decomposition, a generation).
-STAGES: Final = 100 * OTHER_ARITHMETIC
+# Log-probabilities and means of them, relative. A model of growth, not a bound, for products need not cancel: each of
+# the six matrix products that a state passes in a block adds gamma(width), and so do five blocks and the head
+# (stories260K, 5 x 64, the deepest model of these tests). Seen (AVX-512): at a tenth of it 227 of 228 tests of the
+# files that use it pass, and one needs 2e-5, the difference of two log-probabilities.
+PRODUCTS: Final = 6
+LOGITS: Final = (PRODUCTS * 5 + 1) * gamma(64, FLOAT32_ROUNDOFF)
+# The same with further float32 stages behind the model (a basis of singular vectors, a generation, an edit). Measured
+# and not derived, because their condition is not known: at a tenth of it all of these tests pass (AVX-512).
+STAGES: Final = 1e-3

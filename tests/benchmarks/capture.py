@@ -115,7 +115,7 @@ def sorter(model: LoadedModel, prompts: list[Prompt], row: Row) -> Callable[[], 
             np.log(magnitudes, out=other)
 
     def run() -> None:
-        with watching(model.taps, sites, look):
+        with watching(model.taps, sites, look), np.errstate(divide="ignore"):
             model.run(batch)
 
     return run
