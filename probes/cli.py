@@ -208,6 +208,11 @@ def at_the_edge(command: Callable[[], None]) -> None:
             command()
     except (InputError, UnknownNameError) as error:
         _end(str(error), EXIT_UNUSABLE)
+    except ModuleNotFoundError as error:
+        package = (error.name or str(error)).partition(".")[0]
+        _end(
+            f"this needs the package {package}, which is not installed: pip install activation-sparsity", EXIT_UNUSABLE
+        )
     except OSError as error:
         name = f"{error.filename}: " if error.filename else ""
         _end(f"{name}{error.strerror or error}", EXIT_UNUSABLE)

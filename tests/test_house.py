@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -45,10 +47,74 @@ def test_a_module_is_one_idea(path: Path) -> None:
     assert ast.get_docstring(ast.parse(source)), "the module docstring is the idea of the module"
 
 
-def test_importing_the_core_pulls_neither_torch_nor_scipy() -> None:
-    code = "import sys, sparsity; print([name for name in ('torch', 'scipy', 'pandas') if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+HEAVY = ("torch", "transformers", "matplotlib", "pandas", "pyarrow", "scipy", "datasets")
+COMMANDS = """
+import sys, contextlib, io
+import analyses, analyses.cli, probes, probes.vocabulary.sites, sparsity
+sys.argv = ["sparsity", "list", "sites"]
+with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()) as printed:
+    analyses.cli.main()
+assert "resid_post" in printed.getvalue()
+"""
+WITHOUT_TORCH = """
+import sys
+sys.modules["torch"] = sys.modules["transformers"] = None
+import numpy, sparsity
+assert sparsity.profile(numpy.eye(3), metrics="gini")["gini"].tolist() == [2 / 3] * 3
+sys.argv = ["sparsity", "measure", "lab-reference", "--text", "a"]
+import analyses.cli
+analyses.cli.main()
+"""
+
+
+def fresh(code: str) -> subprocess.CompletedProcess[str]:
+    """Run code in an interpreter of its own."""
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+def test_packages_the_help_and_the_names_of_sites_load_nothing_heavy() -> None:
+    done = fresh(f"{COMMANDS}print([name for name in {HEAVY} if name in sys.modules])")
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_metrics_work_without_torch_and_commands_say_what_they_need() -> None:
+    done = fresh(WITHOUT_TORCH)
+    assert done.returncode == 2, done.stderr
+    assert re.fullmatch(r"sparsity: this needs the package \w+, which is not installed: pip install \S+\n", done.stderr)
+
+
+def test_no_face_hides_a_module() -> None:
+    for face in (path for path in MODULES if path.name == "__init__.py" and path.with_suffix(".pyi").exists()):
+        stub = ast.parse(face.with_suffix(".pyi").read_text(encoding="utf-8"))
+        lines = [node for node in ast.walk(stub) if isinstance(node, ast.ImportFrom)]
+        names = {alias.name for node in lines if node.module is not None for alias in node.names}
+        assert names.isdisjoint(path.stem for path in face.parent.iterdir()), face
+
+
+# what notebooks and other tools import from where it stood before rooms were made
+PATHS = {
+    "probes.capture.prompts": ("encode", "pad"),
+    "probes.capture.sites": ("Site", "SiteKind"),
+    "probes.capture.watching": ("watching",),
+    "probes.familiarity": ("measure_familiarity",),
+    "probes.suites.files": ("FileSuite",),
+    "probes.sweep.interface": ("Options",),
+    "probes.sweep.run": ("run_sweep",),
+    "probes.sweep.spec": ("load_spec", "parse_spec"),
+}
+
+
+@pytest.mark.parametrize("module", PATHS)
+def test_import_paths_that_outsiders_use_stay(module: str) -> None:
+    assert all(hasattr(importlib.import_module(module), name) for name in PATHS[module])
+
+
+MOST_MODULES = 16
+
+
+def test_a_folder_can_be_taken_in_at_one_look() -> None:
+    folders = Counter(path.parent for path in MODULES if path.name != "__init__.py")
+    assert [str(folder) for folder, n in folders.items() if n > MOST_MODULES] == []
 
 
 def test_nothing_silences_the_type_checker() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -178,12 +177,6 @@ def test_measure_may_put_the_prompt_into_a_chat_template(
 def test_lists_are_not_empty(what: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert command(monkeypatch, "list", what) == 0
     assert len(capsys.readouterr().out.splitlines()) > 3
-
-
-def test_help_does_not_load_torch() -> None:
-    code = "import sys, analyses.cli, probes, sparsity; print(json.dumps('torch' in sys.modules))"
-    done = subprocess.run([sys.executable, "-c", f"import json; {code}"], capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout) is False
 
 
 def test_an_index_is_built_and_asked(
