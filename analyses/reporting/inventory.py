@@ -11,7 +11,7 @@ import pandas as pd
 from analyses.data.panels import facts, place
 from analyses.data.runs import Run
 from analyses.findings.formatting import short_model
-from analyses.reporting.losses import LEFT_OUT, Loss, take_losses
+from analyses.reporting.losses import LEFT_OUT, ControlsRow, Loss, take_controls, take_losses
 
 
 class RunRow(NamedTuple):
@@ -66,6 +66,7 @@ class Inventory(NamedTuple):
         undefined: undefined values per measure.
         failures: failed items, equal reasons together.
         losses: what was cut, failed or has no value, by group.
+        controls: what the controls of each run came to.
         constant_length: number of tokens, where every item of the sweep has the same; else 0.
         n_rows: measurement rows.
     """
@@ -79,6 +80,7 @@ class Inventory(NamedTuple):
     undefined: list[UndefinedRow]
     failures: list[FailureRow]
     losses: list[Loss]
+    controls: list[ControlsRow]
     constant_length: int
     n_rows: int
 
@@ -116,6 +118,7 @@ def take_inventory(run: Run) -> Inventory:
         undefined=_undefined(rows),
         failures=_failures(failures),
         losses=take_losses(run),
+        controls=take_controls(run),
         constant_length=int(lengths[0]) if constant else 0,
         n_rows=len(rows) + len(tokens),
     )

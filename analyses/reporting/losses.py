@@ -1,4 +1,4 @@
-"""What is missing from which group: items that were cut, failed, or have no value, counted by level or domain.
+"""What is missing: items that were cut, failed, or have no value, by group; controls for which there was no time.
 
 A comparison of groups of which one was cut to the length limit, or has no value for half of its items, is a comparison
 of something else. Such groups are named.
@@ -6,13 +6,14 @@ of something else. Such groups are named.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from analyses.data.panels import RAW, WHOLE
+from analyses.data.panels import RAW, WHOLE, facts
 from analyses.data.runs import Run
 from analyses.findings.formatting import short_model, shown
 from analyses.findings.panel import PRIMARY_METRIC
@@ -23,6 +24,7 @@ UNDEFINED: Final = "without a defined value of {}"
 DIFFERENCE: Final = 0.1  # of the shares of two groups, from which on they are said to differ
 MOST_GROUPS: Final = 16
 RANGES: Final = 4
+MOST_NAMED: Final = 6  # cells of controls
 LEFT_OUT: Final = "filter"  # stage of an item that the spec asked to leave out
 
 
@@ -68,6 +70,68 @@ class Loss(NamedTuple):
         '0 of 18 (english), 18 of 18 (telugu)'
         """
         return ", ".join(f"{group.missing:,} of {group.n:,} ({shown(group.name, 24)})" for group in self.groups)
+
+
+class ControlsRow(NamedTuple):
+    """What the controls of one run came to.
+
+    Attributes:
+        model: of the run.
+        suite: of the run.
+        n_cells: in all; 0 where it is not recorded.
+        seconds: that they took.
+        budget: the most they might take, in words.
+        left_out: cells that found no time, by name.
+        skipped: what the model or the run cannot have, and why.
+    """
+
+    model: str
+    suite: str
+    n_cells: int
+    seconds: float
+    budget: str
+    left_out: tuple[str, ...]
+    skipped: tuple[str, ...]
+
+    @property
+    def said(self) -> str:
+        """What found no time, and how to have it; empty where everything was done."""
+        if not self.left_out:
+            return ""
+        n = len(self.left_out)
+        of = f" of {self.n_cells}" if self.n_cells else ""
+        names = ", ".join([*self.left_out[:MOST_NAMED], *(["..."] if n > MOST_NAMED else [])])
+        return (
+            f"{self.model} on {shown(self.suite)}: {n}{of} cells of the controls were left out for lack of time "
+            f"(allowed: {self.budget}): {names}. Nothing is known of their bases, populations and substitutions; "
+            "sweep again with --set controls_budget=unlimited to add them."
+        )
+
+
+def take_controls(run: Run) -> list[ControlsRow]:
+    """The controls of every run that has some."""
+    found: list[ControlsRow] = []
+    for row in run.runs().itertuples():
+        own = facts(str(row.spec_json)).get("controls")
+        if own:
+            found.append(
+                ControlsRow(
+                    short_model(str(row.model)),
+                    str(row.suite),
+                    int(own.get("n_cells", 0)),
+                    float(own.get("seconds", math.nan)),
+                    _budget(own.get("budget")),
+                    tuple(own.get("left_out", ())),
+                    tuple(f"{what}: {why}" for what, why in own.get("skipped", {}).items()),
+                )
+            )
+    return found
+
+
+def _budget(asked: object) -> str:
+    if asked is None:
+        return "not recorded"
+    return "no limit" if asked == "unlimited" else f"{asked:g} x the time of measuring, at least a minute"
 
 
 def take_losses(run: Run) -> list[Loss]:

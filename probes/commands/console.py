@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import sys
 import time
@@ -75,6 +76,8 @@ def shown_progress() -> Generator[Callable[[Progress], None]]:
                 spoken = now
                 pace = _pace(progress.n_done, seconds or 0.0)
                 said = [f"{progress.run}: {progress.n_done} of {progress.n_items} {progress.unit}"]
+                if seconds is None and math.isfinite(progress.at_most):
+                    said.append(f"at most {duration(progress.at_most)}")
                 if pace is not None:
                     left = (progress.n_items - progress.n_done) / pace
                     said += [_rate(pace), f"{duration(left)} left"]
@@ -91,6 +94,8 @@ def shown_progress() -> Generator[Callable[[Progress], None]]:
             if seconds is None:
                 bar.reset(task, total=progress.n_items, rate="")
             label = progress.run if progress.unit == "items" else f"{progress.run}, {progress.unit}"
+            if math.isfinite(progress.at_most):
+                label += f", at most {duration(progress.at_most)}"
             rate = _rate(_pace(progress.n_done, seconds or 0.0))
             bar.update(task, description=label, completed=progress.n_done, total=progress.n_items, rate=rate)
 

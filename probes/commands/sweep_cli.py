@@ -266,7 +266,8 @@ def _print_plan(spec: SweepSpec, directory: Path, options: Options) -> None:
     shared = f" ({duration(seconds / n_workers)} in {n_workers} workers)" if n_workers > 1 else ""
     out().print(
         f"about {duration(seconds)} to measure in one process{shared} and {duration(controls)} for controls, "
-        f"{n_bytes / 1e6:.1f} MB on disk; {extrapolated(costs)}",
+        f"roughly {duration(sum(cost.report for cost in costs))} for a report, {n_bytes / 1e6:.1f} MB on disk; "
+        f"{extrapolated(costs)}",
         soft_wrap=True,
     )
     dear = [(plan, cost) for plan, cost in zip(plans, costs, strict=True) if cost.allowed < cost.controls]
@@ -283,7 +284,7 @@ def extrapolated(costs: Sequence[Cost]) -> str:
     items = sum(cost.n_tried for cost in costs)
     return (
         f"time and disk are extrapolated from {items} items that were measured and thrown away, controls from one cell "
-        "per width on vectors of chance; the report is not in it"
+        "per width on vectors of chance; the report is a rule of thumb, by the number of values"
     )
 
 

@@ -299,6 +299,11 @@ class Writer:
         for name, text in about().items() if about else ():
             self.write(name, text)
 
+    @property
+    def has_written(self) -> bool:
+        """Whether anything was committed, and so the files about the sweep are there."""
+        return self._about is None
+
     def write(self, name: str, text: str) -> None:
         """Write a file about the sweep beside its tables.
 

@@ -3,7 +3,7 @@
 Measuring: a few items of each run, spread over its lengths, are measured and thrown away; time and bytes grow with the
 bytes of text. Controls: reading the reservoir costs what measuring its items does; one cell of a site is computed on
 vectors of chance for every width there is (arithmetic does not ask what the numbers mean), and the readout on few of
-them, where cost grows with the number of vectors.
+them, once per model, where cost grows with the number of vectors. The report: a rule of thumb, by the number of values.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ SECONDS: Final = 1.5  # of measuring per run; at least one pass
 MOST_PASSES: Final = 6
 BYTES_AT_ONCE: Final = 2048  # of text in a pass of the calibration: about 500 tokens, enough to be as fast as more
 WIDEST: Final = 1024  # vectors of chance are no wider; time grows with about the cube of the width (principal axes)
-FEW_ITEMS: Final = 16  # for the readout
+FEW_ITEMS: Final = 6  # for the readout
+REPORT_SECONDS_PER_VALUE: Final = 35e-6  # of a report on 350,000 values of six suites: 12 s on one core of 2024
 
 
 class Cost(NamedTuple):
@@ -45,6 +46,7 @@ class Cost(NamedTuple):
         n_bytes: on disk, without the controls.
         controls: seconds of all its control cells.
         allowed: seconds of those that the budget lets through.
+        report: seconds of reporting on it, roughly.
         n_tried: items that were measured to learn this.
     """
 
@@ -52,14 +54,16 @@ class Cost(NamedTuple):
     n_bytes: float
     controls: float
     allowed: float
+    report: float
     n_tried: int
 
 
 class _Tried(NamedTuple):
-    """A few passes: what they took, per byte of text."""
+    """A few passes: what they took, per byte of text; what they wrote, per item."""
 
     seconds: float
     n_bytes: float
+    n_values: float
     n_items: int
 
 
@@ -74,9 +78,10 @@ def calibrate(spec: SweepSpec, plans: Sequence[RunPlan], model: LoadedModel | No
     loaded = None if model is None else (spec.models[0], model)
     warm: object = None
     head: Unembedding | Unread = Unread("no model yet")
+    per_vector: float | None = None  # seconds of the readout of this model
     for plan in plans:
         if not plan.batches:
-            yield Cost(0.0, 0.0, 0.0, 0.0, 0)
+            yield Cost(0.0, 0.0, 0.0, 0.0, 0.0, 0)
             continue
         if loaded is None or loaded[0] != plan.run.entry:
             loaded = None
@@ -84,16 +89,19 @@ def calibrate(spec: SweepSpec, plans: Sequence[RunPlan], model: LoadedModel | No
         if warm != plan.run.entry:  # a model's first pass pays for allocations
             first = plan.batches[0]
             Measurement(spec, plan.run, loaded[1]).rows([plan.items[int(first.items[-1])]], first.block)
-            head, warm = unembedding_of(loaded[1]), plan.run.entry
+            head, warm, per_vector = unembedding_of(loaded[1]), plan.run.entry, None
         tried = _tried(spec, plan, loaded[1])
         whole = sum(int(plan.items.sizes[batch.items].sum()) for batch in plan.batches)
-        controls = _controls(spec, plan, loaded[1], head, tried) if plan.control_cells else 0.0
+        if READOUT in plan.control_cells and per_vector is None:
+            per_vector = _readout(spec, plan, loaded[1], head)
+        controls = _controls(spec, plan, loaded[1], head, tried, per_vector or 0.0) if plan.control_cells else 0.0
         seconds = tried.seconds * whole
         yield Cost(
             seconds=seconds,
             n_bytes=tried.n_bytes * plan.n_left(),
             controls=controls,
             allowed=min(controls, budget_seconds(spec, seconds)),
+            report=REPORT_SECONDS_PER_VALUE * tried.n_values * plan.n_left(),
             n_tried=tried.n_items,
         )
 
@@ -106,15 +114,16 @@ def _tried(spec: SweepSpec, plan: RunPlan, model: LoadedModel) -> _Tried:
     step = max(1, len(passes) // MOST_PASSES)
     chosen = passes[step // 2 :: step]
     began = time.perf_counter()
-    n_items = n_bytes = size = 0
+    n_items = n_bytes = n_values = size = 0
     for items in chosen:
         rows = measurement.rows([plan.items[int(index)] for index in items], block)
         n_items += len(items)
         size += int(plan.items.sizes[items].sum())
+        n_values += rows.tables["measurements"].num_rows if "measurements" in rows.tables else 0
         n_bytes += sum(len(as_file(table, own)) for table, own in rows.tables.items() if own.num_rows)
         if time.perf_counter() - began > SECONDS:
             break
-    return _Tried((time.perf_counter() - began) / max(size, 1), n_bytes / n_items, n_items)
+    return _Tried((time.perf_counter() - began) / max(size, 1), n_bytes / n_items, n_values / n_items, n_items)
 
 
 def _passes(plan: RunPlan, items: np.ndarray) -> Iterator[np.ndarray]:
@@ -124,8 +133,10 @@ def _passes(plan: RunPlan, items: np.ndarray) -> Iterator[np.ndarray]:
     yield from (items[start : start + at_once] for start in range(0, len(items), at_once))
 
 
-def _controls(spec: SweepSpec, plan: RunPlan, model: LoadedModel, head: Unembedding | Unread, tried: _Tried) -> float:
-    """Seconds of all control cells of a run."""
+def _controls(
+    spec: SweepSpec, plan: RunPlan, model: LoadedModel, head: Unembedding | Unread, tried: _Tried, per_vector: float
+) -> float:
+    """Seconds of all control cells of a run; ``per_vector`` of the readout."""
     members = reservoir(plan, spec.seed)
     sizes = dict(zip(plan.items.example_ids.to_pylist(), plan.items.sizes.tolist(), strict=True))
     seconds = tried.seconds * sum(sizes[one.example_id] for one in members)
@@ -140,16 +151,17 @@ def _controls(spec: SweepSpec, plan: RunPlan, model: LoadedModel, head: Unembedd
         narrow = min(width, WIDEST)
         one = _seconds_of(model, head, ask, {sites[0]: narrow}, str(sites[0]), TOKENS)
         seconds += one * (width / narrow) ** 3 * len(sites)
-    if READOUT in names:
-        few = members[:: max(1, len(members) // FEW_ITEMS)]
-        ends = {site: model.width(site) for site in (final_of(model), last_of(model)) if site in model.sites}
-        ask = _ask(spec, plan, few, positions, list(ends))
-        seconds += (
-            _seconds_of(model, head, ask, ends, READOUT, 1)
-            * _rows(positions, len(members))
-            / _rows(positions, len(few), 1)
-        )
-    return seconds
+    return seconds + per_vector * _rows(positions, len(members)) * (READOUT in names)
+
+
+def _readout(spec: SweepSpec, plan: RunPlan, model: LoadedModel, head: Unembedding | Unread) -> float:
+    """Seconds of the readout, per vector of the reservoir."""
+    members = reservoir(plan, spec.seed)
+    positions = [position for position in spec.positions if position in POSITIONS]
+    few = members[:: max(1, len(members) // FEW_ITEMS)]
+    ends = {site: model.width(site) for site in (final_of(model), last_of(model)) if site in model.sites}
+    ask = _ask(spec, plan, few, positions, list(ends))
+    return _seconds_of(model, head, ask, ends, READOUT, 1) / max(_rows(positions, len(few), 1), 1)
 
 
 def _rows(positions: Sequence[str], n_items: int, tokens: int = TOKENS) -> int:

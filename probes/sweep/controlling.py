@@ -206,7 +206,10 @@ class _Work:
 
         left_out: tuple[str, ...] = ()
         try:
-            left_out = self._cells(model, pause, lambda n: on_progress(Progress(n, len(cells), label, "control cells")))
+            at_most = max(self.budget - self._spent, 0.0)
+            left_out = self._cells(
+                model, pause, lambda n: on_progress(Progress(n, len(cells), label, "control cells", at_most))
+            )
         except _StoppedError:
             if self._found:
                 self._commit("measured")
@@ -275,6 +278,7 @@ class _Work:
         self.facts |= {
             "skipped": self.facts.get("skipped", {}) | found.skipped,
             "pinned": self.facts.get("pinned", {}) | found.pinned,
+            "n_cells": len(self.owed.plan.control_cells),
             "left_out": list(left_out),
             "budget": self.spec.controls_budget,
             "seconds": round(self.seconds(), 3),

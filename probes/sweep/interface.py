@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -32,12 +33,21 @@ class Options:
 
 
 class Progress(NamedTuple):
-    """How far a stage of work is: a sweep's measuring over all runs, the controls of one, or the bytes of files."""
+    """How far a stage of work is: a sweep's measuring over all runs, the controls of one, or the bytes of files.
+
+    Attributes:
+        n_done: steps behind it.
+        n_items: steps in all.
+        run: the run it is at.
+        unit: what a step is.
+        at_most: seconds after which the stage stops by itself; infinite where it does not.
+    """
 
     n_done: int
     n_items: int
     run: str
     unit: Literal["items", "control cells", "bytes"] = "items"
+    at_most: float = math.inf
 
 
 class Seconds(NamedTuple):

@@ -19,6 +19,7 @@ import pyarrow as pa
 from jaxtyping import Int64
 
 from probes.lab.training_record import lineage
+from probes.models.loading import LoadedModel
 from probes.records.read import Records, open_sweep
 from probes.records.schema import SCHEMAS
 from probes.records.sessions import MANIFEST, SPEC, manifest, sessions_in
@@ -35,6 +36,7 @@ from probes.sweep.survey import RunPlan, Survey, as_begun, survey
 
 FLUSH_SECONDS = 30.0
 MOST_PENDING_BYTES: Final = 8 << 20
+CONTROL_FACTS: Final = ("n_cells", "left_out", "budget", "seconds", "skipped")
 
 
 def run_sweep(
@@ -112,9 +114,7 @@ def run_sweep(
             writer.commit({"runs": run_row(spec, plan, measured_status(plan, options))})
         measured = time.perf_counter()
         if not interrupted and options.shard is None:
-            interrupted = commit_controls(
-                spec, plans, writer, model, partial(run_row, spec), on_progress=on_progress, should_stop=should_stop
-            )
+            interrupted = _control(spec, plans, writer, model, on_progress, should_stop)
         controls_seconds = time.perf_counter() - measured
     failures = open_sweep(directory).failures()
     n_filtered = int((failures["stage"] == "filter").sum())
@@ -207,6 +207,35 @@ def _open_runs(spec: SweepSpec, writer: Writer, stored: Records, plans: Sequence
             writer.commit({"runs": run_row(spec, plan, "running")})
         elif run_id in moved:
             writer.commit({"runs": run_row(spec, plan, "done" if recorded[run_id] == "done" else "running")})
+
+
+def _control(
+    spec: SweepSpec,
+    plans: Sequence[RunPlan],
+    writer: Writer,
+    model: LoadedModel | None,
+    on_progress: Callable[[Progress], None],
+    should_stop: Callable[[], bool],
+) -> bool:
+    """Do the controls that are missing, and add what they came to to this call's entry in the manifest."""
+    row = partial(run_row, spec)
+    interrupted = commit_controls(spec, plans, writer, model, row, on_progress=on_progress, should_stop=should_stop)
+    if writer.has_written:
+        _tell_controls(writer, plans)
+    return interrupted
+
+
+def _tell_controls(writer: Writer, plans: Sequence[RunPlan]) -> None:
+    records = Records(writer.directory, committed(writer.directory))
+    recorded = set(records.runs()["run_id"])
+    found: dict[str, Any] = {
+        plan.run.label: {name: own[name] for name in CONTROL_FACTS if name in own}
+        for plan in plans
+        if plan.run.run_id in recorded and (own := records.facts(plan.run.run_id).get("controls"))
+    }
+    *earlier, last = sessions_in(writer.directory)
+    if found:
+        writer.write(MANIFEST, manifest([*earlier, {**last, "controls": found}]))
 
 
 def measured_status(plan: RunPlan, options: Options) -> str:

@@ -1,5 +1,6 @@
 """The first screen: what is missing from which group, and which sign at which layer, counted from planted data."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -7,7 +8,7 @@ import pandas as pd
 import pytest
 
 from analyses.findings.record import Control, Finding, Level, Scope, Significance
-from analyses.reporting.losses import take_losses, warnings
+from analyses.reporting.losses import take_controls, take_losses, warnings
 from analyses.reporting.pictures import Studio
 from analyses.reporting.sections.answers import answers
 from analyses.reporting.sections.depth import by_depth, depth_sentence, sides
@@ -122,6 +123,19 @@ def test_failed_items_and_items_without_a_value_are_counted_by_group(domains):
 
 def test_no_loss_is_no_row(domains):
     assert take_losses(domains) == []
+
+
+def test_controls_without_time_are_named_with_what_adds_them(domains):
+    assert take_controls(domains) == []
+    runs = domains.runs()
+    cells = [f"resid_post.{layer}" for layer in range(8)]
+    own = {"n_cells": 33, "left_out": cells, "budget": 1.0, "seconds": 60.2, "skipped": {"pinning": "no norm"}}
+    facts = [json.dumps(json.loads(text) | {"controls": own}) for text in runs["spec_json"]]
+    row, *_ = take_controls(with_table(domains, runs=runs.assign(spec_json=facts)))
+    assert "8 of 33 cells of the controls were left out for lack of time" in row.said
+    assert "resid_post.5, ..." in row.said
+    assert "controls_budget=unlimited" in row.said
+    assert row.skipped == ("pinning: no norm",)
 
 
 def outliers(energy):

@@ -181,6 +181,7 @@ def _missing(inventory: Inventory) -> list[str]:
     if failed:
         said.append(f"{failed:,} items failed and are missing from every number; the reasons are listed below.")
     said += [f"Shorter than the spec asks and left out: {row.left_out}." for row in inventory.runs if row.left_out]
+    said += [row.said for row in inventory.controls if row.left_out]
     if truncated:
         said.append(f"{truncated:,} prompts were cut to the length the spec allows.")
     if undefined:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -127,6 +128,8 @@ def test_what_the_budget_leaves_out_is_said_and_done_when_it_grows(
     records, facts = controlled(tmp_path / "run")
     assert facts["left_out"] == ["outliers", "final_norm", "readout", "resid_post.1", "resid_post.0"]
     assert list(records.runs()["status"]) == ["done"]
+    (told,) = json.loads((tmp_path / "run" / "manifest.json").read_text())["sessions"][-1]["controls"].values()
+    assert (told["n_cells"], told["left_out"], told["budget"]) == (5, facts["left_out"], 0)
     before = files(tmp_path / "run")
     run_sweep(make_spec(N, **SMALL, controls_budget=0), tmp_path / "run")
     assert files(tmp_path / "run") == before
