@@ -14,7 +14,6 @@ from typing import Final, NamedTuple
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Float64, Int
-from scipy import stats
 
 from analyses.data.panels import ALL_TOKENS, Panel
 from analyses.findings.null import chance, side_of, sparser
@@ -39,7 +38,7 @@ from analyses.statistics.multiplicity import (
     FAMILY_PERMUTATIONS,
     max_t,
 )
-from analyses.statistics.resampling import FEW_CLUSTERS, LEVEL
+from analyses.statistics.resampling import FEW_CLUSTERS, LEVEL, student
 
 PRIMARY_METRIC: Final = "hoyer"
 PRIMARY_SITES: Final = ("final_norm", "resid_post")
@@ -199,7 +198,7 @@ def bounded(estimate: float, interval: tuple[float, float], floor: float, n_clus
     if not (math.isfinite(floor) and floor > 0 and math.isfinite(low) and high > low):
         return None
     freedom = math.inf if n_clusters >= FEW_CLUSTERS else float(max(n_clusters - 1, 1))
-    quantile = float(stats.t.ppf((1 + LEVEL) / 2, freedom))
+    quantile = student((1 + LEVEL) / 2, freedom)
     return equivalence(estimate, (high - low) / (2 * quantile), floor, freedom=freedom)
 
 

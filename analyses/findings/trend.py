@@ -109,8 +109,9 @@ def _panel_findings(panel: Panel, wording: Wording, found: _Trends) -> list[Find
         )
         for metric, at in undefined_columns(panel)
     ]
+    generality = _generality(panel)
     return findings + [
-        _column_finding(panel, wording, found, means, column, primary=column == primary)
+        _column_finding(panel, wording, found, means, column, generality, primary=column == primary)
         for column in range(len(panel.columns))
         if np.isfinite(found.trend.correlation.value[column])
     ]
@@ -185,7 +186,14 @@ def _sign(metric: str) -> float:
 
 
 def _column_finding(
-    panel: Panel, wording: Wording, found: _Trends, means: LevelMeans, column: int, *, primary: bool
+    panel: Panel,
+    wording: Wording,
+    found: _Trends,
+    means: LevelMeans,
+    column: int,
+    generality: tuple[Generality, Verdict],
+    *,
+    primary: bool,
 ) -> Finding:
     metric = panel.columns[column].metric
     is_size = sparser(metric) is None
@@ -196,7 +204,7 @@ def _column_finding(
     n_clusters = int(found.trend.association.n_clusters[column])
     levels = means.of_column(column)
     null = null_of(panel, means.overall, column)
-    over, settled = _generality(panel)
+    over, settled = generality
     p = float(found.trend.p[column])
     return Finding(
         analysis=wording.analysis,

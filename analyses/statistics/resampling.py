@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cache, partial
 from typing import Final, Literal, NamedTuple, TypeVar
 
 import numpy as np
@@ -40,6 +40,16 @@ class Interval(NamedTuple):
 
     low: Float[np.ndarray, "..."]
     high: Float[np.ndarray, "..."]
+
+
+@cache
+def student(share: float, freedom: float) -> float:
+    """Quantile of Student's law; of the normal law for infinitely many degrees of freedom.
+
+    >>> round(student(0.975, 4), 3), round(student(0.975, float("inf")), 3)
+    (2.776, 1.96)
+    """
+    return float(stats.t.ppf(share, freedom))
 
 
 def way_for(n_clusters: int) -> Way:
