@@ -17,13 +17,14 @@ from analyses.findings.null import sparser
 from analyses.findings.record import LENGTH, Finding
 
 DIRECTION = "\N{LEFTWARDS ARROW} denser     sparser \N{RIGHTWARDS ARROW}"
+LEFT = 0.92  # inches for numbers such as -0.75 and two lines of label
 
 
 @styled
 def effects(findings: Sequence[Finding], *, covariate: str = LENGTH) -> Figure:
     """Estimate and 95 % interval per layer, and beside it the same adjusted for a covariate (hollow)."""
     ordered = in_order(findings)
-    figure, axes = new_figure((SIZE[0], 2.7), top=0.34)
+    figure, axes = new_figure((SIZE[0], 2.7), left=LEFT, top=0.34)
     x = positions(ordered)
     _from_zero(axes, ordered[0])
     twin = [
@@ -51,7 +52,7 @@ def across_models(families: Mapping[str, Sequence[Finding]]) -> Figure:
         families: the findings of one question and measure by model.
     """
     names = [shown(model, LONGEST_NAME) for model in families]
-    figure, axes = new_figure(SIZE, right=0.15 + width_of([*names, "model"]))
+    figure, axes = new_figure(SIZE, left=LEFT, right=0.15 + width_of([*names, "model"]))
     _from_zero(axes, next(iter(families.values()))[0])
     ends: list[float] = []
     colours: list[str] = []

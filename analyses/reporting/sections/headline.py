@@ -94,8 +94,7 @@ def _opening(own: Sequence[Finding], findings: Sequence[Finding], *, by_suite: b
     for verdict, word in COUNTED:
         named = [_named(finding, models, suites) for finding in own if finding.verdict == verdict]
         if named:
-            more = [f"{len(named) - MOST_NAMED} more"] if len(named) > MOST_NAMED else []
-            said.append(f"{word} in {len(named)} of {len(own)} {what} ({', '.join([*named[:MOST_NAMED], *more])})")
+            said.append(f"{word} in {len(named)} of {len(own)} {what} ({_first_of(named)})")
     who = FAR.get(first.analysis)
     claim = f"States of {who} are " if who else f"{first.question} "
     places = ", ".join(dict.fromkeys(where_words(finding) for finding in own))
@@ -132,6 +131,17 @@ def _named(finding: Finding, models: int, suites: int) -> str:
     return suite if models == 1 else model if suites == 1 else f"{model} on {suite}"
 
 
+def _first_of(names: Sequence[str]) -> str:
+    """The first names and how many more; a single one more is named instead.
+
+    >>> _first_of(["a", "b", "c", "d", "e"]), _first_of(["a", "b", "c", "d", "e", "f"])
+    ('a, b, c, d, e', 'a, b, c, d, 2 more')
+    """
+    if len(names) <= MOST_NAMED + 1:
+        return ", ".join(names)
+    return ", ".join([*names[:MOST_NAMED], f"{len(names) - MOST_NAMED} more"])
+
+
 def _depth(asked: Sequence[Finding], findings: Sequence[Finding]) -> str:
     """The signs through the layers of the only answer; of several, those in which some layers go the other way."""
     found = [(lead, depth) for lead in asked if (depth := by_depth(lead, findings)) is not None]
@@ -142,10 +152,8 @@ def _depth(asked: Sequence[Finding], findings: Sequence[Finding]) -> str:
     turning = [_named(lead, models, suites) for lead, depth in found if depth.turns and depth.tested]
     if not turning:
         return ""
-    more = [f"{len(turning) - MOST_NAMED} more"] if len(turning) > MOST_NAMED else []
-    named = ", ".join([*turning[:MOST_NAMED], *more])
     return (
-        f"The sign depends on the layer in {len(turning)} of {len(found)} ({named}): "
+        f"The sign depends on the layer in {len(turning)} of {len(found)} ({_first_of(turning)}): "
         "some layers are significantly sparser, others significantly denser."
     )
 
