@@ -162,7 +162,12 @@ def take_losses(run: Run) -> list[Loss]:
 
 def warnings(losses: Sequence[Loss]) -> list[str]:
     """A clause for each loss that some groups had more of than others."""
-    return [f"{shown(loss.suite)}, {loss.what}: {loss.listed}" for loss in losses if loss.differs]
+    several = len({loss.model for loss in losses}) > 1
+    return [
+        f"{shown(loss.suite)}{f' ({shown(loss.model)})' if several else ''}, {loss.what}: {loss.listed}"
+        for loss in losses
+        if loss.differs
+    ]
 
 
 def _undefined(run: Run) -> dict[tuple[str, str], set[str]]:

@@ -46,7 +46,7 @@ class Interval(NamedTuple):
 def student(share: float, freedom: float) -> float:
     """Quantile of Student's law; of the normal law for infinitely many degrees of freedom.
 
-    >>> round(student(0.975, 4), 3), round(student(0.975, float("inf")), 3)
+    >>> round(student(0.975, 4.0), 3), round(student(0.975, float("inf")), 3)
     (2.776, 1.96)
     """
     return float(stats.t.ppf(share, freedom))

@@ -229,17 +229,19 @@ class _Work:
         return False
 
     def _cells(self, model: LoadedModel, pause: Callable[[], None], tell: Callable[[int], None]) -> tuple[str, ...]:
-        """Do cell after cell while there is time; those that found none."""
+        """Do cell after cell while there is time, one at least once the reservoir is read; those that found none."""
         tell(0)
         ask, cells = self._ask(model), self.owed.cells
+        self._remember(ask, reference_groups(ask.members, ask.axis))
+        if self.seconds() > self.budget:
+            return cells
         with open_stage(model, ask, pause) as stage:
-            self._remember(ask, stage.reference)
             stage.read()
             longest = 0.0
             for number, cell in enumerate(cells):
                 pause()
                 at = time.monotonic()
-                if self.seconds() + longest > self.budget:
+                if number and self.seconds() + longest > self.budget:
                     return cells[number:]
                 self._found[cell] = self._cell(stage, cell)
                 self._done.add(cell)

@@ -156,7 +156,9 @@ def test_a_rogue_dimension_and_a_sink_are_named_with_their_numbers(tmp_path):
     run = exposure(np.random.default_rng(0), n_layers=1, metrics=("hoyer",), n_per_level=6)
     assert take_outliers(run, Studio(tmp_path)) == []
     (own,) = take_outliers(with_table(run, populations=outliers([0.1, 0.9, 0.8])), Studio(tmp_path))
-    rogue, sink = own.sentences
+    rogue, sink, left = own.sentences
+    assert "`mean` leaves the first token of every sequence out" in left
+    assert "up to 2.0% of tokens" in left
     assert "at resid_post.1, resid_post.2, most at resid_post.1 (coordinate 7, 90%)" in rogue
     assert "mean Hoyer is 0.900 with it and 0.250 without it" in rogue
     assert "up to 180 times" in sink

@@ -155,6 +155,12 @@ def _sentences(rows: Sequence[SiteRow]) -> list[str]:
             f"The first token {sink}: its state is up to {first.first:.3g} times as long as the median of its prompt "
             f"({first.site}). The longest other token reaches {other.largest:.3g} times ({other.site})."
         )
+    massive = max(rows, key=lambda row: np.nan_to_num(row.massive, nan=-1.0))
+    if math.isfinite(massive.massive):
+        said.append(
+            "Position `mean` leaves the first token of every sequence out. Other massive tokens stay in it and are "
+            f"left out of `typical`: with the first they are up to {massive.massive:.1%} of tokens ({massive.site})."
+        )
     return said
 
 

@@ -139,6 +139,18 @@ def test_what_the_budget_leaves_out_is_said_and_done_when_it_grows(
     assert set(records.populations()["site"]) == {"resid_post", "final_norm"}
 
 
+def test_one_cell_is_done_where_reading_the_reservoir_took_all_the_time(
+    make_spec: MakeSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter([0.0])
+    monkeypatch.setattr("probes.sweep.controlling._Work.seconds", lambda _: next(clock, 1e6))
+    with pytest.warns(UserWarning, match="4 of 5 control cells are left out"):
+        run_sweep(make_spec(N, **SMALL), tmp_path / "run")
+    records, facts = controlled(tmp_path / "run")
+    assert facts["left_out"] == ["final_norm", "readout", "resid_post.1", "resid_post.0"]
+    assert set(records.populations()["group"]) == {"items"}  # the outliers
+
+
 def test_more_items_have_the_controls_done_over_in_place_of_the_old(make_spec: MakeSpec, tmp_path: Path) -> None:
     run_sweep(make_spec(N, **SMALL), tmp_path / "run")
     run_sweep(make_spec(N + 6, **SMALL), tmp_path / "run")
