@@ -131,7 +131,9 @@ def owed_of(spec: SweepSpec, plan: RunPlan, directory: Path) -> Owed | None:
     left = tuple(cell for cell in plan.control_cells if f"{key} {cell}" not in done)
     facts: dict[str, Any] = plan.facts.get("controls", {})
     facts = facts if facts.get("key") == key else {}
-    if set(left) <= set(facts.get("left_out", ())) and not _is_larger(spec.controls_budget, facts["budget"]):
+    if not left or (
+        set(left) <= set(facts.get("left_out", ())) and not _is_larger(spec.controls_budget, facts["budget"])
+    ):
         return None
     earlier = [commit for commit in commits if any(_is_outdated(entry, run_id, key) for entry in commit.done)]
     if any(not all(_is_outdated(entry, run_id, key) for entry in commit.done) for commit in earlier):

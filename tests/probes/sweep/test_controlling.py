@@ -46,7 +46,7 @@ def test_a_sweep_ends_with_its_controls_and_does_nothing_twice(make_spec: MakeSp
     assert not rows.duplicated(keys).any()
     assert list(records.runs()["status"]) == ["done"]
     before = files(tmp_path / "run")
-    run_sweep(make_spec(N, controls="default"), tmp_path / "run")
+    run_sweep(make_spec(N, controls="default", controls_budget="unlimited"), tmp_path / "run")
     assert files(tmp_path / "run") == before
     assert check(tmp_path / "run") == []
 
