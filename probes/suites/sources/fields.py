@@ -70,7 +70,8 @@ class FieldMap(Declared):
         id: field of the item's id; None hashes what is asked.
         level: a field, or a number that holds for all items; absent in an item means NaN. True is 1 and false 0.
         split: ``in``, ``shifted``, or a field that holds one of them.
-        cluster: field of the cluster.
+        cluster: field of the cluster: what items made from one source share. Items without one whose ids end in
+            another way in each group (``mgsm-17-te``, ``mgsm-17-en``) are paired by what stands before the ending.
         axis: a name, or an axis written out; None takes the name of the level's field. The names of
             `probes.vocabulary.axes` have a direction; any other name with levels needs ``kind`` and ``harder``.
         kind: what the axis measures; ``nominal`` has no order, and levels may then be names.
