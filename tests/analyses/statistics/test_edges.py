@@ -13,8 +13,10 @@ from scipy import stats
 
 from analyses.statistics.association import associate_items
 
-LEAST = {"normal": 0.93, "skewed": 0.9}  # the worst cells by simulation have .94 and .909
-LEAST_OF_RANKS = 0.92
+LEAST = {"normal": 0.93, "skewed": 0.9}  # chosen after a first look: the worst cells had .94 and .909
+LEAST_OF_RANKS = (
+    0.92  # chosen likewise; with 3 sources of 3 levels, which is not asked here, a cell had .87 of 600 runs
+)
 DELTAS = (0.8, 0.9, 0.95, 0.975, 0.99)
 SLOPES = (0.5, 1.0, 1.5, 2.0, 3.0)
 FULL = 2000  # runs a cell; the standard error of a coverage is .005
