@@ -3,10 +3,10 @@
 Percentiles of resamples serve most estimates. They are one-sided where an estimate is skewed (bias-corrected and
 accelerated intervals, Efron 1987), and a ratio of two estimates has the error of its denominator too (Fieller 1954).
 An estimate near the edge of its range has next to no spread in resamples, and none on the edge, so there the variance
-comes from theory and the interval is a score interval (Wilson 1927; Newcombe 2006 for two groups). Near the
-edge only one end of such an interval can miss the truth, and few items allow few values, so coverage is not 95 % in
-every cell: of Cliff's delta from .8 to .99, with 2 to 30 clusters, it was simulated as .945 to 1.0 for a normal law and,
-for items and clusters, .913 to .997 for a skewed one (tests/analyses/statistics/test_edges.py).
+comes from theory and the interval is a score interval (Wilson 1927; Newcombe 2006 for two groups). Near the edge only
+one end of such an interval can miss the truth, and few items allow few values, so coverage is not 95 % in every cell:
+of Cliff's delta from .8 to .99, with 2 to 30 clusters, it was simulated as .945 to 1.0 for a normal law and, for items
+and clusters, .913 to .997 for a skewed one (tests/analyses/statistics/test_edges.py).
 """
 
 from __future__ import annotations
