@@ -31,9 +31,8 @@ class FigureFormat(StrEnum):
 
 def analyses_table() -> Table:
     """Every analysis and the question it asks."""
-    from analyses.findings.registry import ANALYSES, QUESTIONS
+    from analyses.findings.registry import ANALYSES
 
-    ANALYSES.load(QUESTIONS)
     table = Table("analysis", "question")
     for name, analysis in ANALYSES.items():
         table.add_row(name, analysis.question)

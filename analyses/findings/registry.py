@@ -41,24 +41,42 @@ class Findings(list[Finding]):
 
 
 class Analysis(NamedTuple):
-    """A registered analysis: what it asks and the function that answers."""
+    """A registered analysis: what it asks, the function that answers, and how a report shows the answer.
+
+    Attributes:
+        name: by which it is asked for.
+        question: what it asks, in a sentence.
+        answer: the function.
+        order: its place among the sections of a report; what happens comes first, then how, where and what else.
+        title: the heading of its section.
+        counted: what the numbers behind an answer count.
+        headline: whether its pre-stated answers open the report.
+    """
 
     name: str
     question: str
     answer: Callable[[Run], list[Finding]]
+    order: int
+    title: str
+    counted: str
+    headline: bool
 
 
-ANALYSES: Registry[Analysis] = Registry("analysis")
-QUESTIONS: Final = "analyses.questions"
+ANALYSES: Registry[Analysis] = Registry("analysis", "analyses.questions")
+LAST: Final = 1000  # the place of an analysis that asks for none
 
 Answer = Callable[[Run], list[Finding]]
 
 
-def analysis(question: str) -> Callable[[Answer], Answer]:
-    """Register a function ``Run -> list of Findings`` as the analysis of its own name."""
+def analysis(
+    question: str, *, order: int = LAST, title: str = "", counted: str = "items", headline: bool = False
+) -> Callable[[Answer], Answer]:
+    """Register a function ``Run -> list of Findings`` as the analysis of its own name; see :class:`Analysis`."""
 
     def register(function: Answer) -> Answer:
-        ANALYSES.add(function.__name__, Analysis(function.__name__, question, function))
+        name = function.__name__
+        shown = title or name.replace("_", " ").capitalize()
+        ANALYSES.add(name, Analysis(name, question, function, order, shown, counted, headline))
         return function
 
     return register
@@ -75,15 +93,12 @@ def analyse(run: Run, name: str, *, reproduce: str = "") -> Findings:
     Raises:
         UnknownNameError: if there is no such analysis; suggests the nearest.
     """
-    ANALYSES.load(QUESTIONS)
     command = reproduce or f"analyse(run, {name!r})"
     return Findings(replace(finding, reproduce=command) for finding in answers(run, name))
 
 
 def answers(run: Run, name: str) -> list[Finding]:
     """What an analysis says of a run, asked once where the run remembers; for questions about other answers."""
-    ANALYSES.load(QUESTIONS)
-
     return remember(run, f"answers {name}", lambda: graded(ANALYSES[name].answer(run)))
 
 

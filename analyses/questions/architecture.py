@@ -30,18 +30,18 @@ from analyses.findings.panel import primary_column
 from analyses.findings.record import Effect, Finding, Mark, Plot, Scope
 from analyses.findings.registry import analysis
 from analyses.statistics.trend import RESAMPLES
+from probes.vocabulary.axes import AXIS_KINDS
 
 QUESTION: Final = "Do models differ in how sparse they get on the same items?"
-KINDS: Final = ("familiarity", "difficulty", "nominal", "length")
 NOTHING: Final = (float("nan"), float("nan"))
 Numbers = tuple[float, tuple[float, float]]
 
 
-@analysis(QUESTION)
+@analysis(QUESTION, order=14)
 def architecture(run: Run) -> list[Finding]:
     """Answer for every suite that two models or more were asked."""
     by_suite: dict[str, list[Panel]] = {}
-    for panel in read_panels(run, KINDS):
+    for panel in read_panels(run, AXIS_KINDS):
         by_suite.setdefault(panel.suite, []).append(panel)
     return [finding for panels in by_suite.values() if len(panels) > 1 for finding in _suite_findings(panels)]
 

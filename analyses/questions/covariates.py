@@ -38,9 +38,9 @@ from analyses.findings.registry import analysis
 from analyses.statistics.means import average
 from analyses.statistics.permutation import freedman_lane_p
 from analyses.statistics.trend import RESAMPLES
+from probes.vocabulary.axes import AXIS_KINDS
 
 QUESTION: Final = "Does the change survive adjusting for length and the like, and how much goes with the output?"
-KINDS: Final = ("familiarity", "difficulty", "nominal", "length")
 HELD: Final = "adjusted for, pre-treatment"
 OUTPUT: Final = "adjusted for, read off the output"
 STATE: Final = "adjusted for, computed from the state itself"
@@ -54,10 +54,10 @@ ROLES: Final[dict[Role, str]] = {
 NOTHING: Final = (float("nan"), (float("nan"), float("nan")))
 
 
-@analysis(QUESTION)
+@analysis(QUESTION, order=11)
 def covariates(run: Run) -> list[Finding]:
     """Answer from every suite with a comparison."""
-    return [finding for panel in read_panels(run, KINDS) for finding in _panel_findings(panel)]
+    return [finding for panel in read_panels(run, AXIS_KINDS) for finding in _panel_findings(panel)]
 
 
 def _panel_findings(panel: Panel) -> list[Finding]:

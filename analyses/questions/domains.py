@@ -82,7 +82,7 @@ class Domain(NamedTuple):
         return Effect("Cohen's d", float(d.value[column]), (float(d.low[column]), float(d.high[column])))
 
 
-@analysis(QUESTION)
+@analysis(QUESTION, order=3, headline=True)
 def domains(run: Run) -> list[Finding]:
     """Answer from all suites on nominal axes, pooled by axis."""
     findings: list[Finding] = []

@@ -31,9 +31,9 @@ from analyses.findings.record import (
 )
 from analyses.findings.registry import analysis
 from analyses.statistics.means import average
+from probes.vocabulary.axes import AXIS_KINDS
 
 QUESTION: Final = "When in training does the change appear, and does it follow the loss?"
-KINDS: Final = ("familiarity", "difficulty", "nominal", "length")
 RESAMPLES: Final = 200  # intervals of single checkpoints are only drawn; what is claimed rests on seeds
 MEAN: Final = "mean over seeds"
 
@@ -60,7 +60,7 @@ class Training(NamedTuple):
     n: int
 
 
-@analysis(QUESTION)
+@analysis(QUESTION, order=13)
 def dynamics(run: Run) -> list[Finding]:
     """Answer where a suite was put to two checkpoints or more of one training."""
     runs = run.runs()
@@ -77,7 +77,7 @@ def dynamics(run: Run) -> list[Finding]:
 
 def _trainings(run: Run, steps: dict[str, int]) -> list[Training]:
     found: dict[tuple[str, str], Training] = {}
-    for panel in read_checkpoints(run, KINDS):
+    for panel in read_checkpoints(run, AXIS_KINDS):
         one, column = overall(panel), primary_column(panel)
         step = steps.get(panel.run_ids[0]) if panel.run_ids else None
         if one is None or column is None or step is None or step != step:  # noqa: PLR0124  a missing step is NaN

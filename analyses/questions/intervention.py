@@ -24,18 +24,18 @@ from analyses.findings.contrast import ALL_SHIFTED, comparisons, fresh
 from analyses.findings.formatting import number, shown, with_interval
 from analyses.findings.record import Control, Effect, Finding, Mark, Plot, Scope, Verdict
 from analyses.findings.registry import analysis
+from probes.vocabulary.axes import AXIS_KINDS
 
 QUESTION: Final = "Does the output depend on the coordinates that account for the change?"
-KINDS: Final = ("familiarity", "difficulty", "nominal", "length")
 RANDOM: Final = "random perturbation"
 WORDS: Final = {ENTROPY: "entropy", LOSS: "nll"}
 
 
-@analysis(QUESTION)
+@analysis(QUESTION, order=10)
 def intervention(run: Run) -> list[Finding]:
     """Answer from every suite whose sweep pinned coordinates."""
     findings: list[Finding] = []
-    panels = read_panels(run, KINDS)
+    panels = read_panels(run, AXIS_KINDS)
     for panel in panels:
         findings += _panel_findings(panel, read_substitutions(run))
     if panels and not findings:

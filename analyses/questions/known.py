@@ -36,9 +36,9 @@ from analyses.statistics.design import recode
 from analyses.statistics.equivalence import noise_floor
 from analyses.statistics.permutation import TEST_NAMES
 from analyses.statistics.trend import RESAMPLES, Trend, trend
+from probes.vocabulary.axes import AXIS_KINDS
 
 QUESTION: Final = "Do activations get sparser as inputs are less familiar by what is measured of each?"
-KINDS: Final = ("familiarity", "difficulty", "nominal", "length")
 FIRST: Final = ("exposure", "bits_per_byte")
 UNIT: Final = "rank correlation, positive = sparser where less familiar"
 MASTERED: Final = 0.9
@@ -59,12 +59,12 @@ class Measured(NamedTuple):
     unfamiliar: Float[np.ndarray, " items"]
 
 
-@analysis(QUESTION)
+@analysis(QUESTION, order=4, title="Measured familiarity")
 def known(run: Run) -> list[Finding]:
     """Answer for every suite whose sweep measured familiarity, and the dose-response where exposure is known."""
     table = run.familiarity()
     findings: list[Finding] = []
-    for panel in read_panels(run, KINDS):
+    for panel in read_panels(run, AXIS_KINDS):
         column = primary_column(panel)
         if column is None:
             continue

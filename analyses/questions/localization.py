@@ -38,19 +38,19 @@ from analyses.findings.verdicts import surviving
 from analyses.statistics.onset import Onset, Sums, contrast_sums, find_onset, slope_sums
 from analyses.statistics.trend import RESAMPLES
 from probes.vocabulary import names
+from probes.vocabulary.axes import AXIS_KINDS
 
 QUESTION: Final = "At which layers, in which coordinates and in which bases do activations change?"
-KINDS: Final = ("familiarity", "difficulty", "nominal", "length")
 STREAM: Final = "resid_post"
 NO_INTERVAL: Final = (float("nan"), float("nan"))
 MOST_LISTED: Final = 4  # layers of an onset set; of more the first and last are given
 
 
-@analysis(QUESTION)
+@analysis(QUESTION, order=8)
 def localization(run: Run) -> list[Finding]:
     """Answer from every suite with a comparison; coordinates and bases where the sweep has controls."""
     findings: list[Finding] = []
-    for panel in read_panels(run, KINDS):
+    for panel in read_panels(run, AXIS_KINDS):
         findings += _where(panel)
         findings += _bases(run, panel)
     substitutions = read_substitutions(run)

@@ -26,9 +26,9 @@ from analyses.statistics.association import centred_within, cluster_sums
 from analyses.statistics.design import recode
 from analyses.statistics.resampling import interval, map_weightings
 from analyses.statistics.trend import RESAMPLES
+from probes.vocabulary.axes import AXIS_KINDS
 
 QUESTION: Final = "Do the measures of sparsity agree with each other?"
-KINDS: Final = ("familiarity", "difficulty", "nominal", "length")
 
 
 class Agreement(NamedTuple):
@@ -53,10 +53,10 @@ class Agreement(NamedTuple):
     twin_interval: tuple[float, float]
 
 
-@analysis(QUESTION)
+@analysis(QUESTION, order=17, title="Agreement of measures")
 def measures(run: Run) -> list[Finding]:
     """Answer for every model and suite with three measures of sparsity or more at one place."""
-    return [finding for panel in read_panels(run, KINDS) for finding in _panel_findings(panel)]
+    return [finding for panel in read_panels(run, AXIS_KINDS) for finding in _panel_findings(panel)]
 
 
 def _panel_findings(panel: Panel) -> list[Finding]:

@@ -35,9 +35,9 @@ from analyses.findings.registry import analysis
 from analyses.questions.intervention import pinned_groups
 from analyses.questions.readout import ROWS, projected
 from analyses.statistics.trend import RESAMPLES
+from probes.vocabulary.axes import AXIS_KINDS
 
 QUESTION: Final = "By which mechanism do activations change?"
-KINDS: Final = ("familiarity", "difficulty", "nominal", "length")
 TEMPERATURE: Final = "one coordinate acting as an effective temperature"
 ONE: Final = "one coordinate"
 ALIGNMENT: Final = "alignment with readout rows"
@@ -81,12 +81,12 @@ class Evidence(NamedTuple):
         return float(np.median(counts)) if counts else math.nan
 
 
-@analysis(QUESTION)
+@analysis(QUESTION, order=7)
 def mechanism(run: Run) -> list[Finding]:
     """Answer for every model and suite with a comparison."""
     findings: list[Finding] = []
     substitutions = read_substitutions(run)
-    for panel in read_panels(run, KINDS):
+    for panel in read_panels(run, AXIS_KINDS):
         one, column = overall(panel), primary_column(panel)
         if one is None or column is None:
             continue

@@ -22,17 +22,17 @@ from analyses.findings.panel import primary_column, scope_of, unanswered
 from analyses.findings.record import Effect, Finding, Mark, Plot
 from analyses.findings.registry import analysis
 from analyses.statistics.prediction import FEWEST_OF_A_KIND, held_out_gain
+from probes.vocabulary.axes import AXIS_KINDS
 
 QUESTION: Final = "Does sparsity predict errors beyond entropy, margin and length?"
-KINDS: Final = ("difficulty", "familiarity", "nominal", "length")
 BEATEN: Final = ("next_token_entropy", "mean_next_token_entropy", "margin", "mean_margin")
 NOTHING: Final = (float("nan"), float("nan"))
 
 
-@analysis(QUESTION)
+@analysis(QUESTION, order=12, title="Prediction of errors")
 def outcome(run: Run) -> list[Finding]:
     """Answer for every suite whose sweep recorded `correct`."""
-    return [finding for panel in read_panels(run, KINDS) for finding in _panel_findings(panel)]
+    return [finding for panel in read_panels(run, AXIS_KINDS) for finding in _panel_findings(panel)]
 
 
 def _panel_findings(panel: Panel) -> list[Finding]:

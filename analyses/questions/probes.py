@@ -36,9 +36,9 @@ from analyses.statistics.permutation import CONTRAST_NAMES, TEST_NAMES, design_p
 from analyses.statistics.prediction import FEWEST_OF_A_KIND
 from analyses.statistics.probing import online_code, read_kind, read_order, splits
 from analyses.statistics.trend import RESAMPLES
+from probes.vocabulary.axes import AXIS_KINDS
 
 QUESTION: Final = "What can be decoded from the states, and how much of it does their sparsity alone tell?"
-KINDS: Final = ("familiarity", "difficulty", "nominal", "length")
 SHUFFLES: Final = 8
 MOST_ITEMS: Final = 1000  # a probe of more costs time and tells the same
 NOTHING: Final = (float("nan"), float("nan"))
@@ -67,10 +67,10 @@ class Probed(NamedTuple):
     clusters: Int[np.ndarray, " n"]
 
 
-@analysis(QUESTION)
+@analysis(QUESTION, order=16, title="Probes beside sparsity")
 def probes(run: Run) -> list[Finding]:
     """Answer for every suite whose sweep keeps states."""
-    keeper, panels = with_states(run), read_panels(run, KINDS)
+    keeper, panels = with_states(run), read_panels(run, AXIS_KINDS)
     if keeper is None or not keeper.stored_states():
         reason = "no states are kept; add the key `states: [resid_post, final_norm]` to the spec"
         return [unanswered(panel, "probes", QUESTION, reason) for panel in panels[:1]]

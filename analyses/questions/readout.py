@@ -37,9 +37,9 @@ from analyses.findings.registry import analysis
 from analyses.statistics.association import associate_items
 from analyses.statistics.trend import RESAMPLES
 from probes.vocabulary import names
+from probes.vocabulary.axes import AXIS_KINDS
 
 QUESTION: Final = "Is the change at the final norm alignment with the unembedding rows that read it?"
-KINDS: Final = ("familiarity", "difficulty", "nominal", "length")
 ROWS: Final = {names.WITHOUT_ANSWER_ROW: "the answer's row", names.WITHOUT_ARGMAX_ROW: "the top token's row"}
 ALIGNMENTS: Final = (names.ANSWER_ALIGNMENT, names.ARGMAX_ALIGNMENT, names.TOP10_ALIGNMENT, names.NULL_SHARE)
 SITE: Final = "final_norm"
@@ -54,11 +54,11 @@ class Projected(NamedTuple):
     raw: Column
 
 
-@analysis(QUESTION)
+@analysis(QUESTION, order=9)
 def readout(run: Run) -> list[Finding]:
     """Answer from every suite whose sweep has controls at the final norm."""
     findings: list[Finding] = []
-    panels = read_panels(run, KINDS)
+    panels = read_panels(run, AXIS_KINDS)
     for panel in panels:
         own = [finding for basis in ROWS for finding in _answers(run, panel, basis)]
         # the answer's row was stated first; where the suite has no answers, the top token's

@@ -65,7 +65,7 @@ CLAIMS: Final = (
 )
 
 
-@analysis(QUESTION)
+@analysis(QUESTION, order=18)
 def replication(run: Run) -> list[Finding]:
     """One verdict per claim, model and suite; the claims themselves are never changed by what was found."""
     findings: list[Finding] = []

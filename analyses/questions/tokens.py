@@ -35,9 +35,9 @@ from analyses.statistics.association import associate_centred, centred_within, c
 from analyses.statistics.design import recode
 from analyses.statistics.means import average, cluster_means
 from analyses.statistics.trend import RESAMPLES
+from probes.vocabulary.axes import AXIS_KINDS
 
 QUESTION: Final = "Within a text, are states sparser where the token just read was less familiar?"
-KINDS: Final = ("familiarity", "difficulty", "nominal", "length")
 FIRST: Final = "surprisal"
 POSITION: Final = "position"
 IDENTITY: Final = "position and token identity"
@@ -75,14 +75,14 @@ class Tokens(NamedTuple):
     clusters: Int[np.ndarray, " n"]
 
 
-@analysis(QUESTION)
+@analysis(QUESTION, order=5, title="Single tokens", counted="tokens")
 def tokens(run: Run) -> list[Finding]:
     """Answer for every suite whose sweep has sparsity and familiarity of single tokens."""
     told = run.familiarity_tokens()
     findings: list[Finding] = []
     if told.empty:
         return findings
-    for panel in read_panels(run, KINDS):
+    for panel in read_panels(run, AXIS_KINDS):
         rows = told[told["run_id"].astype(str).isin(panel.run_ids)]
         states = _states(run, panel)
         if states is None or rows.empty:

@@ -17,19 +17,19 @@ LESS_FAMILIAR = Wording("familiarity", "Do activations get sparser as inputs get
 LONGER = Wording("length", "Do activations get sparser as inputs get longer?", "longer")
 
 
-@analysis(HARDER.question)
+@analysis(HARDER.question, order=1, headline=True)
 def difficulty(run: Run) -> list[Finding]:
     """Answer from all suites whose axis is of kind ``difficulty``."""
     return ordered_findings(read_panels(run, ["difficulty"]), HARDER)
 
 
-@analysis(LESS_FAMILIAR.question)
+@analysis(LESS_FAMILIAR.question, order=2, headline=True)
 def familiarity(run: Run) -> list[Finding]:
     """Answer from all suites whose axis is of kind ``familiarity``."""
     return ordered_findings(read_panels(run, ["familiarity"]), LESS_FAMILIAR)
 
 
-@analysis(LONGER.question)
+@analysis(LONGER.question, order=6)
 def length(run: Run) -> list[Finding]:
     """Answer from all suites whose axis is of kind ``length``, which vary nothing else."""
     return ordered_findings(read_panels(run, ["length"]), LONGER)

@@ -20,7 +20,7 @@ QUESTION: Final = "Is it exposure or the optimizer that makes familiar facts den
 UNIT: Final = "rank correlation of mastered facts under AdamW less that under an optimizer that knows no coordinates"
 
 
-@analysis(QUESTION)
+@analysis(QUESTION, order=15)
 def twins(run: Run) -> list[Finding]:
     """Answer once where the sweep holds laboratory facts."""
     panels = [panel for panel in read_panels(run, ["familiarity"]) if is_laboratory(panel.suite)]

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from analyses.data.runs import Run, once
 from analyses.findings.record import Finding, Scope
-from analyses.findings.registry import ANALYSES, QUESTIONS, analyse
+from analyses.findings.registry import ANALYSES, analyse
 from analyses.reporting.exports import SCHEMA, to_csv, to_json, to_latex
 from analyses.reporting.inventory import Inventory, take_inventory
 from analyses.reporting.losses import warnings
@@ -146,7 +146,6 @@ def write_report(
 
 def ask(run: Run, command: str, progress: Progress = quiet) -> list[Finding]:
     """Every registered question; one that the tables cannot be read for is answered by the reason."""
-    ANALYSES.load(QUESTIONS)
     findings: list[Finding] = []
     for number, name in enumerate(ANALYSES, 1):
         progress(f"question {number} of {len(ANALYSES)}: {name}")

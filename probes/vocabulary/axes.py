@@ -18,6 +18,7 @@ from typing import Final, Literal, get_args
 from probes.errors import InputError
 
 AxisKind = Literal["difficulty", "familiarity", "length", "nominal"]
+AXIS_KINDS: Final[tuple[AxisKind, ...]] = get_args(AxisKind)
 Harder = Literal["higher", "lower"]
 
 

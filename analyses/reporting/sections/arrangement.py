@@ -5,46 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from analyses.data.runs import Run
 from analyses.findings.formatting import short_model
 from analyses.findings.record import Finding
+from analyses.findings.registry import ANALYSES
 from analyses.reporting.grids import facts
 from analyses.reporting.pictures import Picture, Progress, Studio, quiet
 from analyses.reporting.sections.body import Layout, Part, body
 from analyses.reporting.sections.caveats import caveats_of
 from analyses.reporting.selection import select
-
-# Questions as a reader would ask them: what happens, by which mechanism, where, and what else could be behind it.
-ORDER: Final = (
-    "difficulty",
-    "familiarity",
-    "domains",
-    "known",
-    "tokens",
-    "length",
-    "mechanism",
-    "localization",
-    "readout",
-    "intervention",
-    "covariates",
-    "outcome",
-    "dynamics",
-    "architecture",
-    "twins",
-    "probes",
-    "measures",
-    "replication",
-)
-# Names of analyses that are no heading by themselves.
-TITLES: Final = {
-    "known": "Measured familiarity",
-    "tokens": "Single tokens",
-    "outcome": "Prediction of errors",
-    "measures": "Agreement of measures",
-    "probes": "Probes beside sparsity",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +65,7 @@ class Arranged(NamedTuple):
 
 
 def arrange(findings: Sequence[Finding], run: Run, studio: Studio, progress: Progress = quiet) -> Arranged:
-    """Sections in the order of :data:`ORDER`, their figures written as files.
+    """Sections in the order that their analyses ask for, their figures written as files.
 
     Args:
         findings: all of them.
@@ -203,7 +174,7 @@ def _place(section: Section) -> tuple[int, bool, bool]:
 
 
 def _order(analysis: str) -> int:
-    return ORDER.index(analysis) if analysis in ORDER else len(ORDER)
+    return ANALYSES[analysis].order
 
 
 def _section(key: str, told: list[Finding], cells: Sequence[Finding], layout: Layout) -> Section:
@@ -221,7 +192,7 @@ def _section(key: str, told: list[Finding], cells: Sequence[Finding], layout: La
         beside=[] if lead is None or _has_row(part) else facts(lead),
         body=part,
         caveats=caveats_of(told, lead),
-        counted="tokens" if first.analysis == "tokens" else "items",
+        counted=ANALYSES[first.analysis].counted,
     )
 
 
@@ -235,4 +206,4 @@ def _title(finding: Finding) -> str:
 
 
 def _name(analysis: str) -> str:
-    return TITLES.get(analysis, analysis.capitalize())
+    return ANALYSES[analysis].title

@@ -13,6 +13,7 @@ from typing import Final
 
 from analyses.findings.formatting import short_model, shown, signed, with_interval
 from analyses.findings.record import Control, Finding
+from analyses.findings.registry import ANALYSES
 from analyses.findings.sentences import where_words
 from analyses.reporting.sections.answers import contrasts, counted
 from analyses.reporting.sections.depth import FAR, by_depth, depth_sentence
@@ -20,8 +21,6 @@ from analyses.reporting.sections.depth import FAR, by_depth, depth_sentence
 MOST_SENTENCES: Final = 4
 MOST_NAMED: Final = 4  # suites or models of one verdict
 MOST_MECHANISMS: Final = 2
-# What the page is about; all other analyses say more about one of these.
-QUESTIONS: Final = ("difficulty", "familiarity", "domains")
 OUTPUT: Final = "covariates"
 MECHANISM: Final = "mechanism"
 TRAINING: Final = "dynamics"
@@ -34,6 +33,11 @@ COUNTED: Final = (
     ("undecided", "not significantly sparser or denser"),
     ("described", "described only, too few domains for a claim,"),
 )
+
+
+def opens(finding: Finding) -> bool:
+    """Whether its analysis is what the page is about; all others say more about one of these."""
+    return finding.analysis in ANALYSES and ANALYSES[finding.analysis].headline
 
 
 def headline(findings: Sequence[Finding]) -> str:
@@ -67,14 +71,16 @@ def sentences(findings: Sequence[Finding]) -> list[str]:
 def leads(findings: Sequence[Finding]) -> list[Finding]:
     """The pre-stated findings that the first screen is about: those of the main questions."""
     primary = [finding for finding in findings if finding.primary and finding.answered]
-    return [finding for question in QUESTIONS for finding in primary if finding.analysis == question]
+    return sorted(
+        (finding for finding in primary if opens(finding)), key=lambda finding: ANALYSES[finding.analysis].order
+    )
 
 
 def _reasons(findings: Sequence[Finding]) -> list[str]:
     """Why the main questions have no answer, then what else was answered, then why the rest was not."""
     findings = [finding for finding in findings if finding.analysis != CITED]
     silent = [finding for finding in findings if not finding.answered]
-    said = [finding.text for finding in silent if finding.analysis in QUESTIONS]
+    said = [finding.text for finding in silent if opens(finding)]
     said += [finding.text for finding in findings if finding.primary and finding.answered]
     said += [finding.text for finding in silent]
     return list(dict.fromkeys(said))[:MOST_SENTENCES]

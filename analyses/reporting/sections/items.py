@@ -8,8 +8,7 @@ from analyses.data.panels import Panel, read_panels
 from analyses.data.runs import Run
 from analyses.findings.panel import levels_of
 from analyses.findings.record import Finding
-
-KINDS = ("difficulty", "familiarity", "length", "nominal")
+from probes.vocabulary.axes import AXIS_KINDS
 
 
 def item_values(run: Run, finding: Finding) -> list[np.ndarray] | None:
@@ -28,7 +27,7 @@ def item_values(run: Run, finding: Finding) -> list[np.ndarray] | None:
 
 def _panel_of(run: Run, finding: Finding) -> Panel | None:
     scope = finding.scope
-    panels = read_panels(run, KINDS)
+    panels = read_panels(run, AXIS_KINDS)
     return next((p for p in panels if (p.model, p.suite, p.axis.name) == (scope.model, scope.suite, scope.axis)), None)
 
 
