@@ -4,7 +4,7 @@
 profile    every level through the layers, with the band in which chance would put such means
 levels     one place along the axis: the items of each level as a violin, their mean and its interval
 overview   measures x layers, or domains x layers: the sign of an effect everywhere at once
-effects    estimate and interval per layer beside its length-adjusted twin; or one line per model
+effects    estimate and interval per layer beside its length-adjusted value; or one line per model
 curve      a mean over a number: coordinates taken, training steps, doses
 forest     estimates below each other: covariates held fixed, other bases, interventions beside their controls
 matrix     a value for each pair: how far measures rank the same items alike

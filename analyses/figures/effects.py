@@ -27,15 +27,15 @@ def effects(findings: Sequence[Finding], *, covariate: str = LENGTH) -> Figure:
     figure, axes = new_figure((SIZE[0], 2.7), left=LEFT, top=0.34)
     x = positions(ordered)
     _from_zero(axes, ordered[0])
-    twin = [
+    adjusted = [
         next(((c.estimate, *c.interval) for c in finding.controls if c.name == covariate), (math.nan,) * 3)
         for finding in ordered
     ]
-    beside = bool(np.isfinite(np.array(twin)[:, 0]).any())
+    beside = bool(np.isfinite(np.array(adjusted)[:, 0]).any())
     own = [(finding.estimate, *finding.interval) for finding in ordered]
     points(axes, x - 0.09 * beside, own, marker="o", filled=True)
     if beside:
-        points(axes, x + 0.09, twin, marker="s", filled=False)
+        points(axes, x + 0.09, adjusted, marker="s", filled=False)
         given = "length" if covariate == LENGTH else covariate.replace("_", " ")
         axes.set_title(f"filled: as measured; hollow: adjusted for {given}", fontsize=8, color=CHANCE, loc="left")
     layer_ticks(axes, [finding.scope.place for finding in ordered], x)

@@ -49,7 +49,7 @@ class Entry(NamedTuple):
     Attributes:
         covariate: which, with its role.
         correlation: rank correlation of the measure with it, over all items.
-        twin: the same with the number of tokens held fixed; NaN for that number itself and where it does not vary.
+        adjusted: the same adjusted for the number of tokens; NaN for that number itself and where it does not vary.
         within: rank correlation inside each level or domain.
         given: the effect with it held fixed, over items.
         over_domains: mean of the same over domains, with Student's interval over them; NaN where there is one domain.
@@ -59,7 +59,7 @@ class Entry(NamedTuple):
 
     covariate: Covariate
     correlation: float
-    twin: float
+    adjusted: float
     within: tuple[float, ...]
     given: Numbers
     over_domains: Numbers
@@ -124,7 +124,7 @@ def enter(panel: Panel, column: int, one: Comparison, held: Together, number: in
     return Entry(
         covariate,
         float(association.correlation(number).value[0]),
-        _twin(panel, column, one, covariate),
+        _adjusted(panel, column, one, covariate),
         _within(panel, column, one, covariate),
         at(effect_given(association, one, number), 0),
         average(slopes)[:2],
@@ -146,7 +146,7 @@ def by_domain(panel: Panel, column: int, one: Comparison, held: Sequence[Covaria
     return independent(effects, [single.made for single in domains])
 
 
-def _twin(panel: Panel, column: int, one: Comparison, covariate: Covariate) -> float:
+def _adjusted(panel: Panel, column: int, one: Comparison, covariate: Covariate) -> float:
     """Rank correlation of the measure with a covariate, the number of tokens held fixed."""
     length = panel.items["n_tokens"].to_numpy(np.float64)
     known = one.rows & np.isfinite(covariate.values) & np.isfinite(length) & np.isfinite(panel.values[:, column])

@@ -1,6 +1,6 @@
 """Architecture: do models differ in how sparse they get on the same items?
 
-The same suites put to several models: architectures, a base model and its tuned twin, a trained model and an untrained
+The same suites put to several models: architectures, a base model and its tuned copy, a trained model and an untrained
 one, two optimizers. Models are compared on the very items that both measured, which are resampled together, so that
 what an item is about cancels. One model of a kind is one draw: a difference between two models is a difference between
 these two, and says nothing of their kinds.
@@ -25,10 +25,10 @@ from analyses.findings.contrast import (
     overall,
 )
 from analyses.findings.formatting import short_model, shown, signed, with_interval
-from analyses.findings.paired_training import cited
 from analyses.findings.panel import primary_column
 from analyses.findings.record import Effect, Finding, Mark, Plot, Scope
 from analyses.findings.registry import analysis
+from analyses.findings.training_pairs import cited
 from analyses.statistics.trend import RESAMPLES
 from probes.vocabulary.axes import AXIS_KINDS
 
@@ -80,13 +80,13 @@ def _difference(first: Panel, other: Panel) -> Finding | None:
     lost, bounds = at(effect_lost(association, compared, before=0, after=1), 0)
     turn = -1.0 if own[0] >= 0 else 1.0  # what is lost is counted along the first one's effect
     gained = Effect("difference", turn * lost, _turned(bounds, turn))
-    twin = length_control(both, compared, [0, 1])
-    if twin is not None:
-        twin = twin._replace(estimate=turn * twin.estimate, interval=_turned(twin.interval, turn))
+    adjusted = length_control(both, compared, [0, 1])
+    if adjusted is not None:
+        adjusted = adjusted._replace(estimate=turn * adjusted.estimate, interval=_turned(adjusted.interval, turn))
     verdict = judge((gained.interval[0], gained.interval[1]))
     names = shown(short_model(other.model)), shown(short_model(first.model))
     where = other.columns[columns[1]]
-    beside = f" (adjusted for length {with_interval(twin.estimate, twin.interval)})" if twin else ""
+    beside = f" (adjusted for length {with_interval(adjusted.estimate, adjusted.interval)})" if adjusted else ""
     claim = "do not differ significantly" if verdict == "undecided" else "differ"
     return Finding(
         analysis="architecture",
@@ -106,7 +106,7 @@ def _difference(first: Panel, other: Panel) -> Finding | None:
         interval=gained.interval,
         n=len(both.items),
         n_clusters=len(np.unique(both.clusters)),
-        controls=(twin,) if twin else (),
+        controls=(adjusted,) if adjusted else (),
         effects=(
             Effect(f"{compared.quantity} of the first", *own),
             Effect(f"{compared.quantity} of the second", *theirs),

@@ -207,8 +207,8 @@ def _entry_finding(panel: Panel, column: int, one: Comparison, entry: Entry) -> 
     role = ROLES[entry.covariate.role]
     nothing = (float("nan"), float("nan"))
     effects = [Effect(f"rank correlation of the measure with {entry.covariate.name}", entry.correlation, nothing)]
-    if np.isfinite(entry.twin):
-        effects.append(Effect("the same adjusted for length", entry.twin, nothing))
+    if np.isfinite(entry.adjusted):
+        effects.append(Effect("the same adjusted for length", entry.adjusted, nothing))
     if entry.within:
         effects += [
             Effect("the same within sets, lowest", min(entry.within), nothing),
@@ -220,7 +220,7 @@ def _entry_finding(panel: Panel, column: int, one: Comparison, entry: Entry) -> 
             Effect("one domain left out, lowest", entry.without_one[0], nothing),
             Effect("one domain left out, highest", entry.without_one[1], nothing),
         ]
-    beside = f" ({signed(entry.twin)} adjusted for length)" if np.isfinite(entry.twin) else ""
+    beside = f" ({signed(entry.adjusted)} adjusted for length)" if np.isfinite(entry.adjusted) else ""
     spread = f" ({_range(entry)})" if entry.within else ""
     left = (
         f"; one domain left out {signed(entry.without_one[0])} to {signed(entry.without_one[1])}" if by_domain else ""
@@ -279,7 +279,7 @@ def _sentence(
     entropies = [e for e in after if "entropy" in e.covariate.name] or after
     if entropies:
         most = max(entropies, key=lambda entry: abs(entry.correlation))
-        spread = f" ({signed(most.twin)} adjusted for length)" if np.isfinite(most.twin) else ""
+        spread = f" ({signed(most.adjusted)} adjusted for length)" if np.isfinite(most.adjusted) else ""
         said += (
             f". Adjusting for the output's {most.covariate.name} leaves a {one.quantity_given} of "
             f"{with_interval(*most.given)}; its rank correlation with the measure is {signed(most.correlation)}{spread}"

@@ -274,13 +274,13 @@ def _of_domain(domain: Domain, column: int) -> Effect:
 
 def _over_domains(found: list[Domain], column: int, *, few: bool) -> tuple[Control, ...]:
     """The mean over domains with the number of tokens held fixed where it varies; nothing where it never does."""
-    twins = [[c.of_column(column) for c in domain.controls if c.covariate.name == LENGTH] for domain in found]
-    if not any(twins):
+    adjusted_each = [[c.of_column(column) for c in domain.controls if c.covariate.name == LENGTH] for domain in found]
+    if not any(adjusted_each):
         return ()
     plain = [float(domain.contrast.delta.value[column]) for domain in found]
-    given = [own[0].estimate if own else delta for own, delta in zip(twins, plain, strict=True)]
-    twin = average(independent(given, [domain.made for domain in found]))
-    return (Control(LENGTH, "pre_treatment", twin.mean, NO_INTERVAL if few else twin.interval, float("nan")),)
+    given = [own[0].estimate if own else delta for own, delta in zip(adjusted_each, plain, strict=True)]
+    adjusted = average(independent(given, [domain.made for domain in found]))
+    return (Control(LENGTH, "pre_treatment", adjusted.mean, NO_INTERVAL if few else adjusted.interval, float("nan")),)
 
 
 def _inside(means: LevelMeans, column: int) -> Level:

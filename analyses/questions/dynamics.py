@@ -39,13 +39,13 @@ MEAN: Final = "mean over seeds"
 
 
 class Point(NamedTuple):
-    """One checkpoint; ``twin`` is its effect with the number of tokens held fixed, NaN where that does not vary."""
+    """One checkpoint; ``adjusted`` is its effect adjusted for the number of tokens, NaN where that does not vary."""
 
     step: int
     effect: float
     interval: tuple[float, float]
     loss: float
-    twin: float
+    adjusted: float
 
 
 class Training(NamedTuple):
@@ -89,8 +89,8 @@ def _trainings(run: Run, steps: dict[str, int]) -> list[Training]:
             (model, panel.suite), Training(model, panel.suite, scope, one.unit, one.quantity, [], len(panel.items))
         )
         if np.isfinite(value):
-            twin = length_control(panel, one, [column])
-            beside = twin.estimate if twin else float("nan")
+            adjusted = length_control(panel, one, [column])
+            beside = adjusted.estimate if adjusted else float("nan")
             training.points.append(Point(int(step), value, interval, _loss(panel), beside))
     for training in found.values():
         training.points.sort(key=lambda point: point.step)
@@ -115,8 +115,8 @@ def _common(own: list[Training]) -> Finding:
     n = len(changes)
     value, interval, p = average(changes)
     few = n < FEWEST_TO_GENERALISE
-    twins = average(np.array([last.twin - first.twin for first, last in ends]))
-    twin = Control(LENGTH, "pre_treatment", twins.mean, twins.interval, float("nan"))
+    adjusted_each = average(np.array([last.adjusted - first.adjusted for first, last in ends]))
+    adjusted = Control(LENGTH, "pre_treatment", adjusted_each.mean, adjusted_each.interval, float("nan"))
     marks = [
         Mark(
             shown(f"{short_model(training.model)} {training.suite}"),
@@ -145,7 +145,7 @@ def _common(own: list[Training]) -> Finding:
     fell = ""
     if np.isfinite([first_loss, last_loss]).all():
         fell = f", while the loss goes from {number(first_loss)} to {number(last_loss)} nats"
-    beside = f" ({signed(twins.mean)} adjusted for length)" if np.isfinite(twins.mean) else ""
+    beside = f" ({signed(adjusted_each.mean)} adjusted for length)" if np.isfinite(adjusted_each.mean) else ""
     follows = _following(own)
     effects = [
         Effect(
@@ -174,7 +174,7 @@ def _common(own: list[Training]) -> Finding:
         n_clusters=n,
         test=None if few else Significance("Student's t over seeds", p, p),
         generalises_over="seeds",
-        controls=(twin,) if np.isfinite(twins.mean) else (),
+        controls=(adjusted,) if np.isfinite(adjusted_each.mean) else (),
         effects=tuple(effects if np.isfinite(follows) else []),
         verdict="described" if few else decide(value, interval, p),
         text=(

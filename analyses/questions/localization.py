@@ -104,7 +104,7 @@ def _onset_finding(panel: Panel, found: list[Comparison], columns: list[int], gr
     peak, unit = columns[onset.peak], _unit(found)
     chosen = [places[index] for index in onset.onset_set]
     own = panel.values[rows][:, peak]
-    twin = length_control(panel, overall_of(panel, found), [peak])
+    adjusted = length_control(panel, overall_of(panel, found), [peak])
     finding = Finding(
         analysis="localization",
         question=QUESTION,
@@ -117,7 +117,7 @@ def _onset_finding(panel: Panel, found: list[Comparison], columns: list[int], gr
         interval=onset.interval,
         n=int(np.isfinite(own).sum()),
         n_clusters=len(np.unique(panel.clusters[rows])),
-        controls=(twin,) if twin else (),
+        controls=(adjusted,) if adjusted else (),
         effects=(Effect(f"{unit} from all items", float(onset.effects[onset.peak]), _interval(onset, onset.peak)),),
         verdict=judge(onset.interval),
         text="",
@@ -307,13 +307,13 @@ def _basis_finding(raw: Panel, one: Comparison, column: int, others: dict[str, P
             continue
         found = effect(associate_with(other, again[0], [index], resamples=RESAMPLES), again[0])
         controls.append(Control(basis, "basis", *at(found, 0), float("nan")))
-    twin = length_control(raw, one, [column])
+    adjusted = length_control(raw, one, [column])
     if not controls or not np.isfinite(value):
         return []
     marks = [Mark("as measured", "raw", float("nan"), value, *interval)]
     marks += [Mark("another basis", c.name, float("nan"), c.estimate, *c.interval) for c in controls]
     scope = scope_of(raw, column, one.group)
-    beside = f" ({signed(twin.estimate)} adjusted for length)" if twin else ""
+    beside = f" ({signed(adjusted.estimate)} adjusted for length)" if adjusted else ""
     listed = ", ".join(f"{signed(control.estimate)} in {control.name}" for control in controls)
     # axes fitted to the reference serve it better than what they were not fitted to
     favoured = "; axes fitted to the reference (pca) favour it" if "pca" in {c.name for c in controls} else ""
@@ -332,7 +332,7 @@ def _basis_finding(raw: Panel, one: Comparison, column: int, others: dict[str, P
             interval=interval,
             n=int(one.rows.sum()),
             n_clusters=len(np.unique(raw.clusters[one.rows])),
-            controls=(*([twin] if twin else []), *controls),
+            controls=(*([adjusted] if adjusted else []), *controls),
             verdict="described",
             text=text,
             plot=Plot("forest", one.unit, "", tuple(marks), 0.0),

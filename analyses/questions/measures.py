@@ -40,8 +40,8 @@ class Agreement(NamedTuple):
         interval: its 95 % interval.
         pair: which two measures.
         n: items.
-        twin: the same with the number of tokens held fixed; NaN where that does not vary within groups.
-        twin_interval: its 95 % interval.
+        adjusted: the same adjusted for the number of tokens; NaN where that does not vary within groups.
+        adjusted_interval: its 95 % interval.
     """
 
     matrix: Float[np.ndarray, "measures measures"]
@@ -49,8 +49,8 @@ class Agreement(NamedTuple):
     interval: tuple[float, float]
     pair: tuple[int, int]
     n: int
-    twin: float
-    twin_interval: tuple[float, float]
+    adjusted: float
+    adjusted_interval: tuple[float, float]
 
 
 @analysis(QUESTION, order=17, title="Agreement of measures")
@@ -85,9 +85,9 @@ def _panel_findings(panel: Panel) -> list[Finding]:
     lengths = panel.items["n_tokens"].to_numpy(np.float64)[known]
     within = agreement(values[known], lengths, clusters, groups)
     over = agreement(values[known], lengths, clusters, np.zeros_like(groups))
-    twin = Control(LENGTH, "pre_treatment", within.twin, within.twin_interval, float("nan"))
-    has_twin = np.isfinite(within.twin)
-    beside = f" ({with_interval(within.twin, within.twin_interval)} with {LENGTH} held fixed)" if has_twin else ""
+    adjusted = Control(LENGTH, "pre_treatment", within.adjusted, within.adjusted_interval, float("nan"))
+    is_adjusted = np.isfinite(within.adjusted)
+    beside = f" ({with_interval(within.adjusted, within.adjusted_interval)} adjusted for length)" if is_adjusted else ""
     names = [panel.columns[index].metric for index in same]
     order = cluster_order(within.matrix)
     a, b = (shown(names[index]) for index in within.pair)
@@ -109,7 +109,7 @@ def _panel_findings(panel: Panel) -> list[Finding]:
             interval=within.interval,
             n=within.n,
             n_clusters=int(clusters.max()) + 1,
-            controls=(twin,) if has_twin else (),
+            controls=(adjusted,) if is_adjusted else (),
             effects=(
                 Effect("median over pairs", middle, (float("nan"), float("nan"))),
                 Effect("lowest over all items", over.lowest, over.interval),
@@ -161,9 +161,9 @@ def agreement(
     (low, low_given), (high, high_given) = interval(estimate, np.concatenate(parts), way)
     matrix = whole[0, :-1, :-1].copy()
     np.fill_diagonal(matrix, 1.0)
-    twin = (float(low_given), float(high_given))
+    adjusted = (float(low_given), float(high_given))
     return Agreement(
-        matrix, float(estimate[0]), (float(low), float(high)), (a, b), len(values), float(estimate[1]), twin
+        matrix, float(estimate[0]), (float(low), float(high)), (a, b), len(values), float(estimate[1]), adjusted
     )
 
 

@@ -200,10 +200,10 @@ def _finding(panel: Panel, probed: Probed) -> Finding | None:
             Effect(f"{metric} alone", *alone),
             Effect(f"beyond {metric} alone", *at(effect_lost(found, one, before=0, after=1), 0)),
         ]
-    twin = ()
+    adjusted = ()
     if probed.lengths is not None:
         given = at(effect_given(found, one, 1), 0)
-        twin = (Control(LENGTH, "pre_treatment", *given, float(found.correlation(1).value[0])),)
+        adjusted = (Control(LENGTH, "pre_treatment", *given, float(found.correlation(1).value[0])),)
     what = _label(one.group, panel.axis.name, contrast=one.is_contrast)
     p = float(design_p(one.design, read[:, :1], one.score, probed.clusters, rng)[0])
     return Finding(
@@ -226,7 +226,7 @@ def _finding(panel: Panel, probed: Probed) -> Finding | None:
         n=len(values),
         n_clusters=int(probed.clusters.max()) + 1,
         test=Significance((CONTRAST_NAMES if one.is_contrast else TEST_NAMES)[one.design], p, float("nan")),
-        controls=twin,
+        controls=adjusted,
         effects=tuple(effects),
         text="",
     )

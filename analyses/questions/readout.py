@@ -30,10 +30,10 @@ from analyses.findings.contrast import (
     share_lost,
 )
 from analyses.findings.formatting import percent, shown, with_interval
-from analyses.findings.paired_training import cited
 from analyses.findings.panel import scope_of
 from analyses.findings.record import Control, Effect, Finding, Mark, Plot, Scope, Verdict
 from analyses.findings.registry import analysis
+from analyses.findings.training_pairs import cited
 from analyses.statistics.association import associate_items
 from analyses.statistics.trend import RESAMPLES
 from probes.vocabulary import names
@@ -129,11 +129,11 @@ def _finding(states: Projected, one: Comparison) -> Finding:
     both = effect(association, one)
     (value, bounds), (left, left_bounds) = at(both, 0), at(both, 1)
     lost, lost_bounds = at(effect_lost(association, one, before=0, after=1), 0)
-    twin = length_control(panel, one, [0, 1])
+    adjusted = length_control(panel, one, [0, 1])
     share = share_lost(association, one, before=0, after=1)
     mediated = _mediated(panel, one, states.raw.position)
     controls = (
-        *([twin] if twin else []),
+        *([adjusted] if adjusted else []),
         Control(states.basis, "basis", left, left_bounds, float("nan")),
         *(m.control for m in mediated),
     )
@@ -176,7 +176,7 @@ def _finding(states: Projected, one: Comparison) -> Finding:
         ),
         verdict=verdict,
         text=_sentence(
-            one, states, verdict, (value, bounds), (left, left_bounds), (lost, lost_bounds), share, twin, mediated
+            one, states, verdict, (value, bounds), (left, left_bounds), (lost, lost_bounds), share, adjusted, mediated
         ),
         plot=Plot("forest", one.unit, "", tuple(marks), 0.0),
     )
@@ -244,7 +244,7 @@ def _sentence(
     left: Numbers,
     lost: Numbers,
     shared: Numbers,
-    twin: Control | None,
+    adjusted: Control | None,
     mediated: list[_Mediated],
 ) -> str:
     row = ROWS[states.basis]
@@ -257,7 +257,7 @@ def _sentence(
         "undecided": f"Undecided whether the change at final_norm is alignment with {row}",
     }
     share = f" ({percent(*shared)} of the change)" if verdict == "supported" and np.isfinite(shared[1]).all() else ""
-    beside = f" ({with_interval(twin.estimate, twin.interval)} adjusted for length)" if twin else ""
+    beside = f" ({with_interval(adjusted.estimate, adjusted.interval)} adjusted for length)" if adjusted else ""
     wanted = names.ANSWER_ALIGNMENT if states.basis == names.WITHOUT_ANSWER_ROW else names.ARGMAX_ALIGNMENT
     first = next((m for m in mediated if m.control.name.endswith(wanted)), None)
     given = (

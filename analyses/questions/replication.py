@@ -88,7 +88,7 @@ def _judged(claim: Claim, finding: Finding) -> Finding:
     if finding.verdict != "described":
         word = {1: "holds", -1: "does not hold: the opposite does", 0: "is undecided"}[finding.side]
     effect = with_interval(finding.estimate, finding.interval)
-    twin = length_adjusted(finding)
+    adjusted = length_adjusted(finding)
     entropy = next((control for control in finding.controls if "entropy" in control.name), None)
     beyond = ""
     if entropy is not None:
@@ -117,7 +117,7 @@ def _judged(claim: Claim, finding: Finding) -> Finding:
         bound=finding.bound,
         verdict=finding.verdict,
         controls=tuple(control for control in finding.controls if control.name == LENGTH),
-        text=f"'{claim.name}' {word} on {shown(scope.suite)}: {effect}{twin}{beyond}.",
+        text=f"'{claim.name}' {word} on {shown(scope.suite)}: {effect}{adjusted}{beyond}.",
     )
 
 

@@ -1,4 +1,4 @@
-"""AdamW, and a twin of it that knows no coordinates of the residual stream.
+"""AdamW, and its rotation-equivariant counterpart, which knows no coordinates of the residual stream.
 
 Problem. AdamW divides each weight's gradient by that weight's own running magnitude, so it treats the axes in which the
 weights happen to be written as special; a transformer without norm gains does not. Sparsity is a statement about axes:

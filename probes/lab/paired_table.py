@@ -43,7 +43,7 @@ class Condition(NamedTuple):
 
 CONDITIONS: Final[dict[str, Condition]] = {
     "adamw": Condition("the recipe as it is", {}),
-    "equivariant": Condition("an optimizer that knows no coordinates", {"optimizer": "equivariant"}),
+    "equivariant": Condition("a rotation-equivariant optimizer", {"optimizer": "equivariant"}),
     "shuffled": Condition("every prompt as often, nothing to know", {"answers": "shuffled"}),
     "early_late": Condition("exposure crossed with recency", {"order": "early_late"}),
     "untrained": Condition("the model before its first step", None),

@@ -10,7 +10,7 @@ MODULES = (
     "analyses.questions.architecture",
     "analyses.questions.covariates",
     "analyses.questions.domains",
-    "analyses.questions.known",
+    "analyses.questions.measured_familiarity",
     "analyses.questions.localization",
     "analyses.questions.measures",
     "analyses.questions.mechanism",

@@ -50,12 +50,12 @@ def asked():
 def test_no_correlation_goes_without_its_length_adjusted_twin(asked):
     printed = [f for f in asked if f.answered and ("correlation" in f.unit or "Cliff" in f.unit or "slope" in f.unit)]
     assert {f.analysis for f in printed} >= {
-        *("difficulty", "familiarity", "domains", "known", "localization"),
+        *("difficulty", "familiarity", "domains", "measured_familiarity", "localization"),
         *("readout", "covariates", "architecture", "measures", "replication"),
     }
     entries = [f for f in printed if f.analysis == "covariates" and f.scope.group not in {"", "n_tokens"}]
     assert all("adjusted for length" in f.text for f in entries)
-    one_length = {"twins"}  # prompts of the laboratory are equally long
+    one_length = {"paired_training"}  # prompts of the laboratory are equally long
     others = [f for f in printed if f.analysis not in {"covariates", *one_length}]
     summaries = [f for f in others if f.analysis == "architecture" and f.primary]  # its parts have theirs
     without = [f for f in others if f not in summaries and "n_tokens" not in {c.name for c in f.controls}]

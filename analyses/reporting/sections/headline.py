@@ -24,7 +24,7 @@ MOST_MECHANISMS: Final = 2
 OUTPUT: Final = "covariates"
 MECHANISM: Final = "mechanism"
 TRAINING: Final = "dynamics"
-CITED: Final = "twins"  # what was found on other models, beside answers about this one
+CITED: Final = "paired_training"  # what was found on other models, beside answers about this one
 ENTROPIES: Final = ("next_token_entropy", "mean_next_token_entropy")
 LAST: Final = ("last", "answer")
 COUNTED: Final = (
@@ -210,7 +210,7 @@ def _items(asked: Sequence[Finding], findings: Sequence[Finding]) -> str:
     if len(asked) > 1:
         return ""
     single = contrasts(asked[0], findings)
-    return _verdicts(single) if single else _twin(asked[0])
+    return _verdicts(single) if single else _adjusted(asked[0])
 
 
 def _verdicts(single: Sequence[Finding]) -> str:
@@ -218,9 +218,9 @@ def _verdicts(single: Sequence[Finding]) -> str:
     return f"Against {reference}, over items and adjusted for length, {counted(single)}."
 
 
-def _twin(finding: Finding) -> str:
-    twin = finding.length
-    return f"Adjusted for length it is {with_interval(twin.estimate, twin.interval)}." if twin else ""
+def _adjusted(finding: Finding) -> str:
+    adjusted = finding.length
+    return f"Adjusted for length it is {with_interval(adjusted.estimate, adjusted.interval)}." if adjusted else ""
 
 
 def _beyond(findings: Sequence[Finding]) -> str:

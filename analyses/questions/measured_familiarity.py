@@ -25,11 +25,11 @@ from analyses.data.panels import Panel, read_panels
 from analyses.data.runs import Run
 from analyses.findings.contrast import at, fresh, signs
 from analyses.findings.formatting import shown, with_interval
-from analyses.findings.paired_training import cited
 from analyses.findings.panel import FEWEST_ITEMS, bounded, detectable, length_of, levels_of, primary_column, scope_of
 from analyses.findings.record import LENGTH, Control, Effect, Finding, Mark, Plot, Significance
 from analyses.findings.registry import analysis
 from analyses.findings.sentences import claim_of, length_adjusted
+from analyses.findings.training_pairs import cited
 from analyses.findings.verdicts import settle
 from analyses.statistics.association import associate_items
 from analyses.statistics.design import recode
@@ -60,7 +60,7 @@ class Measured(NamedTuple):
 
 
 @analysis(QUESTION, order=4, title="Measured familiarity")
-def known(run: Run) -> list[Finding]:
+def measured_familiarity(run: Run) -> list[Finding]:
     """Answer for every suite whose sweep measured familiarity, and the dose-response where exposure is known."""
     table = run.familiarity()
     findings: list[Finding] = []
@@ -122,7 +122,7 @@ def _finding(panel: Panel, column: int, measured: Measured) -> Finding:
     floor = float(noise_floor(values, clusters, currency="correlation", rng=fresh())[0])
     output = (Control(measured.name, "mediator", float("nan"), NOTHING, value),) if measured.from_output else ()
     return Finding(
-        analysis="known",
+        analysis="measured_familiarity",
         question=QUESTION,
         scope=scope_of(panel, column, measured.name),
         estimate=value,
@@ -132,7 +132,7 @@ def _finding(panel: Panel, column: int, measured: Measured) -> Finding:
         n=int(found.association.n[0]),
         n_clusters=n_clusters,
         test=Significance(TEST_NAMES[found.design], float(found.p[0]), float("nan")),
-        controls=(*_twin(found, lengths), *output),
+        controls=(*_adjusted(found, lengths), *output),
         effects=tuple(effects),
         bound=bounded(value, interval, floor, n_clusters),
         text="",
@@ -147,7 +147,7 @@ def _lengths(panel: Panel, rows: Bool[np.ndarray, " items"]) -> Float[np.ndarray
     return length.values[rows, None]
 
 
-def _twin(found: Trend, lengths: Float[np.ndarray, "some one"] | None) -> tuple[Control, ...]:
+def _adjusted(found: Trend, lengths: Float[np.ndarray, "some one"] | None) -> tuple[Control, ...]:
     """The same with the number of tokens held fixed."""
     if lengths is None:
         return ()
@@ -214,7 +214,7 @@ def _dose_response(panel: Panel, column: int) -> list[Finding]:
     floor = float(noise_floor(values, clusters, currency="correlation", rng=fresh())[0])
     n_clusters = int(found.association.n_clusters[0])
     finding = Finding(
-        analysis="known",
+        analysis="measured_familiarity",
         question=QUESTION,
         scope=scope_of(panel, column, "mastered levels"),
         estimate=value,
@@ -223,7 +223,7 @@ def _dose_response(panel: Panel, column: int) -> list[Finding]:
         n=int(found.association.n[0]),
         n_clusters=n_clusters,
         test=Significance(TEST_NAMES[found.design], float(found.p[0]), float(found.p[0])),
-        controls=_twin(found, lengths),
+        controls=_adjusted(found, lengths),
         effects=(detectable(interval),),
         bound=bounded(value, interval, floor, n_clusters),
         text="",

@@ -1,7 +1,7 @@
-"""Twins: is it exposure, or the way in which a model was trained, that makes familiar facts denser?
+"""Paired training runs: is it exposure, or the optimizer, that makes familiar facts denser?
 
 A sweep of one model cannot say. The laboratory trains pairs of models on the same facts, in the same order, that differ
-in the optimizer alone: AdamW, which scales every coordinate by itself, and one that knows no coordinates. Primary: the
+in the optimizer alone: AdamW, which scales every coordinate by itself, and a rotation-equivariant one. Primary: the
 difference of their associations of exposure with Hoyer at the final norm among mastered facts, with a seed as one draw.
 The answer comes from the table that is shipped with the laboratory, and is given where a sweep asks about its facts.
 """
@@ -12,16 +12,18 @@ from typing import Final
 
 from analyses.data.panels import read_panels
 from analyses.data.runs import Run
-from analyses.findings.paired_training import OTHER, PLAIN, READINGS, is_laboratory, sentence, shipped
 from analyses.findings.record import FEWEST_TO_GENERALISE, Effect, Finding, Mark, Plot, Scope, Significance, decide
 from analyses.findings.registry import analysis
+from analyses.findings.training_pairs import OTHER, PLAIN, READINGS, is_laboratory, sentence, shipped
 
-QUESTION: Final = "Is it exposure or the optimizer that makes familiar facts denser, over twins of the laboratory?"
-UNIT: Final = "rank correlation of mastered facts under AdamW less that under an optimizer that knows no coordinates"
+QUESTION: Final = (
+    "Is it exposure or the optimizer that makes familiar facts denser, over paired training runs of the laboratory?"
+)
+UNIT: Final = "rank correlation of mastered facts under AdamW less that under a rotation-equivariant optimizer"
 
 
 @analysis(QUESTION, order=15)
-def twins(run: Run) -> list[Finding]:
+def paired_training(run: Run) -> list[Finding]:
     """Answer once where the sweep holds laboratory facts."""
     panels = [panel for panel in read_panels(run, ["familiarity"]) if is_laboratory(panel.suite)]
     found = shipped()
@@ -36,7 +38,7 @@ def twins(run: Run) -> list[Finding]:
     ]
     return [
         Finding(
-            analysis="twins",
+            analysis="paired_training",
             question=QUESTION,
             scope=Scope(
                 model=f"laboratory, {PLAIN} and {OTHER}",

@@ -1,9 +1,9 @@
-"""What twins of the laboratory showed, to be cited beside a sweep over laboratory facts.
+"""Results of the paired training runs of the laboratory, cited beside a sweep over laboratory facts.
 
-One model is one draw of its training, and a sweep of one model says nothing of training. The laboratory trained twins
-over several seeds that differ in one thing (:mod:`probes.lab.paired_table`); their table is shipped, and a finding
-about exposure cites it. Signs are turned as everywhere here: positive means sparser where less familiar. Prompts of the
-laboratory have one length, so there is nothing to hold fixed.
+One model is one draw of its training, and a sweep of one model says nothing of training. The laboratory trained pairs
+of models over several seeds that differ in one thing (:mod:`probes.lab.paired_table`); their table is shipped, and a
+finding about exposure cites it. Signs are turned as everywhere here: positive means sparser where less familiar.
+Prompts of the laboratory have one length, so there is nothing to hold fixed.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Twins(NamedTuple):
 
     Attributes:
         shown: by condition and reading.
-        difference: AdamW less the optimizer that knows no coordinates, of the same seeds, among mastered facts.
+        difference: AdamW less the rotation-equivariant optimizer, of the same seeds, among mastered facts.
         n_pairs: seeds that both were trained with.
     """
 

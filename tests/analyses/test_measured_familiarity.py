@@ -35,7 +35,7 @@ def test_either_direction_of_a_measure_is_turned_to_less_familiar(rng):
     sweep = exposure(rng, n_layers=1)
     bits = -np.log2(level_of(sweep) + 1) + rng.normal(size=480)
     sweep = with_familiarity(with_familiarity(sweep, bits), -bits, "text_count", "facts")
-    findings = analyse(sweep, "known")
+    findings = analyse(sweep, "measured_familiarity")
     by_name = {f.scope.group: f for f in findings}
     assert by_name["bits_per_byte"].verdict == "supported"
     assert by_name["bits_per_byte"].primary
@@ -46,7 +46,7 @@ def test_either_direction_of_a_measure_is_turned_to_less_familiar(rng):
 
 def test_within_levels_the_axis_cannot_stand_behind_it(rng):
     sweep = exposure(rng, n_layers=1)
-    found = primary(analyse(with_familiarity(sweep, -level_of(sweep) + rng.normal(size=480)), "known"))
+    found = primary(analyse(with_familiarity(sweep, -level_of(sweep) + rng.normal(size=480)), "measured_familiarity"))
     within = next(effect for effect in found.effects if effect.name == "within levels")
     assert found.interval[0] > 0
     assert within.interval[0] < 0 < within.interval[1]
@@ -54,8 +54,8 @@ def test_within_levels_the_axis_cannot_stand_behind_it(rng):
 
 def test_unknown_measures_and_an_empty_table_are_passed_over(rng):
     sweep = exposure(rng, n_layers=1)
-    assert analyse(sweep, "known") == []
-    assert analyse(with_familiarity(sweep, rng.normal(size=480), "of_another_version"), "known") == []
+    assert analyse(sweep, "measured_familiarity") == []
+    assert analyse(with_familiarity(sweep, rng.normal(size=480), "of_another_version"), "measured_familiarity") == []
 
 
 def test_the_dose_response_is_over_mastered_levels_and_all_their_items(rng):
@@ -64,7 +64,7 @@ def test_the_dose_response_is_over_mastered_levels_and_all_their_items(rng):
     rows = pd.DataFrame(
         {"run_id": "run-lab_exposure", "example_id": sweep.examples()["example_id"], "name": "nll", "value": loss}
     )
-    (found,) = analyse(with_table(sweep, outcomes=rows), "known")
+    (found,) = analyse(with_table(sweep, outcomes=rows), "measured_familiarity")
     assert found.scope.group == "mastered levels"
     assert found.n == 60 * (level_of(sweep)[::60] > 100).sum()
     assert "112 to 1792" in found.text

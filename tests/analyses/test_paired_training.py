@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 
 from analyses import analyse
-from analyses.findings.paired_training import cited, compare, sentence, shipped
 from analyses.findings.record import Finding, Scope
+from analyses.findings.training_pairs import cited, compare, sentence, shipped
 from probes.lab.paired_table import read_twins
 from tests.analyses.sweeps import exposure, text_domains
 
@@ -50,11 +50,11 @@ def test_seeds_without_a_partner_and_single_pairs_say_nothing():
 
 def test_a_sweep_of_laboratory_facts_is_told_what_twins_showed_and_no_other_is():
     rng = np.random.default_rng(4)
-    (found,) = analyse(exposure(rng, n_layers=1), "twins")
+    (found,) = analyse(exposure(rng, n_layers=1), "paired_training")
     assert found.generalises_over == "seeds"
     assert found.n_clusters == shipped().n_pairs
     assert found.interval == shipped().difference.interval
-    assert analyse(text_domains(rng, n_layers=1), "twins") == []
+    assert analyse(text_domains(rng, n_layers=1), "paired_training") == []
 
 
 def test_only_answers_about_laboratory_facts_cite_them():
