@@ -179,9 +179,9 @@ def _findings(panel: Panel, column: int, evidence: Evidence) -> list[Finding]:
         claims = dict.fromkeys(claims, "undecided")
     name = _holding(claims)
     suite = shown(panel.suite)
-    tells = f"{suite}: {named(name, evidence)}" if name else f"{suite}: mechanism undecided"
+    tells = f"Likely mechanism on {suite}: {named(name, evidence)}" if name else f"{suite}: mechanism undecided"
     primary = _about(panel, column, evidence, name or _first_known(evidence))
-    text = f"{tells} ({'; '.join(_numbers(evidence))})."
+    text = f"{tells} ({'; '.join(_numbers(evidence, name))})."
     verdict: Verdict = "undecided"
     if name:  # which coordinate it is says nothing yet of what it does
         verdict = "described" if name == ONE else "supported"
@@ -268,9 +268,8 @@ def _numbers(evidence: Evidence, claim: str = "") -> list[str]:
     if evidence.pinned is not None and claim not in {ALIGNMENT, ONE}:
         said.append(_pinned_words(evidence.pinned, "it" if share is not None else f"the {_top(evidence.pinned)}"))
     if lost is not None and claim not in {TEMPERATURE, ONE}:
-        said.append(
-            f"projecting out {evidence.row} removes {percent(lost.value, lost[1:])} of the effect at final_norm"
-        )
+        removed = "removes the effect after the final norm, " if lost.low >= HALF else "removes "
+        said.append(f"projecting out {evidence.row} {removed}{percent(lost.value, lost[1:])} of it")
     if evidence.changes == "undecided":
         said.append("the change itself is not significant")
     return said
