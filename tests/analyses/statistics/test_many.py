@@ -76,6 +76,31 @@ def test_a_confounded_null_is_not_rejected_too_often(runs, rng, proof):
     )
 
 
+def test_every_permutation_is_adjusted_for_the_covariate_anew(rng):
+    """Freedman and Lane by regressions, one permutation at a time; ties of the statistic count as reached."""
+    for _ in range(3):
+        covariate = rng.normal(size=12)
+        levels = covariate + rng.normal(size=12)
+        values = 3 * covariate + 0.5 * levels + rng.normal(size=12)
+        ranks, place, held = (stats.rankdata(own) for own in (values, levels, covariate))
+        design = np.column_stack([np.ones(12), held])
+
+        def left(own, design=design):
+            return own - design @ np.linalg.lstsq(design, own, rcond=None)[0]
+
+        def size(own, place=place):
+            return abs(np.corrcoef(left(place), left(own))[0, 1])
+
+        fitted, orders = ranks - left(ranks), exchanged(12, np.arange(12), "items", 199, np.random.default_rng(1))
+        reached = sum(size(fitted + left(ranks)[order]) >= size(ranks) * (1 - 1e-9) for order in orders)
+        found = freedman_lane_p(
+            *(values[:, None], levels, covariate[:, None], np.arange(12)),
+            permutations=199,
+            rng=np.random.default_rng(1),
+        )
+        assert found[0] == pytest.approx((1 + reached) / 200)
+
+
 def test_a_partial_effect_is_found_and_a_complete_confounder_is_undefined(rng):
     z = rng.normal(size=80)
     x = z + rng.normal(size=80)

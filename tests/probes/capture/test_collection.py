@@ -173,6 +173,20 @@ def test_typical_leaves_out_a_sink_wherever_it_stands_and_counts_it(prompts):
     np.testing.assert_array_equal(without_norm.readings[0].n_undefined[:, 0], [0, 1, 0, 0, 0, 0])
 
 
+def test_every_head_of_every_token_has_its_own_value(stories):
+    texts, seen = ["Once upon a time, there was a little girl"], []
+    output = stories.module.model.layers[1].self_attn.o_proj
+    hook = output.register_forward_pre_hook(lambda _, args: seen.append(args[0][0]))
+    try:
+        frame = collect(stories, texts, "attn_z.1", "all", "gini")
+    finally:
+        hook.remove()
+    heads = stories.module.config.num_attention_heads
+    expected = sparsity.gini(seen[-1].reshape(len(seen[-1]), heads, -1)).numpy()
+    found = frame.pivot_table(index="token", columns="unit", values="value")
+    np.testing.assert_allclose(found.to_numpy(), expected[found.index], rtol=STORED)
+
+
 def test_an_expression_is_a_position_of_a_model_with_a_tokenizer(stories, llama):
     frame = collect(stories, ["the cat and the dog saw the bird"], "resid_post.0", ["/^the$/", "all"], "gini")
     ids = encode(stories, "the cat and the dog saw the bird").ids

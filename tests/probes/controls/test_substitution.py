@@ -42,11 +42,14 @@ def test_the_closed_form_and_the_general_method_are_one_definition(rng, tokens):
 
 
 def test_k50_of_noise_has_no_advantage_from_selection(rng):
-    # every coordinate carries alike: whichever half ranks them, half of the change takes half of them on the other
-    reference, group = rng.standard_normal((2, 300, 16))
-    group *= 1 + 0.5 * rng.standard_normal((300, 16))
-    k50 = substitution_shares(reference, group, "hoyer", permutations=0, rng=rng).k50
-    assert k50 == pytest.approx(8, abs=3)
+    # every coordinate carries alike: whichever half ranks them, half of the change takes half of them on the other;
+    # ranked on the half they are measured on, six of the sixteen would do
+    found = []
+    for _ in range(5):
+        reference, group = rng.standard_normal((2, 300, 16))
+        group *= 1 + 0.5 * rng.standard_normal((300, 16))
+        found.append(substitution_shares(reference, group, "hoyer", permutations=0, rng=rng).k50)
+    assert np.mean(found) == pytest.approx(8.5, abs=1)  # the eighth or the ninth
 
 
 def planted(rng, carriers, n=60, d=24, tokens=3, size=6.0):
