@@ -27,8 +27,14 @@ test: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not long"
 	$(BIN)/python -m tests.kernels
+
+# The site is a folder: open build/site/index.html. Nothing is loaded from the network, and a warning is an error.
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "documentation: build/site/index.html"
 
 prove: $(STAMP)
 	$(BIN)/python -m tests.prove

@@ -8,4 +8,6 @@ import what draws pages.
 
 import lazy_loader
 
+from sparsity import __version__ as __version__
+
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -23,7 +23,7 @@ MOST_MOVED = 40  # rows of a table that a person reads
 
 
 class FigureFormat(StrEnum):
-    """In what figures are written beside SVG."""
+    """Formats in which figures can be written beside SVG."""
 
     pdf = "pdf"
     png = "png"
@@ -44,9 +44,9 @@ LISTS.add("analyses", analyses_table)
 
 @app.command()
 def demo(
-    out_dir: Annotated[Path, typer.Option("--out", help="Where the sweep and its report go.")] = Path("demo-run"),
+    out_dir: Annotated[Path, typer.Option("--out", help="Directory for the sweep and its report.")] = Path("demo-run"),
 ) -> None:
-    """The embedded model, a sweep over its world, and the report: minutes on two cores, no network."""
+    """Sweep a small embedded model and write the report: about a minute on two cores, without network."""
     from probes.lab import reference_path
     from probes.sweep.spec import parse_spec
     from probes.sweep.survey import Options
@@ -60,15 +60,20 @@ def demo(
 
 @app.command()
 def report(
-    directories: Annotated[list[Path], typer.Argument(help="A sweep directory, or several to put side by side.")],
+    directories: Annotated[list[Path], typer.Argument(help="One sweep directory, or several to compare.")],
     out_file: Annotated[
-        Path | None, typer.Option("--out", help="The HTML file; report/report.html in the first directory by default.")
+        Path | None,
+        typer.Option("--out", help="HTML file to write; by default report/report.html in the first directory."),
     ] = None,
     figures: Annotated[
-        list[FigureFormat] | None, typer.Option("--figures", help="Write the figures in this format too.")
+        list[FigureFormat] | None,
+        typer.Option("--figures", help="Also write figures in this format: pdf or png. May be repeated."),
     ] = None,
 ) -> None:
-    """Write report.html (self-contained), report.md, findings as JSON, CSV and LaTeX, figures; print the headline."""
+    """Write the report of a sweep and print its headline.
+
+    Beside report.html (self-contained): report.md, the findings as JSON, CSV and LaTeX, and every figure.
+    """
     from analyses.reporting import headline
     from analyses.reporting import report as write_report
 

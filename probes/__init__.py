@@ -10,4 +10,6 @@ reading a sweep or printing help does not import torch.
 
 import lazy_loader
 
+from sparsity import __version__ as __version__
+
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

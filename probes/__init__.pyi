@@ -8,3 +8,5 @@ from .interventions.effects import patch_layers as patch_layers
 from .models.loading import load_model as load_model
 from .records.union import open_run as open_run
 from .sweep.run import run_sweep as run_sweep
+
+__version__: str

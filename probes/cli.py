@@ -1,4 +1,4 @@
-"""Commands about models and inputs: sweep, measure, list, verify, lab and more. ``sparsity`` adds its own to these.
+"""Commands about models and inputs: sweep, measure, list, verify, lab and more. The package analyses adds its own.
 
 Results go to stdout, progress and faults to stderr. Exit status: 0 done; 1 finished, but some items failed; 2 unusable
 input, one line and no traceback; 70 a fault of this toolkit, one line (``SPARSITY_DEBUG=1`` shows where); 128 and the
@@ -14,7 +14,6 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,6 +30,7 @@ from probes.commands.listing import LISTS, axioms_table
 from probes.commands.spec_cli import freeze, init, schema
 from probes.commands.sweep_cli import EXIT_FAILURES, runs, sweep
 from probes.errors import InputError
+from sparsity import __version__
 from sparsity.registry import UnknownNameError
 
 EXIT_UNUSABLE = 2
@@ -53,7 +53,7 @@ app.add_typer(index, name="index")
 
 def _print_version(asked: bool) -> bool:
     if asked:
-        out().print(f"sparsity {metadata.version('activation-sparsity')}")
+        out().print(f"sparsity {__version__}")
         raise typer.Exit
     return asked
 
@@ -61,27 +61,41 @@ def _print_version(asked: bool) -> bool:
 @app.callback()
 def sparsity(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Measure how sparse a model's hidden states are, and what that has to do with difficulty and familiarity."""
+    """Measure how sparse a language model's hidden states are, and how that relates to difficulty and familiarity.
+
+    Begin with `sparsity demo`, or with `sparsity init` for a sweep of your own.
+    """
 
 
 @app.command()
 def measure(
-    model: Annotated[str, typer.Argument(help="A local path, a hub name, or lab-reference (shipped).")],
-    text: Annotated[str | None, typer.Option(help="The prompt.")] = None,
-    file: Annotated[Path | None, typer.Option(help="A UTF-8 file that holds the prompt.")] = None,
-    position: Annotated[str, typer.Option(help="last, mean, or a slice such as 5:10.")] = "last",
-    metrics: Annotated[str, typer.Option(help="Metrics separated by spaces.")] = "default",
+    model: Annotated[str, typer.Argument(help="Folder or hub name of a model; lab-reference is shipped.")],
+    text: Annotated[str | None, typer.Option(help="The prompt itself.")] = None,
+    file: Annotated[Path | None, typer.Option(help="Read the prompt from this UTF-8 file instead.")] = None,
+    position: Annotated[str, typer.Option(help="Which tokens: last, mean, or a slice such as 5:10.")] = "last",
+    metrics: Annotated[str, typer.Option(help="Names of metrics, separated by spaces.")] = "default",
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Cut the prompt to this many tokens.")] = None,
-    template: Annotated[str, typer.Option(help="none, or chat: the prompt as a user's turn.")] = "none",
-    generate: Annotated[int | None, typer.Option(min=1, help="Also write so many tokens and measure each.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="With --generate: draw tokens; else the likeliest.")] = None,
-    device: Annotated[str, typer.Option(help="Where the model is put: cpu, cuda, cuda:1 ...")] = "cpu",
-    dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16; as stored by default.")] = None,
+    template: Annotated[
+        str, typer.Option(help="none, or chat: put the prompt into the model's chat template.")
+    ] = "none",
+    generate: Annotated[
+        int | None, typer.Option(min=1, help="Let the model write this many tokens and measure each.")
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="With --generate: sample tokens with this seed; without it the most likely token is taken."
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(help="Device of the model: cpu, cuda, cuda:1 ...")] = "cpu",
+    dtype: Annotated[
+        str | None, typer.Option(help="Load weights as float32, bfloat16 or float16; by default as they are stored.")
+    ] = None,
 ) -> None:
-    """Sparsity of one prompt, layer by layer; with --generate also of what the model writes, token by token."""
+    """Print the sparsity of one prompt, layer by layer, beside the value of a random Gaussian vector."""
     from probes.capture.collection import collect
     from probes.models.loading import load_model
     from sparsity import nulls, parse_metrics
@@ -109,9 +123,9 @@ def measure(
         rows.setdefault(place, []).append(f"{value:.4f}")
     for place, values in rows.items():
         table.add_row(place, *values)
-    chance = [nulls.gaussian(spec, loaded.d_model).mean for spec in specs]
+    null = [nulls.gaussian(spec, loaded.d_model).mean for spec in specs]
     table.add_section()
-    table.add_row(f"chance, d={loaded.d_model}", *("" if math.isnan(value) else f"{value:.4f}" for value in chance))
+    table.add_row(f"Gaussian, d={loaded.d_model}", *("" if math.isnan(value) else f"{value:.4f}" for value in null))
     tables = [table]
     if generate is not None:
         from probes.capture.generation.generating import collect_generation
@@ -129,10 +143,14 @@ def measure(
 
 def _written_table(rows: Iterable[tuple[int, str, float, float, list[float]]], metrics: Sequence[str]) -> RichTable:
     """One row per token that the model wrote."""
-    table = RichTable(title="written, final_norm after reading each token", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = RichTable(
+        title="tokens that the model wrote; states at final_norm after reading each",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
     table.add_column("token", justify="right")
     table.add_column("text", no_wrap=True)
-    for name in ("surprisal\nbits", "entropy\nafter, nats", *(name.replace("_", "\n") for name in metrics)):
+    for name in ("surprisal\nbits", "next-token\nentropy, nats", *(name.replace("_", "\n") for name in metrics)):
         table.add_column(name, justify="right", min_width=6, overflow="fold")
     for token, text, surprisal, entropy, values in rows:
         table.add_row(str(token), Text(repr(text)), f"{surprisal:.2f}", f"{entropy:.2f}", *(f"{v:.4f}" for v in values))
@@ -141,11 +159,13 @@ def _written_table(rows: Iterable[tuple[int, str, float, float, list[float]]], m
 
 @app.command("verify")
 def verify_(
-    model: Annotated[str, typer.Argument(help="A local path or hub name.")],
-    dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16; as stored by default.")] = None,
-    device: Annotated[str, typer.Option(help="Where the model is put.")] = "cpu",
+    model: Annotated[str, typer.Argument(help="Folder or hub name of a model.")],
+    dtype: Annotated[
+        str | None, typer.Option(help="Load weights as float32, bfloat16 or float16; by default as they are stored.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="Device of the model: cpu, cuda, cuda:1 ...")] = "cpu",
 ) -> None:
-    """Is what the hooks see true? Self-checks; exit status 1 when what they see is not to be trusted."""
+    """Check that the states which are measured are the model's own; exit status 1 if a check fails."""
     from probes.capture.verification.verdict import verify
     from probes.models.loading import load_model
 
@@ -171,10 +191,12 @@ def verify_(
 
 @app.command("list")
 def list_(
-    what: Annotated[str, typer.Argument(help="metrics, suites, sites, familiarity or analyses.")],
-    with_axioms: Annotated[bool, typer.Option("--axioms", help="With metrics: which axioms each satisfies.")] = False,
+    what: Annotated[str, typer.Argument(help="metrics, suites, axes, sites, familiarity or analyses.")],
+    with_axioms: Annotated[
+        bool, typer.Option("--axioms", help="With metrics: the axioms that each satisfies.")
+    ] = False,
 ) -> None:
-    """List what there is, by the names that specs use."""
+    """List what can be named in a spec: metrics, suites, axes, sites, familiarity measures, analyses."""
     out().print(axioms_table() if with_axioms and what == "metrics" else LISTS[what]())
 
 

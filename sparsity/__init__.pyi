@@ -46,8 +46,11 @@ from .measures.support import zero_fraction as zero_fraction
 from .records import METRICS as METRICS
 from .records import Axiom as Axiom
 from .records import Metric as Metric
+from .records import metric as metric
 from .registry import Registry as Registry
 from .registry import UnknownNameError as UnknownNameError
 from .specs import DEFAULT_METRICS as DEFAULT_METRICS
 from .specs import MetricSpec as MetricSpec
 from .specs import parse_metrics as parse_metrics
+
+__version__: str

@@ -11,16 +11,17 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import yaml
 
 import analyses
 import probes
+import sparsity
 from analyses.findings.registry import ANALYSES, QUESTIONS
 from probes.familiarity.definitions import FAMILIARITY
 from probes.suites.benchmarks.benchmark_suite import BENCHMARKS
 from probes.suites.example import SUITES
 from probes.suites.shifts.shift_suite import SHIFTS
 from sparsity.population import POPULATION
-from tests.readme import rendered
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("sparsity", "probes", "analyses")
@@ -29,9 +30,9 @@ MOST_LINES = 400
 BANNED_NAMES = {"utils", "helpers", "common", "misc"}
 
 
-def test_readme_holds_the_table_that_the_records_give() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert rendered(text) == text, "run `python -m tests.readme`"
+def test_the_version_is_written_once_more_for_those_who_cite() -> None:
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["version"] == sparsity.__version__
+    assert sparsity.__version__ == probes.__version__ == analyses.__version__
 
 
 def test_the_names_of_the_notebook_are_there() -> None:

@@ -1,4 +1,8 @@
-"""The README is executed: every command, every spec and every snippet, in its order, offline and in one folder."""
+"""README and documentation are executed: every command, spec and snippet, in its order, offline and in one folder.
+
+Blocks of `text` are shown and not run; the page says why. A spec of a page that names no models is asked of the shipped
+one.
+"""
 
 from __future__ import annotations
 
@@ -15,27 +19,44 @@ import yaml
 
 from analyses.cli import main
 from probes.cli import app
-from probes.commands.spec_file import FIRST_SPEC
+from sparsity import METRICS
 
-README = Path(__file__).resolve().parents[1] / "README.md"
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
-SLOW = ("lab train", "lab twins")  # minutes and an hour: that the command is understood is all that is asked here
-ELSEWHERE = ("git", "make")
+ROOT = Path(__file__).resolve().parents[1]
+README = ROOT / "README.md"
+PAGES = [README, *sorted(ROOT.glob("docs/concepts/*.md")), *sorted(ROOT.glob("docs/howto/*.md"))]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+UNDERSTOOD = (
+    "lab train",
+    "lab twins",
+    "demo",
+)  # minutes to an hour: to be understood is enough here
+ELSEWHERE = ("git", "make", "pip")
 STORY = "Once upon a time there was a little girl. She went to the park and saw a dog."
+QUICK = {"controls": "none"}  # the sweep of the README has them
+
+SMALL = {"models": ["lab-reference"], "suites": ["lab_exposure"], "limit": 4} | QUICK
 
 
-def blocks(language: str) -> list[str]:
-    return [text for found, text in BLOCKS if found == language]
+def blocks(page: Path, language: str) -> list[str]:
+    return [text for found, text in BLOCK.findall(page.read_text(encoding="utf-8")) if found == language]
 
 
-def commands() -> Iterator[str]:
-    for block in blocks("bash"):
+def commands(page: Path) -> Iterator[str]:
+    for block in blocks(page, "bash"):
         yield from (line.partition("  #")[0].strip() for line in block.splitlines())
+
+
+SPECS = [(page, number) for page in PAGES for number in range(len(blocks(page, "yaml")))][1:]
+SNIPPETS = [(page, code) for page in PAGES for code in blocks(page, "python")]
+
+
+def name(entry: object) -> str:
+    return f"{entry.stem}" if isinstance(entry, Path) else str(entry).splitlines()[0][:40]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The files that the README speaks of, small."""
+    """The files that the pages speak of, small."""
     at = tmp_path_factory.mktemp("readme")
 
     def lines(name: str, rows: list[dict[str, object]]) -> None:
@@ -89,15 +110,17 @@ def run(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     return call
 
 
-def test_every_command_runs(run: Callable[[str], int]) -> None:
+def test_every_command_runs(run: Callable[[str], int], folder: Path) -> None:
     known = typer.main.get_command(app)
     ran = 0
-    for line in commands():
+    for page, line in ((own, line) for own in PAGES for line in commands(own)):
+        if page != README:
+            (folder / "sweep.yaml").write_text(yaml.safe_dump(SMALL), encoding="utf-8")
         first = line.split()[0]
         if first in ELSEWHERE:
             continue
         assert first == "sparsity", line
-        if line.startswith(tuple(f"sparsity {slow}" for slow in SLOW)):
+        if line.startswith(tuple(f"sparsity {slow}" for slow in UNDERSTOOD)):
             _understood(known, shlex.split(line)[1:])
         else:
             assert run(line) == 0, line
@@ -113,24 +136,35 @@ def _understood(command: object, words: list[str]) -> None:
         context = command.make_context(name, words, parent=context)
 
 
-def test_the_first_spec_is_the_one_that_init_writes() -> None:
-    assert blocks("yaml")[0] == FIRST_SPEC
+def test_the_first_spec_is_the_one_that_init_writes(run: Callable[[str], int], folder: Path) -> None:
+    run("sparsity init first.yaml")
+    assert blocks(README, "yaml")[0] == (folder / "first.yaml").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("index", range(1, len(blocks("yaml"))))
-def test_every_other_spec_runs(index: int, run: Callable[[str], int], folder: Path) -> None:
-    path = folder / f"spec-{index}.yaml"
-    path.write_text(blocks("yaml")[index], encoding="utf-8")
-    if "corpus.index" in path.read_text(encoding="utf-8"):
+@pytest.mark.parametrize(("page", "number"), SPECS, ids=name)
+def test_every_other_spec_runs(page: Path, number: int, run: Callable[[str], int], folder: Path) -> None:
+    spec = yaml.safe_load(blocks(page, "yaml")[number])
+    assert spec["suites"]
+    path = folder / f"{page.stem}-{number}.yaml"
+    path.write_text(yaml.safe_dump({"models": ["lab-reference"]} | spec | QUICK), encoding="utf-8")
+    if "corpora" in str(spec) and not (folder / "corpus.index").exists():
         pytest.importorskip("pydivsufsort", reason="needs the extra `familiarity`")
-        if not (folder / "corpus.index").exists():
-            run("sparsity index build corpus.jsonl --out corpus.index")
-    status = run(f"sparsity sweep {path} --out runs/spec-{index} --limit 2")
-    assert status in (0, 1)
-    assert len(yaml.safe_load(path.read_text(encoding="utf-8"))["suites"]) > 0
+        run("sparsity index build corpus.jsonl --out corpus.index")
+    if "frozen" in str(spec) and not (folder / "exposure.jsonl").exists():
+        run("sparsity init frozen.yaml")
+        run("sparsity freeze frozen.yaml lab_exposure --out exposure.jsonl")
+    assert run(f"sparsity sweep {path} --out runs/{path.stem} --limit 2") in (0, 1)
 
 
-@pytest.mark.parametrize("code", blocks("python"), ids=lambda code: code.splitlines()[0])
-def test_every_snippet_runs(code: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("page", "code"), SNIPPETS, ids=name)
+def test_every_snippet_runs(page: Path, code: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
-    exec(compile(code, "README.md", "exec"), {})  # noqa: S102  the snippet is ours
+    monkeypatch.setattr(METRICS, "_entries", dict(METRICS.items()))  # a page adds a metric, for as long as it runs
+    exec(compile(code, page.name, "exec"), {"__name__": page.stem})  # noqa: S102  the snippet is ours
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_what_is_not_run_says_so(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert not blocks(page, "text") or "not run" in text
+    assert {language for language, _ in BLOCK.findall(text)} <= {"bash", "python", "text", "yaml"}

@@ -9,29 +9,34 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-index = typer.Typer(no_args_is_help=True, help="A corpus, indexed so that every stretch of it can be counted exactly.")
+index = typer.Typer(
+    no_args_is_help=True, help="Index a corpus, and look up how often it contains the pieces of a text."
+)
 
 SHORTEST = {"bytes": 12, "tokens": 4}  # some two English words; shorter is familiar to a corpus of any size
 
 
 @index.command("build")
 def build(
-    out_dir: Annotated[Path, typer.Option("--out", help="The folder to make.")],
+    out_dir: Annotated[Path, typer.Option("--out", help="Folder to create for the index.")],
     corpus: Annotated[
         list[Path] | None,
-        typer.Argument(help="Text files (a document each); JSON, CSV, Parquet (one an item)."),
+        typer.Argument(help="Text files (one document each), or JSON, CSV or Parquet files (one document per item)."),
     ] = None,
     hub: Annotated[
-        str | None, typer.Option(help="Instead: a data set of the hub, or a directory of data files.")
+        str | None,
+        typer.Option(help="Instead of files: a data set of the Hugging Face hub, or a directory of data files."),
     ] = None,
-    config: Annotated[str | None, typer.Option(help="Configuration of the data set.")] = None,
-    split: Annotated[str, typer.Option(help="Split of the data set.")] = "train",
-    revision: Annotated[str | None, typer.Option(help="Commit of the data set.")] = None,
-    field: Annotated[str, typer.Option(help="The field of a JSONL line or item that holds the text.")] = "text",
-    name: Annotated[str, typer.Option(help="How tables call the corpus.")] = "corpus",
-    tokenizer: Annotated[str | None, typer.Option(help="A model whose tokens to count in; bytes without it.")] = None,
+    config: Annotated[str | None, typer.Option(help="Configuration of the hub data set.")] = None,
+    split: Annotated[str, typer.Option(help="Split of the hub data set.")] = "train",
+    revision: Annotated[str | None, typer.Option(help="Commit of the hub data set.")] = None,
+    field: Annotated[str, typer.Option(help="Field that holds the text.")] = "text",
+    name: Annotated[str, typer.Option(help="Name of the corpus in tables.")] = "corpus",
+    tokenizer: Annotated[
+        str | None, typer.Option(help="Index tokens of this model's tokenizer; without it bytes.")
+    ] = None,
 ) -> None:
-    """Index a corpus by its bytes, or by the tokens of a model."""
+    """Build an index of a corpus, by bytes or by the tokens of a model."""
     from probes.corpus import Tokens, build_index, read_corpus, read_dataset
     from probes.errors import InputError
     from probes.models.loading import load_model
@@ -60,14 +65,19 @@ def build(
 
 @index.command("query")
 def query(
-    folder: Annotated[Path, typer.Argument(help="An index.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of an index.")],
     text: Annotated[str, typer.Argument(help="The text to look up.")],
     shortest: Annotated[
-        int | None, typer.Option(min=1, help="Symbols of the shortest span that counts; 12 bytes or 4 tokens.")
+        int | None,
+        typer.Option(
+            min=1, help="Shortest span that is reported, in bytes or tokens; by default 12 bytes or 4 tokens."
+        ),
     ] = None,
-    tokenizer: Annotated[str | None, typer.Option(help="The model of an index of tokens.")] = None,
+    tokenizer: Annotated[
+        str | None, typer.Option(help="Model whose tokens were indexed, for an index of tokens.")
+    ] = None,
 ) -> None:
-    """Show which spans of a text the corpus holds, and how often."""
+    """Print the spans of a text that occur in the corpus, with their number of occurrences and documents."""
     from probes.corpus import Bytes, highlight, open_index
     from probes.corpus.engines import Engine
     from probes.corpus.matching import match_ahead

@@ -22,18 +22,20 @@ from probes.errors import InputError
 if TYPE_CHECKING:
     from probes.lab.paired_table import Twin
 
-lab = typer.Typer(no_args_is_help=True, help="A small world with known exposure, and models trained on it.")
+lab = typer.Typer(no_args_is_help=True, help="Laboratory: small models whose training data are known exactly.")
 
 FILE_WIDTH = 160  # columns of a table that goes to a file or a pipe
 EXIT_INTERRUPTED = 130
 SHOWN = 8
 
-Out = Annotated[Path, typer.Option("--out", help="The directory to make.")]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of everything that is drawn.")]
-Threads = Annotated[int, typer.Option(min=1, help="The shipped weights were made by one; more are faster.")]
-RecipeName = Annotated[str, typer.Option("--recipe", help="reference, graded, small or tiny.")]
-Size = Annotated[str | None, typer.Option(help="0.3M, 1M, 3M, 10M or 30M weights; by default what the recipe says.")]
-Family = Annotated[str | None, typer.Option(help="llama, gpt2, mixture or mamba; by default what the recipe says.")]
+Out = Annotated[Path, typer.Option("--out", help="Directory to create.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
+Threads = Annotated[int, typer.Option(min=1, help="CPU threads; the shipped weights were made with 1.")]
+RecipeName = Annotated[str, typer.Option("--recipe", help="Data and schedule: reference, graded, small or tiny.")]
+Size = Annotated[str | None, typer.Option(help="Number of weights: 0.3M, 1M, 3M, 10M or 30M; by default the recipe's.")]
+Family = Annotated[
+    str | None, typer.Option(help="Architecture: llama, gpt2, mixture or mamba; by default the recipe's.")
+]
 
 
 @lab.command("train")
@@ -43,11 +45,18 @@ def train(
     seed: Seed = 0,
     family: Family = None,
     size: Size = None,
-    optimizer: Annotated[str | None, typer.Option(help="adamw or equivariant; by default the recipe's.")] = None,
-    checkpoints: Annotated[int, typer.Option(min=0, help="Models to keep on the way, evenly on a log scale.")] = 0,
+    optimizer: Annotated[
+        str | None, typer.Option(help="adamw, or equivariant (rotation-equivariant); by default the recipe's.")
+    ] = None,
+    checkpoints: Annotated[
+        int, typer.Option(min=0, help="Number of checkpoints to keep, evenly spaced on a log scale of steps.")
+    ] = 0,
     threads: Threads = 1,
 ) -> None:
-    """Train a model of the laboratory; after an interruption, the same command goes on to the same weights."""
+    """Train a model on facts, each shown a known number of times.
+
+    After an interruption the same command goes on and ends with the same weights.
+    """
     import torch
 
     from probes.lab.recipe import changed, named
@@ -68,18 +77,18 @@ def train(
 def text(
     corpus: Annotated[list[Path], typer.Argument(help="Text files, UTF-8.")],
     out_dir: Out,
-    vocabulary: Annotated[int, typer.Option(help="Entries of a BPE vocabulary learned from the corpus.")] = 0,
+    vocabulary: Annotated[int, typer.Option(help="Size of a BPE vocabulary learned from the text; 0 reads bytes.")] = 0,
     steps: Annotated[int, typer.Option(min=1, help="Optimizer steps.")] = 1000,
-    context_length: Annotated[int, typer.Option(min=2, help="Tokens of a window.")] = 256,
+    context_length: Annotated[int, typer.Option(min=2, help="Tokens per training window.")] = 256,
     batch_size: Annotated[int, typer.Option(min=1, help="Windows per step.")] = 16,
     seed: Seed = 0,
     family: Family = None,
     size: Size = "0.3M",
     threads: Threads = 1,
 ) -> None:
-    """Train a model on your own text, byte by byte or by a BPE of its own, so that you hold its whole corpus.
+    """Train a model on your own text, so that its whole training corpus is known.
 
-    After an interruption, the same command goes on to the same weights.
+    After an interruption the same command goes on and ends with the same weights.
     """
     import torch
 
@@ -106,10 +115,14 @@ def text(
 
 @lab.command("world")
 def world(
-    model: Annotated[Path | None, typer.Argument(help="A laboratory model; without it, the shipped one.")] = None,
-    out_file: Annotated[Path | None, typer.Option("--out", help="Write every fact as one line of JSON.")] = None,
+    model: Annotated[
+        Path | None, typer.Argument(help="Folder of a laboratory model; by default the shipped one.")
+    ] = None,
+    out_file: Annotated[
+        Path | None, typer.Option("--out", help="Write all facts to this file, one line of JSON each.")
+    ] = None,
 ) -> None:
-    """Show the facts of a model's world and what became of them, or write all of them down."""
+    """Show facts a laboratory model was trained on: how often each was shown, and whether it is known."""
     from probes.lab import read_record, reference_path
 
     record = read_record(model or reference_path())
@@ -146,16 +159,17 @@ def world(
 @lab.command("twins")
 def twins(
     out_dir: Out,
-    n_seeds: Annotated[int, typer.Option("--seeds", min=2, help="Models of each kind.")] = 8,
-    conditions: Annotated[str, typer.Option(help="Separated by commas.")] = (
+    n_seeds: Annotated[int, typer.Option("--seeds", min=2, help="Number of seeds per condition.")] = 8,
+    conditions: Annotated[str, typer.Option(help="Kinds of training, separated by commas.")] = (
         "adamw,equivariant,shuffled,early_late,untrained"
     ),
     recipe: RecipeName = "tiny",
     threads: Threads = 1,
 ) -> None:
-    """Train a small model and its twins with several seeds; which of them show an effect of exposure says what it is.
+    """Train paired models that differ in one thing, to find what an effect of exposure is due to.
 
-    About a minute of one core for each seed of each trained kind.
+    Conditions: AdamW, a rotation-equivariant optimiser, shuffled answers (nothing to know), exposure crossed with
+    recency (early_late), untrained. Each model takes about a minute of one core.
     """
     import torch
 
@@ -183,11 +197,13 @@ def twins(
 
 @lab.command("grade")
 def grade(
-    model: Annotated[str | None, typer.Argument(help="A model; without it, the shipped graded one.")] = None,
+    model: Annotated[
+        str | None, typer.Argument(help="Folder of a laboratory model; by default the shipped one.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Items per level.")] = 100,
     threads: Threads = 1,
 ) -> None:
-    """Accuracy of a model on every suite of the laboratory, level by level, beside what shortcuts get."""
+    """Print a model's accuracy on every laboratory suite and level, beside the accuracy of simple shortcuts."""
     import torch
 
     from probes.lab import graded_path

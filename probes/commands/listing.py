@@ -12,7 +12,7 @@ from sparsity.registry import Registry
 
 
 def metrics_table() -> Table:
-    """Every metric and what it promises."""
+    """Metrics of one vector: the direction of sparser vectors, what is measured, and the range."""
     from sparsity import DEFAULT_METRICS, METRICS
 
     defaults = {spec.name for spec in DEFAULT_METRICS}
@@ -40,7 +40,7 @@ def axioms_table() -> Table:
 
 
 def suites_table() -> Table:
-    """Registered suites, published benchmarks, and what a spec declares: paired shifts and data of one's own."""
+    """Suites that ship, published benchmarks, paired shifts, and data of your own."""
     from probes.suites import SUITES
     from probes.suites.benchmarks.benchmark_suite import BENCHMARKS
     from probes.suites.shifts.shift_suite import SHIFTS
@@ -56,19 +56,19 @@ def suites_table() -> Table:
         "text_domains",
         "1",
         "domain (nominal)",
-        f"your texts and paired shifts of them: {', '.join(ALL_MADE)}",
+        f"Your familiar texts against shifted ones, or against shifts made of them: {', '.join(ALL_MADE)}.",
     )
     for name, shift in SHIFTS.items():
         axis = shift.model_construct(shift=name).ruler()
         summary = (shift.__doc__ or "").strip().split("\n\n")[0]
         table.add_row(f"{{shift: {name}, of: ...}}", "1", f"{axis.name} ({axis.kind})", summary)
-    table.add_row("{file: ...}", "yours", "yours", "any JSON, CSV, Parquet or text file; see the README")
-    table.add_row("{hub: ...}", "yours", "yours", "any data set of the Hugging Face hub; see the README")
+    table.add_row("{file: ...}", "yours", "yours", "a JSON, CSV, Parquet or text file of yours")
+    table.add_row("{hub: ...}", "yours", "yours", "a data set of the Hugging Face hub")
     return table
 
 
 def axes_table() -> Table:
-    """Every axis that a spec may call by name alone: what it measures, and which end of it is harder."""
+    """Axes whose harder end is known: in a spec their name is enough."""
     table = Table("axis", "kind", "harder", "unit")
     for axis in AXES.values():
         said = " (in a spec of yours say `kind` and `harder`)" if axis.name in ELSEWHERE else ""
@@ -77,7 +77,7 @@ def axes_table() -> Table:
 
 
 def sites_table() -> Table:
-    """Every kind of site."""
+    """Sites of a network that can be measured, in TransformerLens's names."""
     table = Table("site", "what is there")
     for kind, meaning in MEANINGS.items():
         table.add_row(str(kind), meaning)
@@ -85,10 +85,10 @@ def sites_table() -> Table:
 
 
 def familiarity_table() -> Table:
-    """Every measure of familiarity: what it needs, stands in for, and how it fails."""
+    """Measures of familiarity: what each needs, what it stands for, and when it misleads."""
     from probes.familiarity import FAMILIARITY
 
-    table = Table("measure", "familiar", "needs", "unit", "proxy of", "fails when")
+    table = Table("measure", "more familiar", "needs", "unit", "stands for", "misleads")
     for measure in FAMILIARITY.values():
         table.add_row(measure.form, measure.familiar, measure.needs, measure.unit, measure.proxy, measure.fails)
     return table

@@ -1,4 +1,4 @@
-"""Commands about sweep specs: a first one to start from, their JSON Schema, and a suite of one written down."""
+"""Commands about sweep specs: write a first one, print their JSON Schema, freeze a suite."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from probes.errors import InputError
 
 def init(
     spec: Annotated[Path, typer.Argument(help="The file to write.")] = Path("sweep.yaml"),
-    full: Annotated[bool, typer.Option("--full", help="Every key at its default, each explained.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Write every key at its default, with an explanation.")] = False,
 ) -> None:
-    """Write a spec that runs as it is, offline, to be changed into one's own."""
+    """Write a first sweep spec, which runs offline as it is; change it into your own."""
     from probes.commands.spec_file import FIRST_SPEC, full_spec
 
     try:
@@ -34,7 +34,7 @@ def init(
 
 
 def schema() -> None:
-    """Print the JSON Schema of specs; editors that are given it complete and check keys."""
+    """Print the JSON Schema of sweep specs, with which an editor completes and checks keys."""
     from probes.commands.spec_file import spec_schema
 
     sys.stdout.write(json.dumps(spec_schema(), indent=2) + "\n")
@@ -43,12 +43,12 @@ def schema() -> None:
 def freeze(
     spec: Annotated[Path, typer.Argument(help="A sweep spec.")],
     suite: Annotated[str, typer.Argument(help="The name of one of its suites.")],
-    out_file: Annotated[Path, typer.Option("--out", help="The JSONL file to write.")],
+    out_file: Annotated[Path, typer.Option("--out", help="JSONL file to write.")],
 ) -> None:
-    """Write down the items of a suite as a sweep of the spec would ask them, to be asked again without what made them.
+    """Write the items of one suite to a JSONL file, so that exactly these items can be asked again.
 
-    The whole suite is written; limits are for whoever asks it. Items made with a tokenizer or a model's answers take
-    them from the first model of the spec.
+    All items are written, whatever the limits of the spec. Suites that need a tokenizer or a model's answers use the
+    first model of the spec.
     """
     from probes.suites.frozen import freeze as write_down
     from probes.suites.shifts.shift_suite import Shift

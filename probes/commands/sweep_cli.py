@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from probes.sweep.spec import SweepSpec
     from probes.sweep.survey import Survey
 
-runs = typer.Typer(no_args_is_help=True, help="Sweep directories: what is in them, and whether it is whole.")
+runs = typer.Typer(no_args_is_help=True, help="List, check or compact what lies in a sweep directory.")
 
 UNFINISHED = "measured, controls unfinished"
 EXIT_FAILURES = 1
@@ -29,30 +29,49 @@ FIRST_SPECIAL_STEP = 0xFFFFFFF0  # Slurm numbers batch scripts, interactive shel
 
 
 def sweep(
-    spec: Annotated[Path, typer.Argument(help="The sweep, as YAML.")],
-    out_dir: Annotated[Path, typer.Option("--out", help="The sweep directory; an existing one is continued.")],
-    limit: Annotated[int | None, typer.Option(min=1, help="Items per (split, level) of every suite.")] = None,
-    device: Annotated[str, typer.Option(help="Where models are put: cpu, cuda, cuda:1 ...")] = "cpu",
-    dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16; as stored by default.")] = None,
-    batch_size: Annotated[str, typer.Option(help="Items per batch, or auto.")] = "auto",
+    spec: Annotated[Path, typer.Argument(help="Sweep spec (YAML); `sparsity init` writes a first one.")],
+    out_dir: Annotated[Path, typer.Option("--out", help="Sweep directory; an existing one is continued.")],
+    limit: Annotated[int | None, typer.Option(min=1, help="Items per level (and split) of every suite.")] = None,
+    device: Annotated[str, typer.Option(help="Device of the models: cpu, cuda, cuda:1 ...")] = "cpu",
+    dtype: Annotated[
+        str | None, typer.Option(help="Load weights as float32, bfloat16 or float16; by default as they are stored.")
+    ] = None,
+    batch_size: Annotated[str, typer.Option(help="Items per batch; auto chooses by length.")] = "auto",
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes that each load the model (one per GPU); 1, or all of Ray's.")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Worker processes, each loading the model; by default 1, on a Ray cluster all.",
+        ),
     ] = None,
-    executor: Annotated[str, typer.Option(help="local, or ray: workers on a Ray cluster.")] = "local",
-    address: Annotated[str | None, typer.Option(help="Of the head of the Ray cluster; else RAY_ADDRESS.")] = None,
+    executor: Annotated[str, typer.Option(help="Where workers run: local, or ray for a Ray cluster.")] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="Address of the Ray cluster's head; by default RAY_ADDRESS.")
+    ] = None,
     shard: Annotated[
-        str | None, typer.Option(help="i/N: this share of the items, into DIR/shard-i; under srun by default.")
+        str | None,
+        typer.Option(help="Measure share i of N (i/N) into OUT/shard-i; under srun each task does so by itself."),
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything that suites draw.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything random in suites.")] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="A spec key instead, as key=value (YAML).")
+        list[str] | None,
+        typer.Option("--set", help="Replace a key of the spec: key=value, the value in YAML. May be repeated."),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost, and stop.")] = False,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run recorded failures again.")] = False,
-    log: Annotated[Path | None, typer.Option(help="A file that progress is added to.")] = None,
-    sinks: Annotated[list[str] | None, typer.Option("--sink", help="wandb, mlflow or tensorboard.")] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Print the plan with its expected time and disk space; measure and write nothing."
+        ),
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try items again that are recorded as failed.")
+    ] = False,
+    log: Annotated[Path | None, typer.Option(help="Append progress to this file.")] = None,
+    sinks: Annotated[
+        list[str] | None, typer.Option("--sink", help="Send progress to wandb, mlflow or tensorboard. May be repeated.")
+    ] = None,
 ) -> None:
-    """Run probing sweeps over models x suites x sites x metrics; run it again to go on where it stopped."""
+    """Measure every model of a spec on every suite. After an interruption the same command goes on where it stopped."""
     options = Options(
         device=device,
         batch_size=_batch_size(batch_size),
@@ -198,7 +217,7 @@ def conduct(
 
 @runs.command("list")
 def runs_list(directory: Annotated[Path, typer.Argument(help="A sweep directory.")]) -> None:
-    """The runs of a sweep: one per model and suite."""
+    """List the runs of a sweep: one per model and suite, with its status."""
     from probes.records import open_run
 
     table = Table("run", "model", "suite", "dtype", "started", "status")
@@ -215,7 +234,7 @@ def runs_list(directory: Annotated[Path, typer.Argument(help="A sweep directory.
 
 @runs.command("check")
 def runs_check(directory: Annotated[Path, typer.Argument(help="A sweep directory.")]) -> None:
-    """Find truncated, missing, foreign or doubled parts, and say what to do about each."""
+    """Find files that are truncated, missing, doubled or not the sweep's own, and print what to do about each."""
     from probes.records import open_run
     from probes.records.integrity import check
 
@@ -229,8 +248,10 @@ def runs_check(directory: Annotated[Path, typer.Argument(help="A sweep directory
 
 
 @runs.command("compact")
-def runs_compact(directory: Annotated[Path, typer.Argument(help="A sweep directory that nobody writes.")]) -> None:
-    """Join the parts of every table into few sorted ones, and shards into the directory itself; no row changes."""
+def runs_compact(
+    directory: Annotated[Path, typer.Argument(help="A sweep directory that no process is writing.")],
+) -> None:
+    """Merge the many files of each table into a few sorted ones, and shards into the directory; no row changes."""
     from probes.records import open_run
     from probes.records.compaction import compact
 
@@ -284,7 +305,7 @@ def extrapolated(costs: Sequence[Cost]) -> str:
     items = sum(cost.n_tried for cost in costs)
     return (
         f"time and disk are extrapolated from {items} items that were measured and thrown away, controls from one cell "
-        "per width on vectors of chance; the report is a rule of thumb, by the number of values"
+        "per width on random vectors; the time of the report is a rule of thumb, by the number of values"
     )
 
 

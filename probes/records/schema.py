@@ -143,6 +143,20 @@ SCHEMAS: Final[dict[Table, pa.Schema]] = {
     "failures": pa.schema([*ITEM, ("stage", NAME), ("error", pa.string())]),
 }
 
+ONE_ROW_PER: Final[dict[Table, str]] = {
+    "runs": "model and suite",
+    "examples": "item: its text, target, axis, level, split and cluster",
+    "inputs": "item and run: the tokens as the model read them",
+    "measurements": "item, site, layer, position and metric, for positions that give one value per item",
+    "token_measurements": "token, site and layer, with one column per metric (position `all`)",
+    "populations": "group of items, site, layer and measure of a set of vectors or of single coordinates (controls)",
+    "outcomes": "item and outcome (losses in nats per target token, entropies in nats), also under interventions",
+    "familiarity": "item, familiarity measure and corpus",
+    "familiarity_tokens": "token, familiarity measure and corpus",
+    "states": "item and site of those under `states`: the vector (safetensors)",
+    "failures": "item that could not be measured or was left out, and why",
+}
+
 FAMILIARITY_STAGE: Final = "familiarity"  # of rows of ``failures`` that say why one value is NaN
 
 TABLES: Final[tuple[Table, ...]] = tuple(SCHEMAS)

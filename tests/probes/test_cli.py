@@ -117,7 +117,7 @@ def test_measure_prints_a_row_per_layer_and_chance(
     printed = capsys.readouterr().out
     rows = [line.split() for line in printed.splitlines()]
     assert [row[0] for row in rows if len(row) == 3 and "." in row[1]] == ["resid_post.0", "resid_post.1", "final_norm"]
-    assert "chance, d=16" in printed
+    assert "Gaussian, d=16" in printed
 
 
 def test_a_shipped_model_has_a_short_name(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

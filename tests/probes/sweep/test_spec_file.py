@@ -11,7 +11,8 @@ from probes.commands.spec_file import FIRST_SPEC, full_spec, spec_schema
 from probes.errors import InputError
 from probes.sweep.spec import SweepSpec, parse_spec
 
-README = Path(__file__).resolve().parents[3] / "README.md"
+ROOT = Path(__file__).resolve().parents[3]
+PAGES = [ROOT / "README.md", *ROOT.glob("docs/*/*.md")]
 GOOD = {
     "short forms": {"models": ["m"], "suites": ["lab_exposure"], "sites": "final_norm", "familiarity": "zlib_ratio"},
     "long forms": {
@@ -67,9 +68,10 @@ def test_the_schema_refuses_what_the_reader_refuses(case, schema, tmp_path):
         parse_spec(BAD[case], folder=tmp_path)
 
 
-def test_the_schema_allows_the_spec_of_the_readme(schema):
-    for block in re.findall(r"```yaml\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL):
-        schema.validate(yaml.safe_load(block))
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_schema_allows_the_specs_of_the_documentation(page, schema):
+    for block in re.findall(r"```yaml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+        schema.validate({"models": ["lab-reference"]} | yaml.safe_load(block))
 
 
 def test_every_key_is_described(schema):
