@@ -16,7 +16,7 @@ import yaml
 import analyses
 import probes
 import sparsity
-from analyses.findings.registry import ANALYSES, QUESTIONS
+from analyses.findings.registry import ANALYSES
 from probes.familiarity.definitions import FAMILIARITY
 from probes.suites.benchmarks.benchmark_suite import BENCHMARKS
 from probes.suites.example import SUITES
@@ -145,7 +145,6 @@ def test_every_suite_shift_and_measure_of_familiarity_is_asked_for_by_a_test() -
 
 
 def test_every_analysis_is_asked_for_by_a_test() -> None:
-    ANALYSES.load(QUESTIONS)
     calls = [
         node
         for path in (ROOT / "tests" / "analyses").rglob("test_*.py")

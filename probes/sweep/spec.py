@@ -63,32 +63,35 @@ class ModelEntry(BaseModel):
 
 
 class SweepSpec(BaseModel):
-    """A sweep, validated. See the README for the file format.
+    """Models, suites, sites, positions and metrics of a sweep, and how texts are read.
 
     Attributes:
-        models: what to look at.
-        suites: what to ask.
-        sites: where to look: a kind (all its layers) or ``kind.layer``.
-        positions: which tokens: ``last``, ``all``, ``mean``, ``answer`` or a slice.
-        metrics: names with arguments, or ``default``.
-        outcomes: what to read off the logits of the same pass; by default ``nll`` and ``next_token_entropy``, and with
-            positions ``mean`` or ``all`` also ``mean_next_token_entropy``.
-        familiarity: how well known the inputs are: measures, and what they are compared with.
-        controls: ``default`` follows the measurements by all controls (`probes.controls`) at positions ``last`` and
-            ``mean``; ``none`` does not; a list names some: ``outliers``, ``bases``, ``populations``, ``substitution``,
-            ``readout``, ``pinning``, ``routing``.
-        controls_budget: the most time for controls, as a multiple of that of measuring (at least a minute is given), or
-            ``unlimited``. What found no time is named in the run's row.
+        models: models, by folder or hub name; or ``{name: ..., revision: ..., dtype: ..., template: ...}``.
+        suites: suites, by name; or files, data sets, benchmarks and paired shifts, each with its own keys.
+        sites: sites to measure: a kind such as ``resid_post`` (all its layers) or one layer, ``resid_post.3``.
+        positions: tokens to measure: ``last``, ``mean``, ``typical``, ``prompt``, ``all``, ``answer``, a slice such as
+            ``5:10``, or an expression such as ``/[0-9]+/``.
+        metrics: metrics with their arguments; ``default`` stands for eight common ones.
+        outcomes: quantities read from the output of the same pass; by default ``nll`` and ``next_token_entropy``, and
+            with positions ``mean`` or ``all`` also ``mean_next_token_entropy``.
+        familiarity: measures of how familiar each text is, and what it is compared with.
+        controls: measurements that tell mechanisms apart, at positions ``last`` and ``mean``: ``default`` (all),
+            ``none``, or a list of ``outliers``, ``bases``, ``populations``, ``substitution``, ``readout``,
+            ``pinning``, ``routing``.
+        controls_budget: most time for the controls, as a multiple of the time of measuring (at least a minute is
+            given), or ``unlimited``. Controls left out for lack of time are named in the run's row.
         states: sites, among ``sites``, whose raw vectors are kept (`Records.states`) at every position but ``all``.
-        max_tokens: truncate to this many tokens, BOS included; None records longer items as failures.
-        min_tokens: leave out shorter items, counted per level; for length-matched comparisons.
-        limit: items per (split, level) of every suite without a limit of its own.
-        bos: ``auto`` does what the tokenizer does; ``add`` and ``none`` force it.
-        template: ``chat`` puts every text into the tokenizer's chat template, as a user's turn; ``{chat: {...},
-            system: ..., date: ...}`` says with which arguments. What it writes is part of a run's identity.
-        answer_prefix: between prompt and answer: ``auto`` (a space where running text has one), or this text.
-        special_tokens: those that a text spells out are ``control`` tokens (counted and said), or plain ``text``.
-        seed: seed of everything that suites draw.
+        max_tokens: longer texts are cut to this many tokens, BOS included; without it, a text that is too long for
+            the model is a recorded failure.
+        min_tokens: shorter items are left out and counted per level; for length-matched comparisons.
+        limit: most items per level and split, for every suite without a limit of its own.
+        bos: begin-of-sequence token: ``auto`` does what the tokenizer does; ``add`` and ``none`` force it.
+        template: ``none``, or ``chat`` for the tokenizer's chat template with the text as the user's turn;
+            ``{chat: {...}, system: ..., date: ...}`` gives its arguments. Another template makes another run.
+        answer_prefix: text between prompt and answer; ``auto`` is a space where running text has one.
+        special_tokens: special tokens spelled out in a text are read as ``control`` tokens (and counted), or as
+            plain ``text``.
+        seed: seed of everything random in suites.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
