@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from analyses.data.panels import OUTCOME, Panel
+from analyses.statistics.estimate import Estimate
 from analyses.statistics.means import cluster_means
 from analyses.statistics.trend import RESAMPLES
 from probes.vocabulary.names import Arm, Intervened, Norm
@@ -22,24 +23,6 @@ from probes.vocabulary.names import Arm, Intervened, Norm
 ENTROPY: Final = "next_token_entropy"
 LOSS: Final = "nll"
 NORMS: Final[tuple[Norm, Norm]] = ("recomputed", "frozen")
-
-
-class Change(NamedTuple):
-    """A mean change in nats with its 95 % interval over items."""
-
-    value: float
-    low: float
-    high: float
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Both ends."""
-        return self.low, self.high
-
-    @property
-    def sign(self) -> int:
-        """1 or -1 where the interval leaves out zero, else 0."""
-        return 1 if self.low > 0 else -1 if self.high < 0 else 0
 
 
 class Cell(NamedTuple):
@@ -55,9 +38,9 @@ class Cell(NamedTuple):
 
     clean: float
     pinned: float
-    pin: Change
-    random: Change
-    beyond: Change
+    pin: Estimate
+    random: Estimate
+    beyond: Estimate
 
 
 class Pinned(NamedTuple):
@@ -123,7 +106,7 @@ def pinned(
             changes = np.column_stack([own - clean, random - clean, own - random])[known]
             means = cluster_means(changes, panel.clusters[known], resamples=RESAMPLES, rng=rng)
             by_arm = [
-                Change(float(means.mean[i]), float(means.low[i]), float(means.high[i])) for i in range(len(changes.T))
+                Estimate(float(means.mean[i]), float(means.low[i]), float(means.high[i])) for i in range(len(changes.T))
             ]
             cells[outcome, norm] = Cell(float(clean[known].mean()), float(own[known].mean()), *by_arm)
     if not cells:

@@ -14,15 +14,8 @@ import pandas as pd
 
 from analyses.data.panels import model_labels, place
 from analyses.data.runs import Run
+from analyses.statistics.estimate import UNDEFINED, Estimate
 from probes.vocabulary import names
-
-
-class Share(NamedTuple):
-    """A share of the change with its interval; NaN where the bootstrap gives none."""
-
-    value: float
-    low: float
-    high: float
 
 
 class Substitution(NamedTuple):
@@ -49,10 +42,10 @@ class Substitution(NamedTuple):
     layer: int
     position: str
     n: int
-    curve: dict[int, Share]
-    k50: Share
-    change: Share
-    coordinates: dict[int, Share]
+    curve: dict[int, Estimate]
+    k50: Estimate
+    change: Estimate
+    coordinates: dict[int, Estimate]
 
     @property
     def place(self) -> str:
@@ -65,13 +58,10 @@ class Substitution(NamedTuple):
         return self.change.low > 0 or self.change.high < 0
 
     @property
-    def top(self) -> tuple[int, Share] | None:
+    def top(self) -> tuple[int, Estimate] | None:
         """The coordinate that carries most alone, and its share."""
         known = {unit: share for unit, share in self.coordinates.items() if math.isfinite(share.value)}
         return max(known.items(), key=lambda entry: entry[1].value) if known else None
-
-
-MISSING = Share(math.nan, math.nan, math.nan)
 
 
 def read_substitutions(run: Run) -> list[Substitution]:
@@ -99,8 +89,8 @@ def read_substitutions(run: Run) -> list[Substitution]:
                 str(position),
                 int(own["n_vectors"].max()),
                 by_metric.get(names.SUBSTITUTION_CURVE, {}),
-                by_metric.get(names.SUBSTITUTION_K50, {}).get(-1, MISSING),
-                by_metric.get(names.SUBSTITUTION_CHANGE, {}).get(-1, MISSING),
+                by_metric.get(names.SUBSTITUTION_K50, {}).get(-1, UNDEFINED),
+                by_metric.get(names.SUBSTITUTION_CHANGE, {}).get(-1, UNDEFINED),
                 by_metric.get(names.SUBSTITUTION_FORWARD, {}),
             )
         )
@@ -116,10 +106,10 @@ def level_of(group: str, suite: str) -> str:
     return group.removeprefix(f"{suite}/").partition("/")[2]
 
 
-def _shares(rows: pd.DataFrame) -> dict[int, Share]:
+def _shares(rows: pd.DataFrame) -> dict[int, Estimate]:
     ordered = rows.sort_values("unit")
     columns = (ordered[name].to_numpy(np.float64) for name in ("value", "ci_low", "ci_high"))
     return {
-        int(unit): Share(float(value), float(low), float(high))
+        int(unit): Estimate(float(value), float(low), float(high))
         for unit, value, low, high in zip(ordered["unit"], *columns, strict=True)
     }

@@ -18,14 +18,9 @@ from analyses.data.panels import Panel
 from analyses.findings.null import sparser
 from analyses.findings.panel import FEWEST_ITEMS, fresh, length_of
 from analyses.findings.record import Control, Verdict
-from analyses.statistics.association import (
-    Association,
-    Estimate,
-    associate_items,
-    partial_of,
-    partial_slope_of,
-)
+from analyses.statistics.association import Association, associate_items, partial_of, partial_slope_of
 from analyses.statistics.design import DesignKind, design_of
+from analyses.statistics.estimate import Estimates
 from analyses.statistics.intervals import fieller
 from analyses.statistics.ranks import Associations
 from analyses.statistics.resampling import interval
@@ -175,19 +170,19 @@ def associate_with(
     return associate_items(values, scores, panel.clusters[rows], within=within, resamples=resamples, rng=fresh())
 
 
-def effect(association: Association, compared: Comparison) -> Estimate:
+def effect(association: Association, compared: Comparison) -> Estimates:
     """The effect in the currency of the comparison."""
     return association.slope() if compared.is_contrast else association.correlation()
 
 
-def effect_given(association: Association, compared: Comparison, covariate: int) -> Estimate:
+def effect_given(association: Association, compared: Comparison, covariate: int) -> Estimates:
     """The effect with one covariate held fixed, counted from 1."""
     return association.partial_slope(covariate) if compared.is_contrast else association.partial(covariate)
 
 
 def effect_lost(
     association: Association, compared: Comparison, *, before: int, after: int, given: int | None = None
-) -> Estimate:
+) -> Estimates:
     """How much of the effect of one column another one does not have, positive where the second has less of it.
 
     The sign is turned by that of the first, so that a change of direction counts as more than all lost. Both columns
@@ -202,7 +197,7 @@ def effect_lost(
     """
     if len(association.blocks) != 1:
         nothing = np.full(1, np.nan)
-        return Estimate(nothing, nothing, nothing)
+        return Estimates(nothing, nothing, nothing)
     block = association.blocks[0]
     turn = 1.0 if float(block.estimate.columns[0, before, 0]) >= 0 else -1.0
 
@@ -212,7 +207,7 @@ def effect_lost(
 
     value = lost(block.estimate)[0]
     bounds = interval(value, lost(block.replicates), block.way)
-    return Estimate(value, bounds.low, bounds.high)
+    return Estimates(value, bounds.low, bounds.high)
 
 
 def share_lost(
@@ -269,6 +264,6 @@ def judge(bounds: tuple[float, float]) -> Verdict:
     return "supported" if low > 0 else "contradicted" if high < 0 else "undecided"
 
 
-def at(estimate: Estimate, column: int) -> tuple[float, tuple[float, float]]:
+def at(estimate: Estimates, column: int) -> tuple[float, tuple[float, float]]:
     """Value and interval of one column."""
     return float(estimate.value[column]), (float(estimate.low[column]), float(estimate.high[column]))

@@ -30,9 +30,10 @@ from analyses.findings.record import (
     Scope,
 )
 from analyses.findings.verdicts import Family
-from analyses.statistics.association import Association, Estimate
+from analyses.statistics.association import Association
 from analyses.statistics.design import DesignKind
 from analyses.statistics.equivalence import NORMAL_QUANTILE, Equivalence, equivalence, minimum_detectable
+from analyses.statistics.estimate import Estimates
 from analyses.statistics.means import Means, cluster_means
 from analyses.statistics.multiplicity import (
     FAMILY_PERMUTATIONS,
@@ -220,8 +221,8 @@ class Controlled(NamedTuple):
     """The estimate of every column with one covariate held fixed, and the columns' correlation with it."""
 
     covariate: Covariate
-    given: Estimate
-    correlation: Estimate
+    given: Estimates
+    correlation: Estimates
 
     def of_column(self, column: int) -> Control:
         """The control of one column."""

@@ -26,7 +26,7 @@ import numpy as np
 from analyses.data.panels import Panel, read_panels
 from analyses.data.pinning import ENTROPY, LOSS, Pinned, pinned, pinned_sites
 from analyses.data.runs import Run
-from analyses.data.substitution import Share, Substitution, read_substitutions
+from analyses.data.substitution import Substitution, read_substitutions
 from analyses.findings.contrast import Comparison, associate_with, at, effect, fresh, judge, overall, share_lost
 from analyses.findings.formatting import percent, shown, signed
 from analyses.findings.panel import primary_column, scope_of
@@ -34,6 +34,7 @@ from analyses.findings.record import Effect, Finding, Mark, Plot, Scope, Verdict
 from analyses.findings.registry import analysis
 from analyses.questions.intervention import pinned_groups
 from analyses.questions.readout import ROWS, projected
+from analyses.statistics.estimate import Estimate
 from analyses.statistics.trend import RESAMPLES
 from probes.vocabulary.axes import AXIS_KINDS
 
@@ -65,12 +66,12 @@ class Evidence(NamedTuple):
     changes: Verdict
     carried: list[Substitution]
     pinned: Pinned | None
-    lost: Share | None
+    lost: Estimate | None
     row: str
 
     @property
-    def top_share(self) -> Share | None:
-        """Share that one coordinate accounts for: the median over groups, with the interval of that group."""
+    def top_share(self) -> Estimate | None:
+        """Estimate that one coordinate accounts for: the median over groups, with the interval of that group."""
         known = sorted((found.curve[1] for found in self.carried if 1 in found.curve), key=lambda share: share.value)
         return known[(len(known) - 1) // 2] if known else None
 
@@ -126,7 +127,7 @@ def _gather(run: Run, panel: Panel, one: Comparison, column: int, substitutions:
     return Evidence(judge(whole[1]), [entry for entry in streams if entry.layer == last], found, lost, row)
 
 
-def _lost(run: Run, panel: Panel) -> tuple[Share | None, str]:
+def _lost(run: Run, panel: Panel) -> tuple[Estimate | None, str]:
     """Share of the effect at the final norm that goes with the first row there is."""
     for basis in ROWS:
         for states in projected(run, panel, basis):
@@ -135,7 +136,7 @@ def _lost(run: Run, panel: Panel) -> tuple[Share | None, str]:
                 continue
             association = associate_with(states.panel, one, [0, 1], resamples=RESAMPLES)
             value, (low, high) = share_lost(association, one, before=0, after=1)
-            return (Share(value, low, high) if math.isfinite(low) else None), ROWS[basis]
+            return (Estimate(value, low, high) if math.isfinite(low) else None), ROWS[basis]
     return None, ""
 
 

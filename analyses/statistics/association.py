@@ -17,6 +17,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from analyses.statistics.design import Layout, cluster_sums, finite_patterns, layout_of, recode
+from analyses.statistics.estimate import Estimates
 from analyses.statistics.intervals import correlation_interval, delta_interval, fisher_interval
 from analyses.statistics.ranks import COARSE, Associations, associate, group
 from analyses.statistics.resampling import Interval, Way, interval, map_weightings
@@ -25,14 +26,6 @@ COLLINEAR: Final = 1e-9  # share of a score's variance left beside another; belo
 
 Estimator = Callable[[Associations], np.ndarray]
 Bounds = Callable[[np.ndarray, np.ndarray, Way, Layout], Interval]
-
-
-class Estimate(NamedTuple):
-    """One number per column with its 95 % interval."""
-
-    value: Float[np.ndarray, " columns"]
-    low: Float[np.ndarray, " columns"]
-    high: Float[np.ndarray, " columns"]
 
 
 class Block(NamedTuple):
@@ -60,30 +53,30 @@ class Association:
     n_columns: int
     blocks: tuple[Block, ...]
 
-    def correlation(self, score: int = 0) -> Estimate:
+    def correlation(self, score: int = 0) -> Estimates:
         """Correlation with one score, by default the first."""
         first = correlation_interval if score == 0 else _fisher
         return self._estimate(lambda found: found.columns[..., score], first)
 
-    def partial(self, score: int) -> Estimate:
+    def partial(self, score: int) -> Estimates:
         r"""Correlation with the first score given another one; NaN where the two scores are one.
 
         .. math:: r_{xy \cdot z} = \frac{r_{xy} - r_{xz} r_{yz}}{\sqrt{(1 - r_{xz}^2)(1 - r_{yz}^2)}}
         """
         return self._estimate(lambda found: partial_of(found, score), _fisher)
 
-    def slope(self) -> Estimate:
+    def slope(self) -> Estimates:
         """Slope of ranks on ranks of the first score, which is zero or one: Cliff's delta."""
         return self._estimate(lambda found: np.clip(found.columns[..., 0] * found.ratio, -1.0, 1.0), delta_interval)
 
-    def partial_slope(self, score: int) -> Estimate:
+    def partial_slope(self, score: int) -> Estimates:
         """The same slope given another score; NaN where the two scores are one.
 
         Unlike the slope itself it may lie beyond 1: what is left of a score spreads less than the score.
         """
         return self._estimate(lambda found: partial_slope_of(found, score), _unbounded)
 
-    def partial_all(self, scores: Sequence[int], *, slope: bool) -> Estimate:
+    def partial_all(self, scores: Sequence[int], *, slope: bool) -> Estimates:
         r"""Correlation with the first score given several others together, or its slope; NaN where nothing is left.
 
         .. math:: r_{xy \cdot Z} = \frac{r_{xy} - r_{xZ} R_Z^{-1} r_{Zy}}
@@ -119,13 +112,13 @@ class Association:
             spread[block.columns] = number
         return spread
 
-    def _estimate(self, estimator: Estimator, bounds_of: Bounds) -> Estimate:
+    def _estimate(self, estimator: Estimator, bounds_of: Bounds) -> Estimates:
         value, low, high = np.full((3, self.n_columns), np.nan)
         for block in self.blocks:
             estimate = estimator(block.estimate)[0]
             bounds = bounds_of(estimate, estimator(block.replicates), block.way, block.layout)
             value[block.columns], low[block.columns], high[block.columns] = estimate, bounds.low, bounds.high
-        return Estimate(value, low, high)
+        return Estimates(value, low, high)
 
 
 def _fisher(estimate: np.ndarray, replicates: np.ndarray, way: Way, layout: Layout) -> Interval:

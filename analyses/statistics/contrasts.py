@@ -12,8 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from analyses.statistics.association import Association, Estimate, associate_items, cluster_sums
+from analyses.statistics.association import Association, associate_items, cluster_sums
 from analyses.statistics.design import DesignKind, design_of, recode
+from analyses.statistics.estimate import Estimates
 from analyses.statistics.permutation import design_p
 from analyses.statistics.resampling import interval, map_weightings
 from analyses.statistics.trend import RESAMPLES
@@ -31,8 +32,8 @@ class Contrast(NamedTuple):
     """
 
     design: DesignKind
-    delta: Estimate
-    difference: Estimate
+    delta: Estimates
+    difference: Estimates
     p: Float[np.ndarray, " columns"]
     association: Association
 
@@ -75,7 +76,7 @@ def standardised_difference(
     *,
     resamples: int = RESAMPLES,
     rng: np.random.Generator,
-) -> Estimate:
+) -> Estimates:
     """Difference of means over the pooled within-group standard deviation (Cohen's d), clusters kept whole."""
     codes = recode(clusters)
     n_clusters = int(codes.max()) + 1
@@ -100,4 +101,4 @@ def standardised_difference(
 
     way, parts = map_weightings(differences, n_clusters=n_clusters, resamples=resamples, rng=rng)
     value = differences(np.ones((1, n_clusters)))[0]
-    return Estimate(value, *interval(value, np.concatenate(parts).astype(np.float64), way))
+    return Estimates(value, *interval(value, np.concatenate(parts).astype(np.float64), way))

@@ -21,29 +21,19 @@ from scipy import stats
 
 from analyses.statistics.association import cluster_sums
 from analyses.statistics.design import recode
+from analyses.statistics.estimate import UNDEFINED, Estimate
 from analyses.statistics.resampling import LEVEL, interval
 
 MOST_ITEMS: Final = 5000  # a mixed fit beyond that takes longer than the rest of a report
 NOTHING: Final = float("nan")
 
 
-class Slope(NamedTuple):
-    """A standardised slope with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-
 class Slopes(NamedTuple):
     """Both slopes, and how the mixed fit ended: ``converged``, ``did not converge`` or why it was not tried."""
 
-    mixed: Slope
-    within: Slope
+    mixed: Estimate
+    within: Estimate
     status: str
-
-
-MISSING: Final = Slope(NOTHING, NOTHING, NOTHING)
 
 
 def slopes(values: Float[np.ndarray, " n"], score: Float[np.ndarray, " n"], clusters: Int[np.ndarray, " n"]) -> Slopes:
@@ -56,17 +46,17 @@ def slopes(values: Float[np.ndarray, " n"], score: Float[np.ndarray, " n"], clus
     """
     codes = recode(clusters)
     if len(values) < 3 or np.ptp(values) == 0 or np.ptp(score) == 0:
-        return Slopes(MISSING, MISSING, "nothing varies")
+        return Slopes(UNDEFINED, UNDEFINED, "nothing varies")
     y, x = (values - values.mean()) / values.std(), (score - score.mean()) / score.std()
     within = within_slope(y, x, codes)
     if len(values) > MOST_ITEMS:
-        return Slopes(MISSING, within, f"not fitted to more than {MOST_ITEMS:,} items")
+        return Slopes(UNDEFINED, within, f"not fitted to more than {MOST_ITEMS:,} items")
     return Slopes(*_mixed(y, x, codes, within))
 
 
 def _mixed(
-    y: Float[np.ndarray, " n"], x: Float[np.ndarray, " n"], codes: Int[np.ndarray, " n"], within: Slope
-) -> tuple[Slope, Slope, str]:
+    y: Float[np.ndarray, " n"], x: Float[np.ndarray, " n"], codes: Int[np.ndarray, " n"], within: Estimate
+) -> tuple[Estimate, Estimate, str]:
     model: Any = import_module("statsmodels.regression.mixed_linear_model")
     with warnings.catch_warnings():
         # a fit at the edge of its range warns; whether it may be used is read off its own flag
@@ -74,15 +64,15 @@ def _mixed(
         try:
             fitted: Any = model.MixedLM(y, np.column_stack([np.ones(len(x)), x]), groups=codes).fit(reml=True)
         except (np.linalg.LinAlgError, ValueError):
-            return MISSING, within, "did not converge"
+            return UNDEFINED, within, "did not converge"
     slope, error = float(fitted.fe_params[1]), float(fitted.bse_fe[1])
     if not (fitted.converged and np.isfinite(error) and error > 0):
-        return MISSING, within, "did not converge"
+        return UNDEFINED, within, "did not converge"
     half = float(stats.norm.ppf((1 + LEVEL) / 2)) * error
-    return Slope(slope, slope - half, slope + half), within, "converged"
+    return Estimate(slope, slope - half, slope + half), within, "converged"
 
 
-def within_slope(y: Float[np.ndarray, " n"], x: Float[np.ndarray, " n"], codes: Int[np.ndarray, " n"]) -> Slope:
+def within_slope(y: Float[np.ndarray, " n"], x: Float[np.ndarray, " n"], codes: Int[np.ndarray, " n"]) -> Estimate:
     """Least squares after taking each cluster's mean from both sides; Student's interval, clusters left out in turn.
 
     The jackknife over clusters (CR3) covered .947 and .945 at 5 and 12 clusters of 5 items.
@@ -91,11 +81,11 @@ def within_slope(y: Float[np.ndarray, " n"], x: Float[np.ndarray, " n"], codes: 
     y, x = (side - (np.bincount(codes, side) / sizes)[codes] for side in (y, x))
     square, n_clusters = float(x @ x), int((sizes > 1).sum())
     if n_clusters < 2 or square < 1e-12 * len(x):
-        return MISSING
+        return UNDEFINED
     slope = float(x @ y) / square
     products, squares = cluster_sums(np.column_stack([x * y, x * x]), codes)[sizes > 1].T
     rest = square - squares
     if (rest < 1e-12 * len(x)).any():
-        return MISSING  # one cluster is all there is
+        return UNDEFINED  # one cluster is all there is
     low, high = interval(np.array(slope), (float(x @ y) - products) / rest, "jackknife")
-    return Slope(slope, float(low), float(high))
+    return Estimate(slope, float(low), float(high))

@@ -8,8 +8,9 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy import stats
 
-from analyses.statistics.association import Association, Estimate, associate_items, cluster_sums
+from analyses.statistics.association import Association, associate_items, cluster_sums
 from analyses.statistics.design import DesignKind, design_of, finite_patterns, recode
+from analyses.statistics.estimate import Estimates
 from analyses.statistics.permutation import design_p
 from analyses.statistics.resampling import LEVEL
 
@@ -29,7 +30,7 @@ class Trend(NamedTuple):
     """
 
     design: DesignKind
-    correlation: Estimate
+    correlation: Estimates
     tau_b: Float[np.ndarray, " columns"]
     p: Float[np.ndarray, " columns"]
     association: Association
@@ -44,7 +45,7 @@ def trend(
     resamples: int = RESAMPLES,
     rng: np.random.Generator,
 ) -> Trend:
-    """Estimate and test the trend of every column along an ordered axis.
+    """Estimates and test the trend of every column along an ordered axis.
 
     Args:
         values: the measures, one column each; NaN where undefined.
@@ -79,8 +80,8 @@ class Concordance(NamedTuple):
     with S the concordant less the discordant pairs and P the pairs that are not tied on one side.
     """
 
-    tau_b: Estimate
-    somers_d: Estimate
+    tau_b: Estimates
+    somers_d: Estimates
 
 
 def concordance(
@@ -111,7 +112,7 @@ def concordance(
         ):
             error = np.sqrt(n_clusters / (n_clusters - 1) * ((change - change.mean()) ** 2).sum())
             into[:, column] = value, max(value - quantile * error, -1.0), min(value + quantile * error, 1.0)
-    return Concordance(Estimate(*tau), Estimate(*somers))
+    return Concordance(Estimates(*tau), Estimates(*somers))
 
 
 def _pair_sums(values: Float[np.ndarray, " n"], levels: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n 3"]:
