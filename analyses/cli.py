@@ -48,8 +48,8 @@ def demo(
 ) -> None:
     """Sweep a small embedded model and write the report: about a minute on two cores, without network."""
     from probes.lab import reference_path
+    from probes.sweep.interface import Options
     from probes.sweep.spec import parse_spec
-    from probes.sweep.survey import Options
 
     spec = parse_spec(
         {"models": [str(reference_path())], "suites": ["lab_exposure"]}, folder=Path.cwd(), origin="the demo's spec"

@@ -109,7 +109,7 @@ def rows_of(directory: Path) -> pd.DataFrame:
     run = open_run(directory)
     runs = run.runs()
     finished = runs.loc[runs["status"] == "done", "suite"].astype(str)
-    depth = int(run.facts(str(runs["run_id"].iloc[0]))["n_layers"])
+    depth = int(run.facts(str(runs["run_id"].iloc[0])).n_layers)
     places = {("final_norm", depth), ("resid_post", depth // 2)}
     found = pd.concat([analyse(run, question).to_frame() for question in QUESTIONS], ignore_index=True)
     at = pd.Series([place in places for place in zip(found["site"], found["layer"], strict=True)], index=found.index)

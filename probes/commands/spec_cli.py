@@ -52,9 +52,9 @@ def freeze(
     """
     from probes.suites.frozen import freeze as write_down
     from probes.suites.shifts.shift_suite import Shift
+    from probes.sweep.inputs import open_model
     from probes.sweep.spec import load_spec
     from probes.sweep.suite_tools import tools_of
-    from probes.sweep.survey import open_model
 
     loaded = load_spec(spec)
     names = [entry.name for entry in loaded.suites]

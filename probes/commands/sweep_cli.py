@@ -18,8 +18,8 @@ from probes.sweep.interface import Options, Progress
 
 if TYPE_CHECKING:
     from probes.sweep.calibration import Cost
+    from probes.sweep.planning.run_plan import Survey
     from probes.sweep.spec import SweepSpec
-    from probes.sweep.survey import Survey
 
 runs = typer.Typer(no_args_is_help=True, help="List, check or compact what lies in a sweep directory.")
 
@@ -262,7 +262,7 @@ def runs_compact(
 
 def _print_plan(spec: SweepSpec, directory: Path, options: Options) -> None:
     from probes.sweep.calibration import calibrate
-    from probes.sweep.survey import as_begun, survey
+    from probes.sweep.planning.surveys import as_begun, survey
 
     plans, model = survey(as_begun(spec, directory), directory, options)
     table = Table("run", "model x suite", "items", "left", "batches", "tokens to read", "time", "controls", "disk")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from html import escape
@@ -32,6 +31,7 @@ from probes.records.sessions import Shards, shards_of
 from probes.records.store import Commit, Reading, committed
 from probes.records.stored_states import States, StoredPlace, read_states, stored_places
 from probes.vocabulary.massive_tokens import massive
+from probes.vocabulary.run_facts import RunFacts
 
 ROWS_AT_ONCE: Final = 4096
 
@@ -50,7 +50,7 @@ class Records:
         self.directory = directory
         self.commits = commits
         self._reading = reading  # held as long as this is: what was committed then can be read, whatever is written
-        self._facts: dict[str, dict[str, Any]] | None = None
+        self._facts: dict[str, RunFacts] | None = None
 
     def runs(self) -> pd.DataFrame:
         """One row per model x suite: the newest row written for it.
@@ -285,15 +285,15 @@ class Records:
         Raises:
             InputError: if the run did not measure that site.
         """
-        widths = self.facts(run_id)["widths"]
+        widths = self.facts(run_id).widths
         if site not in widths:
             raise InputError(f"run {run_id} has no site {site!r}; it has {', '.join(sorted(widths))}")
         return int(widths[site])
 
-    def facts(self, run_id: str) -> dict[str, Any]:
+    def facts(self, run_id: str) -> RunFacts:
         """What was recorded of a run's model and settings (``spec_json`` of its row)."""
         if self._facts is None:
-            self._facts = {str(row.run_id): json.loads(str(row.spec_json)) for row in self.runs().itertuples()}
+            self._facts = {str(row.run_id): RunFacts.from_json(str(row.spec_json)) for row in self.runs().itertuples()}
         if run_id not in self._facts:
             raise InputError(f"no run {run_id!r} in {self.directory}; there are {', '.join(self._facts)}")
         return self._facts[run_id]

@@ -23,9 +23,10 @@ from probes.controls.stage import Ask, Stage
 from probes.models.loading import LoadedModel
 from probes.records.store import as_file
 from probes.sweep.controlling import budget_seconds, reservoir
+from probes.sweep.inputs import open_model
 from probes.sweep.measurement import Measurement
+from probes.sweep.planning.run_plan import RunPlan
 from probes.sweep.spec import SweepSpec
-from probes.sweep.survey import RunPlan, open_model
 from probes.vocabulary.prompt import Prompt
 from probes.vocabulary.sites import Site
 from sparsity import MetricSpec

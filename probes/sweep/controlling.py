@@ -32,9 +32,10 @@ from probes.records.cells import Block, Done
 from probes.records.read import Records
 from probes.records.schema import Table
 from probes.records.store import Commit, Writer, committed, remove_replaced
+from probes.sweep.inputs import open_model, read_prompt
 from probes.sweep.interface import Progress
+from probes.sweep.planning.run_plan import RunPlan
 from probes.sweep.spec import SweepSpec
-from probes.sweep.survey import RunPlan, open_model, read_prompt
 from probes.vocabulary import names
 from sparsity import MetricSpec
 
@@ -129,8 +130,7 @@ def owed_of(spec: SweepSpec, plan: RunPlan, directory: Path) -> Owed | None:
     own = (entry for commit in commits for entry in commit.done if entry.run_id == run_id)
     done = {name for entry in own for name in entry.block.outcomes}
     left = tuple(cell for cell in plan.control_cells if f"{key} {cell}" not in done)
-    facts: dict[str, Any] = plan.facts.get("controls", {})
-    facts = facts if facts.get("key") == key else {}
+    facts = dict(plan.facts.controls) if plan.facts.controls.get("key") == key else {}
     if not left or (
         set(left) <= set(facts.get("left_out", ())) and not _is_larger(spec.controls_budget, facts["budget"])
     ):
@@ -190,7 +190,7 @@ class _Work:
 
     def __init__(self, spec: SweepSpec, owed: Owed, writer: Writer, run_row: RunRow) -> None:
         self.spec, self.owed, self.writer, self.run_row = spec, owed, writer, run_row
-        self.budget = budget_seconds(spec, owed.plan.facts.get("measure_seconds", 0.0))
+        self.budget = budget_seconds(spec, owed.plan.facts.measure_seconds)
         self.facts = dict(owed.facts)
         self.outdated = owed.outdated
         self._began = self._flushed = time.monotonic()
@@ -288,7 +288,7 @@ class _Work:
             "seconds": round(self.seconds(), 3),
         }
         plan, key = self.owed.plan, self.owed.key
-        row = self.run_row(replace(plan, facts=plan.facts | {"controls": dict(self.facts)}), status)
+        row = self.run_row(replace(plan, facts=replace(plan.facts, controls=dict(self.facts))), status)
         block = Block(outcomes=tuple(f"{key} {cell}" for cell in self._found))
         done = Done(plan.run.run_id, tuple(one.example_id for one in self.owed.members), block)
         tables: dict[Table, pa.Table] = {"runs": row, **found.tables}

@@ -23,9 +23,10 @@ from probes.records.rows import measurement_rows, outcome_rows, state_rows, toke
 from probes.records.schema import Table
 from probes.suites.example import Item
 from probes.sweep.familiarity_setup import open_bank
+from probes.sweep.inputs import read_prompt
 from probes.sweep.items import failure_rows, input_rows
+from probes.sweep.planning.run_plan import Run
 from probes.sweep.spec import SweepSpec
-from probes.sweep.survey import Run, read_prompt
 from probes.vocabulary.prompt import Prompt
 from probes.vocabulary.sites import Site
 from sparsity import MetricSpec

@@ -15,8 +15,8 @@ from typing import Any, Final
 import torch
 
 from probes.sweep.interface import Options
+from probes.sweep.planning.run_plan import RunPlan
 from probes.sweep.spec import SweepSpec
-from probes.sweep.survey import RunPlan
 
 DISTRIBUTION: Final = "activation-sparsity"
 PACKAGES: Final = (
@@ -61,7 +61,7 @@ def session(spec: SweepSpec, plans: Sequence[RunPlan], options: Options) -> dict
                 "dtype": plan.identity.dtype,
                 "attention": plan.identity.attention,
                 "suite_version": plan.identity.suite_version,
-                **{name: plan.facts[name] for name in RUN_FACTS},
+                **{name: getattr(plan.facts, name) for name in RUN_FACTS},
                 "n_left": plan.n_left(),
             }
             for plan in plans

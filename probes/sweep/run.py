@@ -30,9 +30,10 @@ from probes.sweep.execution.workers import Task
 from probes.sweep.interface import Options, Progress, Seconds, SweepResult
 from probes.sweep.items import example_rows, unrecorded
 from probes.sweep.measurement import Rows, together
+from probes.sweep.planning.run_plan import RunPlan, Survey
+from probes.sweep.planning.surveys import as_begun, survey
 from probes.sweep.provenance import package_versions, session
 from probes.sweep.spec import SweepSpec, load_spec, parse_spec
-from probes.sweep.survey import RunPlan, Survey, as_begun, survey
 
 FLUSH_SECONDS = 30.0
 MOST_PENDING_BYTES: Final = 8 << 20
@@ -68,7 +69,8 @@ def run_sweep(
     spec = _read(spec)
     began = time.perf_counter()
     spec = as_begun(spec, directory)
-    plans, model = found = survey(spec, directory, options)
+    found = survey(spec, directory, options)
+    plans, model = list(found.plans), found.model
     on_survey(found)
     surveyed = time.perf_counter()
     loaded = (spec.models[0], model) if model else None
@@ -85,23 +87,21 @@ def run_sweep(
         return {SPEC: spec.to_yaml(), MANIFEST: manifest(calls)}
 
     n_items, n_settled, n_measured, interrupted = sum(plan.n_left() for plan in plans), 0, 0, False
-    encode_seconds = model_seconds = 0.0
+    spent = np.zeros(2)  # seconds of encoding, and of forward passes with metrics
     lost = np.zeros(4, dtype=np.int64)
     with open_executor(spec, options, loaded) as execute, Writer.open(folder, about) as writer:
         _open_runs(spec, writer, stored, plans)
         pending = Pending(writer)
-        for plan in plans:
+        for number, plan in enumerate(plans):
             if not plan.batches:  # a sweep can die between its last batch and saying so
                 if plan.run.run_id not in finished:
                     writer.commit({"runs": run_row(spec, plan, measured_status(plan, options))})
                 continue
+            before = spent.sum()
             for rows in execute(tasks(plan)):
                 pending.add(rows)
                 n_settled += rows.n_items()
-                encode_seconds += rows.encode_seconds
-                model_seconds += rows.model_seconds
-                if plan.control_cells:  # whose budget it is
-                    plan.facts["measure_seconds"] += rows.encode_seconds + rows.model_seconds
+                spent += (rows.encode_seconds, rows.model_seconds)
                 n_measured += rows.n_items(failed=False)
                 lost += _losses(rows)
                 on_progress(Progress(n_settled, n_items, plan.run.label))
@@ -111,7 +111,8 @@ def run_sweep(
             pending.flush()
             if interrupted:
                 break
-            writer.commit({"runs": run_row(spec, plan, measured_status(plan, options))})
+            plans[number] = plan.measured_for(float(spent.sum() - before))
+            writer.commit({"runs": run_row(spec, plans[number], measured_status(plan, options))})
         measured = time.perf_counter()
         if not interrupted and options.shard is None:
             interrupted = _control(spec, plans, writer, model, on_progress, should_stop)
@@ -120,8 +121,8 @@ def run_sweep(
     n_filtered = int((failures["stage"] == "filter").sum())
     seconds = Seconds(
         survey=surveyed - began,
-        encode=encode_seconds,
-        model=model_seconds,
+        encode=float(spent[0]),
+        model=float(spent[1]),
         controls=controls_seconds,
         store=writer.seconds,
         total=time.perf_counter() - began,
@@ -194,7 +195,7 @@ def _open_runs(spec: SweepSpec, writer: Writer, stored: Records, plans: Sequence
     moved = {
         plan.run.run_id
         for plan in plans
-        if plan.run.run_id in recorded and stored.facts(plan.run.run_id)["axis"] != plan.facts["axis"]
+        if plan.run.run_id in recorded and stored.facts(plan.run.run_id).axis != plan.facts.axis
     }
     shelved: set[str] = set()
     for plan in plans:
@@ -231,7 +232,7 @@ def _tell_controls(writer: Writer, plans: Sequence[RunPlan]) -> None:
     found: dict[str, Any] = {
         plan.run.label: {name: own[name] for name in CONTROL_FACTS if name in own}
         for plan in plans
-        if plan.run.run_id in recorded and (own := records.facts(plan.run.run_id).get("controls"))
+        if plan.run.run_id in recorded and (own := records.facts(plan.run.run_id).controls)
     }
     *earlier, last = sessions_in(writer.directory)
     if found:
@@ -256,7 +257,7 @@ def run_row(spec: SweepSpec, plan: RunPlan, status: str) -> pa.Table:
         "device": plan.device,
         "suite": plan.suite.name,
         "suite_version": plan.suite.version,
-        "spec_json": json.dumps(plan.facts, ensure_ascii=False),
+        "spec_json": plan.facts.to_json(),
         "versions": json.dumps(package_versions()),
         "seed": spec.seed,
         "started": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),

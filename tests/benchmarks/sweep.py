@@ -30,11 +30,12 @@ from probes.records.compaction import compact
 from probes.records.rows import measurement_rows
 from probes.records.store import Writer
 from probes.sweep.execution.workers import Worker
+from probes.sweep.inputs import open_model
 from probes.sweep.interface import Options
 from probes.sweep.items import example_rows
+from probes.sweep.planning.surveys import survey
 from probes.sweep.run import Pending, run_row, run_sweep, tasks
 from probes.sweep.spec import SweepSpec, parse_spec
-from probes.sweep.survey import open_model, survey
 from sparsity import MetricSpec
 
 TINY = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}

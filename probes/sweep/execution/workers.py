@@ -14,9 +14,10 @@ from probes.errors import InputError
 from probes.models.loading import LoadedModel
 from probes.records.cells import Block
 from probes.suites.example import Item
+from probes.sweep.inputs import open_model
 from probes.sweep.measurement import Measurement, Rows
+from probes.sweep.planning.run_plan import Run
 from probes.sweep.spec import ModelEntry, SweepSpec
-from probes.sweep.survey import Run, open_model
 
 Loaded = tuple[ModelEntry, LoadedModel]
 IN_FLIGHT_PER_WORKER: Final = 2  # one that runs and one that waits

@@ -31,7 +31,7 @@ def files(directory: Path) -> dict[Path, bytes]:
 def controlled(directory: Path):
     records = open_run(directory)
     (run_id,) = records.runs()["run_id"]
-    return records, records.facts(str(run_id))["controls"]
+    return records, records.facts(str(run_id)).controls
 
 
 def test_a_sweep_ends_with_its_controls_and_does_nothing_twice(make_spec: MakeSpec, tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_none_and_every_token_have_no_controls(make_spec: MakeSpec, tmp_path: Pa
     run_sweep(make_spec(N, **changes), tmp_path / "run")
     records = open_run(tmp_path / "run")
     assert records.populations().empty
-    assert "controls" not in records.facts(str(records.runs()["run_id"][0]))
+    assert not records.facts(str(records.runs()["run_id"][0])).controls
 
 
 def test_what_controls_cannot_cope_with_costs_no_measurement(

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from probes.records.cells import Block, Done, missing
 from probes.suites import Example, Suite
 from probes.sweep.item_store import Shelf, shelve
-from probes.sweep.plan import RunIdentity, batches
+from probes.sweep.planning.plan import RunIdentity, batches
 from probes.vocabulary.axes import Axis
 
 BLOCK = Block(sites=("resid_post.0",), bases=("raw",), positions=("last",), metrics=("gini@1",))

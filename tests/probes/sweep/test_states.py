@@ -22,9 +22,9 @@ from probes.records.stored_states import StoredPlace
 from probes.sweep import measurement
 from probes.sweep.calibration import calibrate
 from probes.sweep.interface import Options
+from probes.sweep.planning.surveys import survey
 from probes.sweep.run import run_sweep
 from probes.sweep.spec import SweepSpec
-from probes.sweep.survey import survey
 from probes.vocabulary.sites import Site
 from tests.probes.conftest import MakeSpec
 from tests.probes.sweep.test_kills import kill_somewhere, n_commits, start

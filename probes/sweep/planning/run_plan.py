@@ -1,0 +1,90 @@
+"""What is planned: runs (one model x one suite each), and what is left of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from probes.models.loading import LoadedModel
+from probes.suites.example import Suite
+from probes.sweep.item_store import Shelf
+from probes.sweep.planning.plan import Batch, RunIdentity
+from probes.sweep.spec import ModelEntry
+from probes.vocabulary.run_facts import RunFacts
+from probes.vocabulary.sites import Site
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One model x suite: all that a worker must know of it.
+
+    Attributes:
+        run_id: its name in every table.
+        entry: the model as the spec names it.
+        model: its short name, different from those of the sweep's other models.
+        suite: name of the suite.
+        sites: where to look.
+    """
+
+    run_id: str
+    entry: ModelEntry
+    model: str
+    suite: str
+    sites: tuple[Site, ...]
+
+    @property
+    def label(self) -> str:
+        """How progress calls it."""
+        return f"{self.model} x {self.suite}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RunPlan:
+    """One run, surveyed.
+
+    Attributes:
+        run: which.
+        suite: its suite.
+        items: all items, on disk.
+        batches: what is left to do.
+        tokens_per_byte: estimated from some prompts; NaN if nothing is left.
+        facts: what the run's row remembers of model and settings.
+        identity: what makes it this run.
+        device: where the model was put.
+        control_cells: the cells of its controls, in the order of work; none where no controls were asked for.
+    """
+
+    run: Run
+    suite: Suite
+    items: Shelf
+    batches: list[Batch]
+    tokens_per_byte: float
+    facts: RunFacts
+    identity: RunIdentity
+    device: str
+    control_cells: tuple[str, ...] = ()
+
+    def measured_for(self, seconds: float) -> RunPlan:
+        """The plan with so many more seconds of measuring; remembered for the budget of its controls, if it has any."""
+        if not self.control_cells:
+            return self
+        return replace(self, facts=replace(self.facts, measure_seconds=self.facts.measure_seconds + seconds))
+
+    def n_left(self) -> int:
+        """Items that still go through the model."""
+        return sum(len(batch.items) for batch in self.batches)
+
+    def n_tokens(self) -> float:
+        """Tokens that still go through the model, estimated; padding not counted."""
+        most = self.facts.max_tokens or np.inf
+        sizes = (self.items.sizes[batch.items] for batch in self.batches)
+        return float(sum(np.minimum(size * self.tokens_per_byte, most).sum() for size in sizes))
+
+
+class Survey(NamedTuple):
+    """The planned runs; the model too if there is only one (others are loaded again when their turn comes)."""
+
+    plans: tuple[RunPlan, ...]
+    model: LoadedModel | None
