@@ -22,7 +22,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from probes.commands.compression_cli import compress, decompress
+from probes.commands.compression_cli import compress, compression, decompress
 from probes.commands.console import err, out
 from probes.commands.index_cli import index
 from probes.commands.lab_cli import lab
@@ -46,6 +46,7 @@ app.command()(schema)
 app.command()(freeze)
 app.command()(compress)
 app.command()(decompress)
+app.command()(compression)
 app.add_typer(runs, name="runs")
 app.add_typer(lab, name="lab")
 app.add_typer(index, name="index")

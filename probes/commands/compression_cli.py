@@ -1,4 +1,4 @@
-"""Commands that write files as streams of a language model's symbols: ``sparsity compress`` and ``decompress``."""
+"""Commands about language models as compressors: ``sparsity compress``, ``decompress`` and ``compression``."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
 
-from probes.commands.console import out, shown_progress
+from probes.commands.console import err, out, shown_progress
 from probes.errors import InputError
 from probes.sweep.interface import Progress
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from probes.compression.archive import Packed
 
 UNFINISHED = ".unfinished"
@@ -101,6 +105,55 @@ def decompress(
                 part.replace(out_dir / name)
     n_bytes = sum(file.n_bytes for file in opened.header.files)
     out().print(f"{out_dir}: {len(parts)} files, {n_bytes} bytes, every sha256 as it was", soft_wrap=True)
+
+
+def compression(
+    out_dir: Annotated[Path, typer.Option("--out", help="The folder to make: rates.csv and positions.csv.")],
+    model: Annotated[
+        list[str] | None, typer.Option("--model", help="A causal language model; may be repeated.")
+    ] = None,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option("--data", help="A .txt .md .py .png .jpg .wav or .flac file; may be repeated. Else a sample."),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Chunks of 2,048 bytes per kind of data.")] = 16,
+    mode: Annotated[str, typer.Option(help="lockstep or exact, as sparsity compress has them.")] = "lockstep",
+    batch: Annotated[int, typer.Option(min=1, help="Chunks that a model reads side by side.")] = 16,
+    device: Device = "cpu",
+    dtype: Dtype = None,
+) -> None:
+    """Rates of language models and classical compressors on five kinds of data; every stream is read again."""
+    from probes.compression.fingerprint import mode_of
+    from probes.compression.table import rates, samples
+    from probes.models.loading import load_model
+
+    if out_dir.exists():
+        raise InputError(f"{out_dir} is there already: name another folder")
+    wanted = mode_of(mode)
+    found = samples(_checked(data or []), limit=limit)
+    models = [load_model(name, device=device, dtype=dtype) for name in model or []]
+    told = rates(models, found, mode=wanted, batch=batch, say=lambda text: err().print(text, soft_wrap=True))
+    out_dir.mkdir(parents=True)
+    told.table.to_csv(out_dir / "rates.csv", index=False)
+    told.positions.to_csv(out_dir / "positions.csv", index=False)
+    for column, title in (
+        ("rate", "compressed bytes per byte, headers of every chunk counted"),
+        ("rate_header_once", "with one header for all chunks"),
+        ("adjusted_rate", "with the weights or the dictionary that both sides must have"),
+    ):
+        out().print(_rates_table(told.table, column, title))
+    out().print(f"every stream was read again; {out_dir / 'rates.csv'}", soft_wrap=True)
+
+
+def _rates_table(rates: pd.DataFrame, column: str, title: str) -> Table:
+    """A row per compressor and chunk, a column per kind of data."""
+    kinds = list(dict.fromkeys(rates["modality"]))
+    table = Table("compressor", "chunk", *kinds, title=title, box=SIMPLE_HEAD)
+    for (name, chunk), group in rates.groupby(["compressor", "chunk"], sort=False):
+        values = dict(zip(group["modality"], group[column], strict=True))
+        cells = (f"{values[kind]:.3f}" if kind in values else "" for kind in kinds)
+        table.add_row(str(name), str(chunk) if chunk else "whole", *cells)
+    return table
 
 
 def _checked(files: Sequence[Path]) -> Sequence[Path]:

@@ -2,3 +2,5 @@
 
 from probes.compression.archive import compress as compress
 from probes.compression.archive import decompress as decompress
+from probes.compression.table import rates as rates
+from probes.compression.table import samples as samples

@@ -1,0 +1,74 @@
+"""The rows of the table: decoded streams, headers counted both ways, and what both sides must know."""
+
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from probes.compression import rates, samples
+from probes.compression.classical import compressors, stream_of
+from probes.compression.table import Sample, weight_bytes
+from probes.errors import InputError
+from probes.models.loading import load_model
+from probes.suites.sources.media import CHUNK, MODALITIES, packaged, read_chunks, squeezed
+from tests.probes.compression.conftest import SENTENCE
+
+
+def test_every_compressor_gives_its_bytes_back() -> None:
+    rng = np.random.default_rng(0)
+    seen = [(SENTENCE * 40).encode()[i : i + 300] for i in range(400)]
+    found = compressors(seen)
+    assert {"gzip", "LZMA2", "bz2", "zstd", "PPMd", "PNG", "FLAC", "WebP", "JPEG XL"} <= {one.name for one in found}
+    for data in (b"a", bytes(CHUNK), rng.bytes(CHUNK), rng.bytes(777), (SENTENCE * 40).encode()[:CHUNK]):
+        for compressor in found:
+            assert len(stream_of(compressor, data)) > 0  # raises where other bytes come back
+
+
+def test_rows_say_what_was_counted(byte_model: Path) -> None:
+    chunks = [(SENTENCE * 50).encode()[i : i + CHUNK] for i in (0, 7)]
+    model = load_model(str(byte_model))
+    short = [Sample("text", [chunk[:64] for chunk in chunks], [])]
+    table, positions = rates([model], short, batch=2)
+    row = table[table["kind"] == "model"].iloc[0]
+    assert row["n_bytes"] == 128
+    assert row["n_known_bytes"] == weight_bytes(model) == (byte_model / "model.safetensors").stat().st_size
+    assert row["adjusted_rate"] == pytest.approx((row["n_stream_bytes"] + row["n_known_bytes"]) / 128)
+    # all 128 bytes lie in the first stretch of one chunk, and a stream ends on a whole word
+    assert positions["bits_per_byte"].iloc[0] * 128 / 8 == pytest.approx(row["n_stream_bytes"], abs=8)
+    gzip = table[table["compressor"] == "gzip"].set_index("chunk")
+    assert gzip.loc[CHUNK, "rate"] - gzip.loc[CHUNK, "rate_header_once"] == pytest.approx(20 / 128)
+    assert gzip.loc[0, "rate"] < gzip.loc[CHUNK, "rate"]
+
+
+def test_random_bytes_cost_no_less_than_they_are() -> None:
+    (sample,) = [one for one in samples(limit=1) if one.modality == "random"]
+    assert (rates([], [sample]).table["rate"] >= 1).all()
+
+
+def test_files_are_cut_as_the_paper_cuts(tmp_path: Path) -> None:
+    picture = np.arange(70 * 130 * 3, dtype=np.uint64).reshape(70, 130, 3) % 256
+    Image.fromarray(picture.astype(np.uint8)).save(tmp_path / "a.png")
+    found = list(read_chunks(tmp_path / "a.png"))
+    assert len(found) == 4  # two rows of two patches; what is left over is dropped
+    corner = np.frombuffer(found[3], dtype=np.uint8).reshape(32, 64)[0, 0]
+    assert corner == round(picture[32, 64].mean())
+    with wave.open(str(tmp_path / "a.wav"), "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes(np.full(CHUNK + 5, -(1 << 14), dtype="<i2").tobytes())
+    assert list(read_chunks(tmp_path / "a.wav")) == [bytes([64]) * CHUNK]  # half of full scale below 128
+    (tmp_path / "b.png").write_bytes(b"no picture")
+    for name in ("b.png", "a.xyz", "absent.wav"):
+        with pytest.raises(InputError):
+            list(read_chunks(tmp_path / name))
+
+
+def test_the_packaged_sample_is_drawn_by_its_seed_alone() -> None:
+    for modality in MODALITIES:
+        first, again = (next(packaged(modality, np.random.default_rng(3))) for _ in range(2))
+        assert first == again
+        assert len(first) == CHUNK
+        text, lost = squeezed(first)
+        assert text.isascii()
+        assert lost == CHUNK
