@@ -25,11 +25,11 @@ from jaxtyping import Bool, Float, Int
 from analyses.data.parallel import sources_of
 from analyses.data.runs import Run, remember
 from probes.vocabulary.axes import Axis
+from probes.vocabulary.names import RAW
 from probes.vocabulary.naming import PATHS, told_apart
+from probes.vocabulary.sites import UNLAYERED
 
-UNLAYERED: Final = ("embed", "final_norm")
 WHOLE: Final = -1  # `unit` of a row that is about the whole vector, `token` of one that is about several
-RAW: Final = "raw"
 ALL_TOKENS: Final = "all"
 CHECKPOINT: Final = re.compile(r"(/checkpoints)?/step-?\d+/?$")
 

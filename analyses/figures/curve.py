@@ -12,12 +12,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from analyses.data.panels import UNLAYERED
 from analyses.figures.depth import along, is_place, layer_ticks
 from analyses.figures.drawing import OKABE_ITO, new_figure, styled, width_of
 from analyses.figures.marks import CHANCE, DASHES, SIZE, grid, label_lines, spans
 from analyses.findings.formatting import shown
 from analyses.findings.record import Mark, Plot
+from probes.vocabulary.sites import UNLAYERED
 
 SPAN_OF_A_LOG: Final = 16.0
 MOST_TICKS: Final = 9

@@ -12,8 +12,8 @@ from typing import Final
 import numpy as np
 from matplotlib.axes import Axes
 
-from analyses.data.panels import UNLAYERED
 from analyses.findings.record import Finding, Scope
+from probes.vocabulary.sites import UNLAYERED
 
 GAP: Final = 0.5
 MOST_TICKS: Final = 11

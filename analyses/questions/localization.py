@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from analyses.data.panels import UNLAYERED, Panel, read_panels
+from analyses.data.panels import Panel, read_panels
 from analyses.data.runs import Run
 from analyses.data.substitution import Substitution, read_substitutions
 from analyses.findings.contrast import (
@@ -39,6 +39,7 @@ from analyses.statistics.onset import Onset, Sums, contrast_sums, find_onset, sl
 from analyses.statistics.trend import RESAMPLES
 from probes.vocabulary import names
 from probes.vocabulary.axes import AXIS_KINDS
+from probes.vocabulary.sites import UNLAYERED
 
 QUESTION: Final = "At which layers, in which coordinates and in which bases do activations change?"
 STREAM: Final = "resid_post"

@@ -21,7 +21,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from analyses.data.familiarity import promise, written
-from analyses.data.panels import RAW, WHOLE, Panel, read_panels
+from analyses.data.panels import WHOLE, Panel, read_panels
 from analyses.data.runs import Run
 from analyses.findings.contrast import at, fresh
 from analyses.findings.formatting import shown, with_interval
@@ -36,6 +36,7 @@ from analyses.statistics.design import recode
 from analyses.statistics.means import average, cluster_means
 from analyses.statistics.trend import RESAMPLES
 from probes.vocabulary.axes import AXIS_KINDS
+from probes.vocabulary.names import RAW
 
 QUESTION: Final = "Within a text, are states sparser where the token just read was less familiar?"
 FIRST: Final = "surprisal"

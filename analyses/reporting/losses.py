@@ -13,10 +13,11 @@ from typing import Final, NamedTuple
 import numpy as np
 import pandas as pd
 
-from analyses.data.panels import RAW, WHOLE, facts
+from analyses.data.panels import WHOLE, facts
 from analyses.data.runs import Run
 from analyses.findings.formatting import short_model, shown
 from analyses.findings.panel import PRIMARY_METRIC
+from probes.vocabulary.names import RAW
 
 CUT: Final = "cut to max_tokens"
 FAILED: Final = "failed"

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from probes.capture.batches import BatchSize, run_batches
 from probes.capture.logits import Reducer
-from probes.capture.outcomes import read_logits
+from probes.capture.outcome_reading import read_logits
 from probes.capture.prompts import encode_all, pad
 from probes.capture.reading import RAW, Basis, Picks, Profiler, Reading
 from probes.capture.storage import Keeper, Kept

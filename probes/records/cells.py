@@ -17,8 +17,8 @@ import pyarrow as pa
 from jaxtyping import Int64
 
 from probes.records.arrow import column_of, found
+from probes.vocabulary.names import RAW
 
-RAW: Final = "raw"
 STATE: Final = "state"  # the measure of a cell that is the vector itself
 
 

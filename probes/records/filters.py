@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from probes.errors import InputError
 from probes.records.arrow import compute
-from probes.records.cells import RAW
+from probes.vocabulary.names import RAW
 from sparsity import MetricSpec
 from sparsity.registry import UnknownNameError
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from probes.errors import InputError
 from probes.records.arrow import newest
-from probes.records.cells import RAW, Block, Done, versions
+from probes.records.cells import Block, Done, versions
 from probes.records.filters import (
     Filter,
     Layers,
@@ -31,6 +31,7 @@ from probes.records.sessions import Shards, shards_of
 from probes.records.store import Commit, Reading, committed
 from probes.records.stored_states import States, StoredPlace, read_states, stored_places
 from probes.vocabulary.massive_tokens import massive
+from probes.vocabulary.names import RAW
 from probes.vocabulary.run_facts import RunFacts
 
 ROWS_AT_ONCE: Final = 4096

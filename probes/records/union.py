@@ -18,11 +18,11 @@ import pyarrow as pa
 from jaxtyping import Bool
 
 from probes.errors import InputError
-from probes.records.cells import RAW
 from probes.records.filters import Filter, Wanted
 from probes.records.read import Records, open_sweep
 from probes.records.schema import Table
 from probes.records.stored_states import States
+from probes.vocabulary.names import RAW
 
 VECTOR: Final = ("run_id", "example_id", "site", "layer", "unit", "basis")
 KEYS: Final[dict[Table, tuple[str, ...]]] = {

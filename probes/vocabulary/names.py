@@ -28,6 +28,7 @@ Control = Literal["outliers", "bases", "populations", "substitution", "readout",
 CONTROLS: Final[tuple[Control, ...]] = get_args(Control)
 
 # bases of ``measurements``
+RAW: Final = "raw"  # the coordinates that the model computes in
 CENTRED: Final = "centred"
 PCA: Final = "pca"
 PCA_POOLED: Final = "pca_pooled"

@@ -15,13 +15,13 @@ from typing import Final, NamedTuple
 from matplotlib.figure import Figure
 
 from analyses import figures
-from analyses.data.panels import UNLAYERED
 from analyses.data.runs import Run
 from analyses.findings.null import sparser
 from analyses.findings.record import Finding, Mark, Plot
 from analyses.reporting.grids import Grid, contrast_grids, measures_grid, trend_grid
 from analyses.reporting.pictures import Picture, Studio
 from analyses.reporting.sections.items import item_values
+from probes.vocabulary.sites import UNLAYERED
 
 RESIDUAL: Final = "resid_post"
 MOST_PLOTS: Final = 4  # of single findings in one section; the data of the rest stay in findings.json

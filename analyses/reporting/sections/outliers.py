@@ -16,12 +16,14 @@ import numpy as np
 import pandas as pd
 
 from analyses import figures
-from analyses.data.panels import RAW, UNLAYERED, place
+from analyses.data.panels import place
 from analyses.data.runs import Run
 from analyses.figures.depth import layer_of
 from analyses.findings.formatting import number, short_model, shown
 from analyses.findings.record import Mark, Plot
 from analyses.reporting.pictures import Picture, Studio
+from probes.vocabulary.names import RAW
+from probes.vocabulary.sites import UNLAYERED
 
 ENERGY: Final = "top_coordinate_energy"
 HOYER: Final = "mean_hoyer"

@@ -17,12 +17,13 @@ import numpy as np
 import pandas as pd
 
 from analyses import figures
-from analyses.data.panels import RAW, WHOLE, place
+from analyses.data.panels import WHOLE, place
 from analyses.data.runs import Run
 from analyses.findings.formatting import number, short_model
 from analyses.findings.null import chance, sparser
 from analyses.findings.panel import PRIMARY_METRIC
 from analyses.reporting.pictures import Picture, Studio
+from probes.vocabulary.names import RAW
 
 KEYS: Final = frozenset({"run_id", "example_id", "site", "layer", "unit", "basis", "token"})
 MOST_ITEMS: Final = 8

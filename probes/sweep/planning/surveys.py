@@ -22,7 +22,7 @@ from probes.controls.control_cells import cells_of
 from probes.errors import InputError
 from probes.models.loading import LoadedModel
 from probes.models.templates import Chat, PromptError, Template, chat_of, template_identity
-from probes.records.cells import RAW, Block, Done, missing, state_name
+from probes.records.cells import Block, Done, missing, state_name
 from probes.records.read import Records
 from probes.records.sessions import SPEC
 from probes.records.store import committed, folders_of
@@ -39,6 +39,7 @@ from probes.sweep.planning.plan import READING, RunIdentity, batches
 from probes.sweep.planning.run_plan import Run, RunPlan, Survey
 from probes.sweep.spec import ModelEntry, SweepSpec, load_spec
 from probes.sweep.suite_tools import tools_of
+from probes.vocabulary.names import RAW
 from probes.vocabulary.positions import parse_positions
 from probes.vocabulary.prompt import Prompt
 from probes.vocabulary.sites import Site, resolve_sites

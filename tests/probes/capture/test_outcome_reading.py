@@ -6,7 +6,7 @@ from transformers import BertConfig, BertModel
 import sparsity
 from probes.capture import encode, read_batch
 from probes.capture import logits as logits_module
-from probes.capture import outcomes as outcomes_module
+from probes.capture import outcome_reading as outcomes_module
 from probes.errors import InputError
 from probes.models import load_model
 from probes.vocabulary.prompt import Prompt
