@@ -18,7 +18,7 @@ from analyses.statistics.intervals import fieller
 from analyses.statistics.means import average, cluster_means
 from tests.analyses.controlled import with_controls
 from tests.analyses.sweeps import STEPS, exposure, make_sweep, merge, text_domains
-from tests.analyses.test_known import level_of, with_familiarity
+from tests.analyses.test_measured_familiarity import level_of, with_familiarity
 
 
 @pytest.fixture
