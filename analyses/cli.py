@@ -111,7 +111,7 @@ def diff(
     first: Annotated[Path, typer.Argument(help="A sweep directory.")],
     second: Annotated[Path, typer.Argument(help="Another one.")],
 ) -> None:
-    """Which provenance facts differ between two sweeps, and which numbers moved further than rounding moves them.
+    """Compare two sweeps: what was made differently, and which numbers differ by more than rounding.
 
     Numbers are paired by item, site, position and metric; a difference is |b - a| over the larger of the two. Rounding
     alone makes it up to 1e-6 with the same batches on one machine. Between machines, batches or attention kernels the

@@ -1,7 +1,7 @@
 """What the default profile costs: against one torch call per measure, against sorting alone, against reading.
 
-Ratios within one process, on interleaved repeats, as medians; one thread. The naive version is what a careful user
-writes in torch, one function per measure on a float32 tensor. Reading is the sum of the same bytes.
+Ratios of CPU time within one process: medians of interleaved repeats, one thread. The naive version is what a careful
+user writes in torch, one function per measure on a float32 tensor. Reading is the sum of the same bytes.
 """
 
 import time
@@ -84,10 +84,10 @@ def _interleaved(*calls: Callable[[], object]) -> list[float]:
         times: list[list[float]] = [[] for _ in calls]
         for repeat in range(REPEATS + 1):
             for call, spent in zip(calls, times, strict=True):
-                start = time.perf_counter()
+                start = time.process_time()
                 call()
                 if repeat:
-                    spent.append(time.perf_counter() - start)
+                    spent.append(time.process_time() - start)
         return [median(spent) for spent in times]
     finally:
         torch.set_num_threads(threads)
