@@ -49,6 +49,7 @@ RANGES: Final = 8
 FEWEST_ITEMS: Final = 6
 SEED: Final = 0  # of every computation anew, so that its result is the same whatever else is computed
 SEPARATED: Final = "n/a (the interval reaches complete separation)"
+POWER: Final = "detectable with 80 % power"
 
 
 class Covariate(NamedTuple):
@@ -212,9 +213,9 @@ def detectable(interval: tuple[float, float]) -> Effect:
     low, high = interval
     nothing = (math.nan, math.nan)
     if math.isfinite(low) and math.isfinite(high) and max(-low, high) > 1 - 1e-9:
-        return Effect(DETECTABLE, math.nan, nothing, SEPARATED)
+        return Effect(POWER, math.nan, nothing, SEPARATED, key=DETECTABLE)
     error = (math.atanh(high) - math.atanh(low)) / (2 * NORMAL_QUANTILE)
-    return Effect(DETECTABLE, math.tanh(minimum_detectable(error)), nothing)
+    return Effect(POWER, math.tanh(minimum_detectable(error)), nothing, key=DETECTABLE)
 
 
 class Controlled(NamedTuple):

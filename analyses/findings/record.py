@@ -30,7 +30,7 @@ Role = Literal["pre_treatment", "mediator", "state", "collider", "basis", "inter
 ALPHA: Final = 0.05
 FEWEST_TO_GENERALISE: Final = 6
 LENGTH: Final = "n_tokens"  # name of the control that no correlation goes without
-DETECTABLE: Final = "detectable with 80 % power"  # name of an effect
+DETECTABLE: Final = "detectable"  # key of an effect
 SIDES: Final[dict[str, int]] = {
     "supported": 1,
     "significantly positive": 1,
@@ -113,12 +113,16 @@ class Effect(NamedTuple):
         estimate: its value; NaN where there is none.
         interval: its 95 % interval; NaN where it has none.
         reason: why there is no value; empty where there is one.
+        key: the word by which programs find it among the effects of a finding; empty where none looks for it.
+        of: what it is an effect of, where several effects have one key: a domain, the input of a code.
     """
 
     name: str
     estimate: float
     interval: tuple[float, float]
     reason: str = ""
+    key: str = ""
+    of: str = ""
 
 
 class Mark(NamedTuple):
@@ -274,7 +278,11 @@ class Finding:
     @property
     def detectable(self) -> float:
         """The effect that would be detected with 80 % power; NaN where it is not known."""
-        return next((effect.estimate for effect in self.effects if effect.name == DETECTABLE), math.nan)
+        return next((effect.estimate for effect in self.effects if effect.key == DETECTABLE), math.nan)
+
+    def effects_by(self, key: str) -> list[Effect]:
+        """The effects of one key, in their order."""
+        return [effect for effect in self.effects if effect.key == key]
 
     @property
     def side(self) -> int:

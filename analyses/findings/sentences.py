@@ -32,7 +32,7 @@ FARTHER_CLAIMS: Final = (
     "Shifted domains are denser",
     "Undecided whether shifted domains are sparser in general",
 )
-OF_DOMAIN: Final = "Cliff's delta, "  # name of an effect: that of one of several domains
+DOMAIN: Final = "domain"  # key of the effects of single domains
 SIZE: Final = "A measure of size, which says nothing of sparsity"
 
 
@@ -135,9 +135,8 @@ def farther_sentence(finding: Finding) -> str:
         if finding.verdict == "described" and not is_size:  # a mean over a handful of domains is no answer
             interval, delta = (
                 "; ".join(
-                    f"{shown(effect.name.removeprefix(OF_DOMAIN))} {with_interval(effect.estimate, effect.interval)}"
-                    for effect in finding.effects
-                    if effect.name.startswith(OF_DOMAIN)
+                    f"{shown(effect.of)} {with_interval(effect.estimate, effect.interval)}"
+                    for effect in finding.effects_by(DOMAIN)
                 ),
                 "Cliff's delta",
             )

@@ -41,7 +41,7 @@ from analyses.findings.panel import (
 )
 from analyses.findings.record import FEWEST_TO_GENERALISE, LENGTH, Control, Effect, Finding, Level, Significance
 from analyses.findings.registry import analysis
-from analyses.findings.sentences import OF_DOMAIN, contrast_sentence, farther_sentence
+from analyses.findings.sentences import DOMAIN, contrast_sentence, farther_sentence
 from analyses.findings.verdicts import Family, settle
 from analyses.statistics.association import associate_items
 from analyses.statistics.contrasts import Contrast, contrast
@@ -269,7 +269,7 @@ def _unit(panel: Panel, column: int) -> str:
 def _of_domain(domain: Domain, column: int) -> Effect:
     delta = domain.contrast.delta
     value, low, high = (float(numbers[column]) for numbers in delta)
-    return Effect(f"{OF_DOMAIN}{domain.name}", value, (low, high))
+    return Effect(f"Cliff's delta, {domain.name}", value, (low, high), key=DOMAIN, of=domain.name)
 
 
 def _over_domains(found: list[Domain], column: int, *, few: bool) -> tuple[Control, ...]:

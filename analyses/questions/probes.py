@@ -40,6 +40,7 @@ from probes.vocabulary.axes import AXIS_KINDS
 
 QUESTION: Final = "What can be decoded from the states, and how much of it does their sparsity alone tell?"
 SHUFFLES: Final = 8
+SHUFFLED, ALONE, BITS = "shuffled", "alone", "bits"  # keys of effects
 MOST_ITEMS: Final = 1000  # a probe of more costs time and tells the same
 NOTHING: Final = (float("nan"), float("nan"))
 TOO_FEW: Final = "too few independent clusters: with some held out, the others are all of one kind"
@@ -189,7 +190,12 @@ def _finding(panel: Panel, probed: Probed) -> Finding | None:
     chance = float(np.mean(nothing))
     selectivity = Effect("selectivity", value - chance, (interval[0] - chance, interval[1] - chance))
     effects = [
-        Effect(f"shuffled labels, mean of {SHUFFLES}", chance, (float(np.min(nothing)), float(np.max(nothing)))),
+        Effect(
+            f"shuffled labels, mean of {SHUFFLES}",
+            chance,
+            (float(np.min(nothing)), float(np.max(nothing))),
+            key=SHUFFLED,
+        ),
         selectivity,
         detectable(interval),
         *_codes(probed, rng),
@@ -197,7 +203,7 @@ def _finding(panel: Panel, probed: Probed) -> Finding | None:
     metric = probed.where.metric
     if alone is not None:
         effects += [
-            Effect(f"{metric} alone", *alone),
+            Effect(f"{metric} alone", *alone, key=ALONE),
             Effect(f"beyond {metric} alone", *at(effect_lost(found, one, before=0, after=1), 0)),
         ]
     adjusted = ()
@@ -252,7 +258,7 @@ def _codes(probed: Probed, rng: np.random.Generator) -> list[Effect]:
         ).probe
     bits = cluster_means(np.column_stack(list(columns.values())), probed.clusters, resamples=RESAMPLES, rng=rng)
     return [
-        Effect(f"bits per item, online code by {name}", float(mean), (float(low), float(high)))
+        Effect(f"bits per item, online code by {name}", float(mean), (float(low), float(high)), key=BITS, of=name)
         for name, mean, low, high in zip(columns, bits.mean, bits.low, bits.high, strict=True)
     ]
 
@@ -287,12 +293,11 @@ def _with_primary(panel: Panel, findings: list[Finding]) -> list[Finding]:
 
 
 def _series(finding: Finding) -> list[tuple[str, float, tuple[float, float]]]:
-    shuffles = next(effect for effect in finding.effects if effect.name.startswith("shuffled labels"))
-    alone = [e for e in finding.effects if e.name == f"{finding.scope.metric} alone"]
+    (shuffles,) = finding.effects_by(SHUFFLED)
     return [
         ("probe of the states", finding.estimate, finding.interval),
         ("shuffled labels (range)", shuffles.estimate, shuffles.interval),
-        *((e.name, e.estimate, e.interval) for e in alone),
+        *((e.name, e.estimate, e.interval) for e in finding.effects_by(ALONE)),
     ]
 
 
@@ -303,14 +308,9 @@ def _told(finding: Finding) -> Finding:
     verdict = finding.verdict
     if finding.side < 0:
         verdict = "undecided" if finding.primary else "not significant"
-    named = {effect.name: effect for effect in finding.effects}
-    shuffles = next(effect for name, effect in named.items() if name.startswith("shuffled labels"))
-    alone = named.get(f"{finding.scope.metric} alone")
-    bits = [
-        f"{effect.estimate:.2f} by {name.rpartition(' by ')[2]}"
-        for name, effect in named.items()
-        if name.startswith("bits per item")
-    ]
+    (shuffles,) = finding.effects_by(SHUFFLED)
+    alone = next(iter(finding.effects_by(ALONE)), None)
+    bits = [f"{effect.estimate:.2f} by {effect.of}" for effect in finding.effects_by(BITS)]
     what = _label(finding.scope.group, finding.scope.axis, contrast=finding.quantity != RANK)
     claim = (
         f"{what[0].upper()}{what[1:]}: decodable" if finding.side > 0 else f"Undecided whether {what} can be decoded"
