@@ -58,6 +58,12 @@ def suites_table() -> Table:
         "domain (nominal)",
         f"Your familiar texts against shifted ones, or against shifts made of them: {', '.join(ALL_MADE)}.",
     )
+    table.add_row(
+        "modality",
+        "1",
+        "modality (nominal)",
+        "Text, code, pictures, sound and chance as ASCII chunks of 2,048 bytes, of your files or a packaged sample.",
+    )
     for name, shift in SHIFTS.items():
         axis = shift.model_construct(shift=name).ruler()
         summary = (shift.__doc__ or "").strip().split("\n\n")[0]

@@ -24,7 +24,7 @@ from probes.compression.container import Opened
 from probes.compression.fingerprint import Mode
 from probes.errors import InputError
 from probes.models.loading import LoadedModel
-from probes.suites.sources.media import CHUNK, MODALITIES, Modality, modality_of, packaged, read_chunks
+from probes.suites.sources.media import CHUNK, MODALITIES, Chunk, Modality, modality_of, packaged, read_chunks
 
 COLUMNS: Final = (
     *("compressor", "kind", "modality", "chunk", "n_chunks", "n_bytes", "n_stream_bytes", "rate", "rate_header_once"),
@@ -84,10 +84,10 @@ def samples(files: Iterable[Path] = (), *, limit: int, seed: int = 0) -> list[Sa
         if paths and not own and modality != "random":
             continue
         source = _of_files(own) if own else packaged(modality, rng)
-        chunks = list(islice(source, limit))
+        chunks = [chunk.data for chunk in islice(source, limit)]
         if not chunks:
             raise InputError(f"{', '.join(map(str, own))}: there is not one chunk of {CHUNK} bytes in it")
-        found.append(Sample(modality, chunks, list(islice(source, DICTIONARY_CHUNKS))))
+        found.append(Sample(modality, chunks, [chunk.data for chunk in islice(source, DICTIONARY_CHUNKS)]))
     return found
 
 
@@ -185,6 +185,6 @@ def _positions(name: str, modality: Modality, costs: Sequence[Cost]) -> Iterator
         yield {"compressor": name, "modality": modality, "position": start, "bits_per_byte": float(mean)}
 
 
-def _of_files(paths: Sequence[Path]) -> Iterator[bytes]:
+def _of_files(paths: Sequence[Path]) -> Iterator[Chunk]:
     for path in paths:
         yield from read_chunks(path)

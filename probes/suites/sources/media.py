@@ -12,8 +12,9 @@ import io
 import sysconfig
 import wave
 from collections.abc import Callable, Iterator, Mapping
+from itertools import count
 from pathlib import Path
-from typing import Final, Literal, cast, get_args
+from typing import Final, Literal, NamedTuple, cast, get_args
 
 import numpy as np
 from jaxtyping import Float64, Integer, UInt8
@@ -43,6 +44,13 @@ SYLLABLE: Final = 2400
 """Samples of a syllable: 150 ms."""
 
 
+class Chunk(NamedTuple):
+    """A chunk of bytes, and what else it hangs together with: its file, photograph, topic or module."""
+
+    data: bytes
+    origin: str
+
+
 def modality_of(path: Path) -> Modality:
     """What a file holds, by its ending.
 
@@ -55,7 +63,7 @@ def modality_of(path: Path) -> Modality:
     return found
 
 
-def read_chunks(path: Path) -> Iterator[bytes]:
+def read_chunks(path: Path) -> Iterator[Chunk]:
     """Chunks of a file.
 
     Raises:
@@ -64,16 +72,16 @@ def read_chunks(path: Path) -> Iterator[bytes]:
     kind = modality_of(path)
     try:
         if kind == "image":
-            yield from patches(_picture(path.read_bytes()))
+            yield from (Chunk(patch, path.name) for patch in patches(_picture(path.read_bytes())))
         elif kind == "audio":
-            yield from _cut(eight_bits(*_sound(path)).tobytes())
+            yield from _cut(eight_bits(*_sound(path)).tobytes(), path.name)
         else:
-            yield from _cut(path.read_bytes())
+            yield from _cut(path.read_bytes(), path.name)
     except (OSError, ValueError, wave.Error) as error:
         raise InputError(f"{path} cannot be read as {kind}: {error}") from None
 
 
-def packaged(modality: Modality, rng: np.random.Generator) -> Iterator[bytes]:
+def packaged(modality: Modality, rng: np.random.Generator) -> Iterator[Chunk]:
     """Chunks of the packaged sample; sound and chance are drawn, and never end."""
     return _SAMPLES[modality](rng)
 
@@ -101,18 +109,22 @@ def eight_bits(samples: Float64[np.ndarray, " times"], rate: int) -> UInt8[np.nd
     return (np.clip(np.floor(samples * 128), -128, 127) + 128).astype(np.uint8)
 
 
-def squeezed(chunk: bytes) -> tuple[str, int]:
-    """Bytes as ASCII text, and how many bits that loses: one of each byte, its last, as the paper has it.
+def squeezed(data: bytes, modality: Modality) -> tuple[str, int]:
+    """Bytes as ASCII text, and how many bits that loses, as the paper has it.
 
-    >>> squeezed(bytes([0x41 * 2, 0x42 * 2 + 1]))
-    ('AB', 2)
+    Text and code lose the first bit of the bytes above 127, everything else the last bit of every byte.
+
+    >>> squeezed(bytes([0x41 * 2, 0x42 * 2 + 1]), "image"), squeezed("né".encode(), "text")
+    (('AB', 2), ('nC)', 2))
     """
-    return bytes(byte >> 1 for byte in chunk).decode("ascii"), len(chunk)
+    if modality in ("text", "code"):
+        return bytes(byte & 0x7F for byte in data).decode("ascii"), sum(byte > 0x7F for byte in data)
+    return bytes(byte >> 1 for byte in data).decode("ascii"), len(data)
 
 
-def _cut(data: bytes) -> Iterator[bytes]:
+def _cut(data: bytes, origin: str) -> Iterator[Chunk]:
     for start in range(0, len(data) - CHUNK + 1, CHUNK):
-        yield data[start : start + CHUNK]
+        yield Chunk(data[start : start + CHUNK], origin)
 
 
 def _picture(data: bytes) -> UInt8[np.ndarray, "rows columns colours"]:
@@ -136,31 +148,32 @@ def _sound(path: Path) -> tuple[Float64[np.ndarray, " times"], int]:
     return np.asarray(samples, dtype=np.float64).mean(-1), int(rate)
 
 
-def _text(_rng: np.random.Generator) -> Iterator[bytes]:
+def _text(_rng: np.random.Generator) -> Iterator[Chunk]:
     from pydoc_data.topics import topics  # noqa: PLC0415  a megabyte
 
-    return _cut("".join(topics[name] for name in sorted(topics)).encode())
+    for name in sorted(topics):
+        yield from _cut(topics[name].encode(), name)
 
 
-def _code(_rng: np.random.Generator) -> Iterator[bytes]:
+def _code(_rng: np.random.Generator) -> Iterator[Chunk]:
     for path in sorted(Path(sysconfig.get_path("stdlib")).glob("*.py")):
-        yield from _cut(path.read_bytes())
+        yield from _cut(path.read_bytes(), path.stem)
 
 
-def _photographs(rng: np.random.Generator) -> Iterator[bytes]:
+def _photographs(rng: np.random.Generator) -> Iterator[Chunk]:
     from sklearn.datasets import load_sample_images  # noqa: PLC0415  heavy, and only pictures need it
 
     images = cast("list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]", load_sample_images().images)
-    found = [patch for image in images for patch in patches(image)]
+    found = [Chunk(patch, str(index)) for index, image in enumerate(images) for patch in patches(image)]
     yield from (found[index] for index in rng.permutation(len(found)))  # the first ones are all sky
 
 
-def _speech(rng: np.random.Generator) -> Iterator[bytes]:
+def _speech(rng: np.random.Generator) -> Iterator[Chunk]:
     """Vowels with gliding pitch, noise of breath and pauses: pulses and noise through three resonances."""
     from scipy.signal import lfilter  # noqa: PLC0415  heavy, and only sound needs it
 
     waiting = b""
-    while True:
+    for number in count():
         pitch = rng.uniform(90, 220) * np.linspace(1, rng.uniform(0.8, 1.2), SYLLABLE)
         phase = np.cumsum(pitch / SAMPLE_RATE)
         source = np.diff(np.floor(phase), prepend=0.0) + 0.01 * rng.standard_normal(SYLLABLE)
@@ -172,16 +185,15 @@ def _speech(rng: np.random.Generator) -> Iterator[bytes]:
         sound = source / np.abs(source).max() * loud + 0.004 * rng.standard_normal(SYLLABLE)
         waiting += eight_bits(sound, SAMPLE_RATE).tobytes()
         while len(waiting) >= CHUNK:
-            yield waiting[:CHUNK]
+            yield Chunk(waiting[:CHUNK], str(number))
             waiting = waiting[CHUNK:]
 
 
-def _chance(rng: np.random.Generator) -> Iterator[bytes]:
-    while True:
-        yield rng.bytes(CHUNK)
+def _chance(rng: np.random.Generator) -> Iterator[Chunk]:
+    return (Chunk(rng.bytes(CHUNK), str(number)) for number in count())
 
 
-_SAMPLES: Final[Mapping[Modality, Callable[[np.random.Generator], Iterator[bytes]]]] = {
+_SAMPLES: Final[Mapping[Modality, Callable[[np.random.Generator], Iterator[Chunk]]]] = {
     "text": _text,
     "code": _code,
     "image": _photographs,

@@ -14,6 +14,8 @@ from probes.suites.example import SUITES, Suite
 from probes.suites.files import FileSuite, Source
 from probes.suites.frozen import FrozenSuite
 from probes.suites.laboratory.world_facts import LabSuite
+from probes.suites.modality import NAME as MODALITY
+from probes.suites.modality import ModalitySuite
 from probes.suites.shifts.answer_choices import ChoiceCount
 from probes.suites.shifts.conflict import KnowledgeConflict
 from probes.suites.shifts.context import ContextDepth, ContextLength
@@ -47,7 +49,7 @@ class RegisteredSuite(BaseModel):
         try:
             return SUITES[self.name]
         except UnknownNameError:
-            known = [*SUITES, *BENCHMARKS, TEXT_DOMAINS]
+            known = [*SUITES, *BENCHMARKS, TEXT_DOMAINS, MODALITY]
             raise InputError(str(UnknownNameError("suite", self.name, known))) from None
 
 
@@ -56,7 +58,15 @@ PairedShift = Annotated[
     Field(discriminator="shift"),
 ]
 SuiteEntry = (
-    RegisteredSuite | TextDomains | FileSuite | HubSuite | BenchmarkSuite | FrozenSuite | LabSuite | PairedShift
+    RegisteredSuite
+    | TextDomains
+    | ModalitySuite
+    | FileSuite
+    | HubSuite
+    | BenchmarkSuite
+    | FrozenSuite
+    | LabSuite
+    | PairedShift
 )
 
 
@@ -70,7 +80,7 @@ def suite_entry(entry: object, folder: Path, origin: str) -> SuiteEntry | Shift:
     place = f"{origin}: suite {fields.get('name', '')!r}"
     if "shift" in fields:
         return _shift(fields, folder, place)
-    if {"hub", "frozen", "lab"}.intersection(fields):
+    if {"hub", "frozen", "lab", "files"}.intersection(fields) or fields.get("name") == MODALITY:
         return _data(fields, folder, place)
     if str(fields.get("name")) in BENCHMARKS:
         benchmark = checked(BenchmarkSuite, fields, f"{origin}: benchmark {fields['name']!r}")
@@ -88,8 +98,13 @@ def suite_entry(entry: object, folder: Path, origin: str) -> SuiteEntry | Shift:
     return checked(RegisteredSuite, fields, place)
 
 
-def _data(fields: Mapping[str, Any], folder: Path, place: str) -> FileSuite | HubSuite | FrozenSuite | LabSuite:
+def _data(
+    fields: Mapping[str, Any], folder: Path, place: str
+) -> FileSuite | HubSuite | FrozenSuite | LabSuite | ModalitySuite:
     """Items of the user's own: files, a data set, a suite written down, or the world of a model trained here."""
+    if "files" in fields or fields.get("name") == MODALITY:
+        kinds = checked(ModalitySuite, fields, place)
+        return kinds.model_copy(update={"files": tuple(str(folder / file) for file in kinds.files)})
     if "lab" in fields:
         world = checked(LabSuite, fields, place)
         return world.model_copy(update={"lab": str((folder / world.lab).resolve())})
