@@ -27,7 +27,6 @@ from probes.models.facts import body_of, check_weights, context_length_of, dtype
 from probes.models.hooks import watching
 from probes.models.taps import Taps, find_taps
 from probes.models.taps.trace import device_of
-from probes.models.tokens import BosPolicy, special_id
 from probes.vocabulary.sites import Site, SiteKind
 
 Output = Any  # transformers has one output class per family
@@ -111,14 +110,6 @@ class LoadedModel:
         if self.tokenizer is None:
             raise InputError(f"{self.name} came without a tokenizer: token texts are not known; hand one in")
         return str(self.tokenizer.decode([token]))
-
-    def bos_policy(self, bos: BosPolicy = "auto") -> str:
-        """What a BOS policy comes to for this model: ``added`` or ``none``."""
-        if bos == "none" or self.tokenizer is None:
-            return "none"
-        bos_id = special_id(self.tokenizer, "bos")
-        own = [int(token) for token in self.tokenizer("", add_special_tokens=True)["input_ids"]]
-        return "added" if bos == "add" or (bos_id is not None and own[:1] == [bos_id]) else "none"
 
     def run(self, batch: Batch) -> Output:
         """Run the model without its head; hooks on its modules see every tensor.

@@ -19,8 +19,6 @@ def test_the_tokenizer_decides_about_bos_unless_told(stories):
     auto, add, none = (encode(stories, text, bos=bos) for bos in ("auto", "add", "none"))
     assert auto.ids == add.ids == (1, *none.ids)
     assert (auto.n_special, none.n_special) == (1, 0)
-    assert stories.bos_policy("auto") == "added"
-    assert stories.bos_policy("none") == "none"
     assert [text[start:][:2] for start in none.char_starts] == ["On", " t", " w", " a"]
     assert auto.char_starts == (-1, *none.char_starts)
 
