@@ -1,7 +1,7 @@
-"""Known: do activations get sparser as inputs are less familiar by what is measured of each?
+"""Measured familiarity: do activations get sparser as inputs are less familiar by what is measured of each?
 
-The axis of a suite says how familiar its makers think an input is; the bank of familiarity measures says it of each
-item, by what the model, a corpus or the laboratory knows. Each measure is turned so that larger is less familiar and
+The axis of a suite says how familiar its makers think an input is; the measures of familiarity say it of each item, by
+what the model, a corpus or the laboratory knows. Each measure is turned so that larger is less familiar and
 ranked against the pre-stated measure of sparsity, over all items and within levels, where the axis cannot stand behind
 it. Primary: the laboratory's exposure where it is known, else bits per byte. A measure read off the model's own output
 is the output, and no cause of it.

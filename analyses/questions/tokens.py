@@ -85,7 +85,7 @@ def tokens(run: Run) -> list[Finding]:
         return findings
     for panel in read_panels(run, AXIS_KINDS):
         rows = told[told["run_id"].astype(str).isin(panel.run_ids)]
-        states = _states(run, panel)
+        states = token_states(run, panel)
         if states is None or rows.empty:
             continue
         for key, own in rows.groupby(["measure", "corpus"], observed=True, sort=False, dropna=False):
@@ -93,13 +93,13 @@ def tokens(run: Run) -> list[Finding]:
             known = promise(str(measure))
             if known is None:
                 continue
-            found = _joined(panel, states, own, -1.0 if known.familiar == "higher" else 1.0)
+            found = joined(panel, states, own, -1.0 if known.familiar == "higher" else 1.0)
             if found is not None:
                 findings.append(_finding(found, written(str(measure), corpus), from_output=known.from_output))
     return [replace(finding, text=_sentence(finding)) for finding in settle(findings)]
 
 
-def _states(run: Run, panel: Panel) -> pd.DataFrame | None:
+def token_states(run: Run, panel: Panel) -> pd.DataFrame | None:
     """Sparsity of every token at the pre-stated place, with which token it is."""
     rows = run.token_measurements(suite=panel.suites)
     rows = rows[rows["run_id"].astype(str).isin(panel.run_ids)] if len(rows) else rows
@@ -127,7 +127,8 @@ def _states(run: Run, panel: Panel) -> pd.DataFrame | None:
     return own
 
 
-def _joined(panel: Panel, states: pd.DataFrame, told: pd.DataFrame, turn: float) -> Tokens | None:
+def joined(panel: Panel, states: pd.DataFrame, told: pd.DataFrame, turn: float) -> Tokens | None:
+    """Tokens that have both numbers, as ranks within their items; None where fewer than two sources have any."""
     site, layer, metric = cast("tuple[str, int, str]", states.attrs["place"])
     told = told.astype({"run_id": str, "example_id": str})[["run_id", "example_id", "token", "value"]]
     both = states.merge(told, on=["run_id", "example_id", "token"])
