@@ -34,7 +34,7 @@ test: $(STAMP)
 # The site is a folder: open build/site/index.html. Nothing is loaded from the network, and a warning is an error.
 docs: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
-	@echo "documentation: build/site/index.html"
+	@echo "documentation: build/site/index.html (with search: $(BIN)/python -m http.server -d build/site)"
 
 prove: $(STAMP)
 	$(BIN)/python -m tests.prove

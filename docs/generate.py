@@ -129,10 +129,13 @@ def face(package: str) -> str:
     rows: list[tuple[str, str]] = []
     for name in module.__all__:
         value = getattr(module, name)
-        home = getattr(value, "__module__", None)
-        inside = home and home.split(".")[0] in PACKAGES and hasattr(value, "__qualname__")
-        target = f"{home}.{value.__qualname__}" if inside else getattr(value, "__name__", "")
-        said = inspect.getdoc(value) if inside or inspect.ismodule(value) else ""
+        home = getattr(value, "__module__", "")
+        if inspect.ismodule(value):
+            target, said = value.__name__, inspect.getdoc(value)
+        elif home.split(".")[0] in PACKAGES and hasattr(value, "__qualname__"):
+            target, said = f"{home}.{value.__qualname__}", inspect.getdoc(value)
+        else:  # a constant
+            target, said = "", ", ".join(f"`{entry}`" for entry in value)
         rows.append((f"[`{name}`][{target}]" if target else f"`{name}`", _cell((said or "").split("\n\n")[0])))
     return f"# {package}\n\n::: {package}\n\n" + _table(("name", "what it is"), rows)
 

@@ -171,7 +171,7 @@ def verify_(
     from probes.models.loading import load_model
 
     loaded = load_model(model, dtype=dtype, device=device)
-    table = RichTable("check", "verdict", "states off by", "a metric off by", "tolerated", "detail", title=loaded.name)
+    table = RichTable("check", "verdict", "states differ", "metrics differ", "allowed", "most at", title=loaded.name)
     found = verify(loaded)
     for check in found:
         name, metric = max(check.metrics.items(), key=lambda entry: entry[1], default=("", math.nan))
@@ -184,8 +184,9 @@ def verify_(
             check.detail,
         )
     out().print(table)
+    out().print("differences are relative; a check that is `described` is reported and decides nothing", soft_wrap=True)
     for kind, reason in loaded.lacks.items():
-        out().print(f"no {kind}: {reason}", soft_wrap=True)
+        out().print(f"site {kind} cannot be measured: {reason}", soft_wrap=True)
     if any(check.verdict == "fail" for check in found):
         raise typer.Exit(EXIT_FAILURES)
 

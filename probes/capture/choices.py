@@ -119,7 +119,9 @@ def _as_target(prompt: Prompt) -> Prompt:
     """A text that is scored itself: its tokens that something precedes, and nothing behind them."""
     own = prompt.content
     if not own:
-        raise PromptError("a choice of one token has none that something predicts")
+        raise PromptError(
+            "a choice that is one token long, at the very beginning, cannot be scored: no token before it predicts it"
+        )
     starts = prompt.char_starts[: own.stop]
     return replace(prompt, ids=prompt.ids[: own.stop], char_starts=starts, target_start=own.start, span=None)
 

@@ -86,7 +86,9 @@ def query(
 
     opened = open_index(folder, tokenizer=None if tokenizer is None else load_model(tokenizer).tokenizer)
     if isinstance(opened, Engine):
-        raise InputError(f"{folder} declares a corpus of another program; query reads folders of sparsity index build")
+        raise InputError(
+            f"{folder} is a corpus of another program; query needs a folder that `sparsity index build` made"
+        )
     ids = opened.ids(text)
     if not len(ids):
         raise InputError("there is no text to look up")

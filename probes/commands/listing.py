@@ -16,7 +16,7 @@ def metrics_table() -> Table:
     from sparsity import DEFAULT_METRICS, METRICS
 
     defaults = {spec.name for spec in DEFAULT_METRICS}
-    table = Table("metric", "sparser", "carrier", "default", "what it is")
+    table = Table("metric", "sparser", "built on", "default", "what it is")
     for name, metric in METRICS.items():
         parameters = f"({', '.join(metric.parameters)})" if metric.parameters else ""
         table.add_row(

@@ -73,7 +73,7 @@ def remember(
     """
     (place, *more) = resolve_sites(model, [site])
     if more:
-        raise InputError(f"states are remembered at one site, and {site!r} means {1 + len(more)}; name a layer")
+        raise InputError(f"known states are kept at one site, and {site!r} is {1 + len(more)}; name one layer")
 
     def last(these: Sequence[str]) -> Float32[np.ndarray, "texts width"]:
         prompts = [encode(model, text, max_tokens=max_tokens, bos=bos, template=template) for text in these]

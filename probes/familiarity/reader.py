@@ -349,5 +349,5 @@ def _identity(reference: Coder | None) -> str:
 def _one_site(model: LoadedModel, site: str) -> Site:
     place, *more = resolve_sites(model, [site])
     if more:
-        raise InputError(f"familiarity: known: {site!r} means {1 + len(more)} places; name a layer, e.g. {place}")
+        raise InputError(f"familiarity: known: {site!r} is {1 + len(more)} sites; name one layer, e.g. {place}")
     return place

@@ -76,7 +76,7 @@ def editing(model: LoadedModel, changes: Mapping[Site, Change], *, rows: int) ->
         yield
     wrong = [f"{site} {times} times" for site, times in met.items() if times != model.taps.points[site].calls]
     if wrong:
-        raise CaptureError(f"each edited site must be met once per pass, but: {', '.join(wrong)}")
+        raise CaptureError(f"each edited site must run once per pass, but ran otherwise: {', '.join(wrong)}")
 
 
 def _attach(point: Point, site: Site, change: Change) -> torch.utils.hooks.RemovableHandle:

@@ -34,7 +34,7 @@ def build_update(module: nn.Module, recipe: Recipe) -> Update:
     if recipe.optimizer == "adamw":
         return AdamW(module, recipe)
     if recipe.family != "llama":
-        raise InputError(f"the equivariant optimizer knows the residual axes of family llama, got {recipe.family}")
+        raise InputError(f"the equivariant optimiser is for family llama only, got {recipe.family}")
     return Equivariant(module, recipe)
 
 

@@ -58,7 +58,7 @@ def train_twins(
     """
     unknown = [name for name in conditions if name not in CONDITIONS]
     if unknown:
-        raise InputError(f"no twin is called {unknown[0]!r}; there are {', '.join(CONDITIONS)}")
+        raise InputError(f"no condition is called {unknown[0]!r}; there are {', '.join(CONDITIONS)}")
     found: list[Twin] = []
     for seed in range(recipe.seed, recipe.seed + n_seeds):
         for name in conditions:

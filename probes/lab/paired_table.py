@@ -140,7 +140,7 @@ def read_twins(path: Path = SHIPPED) -> list[Twin]:
             rows = list(csv.DictReader(file))
         return [_parsed(row) for row in rows]
     except (OSError, KeyError, ValueError):
-        raise InputError(f"{path} is no table of twins; make one with `sparsity lab twins`") from None
+        raise InputError(f"{path} is not a table of paired trainings; make one with `sparsity lab twins`") from None
 
 
 def _parsed(row: dict[str, str]) -> Twin:

@@ -156,7 +156,7 @@ class Records:
             return rows
         if "l2_norm" not in rows:
             raise InputError(
-                f"{self.directory} has no l2_norm of tokens, by which massive ones are told; add the metric"
+                f"{self.directory} has no l2_norm of tokens, by which massive tokens are found; add the metric"
             )
         places = rows.groupby(["run_id", "example_id", "site", "layer", "unit", "basis"], observed=True, sort=False)
         return rows.assign(massive=massive(rows["l2_norm"].to_numpy(np.float64), places.ngroup().to_numpy(np.int64)))

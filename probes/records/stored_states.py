@@ -92,7 +92,7 @@ def read_states(
     places = sorted({StoredPlace(own.site, own.layer, own.position) for _, own in there or held})
     if len(places) != 1 or not there:
         asked = " ".join(str(part) for part in (site, layer, position) if part is not None)
-        what = "means several places" if there else "is not stored"
+        what = "is several of them" if there else "is not stored"
         listed = ", ".join(f"{place.site} {place.layer} {place.position}" for place in places)
         raise InputError(f"states at {asked} (site layer position): that {what}; there are {listed}")
     if len({own.width for _, own in there}) > 1:

@@ -96,7 +96,9 @@ class Remembering:
         """Take over what the model has read."""
         found = {name: kept for name in (KEYS_AND_VALUES, STATE) if (kept := getattr(output, name, None)) is not None}
         if not found:
-            raise InputError(f"{self._model.name} ({self._model.taps.family}) keeps no keys and values between passes")
+            raise InputError(
+                f"{self._model.name} ({self._model.taps.family}) has no key-value cache, which generation needs"
+            )
         self._cache = found
         self._positions = self._positions[:, -1:] + 1
         self._mask = torch.cat([self._mask, torch.ones(len(self._texts), 1, dtype=torch.long)], dim=1)

@@ -119,7 +119,9 @@ def collect_generation(
     """
     loaded = load_model(model)
     if not loaded.is_causal or loaded.module.config.is_encoder_decoder:
-        raise InputError(f"{loaded.name} ({type(loaded.module).__name__}) does not go on from a prompt")
+        raise InputError(
+            f"{loaded.name} ({type(loaded.module).__name__}) cannot continue a prompt; hand in a causal language model"
+        )
     if max_new_tokens < 1:
         raise InputError(f"max_new_tokens must be at least 1, not {max_new_tokens}")
     asked = resolve_sites(loaded, [sites] if isinstance(sites, str) else sites)

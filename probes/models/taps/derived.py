@@ -26,7 +26,7 @@ from probes.vocabulary.sites import EMBED_LAYER, Site
 from probes.vocabulary.sites import SiteKind as S
 
 DEPTHS: Final = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
-UNPROVED: Final = "no module of its blocks was proved to show it"
+UNPROVED: Final = "no module in its blocks has been shown to hold it"
 PARALLEL: Final = "attention and MLP read the same stream side by side in this model"
 BATCHED: Final = "experts run as one batched weight, so their neurons pass through no module"
 ALONE: Final = "a block holds one mixer and no more; see ssm_state"
@@ -95,7 +95,7 @@ def _blocks(text: nn.Module, config: Config) -> str:
     if len(found) != 1:
         raise InputError(
             f"no known blocks in {type(text).__name__}: expected one list of {depth} modules, found {found or 'none'}; "
-            "hand in a transformers model, or add a table to probes/capture/taps"
+            "hand in a transformers model, or add a table to probes/models/taps"
         )
     return found[0]
 
@@ -110,7 +110,7 @@ def _stream(blocks: Sequence[nn.Module], calls: Sequence[Call], config: Config) 
         return active
     raise InputError(
         f"{config.model_type}: its blocks return {sorted(shapes)} for {TOKENS} tokens where one vector per token is "
-        "expected, so there is no residual stream to read; add a table to probes/capture/taps"
+        "expected, so there is no residual stream to read; add a table to probes/models/taps"
     )
 
 

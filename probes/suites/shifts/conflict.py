@@ -80,7 +80,7 @@ def _own_answer(question: Question, stock: Stock) -> str:
     if question.shows_choices and len(answer) == 1 and answer in LETTERS[: len(question.choices)]:
         return question.choices[LETTERS.index(answer)]
     if not answer:
-        raise InputError(f"{question.place}: the model that was handed over answers nothing; there is no conflict")
+        raise InputError(f"{question.place}: the model gives no answer, so no statement can contradict it")
     return answer
 
 

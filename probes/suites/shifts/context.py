@@ -39,7 +39,9 @@ class ContextLength(Shift):
     @model_validator(mode="after")
     def _length_is_the_knob(self) -> ContextLength:
         if self.matched:
-            raise ValueError("context_length turns the length itself; its length-matched companion is context_depth")
+            raise ValueError(
+                "context_length changes the length, so it has no matched form; use context_depth for equal lengths"
+            )
         return self
 
     def ruler(self) -> Axis:

@@ -91,7 +91,7 @@ _T = TypeVar("_T")
 def distinct(levels: tuple[_T, ...]) -> tuple[_T, ...]:
     """Levels, each of which stands once."""
     if len(set(levels)) < len(levels):
-        raise ValueError("a level stands twice")
+        raise ValueError("levels should all be different, and one is listed twice")
     return levels
 
 
@@ -148,7 +148,7 @@ class Shift(Declared):
     def _examples(self, tools: Tools | None, rng: np.random.Generator) -> Iterator[Example]:
         missing = next((NEEDS[need] for need in NEEDS if need in self.needs and not getattr(tools, need, None)), None)
         if missing is not None:
-            raise InputError(f"suite {self.name!r} needs {missing}, and nothing was handed to it")
+            raise InputError(f"suite {self.name!r} needs {missing}, and got none")
         found = tuple(self.of.questions())
         yield from (question.example() for question in found if question.fault or question.repeats)
         questions = tuple(question for question in found if not question.fault and not question.repeats)

@@ -112,7 +112,7 @@ def _decoded(path: Path, file: BinaryIO) -> Iterator[str]:
                 for line in wide:
                     yield line.removesuffix("\n")
         except UnicodeError as error:
-            raise InputError(f"{path} begins as UTF-16 and does not go on so ({error}); save it as UTF-8") from None
+            raise InputError(f"{path} begins like UTF-16 and is not valid UTF-16 ({error}); save it as UTF-8") from None
         return
     n_bytes = 0
     for number, raw in enumerate(file, start=1):

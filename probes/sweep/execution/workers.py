@@ -118,7 +118,7 @@ def execute_in(pool: Pool[H], tasks: Iterable[Task]) -> Iterator[Rows]:
             if deaths == MOST_DEATHS:
                 raise InputError(
                     f"workers died {deaths} times in a row without finishing a batch (out of memory?); "
-                    "what was committed stands, try fewer --workers or a smaller --batch-size"
+                    "committed batches are kept; try fewer --workers or a smaller --batch-size"
                 )
             yield Rows({}, ())
             pool.mend()

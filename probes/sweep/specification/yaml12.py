@@ -41,7 +41,7 @@ class Loader(yaml.SafeLoader):
             earlier = marks.setdefault(str(key.value), key.start_mark)
             if earlier is not key.start_mark:
                 where = f"in lines {earlier.line + 1} and {key.start_mark.line + 1}"
-                message = f"the key {key.value!r} stands twice, {where}; remove or rename one"
+                message = f"the key {key.value!r} is written twice, {where}; remove or rename one"
                 raise yaml.constructor.ConstructorError(None, None, message, key.start_mark)
         self.flatten_mapping(node)
         return {str(key.value): self.construct_object(value, deep=deep) for key, value in node.value}

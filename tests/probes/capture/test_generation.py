@@ -158,9 +158,9 @@ def test_writing_leaves_the_model_as_it_was():
 
 
 def test_what_cannot_be_gone_on_from_is_said(stories):
-    with pytest.raises(InputError, match=r"T5.* does not go on from a prompt"):
+    with pytest.raises(InputError, match=r"T5.* cannot continue a prompt"):
         collect_generation(model_of("t5"), [[1, 2]], "resid_post", max_new_tokens=1)
-    with pytest.raises(InputError, match=r"Bert.* does not go on from a prompt"):
+    with pytest.raises(InputError, match=r"Bert.* cannot continue a prompt"):
         collect_generation(model_of("bert"), [[1, 2]], "resid_post", max_new_tokens=1)
     with pytest.raises(InputError, match="max_new_tokens must be at least 1, not 0"):
         collect_generation(stories, ["a"], "resid_post", max_new_tokens=0)

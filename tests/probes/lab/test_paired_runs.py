@@ -64,7 +64,7 @@ def test_models_that_are_there_are_not_trained_again(made, monkeypatch):
 
 
 def test_an_unknown_kind_is_refused(tmp_path):
-    with pytest.raises(InputError, match="no twin is called 'evil'; there are adamw"):
+    with pytest.raises(InputError, match="no condition is called 'evil'; there are adamw"):
         train_twins(tmp_path, n_seeds=1, conditions=("evil",), recipe=MINIATURE)
 
 

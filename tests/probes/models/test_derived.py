@@ -135,7 +135,7 @@ def test_blocks_built_alike_have_the_same_sites_or_none():
     module = tiny_llama()
     module.model.layers[1].forward = partial(_scaled, module.model.layers[1], lambda: 0.3)
     model = load_model(module)
-    with pytest.raises(InputError, match="no module of its blocks was proved to show it"):
+    with pytest.raises(InputError, match="no module in its blocks has been shown to hold it"):
         resolve_sites(model, ["mlp_out.0"])
 
 

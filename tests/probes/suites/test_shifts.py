@@ -361,7 +361,7 @@ def test_shifts_of_real_benchmarks(assets: Path, tmp_path: Path) -> None:
         ({"shift": "typo"}, "no shift is called 'typo'; did you mean 'typos'"),
         ({"shift": "typos", "level": [0, 1]}, "unknown key 'level', did you mean 'levels'"),
         ({"shift": "typos", "levels": [0, 1.5]}, r"levels.1: input should be less than or equal to 1"),
-        ({"shift": "typos", "levels": [0.1, 0.1]}, "a level stands twice"),
+        ({"shift": "typos", "levels": [0.1, 0.1]}, "levels should all be different"),
         ({"shift": "typos", "levels": [0.1]}, "at least 2 items"),
         ({"shift": "choice_count", "levels": [1, 2]}, "greater than or equal to 2"),
         ({"shift": "choice_count", "levels": [2, 27]}, "less than or equal to 26"),

@@ -187,7 +187,7 @@ def test_an_interrupted_sweep_goes_on_to_the_same_familiarity(make_spec: MakeSpe
             {"measures": ["mahalanobis"], "known": {"suite": "nobody"}},
             "is called 'nobody': items",
         ),
-        ({"measures": ["mahalanobis"], "known": {"suite": "items", "site": "resid_post"}}, "means 2 places"),
+        ({"measures": ["mahalanobis"], "known": {"suite": "items", "site": "resid_post"}}, "is 2 sites"),
         ({"measures": ["mahalanobis"], "known": {"texts": "nowhere.jsonl"}}, "no file .*nowhere.jsonl"),
     ],
 )

@@ -131,8 +131,8 @@ def test_yaml_means_what_people_mean(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("suites: [x]\nmodels: [m]\nsuites: [y]\n", "the key 'suites' stands twice, in lines 1 and 3"),
-        ("models: [m]\nsuites:\n  - {in: {a: x, a: y}}\n", "the key 'a' stands twice, in lines 3 and 3"),
+        ("suites: [x]\nmodels: [m]\nsuites: [y]\n", "the key 'suites' is written twice, in lines 1 and 3"),
+        ("models: [m]\nsuites:\n  - {in: {a: x, a: y}}\n", "the key 'a' is written twice, in lines 3 and 3"),
         ("models: [m]\nsuites: [{name: t, in: {a: x}, shifted: {a: y}}]\n", "two domains are called 'a'"),
         ("models: [m]\nsuites: [{name: t, in: {random_bytes: x}}]\n", "two domains are called 'random_bytes'"),
         (

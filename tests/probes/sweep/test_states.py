@@ -172,7 +172,7 @@ def test_what_cannot_be_kept_or_found_is_said(make_spec: MakeSpec, tmp_path: Pat
     run_sweep(make_spec(states=SITES), tmp_path / "run")
     run = open_run(tmp_path / "run")
     with pytest.raises(
-        InputError, match=r"states at resid_post 0 .* means several places; there are resid_post 0 last, "
+        InputError, match=r"states at resid_post 0 .* is several of them; there are resid_post 0 last, "
     ):
         run.states("resid_post", layer=0)
     with pytest.raises(InputError, match=r"states at mlp_out .*: that is not stored; there are final_norm 2 last, "):

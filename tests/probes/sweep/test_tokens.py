@@ -51,5 +51,5 @@ def test_massive_tokens_are_flagged_and_leaving_them_out_is_position_typical(
 
 def test_massive_tokens_are_not_guessed_without_lengths(make_spec: MakeSpec, tmp_path: Path) -> None:
     run_sweep(make_spec(metrics=["hoyer"], positions="all"), tmp_path / "run")
-    with pytest.raises(InputError, match="has no l2_norm of tokens, by which massive ones are told; add the metric"):
+    with pytest.raises(InputError, match="has no l2_norm of tokens, by which massive tokens are found; add the metric"):
         open_run(tmp_path / "run").token_measurements(flag_massive=True)
