@@ -335,7 +335,7 @@ def test_a_suite_says_what_it_needs_and_whose_it_was(capitals: Path) -> None:
     )
     matched, conflict, plain = spec.suites
     assert [entry.needs for entry in (matched, conflict, plain)] == [{"count_tokens"}, {"answer"}, frozenset()]
-    with pytest.raises(InputError, match=r"suite 'matched' needs a tokenizer \(count_tokens\), and nothing was handed"):
+    with pytest.raises(InputError, match=r"suite 'matched' needs a tokenizer \(count_tokens\), and got none"):
         matched.suite().items(np.random.default_rng(0))
     with pytest.raises(InputError, match=r"suite 'conflict' needs a model's answers \(answer\)"):
         conflict.suite(WORDS).items(np.random.default_rng(0))
@@ -365,7 +365,7 @@ def test_shifts_of_real_benchmarks(assets: Path, tmp_path: Path) -> None:
         ({"shift": "typos", "levels": [0.1]}, "at least 2 items"),
         ({"shift": "choice_count", "levels": [1, 2]}, "greater than or equal to 2"),
         ({"shift": "choice_count", "levels": [2, 27]}, "less than or equal to 26"),
-        ({"shift": "context_length", "matched": True}, "length-matched companion is context_depth"),
+        ({"shift": "context_length", "matched": True}, "use context_depth for equal lengths"),
         ({"shift": "wording", "levels": ["a", "b"]}, "levels: input should be a valid dictionary"),
         ({"shift": "knowledge_conflict", "statement": "It is so. "}, r"should name {answer} once"),
         ({"shift": "typos", "of": "lab_exposure"}, "of should be a file, a data set of the hub or a benchmark"),
