@@ -59,7 +59,7 @@ def test_two_models_of_one_name_are_two_and_each_has_its_template(tmp_path, spec
 def test_one_torn_model_among_several_ends_the_sweep_before_anything_is_measured(tmp_path, spec):
     torn = tmp_path / "b" / "checkpoint" / "model.safetensors"
     torn.write_bytes(torn.read_bytes()[:-100])
-    with pytest.raises(InputError, match=r"b/checkpoint' cannot be read") as caught:
+    with pytest.raises(InputError, match=r"b/checkpoint' is not whole: model.safetensors") as caught:
         run_sweep(spec, tmp_path / "out")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out" / "commits").exists()
