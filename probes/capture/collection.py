@@ -18,7 +18,7 @@ from probes.capture.logits import Reducer
 from probes.capture.outcome_reading import read_logits
 from probes.capture.prompts import encode_all, pad
 from probes.capture.reading import RAW, Basis, Picks, Profiler, Reading
-from probes.capture.storage import Keeper, Kept
+from probes.capture.storage import Kept, StateStore
 from probes.models.hooks import Look, watching
 from probes.models.loading import LoadedModel, load_model
 from probes.models.templates import Template
@@ -85,13 +85,13 @@ def read_batch(
     selectors = parse_positions(positions, model.word) if sites else ()  # a sweep may owe outcomes alone
     batch = pad(prompts, model.pad_id)
     profiler = Profiler(model.taps, Picks.of(prompts, selectors), metrics, bases, len(prompts), sites)
-    keeper = Keeper(prompts, [(site, parse_position(position, model.word)) for site, position in states])
+    store = StateStore(prompts, [(site, parse_position(position, model.word)) for site, position in states])
     measured = frozenset(sites)
 
     def look(site: Site, vectors: Tensor) -> None:
         if site in measured:
             profiler.look(site, vectors)
-        keeper.look(site, vectors)
+        store.look(site, vectors)
         if site in looks:
             looks[site](site, vectors)
 
@@ -100,7 +100,7 @@ def read_batch(
         output = model.run(batch)
     reducers = [reader(prompts) for reader in readers]
     found, reduced = read_logits(model, output, prompts, outcomes, reducers)
-    return BatchReadings(profiler.readings(), found, tuple(reduced), keeper.kept())
+    return BatchReadings(profiler.readings(), found, tuple(reduced), store.kept())
 
 
 def collect(

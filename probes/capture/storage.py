@@ -43,7 +43,7 @@ class Kept:
     data: UInt8[np.ndarray, "prompts bytes"]
 
 
-class Keeper:
+class StateStore:
     """Keeps what hooks show of some places; the state of one forward pass.
 
     Raises:

@@ -100,7 +100,7 @@ def origin_of(example: Example) -> str:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Bank:
+class FamiliarityReader:
     """Make one with :meth:`open`.
 
     Attributes:
@@ -135,7 +135,7 @@ class Bank:
         bos: BosPolicy = "auto",
         max_tokens: int | None = None,
         template: Template = "none",
-    ) -> Bank:
+    ) -> FamiliarityReader:
         """Get everything ready that the measures need; states are remembered when the first batch asks for them.
 
         Raises:
@@ -226,13 +226,13 @@ class BatchFamiliarity:
 
     def __init__(
         self,
-        bank: Bank,
+        reader: FamiliarityReader,
         items: Sequence[Item],
         prompts: Sequence[Prompt],
         texts: Sequence[TokenText],
         asked: Mapping[str, Asked],
     ) -> None:
-        self._bank, self._items, self._prompts, self._texts, self._asked = bank, items, prompts, texts, asked
+        self._reader, self._items, self._prompts, self._texts, self._asked = reader, items, prompts, texts, asked
         self._states: list[np.ndarray] | None = None
         self.tokens: list[tuple[int, ...]] = [()] * len(items)
 
@@ -248,7 +248,7 @@ class BatchFamiliarity:
     @property
     def watched(self) -> dict[Site, Look]:
         """What looks at the states of the pass."""
-        return {self._bank.states.site: self._see} if self.wants("states") else {}
+        return {self._reader.states.site: self._see} if self.wants("states") else {}
 
     def _see(self, _site: Site, vectors: Tensor) -> None:
         """Keep the states of the tokens that were asked; called inside the pass."""
@@ -261,16 +261,16 @@ class BatchFamiliarity:
             reduced: what the reader of logits made of the pass.
             run_id: of the rows.
         """
-        bank = self._bank
+        reader = self._reader
         sources = Sources(
-            states=bank.states if self._states is not None else None,
-            exposures=bank.exposures,
+            states=reader.states if self._states is not None else None,
+            exposures=reader.exposures,
             reference=self._reference(),
         )
         surprisals = surprisals_of(self._prompts, reduced[0]) if reduced else [None] * len(self._items)
         read = [
             ReadText(
-                model=bank.model,
+                model=reader.model,
                 text=text,
                 document=item.example_id,
                 origin=origin_of(item.example),
@@ -284,9 +284,9 @@ class BatchFamiliarity:
         rows = Rows(run_id)
         of_index: dict[Corpus | None, list[Asked]] = {}
         for name, own in self._asked.items():
-            of_index.setdefault(bank.questions[name].corpus, []).append(own)
+            of_index.setdefault(reader.questions[name].corpus, []).append(own)
         for index, own in of_index.items():
-            beside = index_texts(index, bank.model, self._texts)
+            beside = index_texts(index, reader.model, self._texts)
             here = replace(sources, index=index)
             for one, indexed in zip(read, beside, strict=True):
                 rows.tell(replace(one, sources=here, indexed=indexed), own)
@@ -299,7 +299,7 @@ class BatchFamiliarity:
 
     def _reference(self) -> Coder | None:
         """The reference with the code lengths of this batch at hand, if they are asked."""
-        own = self._bank.reference
+        own = self._reader.reference
         if not isinstance(own, CausalLM) or not any(a.spec.name == REFERENCE for a in self._asked.values()):
             return own
         prompts = [text.characters("prompt") or "" for text in self._texts]

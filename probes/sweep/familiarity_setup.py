@@ -8,7 +8,7 @@ from typing import Final
 
 from probes.errors import InputError
 from probes.familiarity.entry import KnownTexts
-from probes.familiarity.reader import Bank, Known, known_texts
+from probes.familiarity.reader import FamiliarityReader, Known, known_texts
 from probes.models.loading import LoadedModel
 from probes.records.cells import Done
 from probes.suites.example import Item
@@ -18,7 +18,7 @@ from probes.sweep.spec import SweepSpec
 CELL: Final = re.compile(r"(?P<measure>.+)@(?P<version>\d+)(?:\|(?P<corpus>.+?)(?:#(?P<content>\w+))?)?(?:\|tokens)?")
 
 
-def open_bank(spec: SweepSpec, model: LoadedModel) -> Bank:
+def open_reader(spec: SweepSpec, model: LoadedModel) -> FamiliarityReader:
     """Open what a spec asks of familiarity.
 
     Raises:
@@ -28,7 +28,7 @@ def open_bank(spec: SweepSpec, model: LoadedModel) -> Bank:
     if entry is None:
         raise InputError("the spec asks for no familiarity")
     known = None if entry.known is None else _known(spec, entry.known)
-    return Bank.open(entry, model, known, bos=spec.bos, max_tokens=spec.max_tokens, template=spec.template)
+    return FamiliarityReader.open(entry, model, known, bos=spec.bos, max_tokens=spec.max_tokens, template=spec.template)
 
 
 def refuse_changed_sources(cells: Iterable[str], done: Iterable[Done]) -> None:

@@ -34,7 +34,7 @@ class Lines:
     """A temporary file of lines. It has no name, so that no kind of death leaves it behind."""
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile(prefix="sparsity-items-")  # noqa: SIM115  open as long as a shelf needs it
+        self._file = tempfile.TemporaryFile(prefix="sparsity-items-")  # noqa: SIM115  open as long as a store needs it
         weakref.finalize(self, self._file.close)
         self._end = 0
 
@@ -51,7 +51,7 @@ class Lines:
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Shelf:
+class ItemStore:
     """Items in a fixed order. Iterating reads them from disk one by one.
 
     Attributes:
@@ -83,9 +83,9 @@ class Shelf:
     def __iter__(self) -> Iterator[Item]:
         return (self[index] for index in range(len(self)))
 
-    def select(self, indices: Int[np.ndarray, " some"]) -> Shelf:
+    def select(self, indices: Int[np.ndarray, " some"]) -> ItemStore:
         """Some of the items, in the order asked for."""
-        return Shelf(
+        return ItemStore(
             example_ids=picked(self.example_ids, indices),
             sizes=self.sizes[indices],
             contents=self.contents[indices],
@@ -94,7 +94,7 @@ class Shelf:
             lines=self.lines,
         )
 
-    def shard(self, index: int, count: int) -> Shelf:
+    def shard(self, index: int, count: int) -> ItemStore:
         """The items of one of ``count`` shares; whose share an item is depends on its id alone."""
         names = listed(self.example_ids)
         mine = [number for number, name in enumerate(names) if _hash(name) % count == index]
@@ -109,7 +109,7 @@ class Shelf:
         return digest.hexdigest()
 
 
-def shelve(suite: Suite, rng: np.random.Generator, limit: int | None = None) -> Shelf:
+def store_items(suite: Suite, rng: np.random.Generator, limit: int | None = None) -> ItemStore:
     """Read a suite once and keep it on disk.
 
     Args:
@@ -135,7 +135,7 @@ def shelve(suite: Suite, rng: np.random.Generator, limit: int | None = None) -> 
         if limit is not None:
             clusters.append(example.cluster or example_id)
             places.append(f"{example.split} {example.label()}")
-    shelf = Shelf(
+    store = ItemStore(
         example_ids=names.whole(),
         sizes=np.array(sizes, dtype=np.int64),
         contents=np.array(contents, dtype=np.uint64),
@@ -143,12 +143,12 @@ def shelve(suite: Suite, rng: np.random.Generator, limit: int | None = None) -> 
         starts=np.array(starts, dtype=np.int64),
         lines=lines,
     )
-    if not len(shelf):
+    if not len(store):
         raise InputError(f"suite {suite.name!r} has no items")
-    twice = doubled(shelf.example_ids)
+    twice = doubled(store.example_ids)
     if twice is not None:
         raise InputError(f"suite {suite.name!r}: two items are called {twice!r}; ids must be unique")
-    return shelf if limit is None else shelf.select(limited(clusters.whole(), places.whole(), limit))
+    return store if limit is None else store.select(limited(clusters.whole(), places.whole(), limit))
 
 
 def content_hash(text: str, target: str | None) -> int:

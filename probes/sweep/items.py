@@ -16,7 +16,7 @@ from probes.records.arrow import found
 from probes.records.read import Records
 from probes.records.schema import SCHEMAS
 from probes.suites.example import Item, Suite
-from probes.sweep.item_store import Place, Shelf, content_hash, place_hash, place_of
+from probes.sweep.item_store import ItemStore, Place, content_hash, place_hash, place_of
 from probes.vocabulary.prompt import Prompt
 
 ITEMS_AT_ONCE: Final = 4096  # per part of the table of examples
@@ -71,21 +71,21 @@ def failure_rows(run_id: str, failures: Mapping[str, str], stage: str) -> pa.Tab
     return pa.Table.from_pylist(rows, schema=SCHEMAS["failures"])
 
 
-def refuse_changed(stored: Records, suites: Iterable[tuple[Suite, Shelf]]) -> None:
+def refuse_changed(stored: Records, suites: Iterable[tuple[Suite, ItemStore]]) -> None:
     """Refuse a suite of which an item has another text than is recorded, or another name.
 
     Raises:
         InputError: naming the item.
     """
-    for suite, shelf in suites:
-        unrecorded = np.ones(len(shelf), dtype=bool)
+    for suite, store in suites:
+        unrecorded = np.ones(len(store), dtype=bool)
         elsewhere: dict[int, str] = {}
         for recorded in stored.batches("examples", ["example_id", "text", "target"], suite=suite.name):
             columns: dict[str, Any] = {name: recorded.column(name) for name in ("example_id", "text", "target")}
-            at = found(columns["example_id"], shelf.example_ids)
+            at = found(columns["example_id"], store.example_ids)
             asked = zip(columns["text"].to_pylist(), columns["target"].to_pylist(), strict=True)
             contents = np.array([content_hash(text, target) for text, target in asked], dtype=np.uint64)
-            changed = np.flatnonzero((at >= 0) & (shelf.contents[at] != contents))
+            changed = np.flatnonzero((at >= 0) & (store.contents[at] != contents))
             if len(changed):
                 raise InputError(
                     f"{columns['example_id'][int(changed[0])]} is recorded here with another text or target, and what "
@@ -95,31 +95,31 @@ def refuse_changed(stored: Records, suites: Iterable[tuple[Suite, Shelf]]) -> No
             unrecorded[at[at >= 0]] = False
             for row in np.flatnonzero((at < 0) & (contents != NOTHING)):
                 elsewhere[int(contents[row])] = str(columns["example_id"][int(row)])
-        _refuse_renamed(shelf, np.flatnonzero(unrecorded), elsewhere)
+        _refuse_renamed(store, np.flatnonzero(unrecorded), elsewhere)
 
 
-def _refuse_renamed(shelf: Shelf, new: Int64[np.ndarray, " items"], elsewhere: Mapping[int, str]) -> None:
+def _refuse_renamed(store: ItemStore, new: Int64[np.ndarray, " items"], elsewhere: Mapping[int, str]) -> None:
     """Refuse an item that is recorded under a name that nothing has any more: it would count twice."""
     for index in new if elsewhere else ():
-        earlier = elsewhere.get(int(shelf.contents[index]))
+        earlier = elsewhere.get(int(store.contents[index]))
         if earlier is not None:
             raise InputError(
-                f"{shelf.example_ids[int(index)]} is recorded here as {earlier} and would count twice under two names; "
+                f"{store.example_ids[int(index)]} is recorded here as {earlier} and would count twice under two names; "
                 "sweep into a new directory (--out), or leave the ids as they were"
             )
 
 
-def unrecorded(stored: Records, suite: Suite, shelf: Shelf) -> Iterator[list[Item]]:
+def unrecorded(stored: Records, suite: Suite, store: ItemStore) -> Iterator[list[Item]]:
     """Items that are not recorded as they are: new ones, and those that lie elsewhere now; some thousand at a time."""
     names = ("example_id", "axis", *PLACE)
-    differs = np.ones(len(shelf), dtype=bool)
+    differs = np.ones(len(store), dtype=bool)
     for recorded in stored.batches("examples", names, suite=suite.name):
         rows = cast("list[dict[str, Any]]", cast("Any", recorded).to_pylist())
-        at = found(cast("Any", recorded).column("example_id"), shelf.example_ids)
+        at = found(cast("Any", recorded).column("example_id"), store.example_ids)
         for row, index in zip(rows, at, strict=True):
             if index >= 0:  # the newest row of an item says where it lies
                 place = place_hash(**{name: row[name] for name in PLACE})
-                differs[index] = row["axis"] != suite.axis.name or place != int(shelf.places[index])
+                differs[index] = row["axis"] != suite.axis.name or place != int(store.places[index])
     indices = np.flatnonzero(differs)
     for start in range(0, len(indices), ITEMS_AT_ONCE):
-        yield [shelf[int(index)] for index in indices[start : start + ITEMS_AT_ONCE]]
+        yield [store[int(index)] for index in indices[start : start + ITEMS_AT_ONCE]]

@@ -15,14 +15,14 @@ import pyarrow as pa
 
 from probes.capture.batches import Failed, Room
 from probes.capture.collection import read_batch
-from probes.familiarity.reader import Bank
+from probes.familiarity.reader import FamiliarityReader
 from probes.models.loading import LoadedModel
 from probes.models.templates import PromptError
 from probes.records.cells import Block, Done, state_place
 from probes.records.rows import measurement_rows, outcome_rows, state_rows, token_rows
 from probes.records.schema import Table
 from probes.suites.example import Item
-from probes.sweep.familiarity_setup import open_bank
+from probes.sweep.familiarity_setup import open_reader
 from probes.sweep.inputs import read_prompt
 from probes.sweep.items import failure_rows, input_rows
 from probes.sweep.planning.run_plan import Run
@@ -125,7 +125,7 @@ class Measurement:
         )
         told: dict[Table, pa.Table] = {}
         if block.familiarity:
-            reading = self._bank.reading(items, list(prompts.values()), block.familiarity)
+            reading = self._reader.reading(items, list(prompts.values()), block.familiarity)
             found = read(readers=reading.readers, looks=reading.watched)
             told = reading.tables(found.reduced, self.run.run_id)
         else:
@@ -146,9 +146,9 @@ class Measurement:
         return Rows(tables, (Done(run_id, tuple(ids), block),))
 
     @cached_property
-    def _bank(self) -> Bank:
+    def _reader(self) -> FamiliarityReader:
         """The sources of familiarity, opened when the first batch asks for them."""
-        return open_bank(self.spec, self.model)
+        return open_reader(self.spec, self.model)
 
 
 def together(parts: Sequence[Rows]) -> Rows:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from probes.models.checkpoints import model_files
 from probes.models.loading import LoadedModel
 from probes.suites.example import Suite
-from probes.sweep.item_store import Shelf
+from probes.sweep.item_store import ItemStore
 from probes.sweep.planning.plan import READING
 from probes.sweep.spec import ModelEntry, SweepSpec
 from probes.vocabulary.run_facts import RunFacts
@@ -19,7 +19,7 @@ def facts_of(
     entry: ModelEntry,
     model: LoadedModel,
     suite: Suite,
-    items: Shelf,
+    items: ItemStore,
     sites: Sequence[Site],
     batch_size: int,
     earlier: RunFacts | None,

@@ -20,7 +20,7 @@ from jaxtyping import Int64
 
 from probes.records.arrow import compute, picked
 from probes.records.cells import Block
-from probes.sweep.item_store import Shelf
+from probes.sweep.item_store import ItemStore
 
 RUN_ID_DIGITS = 16
 READING: Final = 2
@@ -29,7 +29,7 @@ mean unless it was special, and one space stood before every answer."""
 
 
 class Batch(NamedTuple):
-    """Items that go through the model together (positions on a shelf, longest first), and what to record of them."""
+    """Items that go through the model together (indices, longest first), and what to record of them."""
 
     items: Int64[np.ndarray, " items"]
     block: Block
@@ -55,11 +55,11 @@ class RunIdentity:
         return hashlib.sha256(json.dumps(fields, ensure_ascii=False).encode()).hexdigest()[:RUN_ID_DIGITS]
 
 
-def batches(shelf: Shelf, left: Mapping[Block, Int64[np.ndarray, " items"]], batch_size: int) -> list[Batch]:
+def batches(store: ItemStore, left: Mapping[Block, Int64[np.ndarray, " items"]], batch_size: int) -> list[Batch]:
     """Cut what is left of one run into batches.
 
     Args:
-        shelf: the items.
+        store: the items.
         left: positions of the items that lack each block, from :func:`probes.records.cells.missing`.
         batch_size: items per batch.
 
@@ -70,7 +70,7 @@ def batches(shelf: Shelf, left: Mapping[Block, Int64[np.ndarray, " items"]], bat
     cut: list[Batch] = []
     for block, items in left.items():
         keys: Any = pa.Table.from_arrays(
-            [pa.array(shelf.sizes[items]), picked(shelf.example_ids, items)], names=["size", "name"]
+            [pa.array(store.sizes[items]), picked(store.example_ids, items)], names=["size", "name"]
         )
         order = compute.sort_indices(keys, sort_keys=[("size", "descending"), ("name", "ascending")]).to_numpy()
         ordered = items[order]

@@ -9,7 +9,7 @@ import numpy as np
 
 from probes.models.loading import LoadedModel
 from probes.suites.example import Suite
-from probes.sweep.item_store import Shelf
+from probes.sweep.item_store import ItemStore
 from probes.sweep.planning.plan import Batch, RunIdentity
 from probes.sweep.spec import ModelEntry
 from probes.vocabulary.run_facts import RunFacts
@@ -58,7 +58,7 @@ class RunPlan:
 
     run: Run
     suite: Suite
-    items: Shelf
+    items: ItemStore
     batches: list[Batch]
     tokens_per_byte: float
     facts: RunFacts

@@ -29,10 +29,10 @@ from probes.records.store import committed, folders_of
 from probes.suites.example import Suite
 from probes.suites.laboratory.world_facts import LabSuite
 from probes.suites.shifts.shift_suite import Shift
-from probes.sweep.familiarity_setup import open_bank, refuse_changed_sources
+from probes.sweep.familiarity_setup import open_reader, refuse_changed_sources
 from probes.sweep.inputs import open_model, read_prompt
 from probes.sweep.interface import Options
-from probes.sweep.item_store import Shelf, shelve
+from probes.sweep.item_store import ItemStore, store_items
 from probes.sweep.items import refuse_changed
 from probes.sweep.planning.fact_writer import facts_of
 from probes.sweep.planning.plan import READING, RunIdentity, batches
@@ -63,7 +63,7 @@ def survey(spec: SweepSpec, directory: Path, options: Options) -> Survey:
             f"suite {needy[0]!r} is made with a model's tokenizer or answers, and this sweep has "
             f"{len(spec.models)} models; freeze the suite, or sweep one model at a time"
         )
-    asked: list[tuple[Suite, Shelf]] = []
+    asked: list[tuple[Suite, ItemStore]] = []
     plans: list[RunPlan] = []
     model: LoadedModel | None = None
     for entry, name in zip(spec.models, spec.model_names(), strict=True):
@@ -71,7 +71,7 @@ def survey(spec: SweepSpec, directory: Path, options: Options) -> Survey:
         if not asked:
             asked = list(_asked(own, model))
             refuse_changed(stored, asked)
-        cells = () if spec.familiarity is None else open_bank(own, model).cells
+        cells = () if spec.familiarity is None else open_reader(own, model).cells
         plans += [
             _plan(own, entry, name, model, suite, items, stored, options, cells)
             for question, (suite, items) in zip(spec.suites, asked, strict=True)
@@ -116,10 +116,10 @@ def _refuse_other_reading(stored: Records) -> None:
             )
 
 
-def _asked(spec: SweepSpec, model: LoadedModel) -> Iterator[tuple[Suite, Shelf]]:
+def _asked(spec: SweepSpec, model: LoadedModel) -> Iterator[tuple[Suite, ItemStore]]:
     for entry in spec.suites:
         suite = entry.suite(tools_of(spec, model)) if isinstance(entry, Shift) and entry.needs else entry.suite()
-        yield suite, shelve(suite, suite.generator(spec.seed), entry.limit or spec.limit)
+        yield suite, store_items(suite, suite.generator(spec.seed), entry.limit or spec.limit)
 
 
 def _plan(
@@ -128,7 +128,7 @@ def _plan(
     name: str,
     model: LoadedModel,
     suite: Suite,
-    whole: Shelf,
+    whole: ItemStore,
     stored: Records,
     options: Options,
     familiarity: tuple[str, ...],
@@ -205,7 +205,7 @@ class _Lengths(NamedTuple):
     longest: Prompt | None
 
 
-def _probed(spec: SweepSpec, model: LoadedModel, items: Shelf, left: np.ndarray) -> _Lengths:
+def _probed(spec: SweepSpec, model: LoadedModel, items: ItemStore, left: np.ndarray) -> _Lengths:
     """Encode the longest items and some of all lengths."""
     order = left[np.argsort(-items.sizes[left], kind="stable")]
     spread = order[np.linspace(0, len(order) - 1, min(PROBED // 2, len(order))).astype(int)]

@@ -15,7 +15,7 @@ pytest.importorskip("pydivsufsort", reason="needs the extra `familiarity`")
 from probes.corpus import Tokens, build_index, open_index
 from probes.errors import InputError
 from probes.familiarity import Compressor, Sources, measure_familiarity, remember
-from probes.familiarity.reader import Bank
+from probes.familiarity.reader import FamiliarityReader
 from probes.models import LoadedModel, load_model
 from probes.records import open_run
 from probes.suites.example import Example, Item
@@ -110,13 +110,13 @@ def test_adding_a_measure_a_corpus_or_tokens_computes_only_what_is_missing(
     make_spec: MakeSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cells: list[tuple[str, ...]] = []
-    own = Bank.reading
+    own = FamiliarityReader.reading
 
-    def spying(bank, items, prompts, asked):
+    def spying(reader, items, prompts, asked):
         cells.append(tuple(re.sub(r"#\w+", "", cell) for cell in asked))
-        return own(bank, items, prompts, asked)
+        return own(reader, items, prompts, asked)
 
-    monkeypatch.setattr(Bank, "reading", spying)
+    monkeypatch.setattr(FamiliarityReader, "reading", spying)
     build_index(CORPUS, name="toys", out=tmp_path / "toys.index")
     build_index(CORPUS[:1], name="less", out=tmp_path / "less.index")
     steps = [

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from probes.records.cells import Block, Done, missing
 from probes.suites import Example, Suite
-from probes.sweep.item_store import Shelf, shelve
+from probes.sweep.item_store import ItemStore, store_items
 from probes.sweep.planning.plan import RunIdentity, batches
 from probes.vocabulary.axes import Axis
 
@@ -19,14 +19,14 @@ def suite_of(*examples: Example) -> Suite:
     return Suite(name="s", version="1", axis=axis, generate=lambda _: examples, description="", source="")
 
 
-def shelf_of(*examples: Example, limit: int | None = None) -> Shelf:
-    return shelve(suite_of(*examples), np.random.default_rng(0), limit)
+def store_of(*examples: Example, limit: int | None = None) -> ItemStore:
+    return store_items(suite_of(*examples), np.random.default_rng(0), limit)
 
 
-def cut(shelf: Shelf, size: int, done: list[Done]) -> list[list[str]]:
+def cut(store: ItemStore, size: int, done: list[Done]) -> list[list[str]]:
     """The names in each batch that is left."""
-    plan = batches(shelf, missing(BLOCK, shelf.example_ids, done), size)
-    return [shelf.example_ids.take(batch.items).to_pylist() for batch in plan]
+    plan = batches(store, missing(BLOCK, store.example_ids, done), size)
+    return [store.example_ids.take(batch.items).to_pylist() for batch in plan]
 
 
 @given(
@@ -34,17 +34,17 @@ def cut(shelf: Shelf, size: int, done: list[Done]) -> list[list[str]]:
 )
 def test_what_is_left_cuts_into_the_same_batches(lengths: dict[str, int], size: int, n_done: int, order) -> None:
     examples = [Example(id=name, text="x" * length) for name, length in lengths.items()]
-    whole = cut(shelf_of(*examples), size, [])
+    whole = cut(store_of(*examples), size, [])
     assert sorted(name for batch in whole for name in batch) == sorted(f"s:{name}" for name in lengths)
     done = [Done("r", tuple(batch), BLOCK) for batch in whole[:n_done]]
     order.shuffle(examples)
-    assert cut(shelf_of(*examples), size, done) == whole[n_done:]
+    assert cut(store_of(*examples), size, done) == whole[n_done:]
 
 
 @given(lengths=lengths_strategy)
 def test_longest_items_come_first(lengths: dict[str, int]) -> None:
-    shelf = shelf_of(*(Example(id=name, text="x" * length) for name, length in lengths.items()))
-    order = [lengths[name.removeprefix("s:")] for batch in cut(shelf, 3, []) for name in batch]
+    store = store_of(*(Example(id=name, text="x" * length) for name, length in lengths.items()))
+    order = [lengths[name.removeprefix("s:")] for batch in cut(store, 3, []) for name in batch]
     assert order == sorted(order, reverse=True)
 
 
@@ -71,10 +71,10 @@ def item(name: str, cluster: str, level: float) -> Example:
 
 def test_limits_keep_the_shifts_of_one_source_together() -> None:
     items = [item("a1", "a", 1.0), item("b1", "b", 1.0), item("b2", "b", 2.0), item("a2", "a", 2.0)]
-    assert [name for name, _ in shelf_of(*items, limit=1)] == ["s:a1", "s:a2"]
-    assert [example for _, example in shelf_of(*items)] == items
+    assert [name for name, _ in store_of(*items, limit=1)] == ["s:a1", "s:a2"]
+    assert [example for _, example in store_of(*items)] == items
 
 
 def test_limits_draw_from_many_clusters() -> None:
     books = [item(f"{book}{page}", book, 1.0) for book in "abc" for page in range(4)]
-    assert [name for name, _ in shelf_of(*books, limit=4)] == ["s:a0", "s:a1", "s:b0", "s:c0"]
+    assert [name for name, _ in store_of(*books, limit=4)] == ["s:a0", "s:a1", "s:b0", "s:c0"]
