@@ -52,11 +52,10 @@ class Cost(NamedTuple):
 
 
 class _Table(NamedTuple):
-    """Weights of the symbols of some rows, and the logarithms of their normalised values."""
+    """Weights of the symbols of some rows, and what symbols cost: as they are coded, and under the model itself."""
 
     weights: Float64[np.ndarray, "rows symbols"]
-    log2_p: Callable[[Int64[np.ndarray, " rows"]], Float64[np.ndarray, " rows"]]
-    model_log2_p: Callable[[Int64[np.ndarray, " rows"]], Float64[np.ndarray, " rows"]]
+    bits: Callable[[Int64[np.ndarray, " rows"]], tuple[Float64[np.ndarray, " rows"], Float64[np.ndarray, " rows"]]]
 
 
 def mass_kept(vocabulary: int) -> float:
@@ -116,7 +115,7 @@ def encode_group(
                 table = _table(reader, logits, behind, rows, way, spelling)
                 own = symbols[rows, time]
                 encoder.encode(own.astype(np.int32), family, table.weights)
-                bits[:, rows, time] = -table.log2_p(own), -table.model_log2_p(own)
+                bits[:, rows, time] = table.bits(own)
         for row in _escapes(symbols[:, time], (lengths > time) & ~as_bytes, spelling):
             encoder.encode(np.array([next(escaped[row])], dtype=np.int32), model.Uniform(N_BYTES))
             bits[0, row, time] += math.log2(N_BYTES)
@@ -192,18 +191,16 @@ def _table(
 def _token_table(reader: Reader, logits: Float64[Tensor, "rows vocabulary"]) -> _Table:
     weights = reader.weigh(logits)
     total = weights.sum(-1, keepdim=True)
-    n_tokens = logits.shape[-1]
 
-    def model_log2_p(symbols: Int64[np.ndarray, " rows"]) -> Float64[np.ndarray, " rows"]:
-        index = torch.from_numpy(np.minimum(symbols, n_tokens - 1))[:, None].to(logits.device)
-        own = (logits.gather(-1, index) - logits.amax(-1, keepdim=True)) / math.log(2) - total.log2()
-        return np.where(symbols == n_tokens, np.nan, own[:, 0].cpu().numpy())
+    def bits(symbols: Int64[np.ndarray, " rows"]) -> tuple[Float64[np.ndarray, " rows"], Float64[np.ndarray, " rows"]]:
+        index = np.minimum(symbols, logits.shape[-1] - 1)
+        own, every = logits[torch.arange(len(index)), torch.from_numpy(index)].cpu().numpy(), total[:, 0].cpu().numpy()
+        model = (logits.amax(-1).cpu().numpy() - own) / math.log(2) + np.log2(every)
+        outside = symbols == logits.shape[-1]
+        coded = np.where(outside, -math.log2(ESCAPE_MASS), model) + math.log2(1 + ESCAPE_MASS)
+        return coded, np.where(outside, np.nan, model)
 
-    def log2_p(symbols: Int64[np.ndarray, " rows"]) -> Float64[np.ndarray, " rows"]:
-        own = np.where(symbols == n_tokens, math.log2(ESCAPE_MASS), model_log2_p(symbols))
-        return own - math.log2(1 + ESCAPE_MASS)
-
-    return _Table(torch.cat([weights, ESCAPE_MASS * total], dim=-1).cpu().numpy(), log2_p, model_log2_p)
+    return _Table(torch.cat([weights, ESCAPE_MASS * total], dim=-1).cpu().numpy(), bits)
 
 
 def _byte_table(reader: Reader, logits: Float64[Tensor, "rows vocabulary"], spelling: Spelling) -> _Table:
@@ -215,14 +212,12 @@ def _byte_table(reader: Reader, logits: Float64[Tensor, "rows vocabulary"], spel
         weights = reader.weigh(logits[:, tokens])
         table[:, known] = (len(known) / N_BYTES * weights / weights.sum(-1, keepdim=True)).cpu().numpy()
 
-    def log2_p(symbols: Int64[np.ndarray, " rows"]) -> Float64[np.ndarray, " rows"]:
+    def bits(symbols: Int64[np.ndarray, " rows"]) -> tuple[Float64[np.ndarray, " rows"], Float64[np.ndarray, " rows"]]:
         with np.errstate(divide="ignore"):
-            return np.log2(table[np.arange(len(table)), symbols])
+            coded = -np.log2(table[np.arange(len(table)), symbols])
+        return coded, np.full(len(symbols), np.nan)
 
-    def model_log2_p(symbols: Int64[np.ndarray, " rows"]) -> Float64[np.ndarray, " rows"]:
-        return np.full(len(symbols), np.nan)
-
-    return _Table(table, log2_p, model_log2_p)
+    return _Table(table, bits)
 
 
 def _escapes(symbols: Int64[np.ndarray, " rows"], active: Bool[np.ndarray, " rows"], spelling: Spelling) -> list[int]:
