@@ -27,13 +27,14 @@ test: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not long"
 	$(BIN)/python -m tests.kernels
 
-# The site is a folder: open build/site/index.html. Nothing is loaded from the network, and a warning is an error.
+# The site is a folder: open build/site/index.html. Nothing is loaded from the network, and a warning is an error (with
+# --quiet it would not be counted).
 docs: $(STAMP)
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 	@echo "documentation: build/site/index.html (with search: $(BIN)/python -m http.server -d build/site)"
 
 prove: $(STAMP)

@@ -91,10 +91,12 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def pages() -> Iterator[tuple[str, str | bytes]]:
     """Every generated file of the site: its path and what it holds."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    yield "index.md", readme.replace("](docs/", "](").replace('src="docs/', 'src="')
+    readme = (ROOT / "README.md").read_text(encoding="utf-8").replace("](docs/", "](").replace('src="docs/', 'src="')
     for name in ("CHANGELOG", "CONTRIBUTING", "PROOFS"):
+        readme = readme.replace(f"]({name}.md)", f"](project/{name.lower()}.md)")
         yield f"project/{name.lower()}.md", (ROOT / f"{name}.md").read_text(encoding="utf-8")
+    yield "index.md", readme
+    yield "CITATION.cff", (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     yield from tutorial()
     yield "reference/commands.md", commands()
     yield "reference/spec.md", spec()
