@@ -52,18 +52,19 @@ def test_k50_of_noise_has_no_advantage_from_selection(rng):
     assert np.mean(found) == pytest.approx(8.5, abs=1)  # the eighth or the ninth
 
 
-def planted(rng, carriers, n=60, d=24, tokens=3, size=6.0):
+def planted(rng, carriers, n=60, d=24, tokens=3, size=6.0, *, denser=False):
     reference, group = rng.standard_normal((2, n * tokens, d))
-    group[:, carriers] *= size
+    (reference if denser else group)[:, carriers] *= size
     items = np.repeat(np.arange(n), tokens)
     return substitute(reference, group, items, items + n, rng)
 
 
-def test_one_planted_coordinate_carries_the_change(rng):
-    found = planted(rng, [7])
+@pytest.mark.parametrize("denser", [False, True])
+def test_one_planted_coordinate_carries_the_change(rng, denser):
+    found = planted(rng, [7], denser=denser)
     assert found.order[0] == 7
     assert found.k50 == (1, 1, 1)
-    assert found.change.low > 0
+    assert found.change.high < 0 if denser else found.change.low > 0
     assert found.forward.value[7] > 0.8
     assert np.abs(np.delete(found.forward.value, 7)).max() < 0.2
     assert found.forward.low[7] < found.forward.value[7] < found.forward.high[7]
