@@ -11,11 +11,11 @@ MODULES = (
     "analyses.questions.covariates",
     "analyses.questions.domains",
     "analyses.questions.measured_familiarity",
-    "analyses.questions.localization",
+    "analyses.questions.mechanisms.localization",
     "analyses.questions.measures",
-    "analyses.questions.mechanism",
+    "analyses.questions.mechanisms.mechanism",
     "analyses.questions.probes",
-    "analyses.questions.readout",
+    "analyses.questions.mechanisms.readout",
     "analyses.questions.tokens",
 )
 

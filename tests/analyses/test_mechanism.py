@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from analyses import analyse
-from analyses.questions.mechanism import ALIGNMENT, ONE, TEMPERATURE
+from analyses.questions.mechanisms.mechanism import ALIGNMENT, ONE, TEMPERATURE
 from tests.analyses.controlled import with_controls
 from tests.analyses.sweeps import exposure, merge, text_domains, with_table
 

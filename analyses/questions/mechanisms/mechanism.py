@@ -32,8 +32,8 @@ from analyses.findings.formatting import percent, shown, signed
 from analyses.findings.panel import primary_column, scope_of
 from analyses.findings.record import Effect, Finding, Mark, Plot, Scope, Verdict
 from analyses.findings.registry import analysis
-from analyses.questions.intervention import pinned_groups
-from analyses.questions.readout import ROWS, projected
+from analyses.questions.mechanisms.intervention import pinned_groups
+from analyses.questions.mechanisms.readout import ROWS, projected
 from analyses.statistics.estimate import Estimate
 from analyses.statistics.trend import RESAMPLES
 from probes.vocabulary.axes import AXIS_KINDS
