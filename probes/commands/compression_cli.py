@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from io import BufferedIOBase
@@ -189,7 +191,8 @@ def _told(what: str) -> Generator[Callable[[int, int], None]]:
 
 @contextmanager
 def _whole(parts: Sequence[Path], folder: Path | None = None) -> Generator[None]:
-    """Leave nothing half-written, whatever happens."""
+    """Leave nothing half-written, whatever happens; SIGTERM, as schedulers send it, is a stop with status 143."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         yield
     except BaseException:
@@ -198,6 +201,8 @@ def _whole(parts: Sequence[Path], folder: Path | None = None) -> Generator[None]
         if folder is not None and not any(folder.iterdir()):
             folder.rmdir()
         raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _summary(packed: Packed, path: Path) -> str:

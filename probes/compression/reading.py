@@ -76,6 +76,7 @@ class Window:
         start: the token that begins a text, None if there is none.
 
     >>> window = Window(4, None)
+    >>> window.clear(n_rows=1)
     >>> [window.take(torch.tensor([[token]])).ids.tolist() for token in range(6)]
     [[[0]], [[1]], [[2]], [[3]], [[2, 3, 4]], [[5]]]
     """

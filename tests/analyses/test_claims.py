@@ -135,7 +135,7 @@ def test_a_place_that_the_data_chose_is_not_said_to_be_stated_before_looking():
     stated = replace(finding(), analysis="difficulty")
     chosen = replace(finding(), analysis="localization", selected=True, scope=replace(stated.scope, site="mlp_out"))
     found = settle([stated, chosen, *[replace(stated, scope=replace(stated.scope, suite=name)) for name in "bc"]])
-    said = caveats([*found, finding(primary=False)], Inventory([], [], [], [], {}, "", [], [], [], 0, 0))
+    said = caveats([*found, finding(primary=False)], Inventory([], [], [], [], {}, "", [], [], [], [], 0, 0))
     (first,) = [sentence for sentence in said if sentence.startswith("Stated before looking")]
     assert "hoyer at final_norm (difficulty)" in first
     assert "mlp_out" not in first

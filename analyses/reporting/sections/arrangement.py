@@ -10,7 +10,7 @@ from typing import NamedTuple
 from analyses.data.runs import Run
 from analyses.findings.formatting import short_model
 from analyses.findings.record import Finding
-from analyses.findings.registry import ANALYSES
+from analyses.findings.registry import ANALYSES, LAST
 from analyses.reporting.grids import facts
 from analyses.reporting.pictures import Picture, Progress, Studio, quiet
 from analyses.reporting.sections.body import Layout, Part, body
@@ -174,7 +174,7 @@ def _place(section: Section) -> tuple[int, bool, bool]:
 
 
 def _order(analysis: str) -> int:
-    return ANALYSES[analysis].order
+    return ANALYSES[analysis].order if analysis in ANALYSES else LAST
 
 
 def _section(key: str, told: list[Finding], cells: Sequence[Finding], layout: Layout) -> Section:
@@ -192,7 +192,7 @@ def _section(key: str, told: list[Finding], cells: Sequence[Finding], layout: La
         beside=[] if lead is None or _has_row(part) else facts(lead),
         body=part,
         caveats=caveats_of(told, lead),
-        counted=ANALYSES[first.analysis].counted,
+        counted=ANALYSES[first.analysis].counted if first.analysis in ANALYSES else "items",
     )
 
 
@@ -206,4 +206,4 @@ def _title(finding: Finding) -> str:
 
 
 def _name(analysis: str) -> str:
-    return ANALYSES[analysis].title
+    return ANALYSES[analysis].title if analysis in ANALYSES else analysis.capitalize()

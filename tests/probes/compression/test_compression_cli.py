@@ -1,5 +1,6 @@
 """The two commands: files in a folder again, one line for what cannot be used, nothing half-written."""
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -70,3 +71,20 @@ def test_what_cannot_be_used_is_one_line_and_leaves_nothing(
     assert run("decompress", cut, "--out", out) == 2
     assert run("decompress", archive, "--out", out, "--model", token_model) == 2
     assert not out.exists()
+
+
+def test_a_stop_by_a_scheduler_leaves_nothing(
+    tmp_path: Path, files: list[Path], byte_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGTERM while the archive is being written; the handler of before is there again."""
+    before = signal.getsignal(signal.SIGTERM)
+
+    def stopped(*_: object, **__: object) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr("probes.compression.archive.pack", stopped)
+    with pytest.raises(SystemExit) as left:
+        app(["compress", str(files[0]), "--model", str(byte_model), "--out", str(tmp_path / "a.spz")])
+    assert left.value.code == 143
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "noise.bin", "text.txt"]
+    assert signal.getsignal(signal.SIGTERM) == before

@@ -178,7 +178,7 @@ def test_states_are_those_that_hooks_show(tiny: LoadedModel):
 
         output = tiny.run(pad([prompt], tiny.pad_id)).last_hidden_state[0]
         np.testing.assert_allclose(states, output[[0, -1]].numpy(), rtol=LOGITS, atol=REBATCHED)
-    with pytest.raises(InputError, match="name a layer"):
+    with pytest.raises(InputError, match="name one layer"):
         remember(tiny, {"a": "the cat"}, site="resid_post")
 
 

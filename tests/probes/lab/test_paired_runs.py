@@ -146,7 +146,7 @@ def test_what_is_no_table_of_twins_is_named(content, tmp_path):
     if content == "":
         assert read_twins(path) == []
         return
-    with pytest.raises(InputError, match="is no table of twins"):
+    with pytest.raises(InputError, match="is not a table of paired trainings"):
         read_twins(path)
 
 
