@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from io import BufferedIOBase
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -189,10 +189,14 @@ def _told(what: str) -> Generator[Callable[[int, int], None]]:
         yield lambda done, total: show(Progress(done, total, what, unit="bytes"))
 
 
+def _leave(number: int, _: object) -> NoReturn:
+    sys.exit(128 + number)
+
+
 @contextmanager
 def _whole(parts: Sequence[Path], folder: Path | None = None) -> Generator[None]:
     """Leave nothing half-written, whatever happens; SIGTERM, as schedulers send it, is a stop with status 143."""
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    before = signal.signal(signal.SIGTERM, _leave)
     try:
         yield
     except BaseException:
