@@ -10,20 +10,19 @@ could answer nothing alone (one file per level). A suite with levels of its own 
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from analyses.data.parallel import sources_of
-from analyses.data.runs import Run, remember
+from analyses.data.runs import Run, axis_of, facts, remember
 from probes.vocabulary.axes import Axis
 from probes.vocabulary.names import RAW
 from probes.vocabulary.naming import PATHS, told_apart
@@ -144,21 +143,6 @@ def place(site: str, layer: int) -> str:
     ('resid_post.3', 'final_norm')
     """
     return site if site.rpartition(".")[2] in UNLAYERED else f"{site}.{layer}"
-
-
-def facts(spec_json: str) -> dict[str, Any]:
-    """What a run remembers of its model and settings; empty where it remembers nothing readable."""
-    try:
-        content = json.loads(spec_json)
-    except (json.JSONDecodeError, TypeError):
-        return {}
-    return cast("dict[str, Any]", content) if isinstance(content, dict) else {}
-
-
-def axis_of(spec_json: str, name: str) -> Axis:
-    """The axis of a run; one that is not recorded counts as nominal, because no direction was declared."""
-    recorded = facts(spec_json).get("axis")
-    return Axis(**recorded) if recorded else Axis(name=name, unit="", kind="nominal", harder=None)
 
 
 def read_panels(run: Run, kinds: Sequence[str], basis: str = RAW) -> list[Panel]:
@@ -289,6 +273,12 @@ def _whole_in(rows: pd.DataFrame, basis: str) -> Bool[np.ndarray, " rows"]:
     return ((rows["unit"] == WHOLE) & (rows["basis"] == basis)).to_numpy(dtype=bool)
 
 
+def by_item(rows: pd.DataFrame, items: pd.Index) -> Float[np.ndarray, " items"]:
+    """The ``value`` of every item in a table with one row per item; NaN where it has none."""
+    values = rows.drop_duplicates("example_id").set_index("example_id")["value"]
+    return values.reindex(items).to_numpy(dtype=np.float64)
+
+
 def text_tokens(inputs: pd.DataFrame) -> pd.Series:
     """Tokens of the item's own text, chat template and special tokens left out; all of the prompt in older sweeps.
 
@@ -343,8 +333,7 @@ def _items(
             table[INDEX + str(position)] = index.reindex(items.index)
     own = outcomes[outcomes["run_id"].isin(run_ids)]
     for name, values in own.groupby(own["name"].astype(str)):
-        by_item = values.drop_duplicates("example_id").set_index("example_id")["value"]
-        table[OUTCOME + str(name)] = by_item.reindex(items.index).astype(np.float64)
+        table[OUTCOME + str(name)] = by_item(values, items.index)
     return table
 
 

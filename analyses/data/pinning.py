@@ -15,8 +15,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from analyses.data.panels import OUTCOME, Panel
-from analyses.statistics.estimate import Estimate
-from analyses.statistics.means import cluster_means
+from analyses.statistics.groups import cluster_means
+from analyses.statistics.resampling import Estimate
 from analyses.statistics.trend import RESAMPLES
 from probes.vocabulary.names import Arm, Intervened, Norm
 

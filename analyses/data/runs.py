@@ -6,12 +6,14 @@ a notebook.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
 import pandas as pd
 
 from probes.records.stored_states import States, StoredPlace
+from probes.vocabulary.axes import Axis
 
 T = TypeVar("T")
 
@@ -139,3 +141,18 @@ class _Once:
 def remember(run: Run, name: str, make: Callable[[], T]) -> T:
     """What was made of this run before under this name, where the run remembers (:func:`once`); else make it."""
     return run.keep(name, make) if isinstance(run, _Once) else make()
+
+
+def facts(spec_json: str) -> dict[str, Any]:
+    """What a run remembers of its model and settings; empty where it remembers nothing readable."""
+    try:
+        content = json.loads(spec_json)
+    except (json.JSONDecodeError, TypeError):
+        return {}
+    return cast("dict[str, Any]", content) if isinstance(content, dict) else {}
+
+
+def axis_of(spec_json: str, name: str) -> Axis:
+    """The axis of a run; one that is not recorded counts as nominal, because no direction was declared."""
+    recorded = facts(spec_json).get("axis")
+    return Axis(**recorded) if recorded else Axis(name=name, unit="", kind="nominal", harder=None)

@@ -14,7 +14,7 @@ import pandas as pd
 
 from analyses.data.panels import model_labels, place
 from analyses.data.runs import Run
-from analyses.statistics.estimate import UNDEFINED, Estimate
+from analyses.statistics.resampling import UNDEFINED, Estimate
 from probes.vocabulary import names
 
 

@@ -20,10 +20,9 @@ from analyses.findings.panel import FEWEST_ITEMS, fresh, length_of
 from analyses.findings.record import Control, Verdict
 from analyses.statistics.association import Association, associate_items, partial_of, partial_slope_of
 from analyses.statistics.design import DesignKind, design_of
-from analyses.statistics.estimate import Estimates
 from analyses.statistics.intervals import fieller
 from analyses.statistics.ranks import Associations
-from analyses.statistics.resampling import interval
+from analyses.statistics.resampling import Estimates, interval
 from analyses.statistics.trend import RESAMPLES
 
 ALL_SHIFTED: Final = "all shifted"

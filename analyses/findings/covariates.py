@@ -29,7 +29,7 @@ from analyses.findings.contrast import (
 from analyses.findings.panel import Covariate, bytes_per_token, fresh
 from analyses.findings.record import LENGTH, Role
 from analyses.statistics.association import Association, associate_items
-from analyses.statistics.means import average
+from analyses.statistics.groups import average
 from analyses.statistics.trend import RESAMPLES
 
 MEDIATORS: Final = ("next_token_entropy", "mean_next_token_entropy", "nll", "mean_nll", "margin", "mean_margin")

@@ -33,13 +33,12 @@ from analyses.findings.verdicts import Family
 from analyses.statistics.association import Association
 from analyses.statistics.design import DesignKind
 from analyses.statistics.equivalence import NORMAL_QUANTILE, Equivalence, equivalence, minimum_detectable
-from analyses.statistics.estimate import Estimates
-from analyses.statistics.means import Means, cluster_means
+from analyses.statistics.groups import Means, cluster_means
 from analyses.statistics.multiplicity import (
     FAMILY_PERMUTATIONS,
     max_t,
 )
-from analyses.statistics.resampling import FEW_CLUSTERS, LEVEL, student
+from analyses.statistics.resampling import FEW_CLUSTERS, LEVEL, Estimates, student
 
 PRIMARY_METRIC: Final = "hoyer"
 PRIMARY_SITES: Final = ("final_norm", "resid_post")

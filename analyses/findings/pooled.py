@@ -27,7 +27,7 @@ from analyses.findings.record import (
     secondary,
 )
 from analyses.findings.sentences import claim_of, length_adjusted
-from analyses.statistics.means import average
+from analyses.statistics.groups import average
 
 CLAIMS: Final = (
     "Over suites, sparser where {far}",

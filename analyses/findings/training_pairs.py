@@ -17,7 +17,7 @@ import numpy as np
 
 from analyses.findings.formatting import with_interval
 from analyses.findings.record import Finding
-from analyses.statistics.means import Average, average
+from analyses.statistics.groups import Average, average
 from probes.lab.paired_table import CONDITIONS, Twin, read_twins
 
 SUITE: Final = "lab_exposure"

@@ -21,7 +21,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 from scipy import stats
 
-from analyses.data.panels import Panel, read_panels
+from analyses.data.panels import Panel, by_item, read_panels
 from analyses.data.runs import Run
 from analyses.findings.contrast import at, fresh, signs
 from analyses.findings.formatting import shown, signed, with_interval
@@ -33,7 +33,7 @@ from analyses.findings.verdicts import settle
 from analyses.questions.tokens import Tokens, joined, token_states
 from analyses.statistics.association import Association, associate_centred, centred_within
 from analyses.statistics.design import recode
-from analyses.statistics.means import average
+from analyses.statistics.groups import average
 from analyses.statistics.trend import RESAMPLES
 
 QUESTION: Final = "Are states sparser where the model's code is longer, over kinds of data and along a chunk?"
@@ -67,20 +67,13 @@ def compression(run: Run) -> list[Finding]:
     table, findings = run.familiarity(), list[Finding]()
     for panel in read_panels(run, ["nominal"]):
         column = primary_column(panel)
-        bits = _by_item(panel, table)
+        bits = by_item(table[table["run_id"].isin(list(panel.run_ids)) & (table["measure"] == BITS)], panel.items.index)
         if panel.axis.name != AXIS or column is None or np.isfinite(bits).sum() < FEWEST_ITEMS:
             continue
         found = [_within(panel, column, bits), *_along(run, panel, column)]
         findings += [replace(finding, text=_sentence(finding)) for finding in settle(found)]
         findings += _over(panel, column, bits)
     return findings
-
-
-def _by_item(panel: Panel, table: pd.DataFrame) -> Float[np.ndarray, " items"]:
-    """Bits per byte of every item; NaN where they were not measured."""
-    rows = table[table["run_id"].isin(list(panel.run_ids)) & (table["measure"] == BITS)]
-    by_item = rows.drop_duplicates("example_id").set_index("example_id")["value"]
-    return by_item.reindex(panel.items.index).to_numpy(np.float64)
 
 
 def _within(panel: Panel, column: int, bits: Float[np.ndarray, " items"]) -> Finding:

@@ -35,7 +35,7 @@ from analyses.findings.formatting import shown, signed, with_interval
 from analyses.findings.panel import Covariate, primary_column, scope_of, unanswered
 from analyses.findings.record import LENGTH, Control, Effect, Finding, Mark, Plot, Role, Significance, Verdict, decide
 from analyses.findings.registry import analysis
-from analyses.statistics.means import average
+from analyses.statistics.groups import average
 from analyses.statistics.permutation import freedman_lane_p
 from analyses.statistics.trend import RESAMPLES
 from probes.vocabulary.axes import AXIS_KINDS
@@ -272,7 +272,8 @@ def _sentence(
         said = (
             f"Adjusting for {names}, the {one.quantity} of {signed(plain[0])} becomes a {one.quantity_given} of "
             f"{with_interval(*together)} "
-            f"(strongest: {most.covariate.name}, rank correlation {signed(most.correlation)} with the measure)"
+            f"({'strongest: ' if len(before) > 1 else ''}{shown(most.covariate.name)} has a rank correlation of "
+            f"{signed(most.correlation)} with the measure)"
         )
     else:
         said = f"No pre-treatment covariate varies, so the {one.quantity} stays {with_interval(*plain)}"

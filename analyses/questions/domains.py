@@ -44,9 +44,8 @@ from analyses.findings.registry import analysis
 from analyses.findings.sentences import DOMAIN, contrast_sentence, farther_sentence
 from analyses.findings.verdicts import Family, settle
 from analyses.statistics.association import associate_items
-from analyses.statistics.contrasts import Contrast, contrast
 from analyses.statistics.equivalence import noise_floor
-from analyses.statistics.means import average
+from analyses.statistics.groups import Contrast, average, contrast
 from analyses.statistics.permutation import CONTRAST_NAMES
 from analyses.statistics.trend import RESAMPLES
 

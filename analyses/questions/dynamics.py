@@ -30,7 +30,7 @@ from analyses.findings.record import (
     decide,
 )
 from analyses.findings.registry import analysis
-from analyses.statistics.means import average
+from analyses.statistics.groups import average
 from probes.vocabulary.axes import AXIS_KINDS
 
 QUESTION: Final = "When in training does the change appear, and does it follow the loss?"

@@ -21,7 +21,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from analyses.data.familiarity import promise, written
-from analyses.data.panels import Panel, read_panels
+from analyses.data.panels import Panel, by_item, read_panels
 from analyses.data.runs import Run
 from analyses.findings.contrast import at, fresh, signs
 from analyses.findings.formatting import shown, with_interval
@@ -84,8 +84,7 @@ def _measured(panel: Panel, table: pd.DataFrame) -> list[Measured]:
         record = promise(str(measure))
         if record is None:
             continue
-        by_item = own.drop_duplicates("example_id").set_index("example_id")["value"]
-        values = by_item.reindex(panel.items.index).to_numpy(np.float64)
+        values = by_item(own, panel.items.index)
         known_items = values[np.isfinite(values)]
         if len(known_items) < FEWEST_ITEMS or np.ptp(known_items) == 0:
             continue

@@ -31,7 +31,7 @@ from analyses.findings.sentences import length_adjusted
 from analyses.findings.verdicts import settle
 from analyses.statistics.association import associate_items
 from analyses.statistics.design import DesignKind, design_of, exchanged, recode
-from analyses.statistics.means import cluster_means
+from analyses.statistics.groups import cluster_means
 from analyses.statistics.permutation import CONTRAST_NAMES, TEST_NAMES, design_p
 from analyses.statistics.prediction import FEWEST_OF_A_KIND
 from analyses.statistics.probing import online_code, read_kind, read_order, splits

@@ -33,7 +33,7 @@ from analyses.findings.sentences import claim_of
 from analyses.findings.verdicts import settle
 from analyses.statistics.association import associate_centred, centred_within, cluster_sums
 from analyses.statistics.design import recode
-from analyses.statistics.means import average, cluster_means
+from analyses.statistics.groups import average, cluster_means
 from analyses.statistics.trend import RESAMPLES
 from probes.vocabulary.axes import AXIS_KINDS
 from probes.vocabulary.names import RAW

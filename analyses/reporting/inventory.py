@@ -8,8 +8,8 @@ from typing import Final, NamedTuple, cast
 import numpy as np
 import pandas as pd
 
-from analyses.data.panels import facts, place
-from analyses.data.runs import Run
+from analyses.data.panels import place
+from analyses.data.runs import Run, facts
 from analyses.findings.formatting import short_model
 from analyses.reporting.losses import LEFT_OUT, ControlsRow, Loss, take_controls, take_losses
 

@@ -13,8 +13,8 @@ from typing import Final, NamedTuple
 import numpy as np
 import pandas as pd
 
-from analyses.data.panels import WHOLE, facts
-from analyses.data.runs import Run
+from analyses.data.panels import WHOLE
+from analyses.data.runs import Run, facts
 from analyses.findings.formatting import short_model, shown
 from analyses.findings.panel import PRIMARY_METRIC
 from probes.vocabulary.names import RAW

@@ -17,10 +17,9 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from analyses.statistics.design import Layout, cluster_sums, finite_patterns, layout_of, recode
-from analyses.statistics.estimate import Estimates
 from analyses.statistics.intervals import correlation_interval, delta_interval, fisher_interval
 from analyses.statistics.ranks import COARSE, Associations, associate, group
-from analyses.statistics.resampling import Interval, Way, interval, map_weightings
+from analyses.statistics.resampling import Estimates, Interval, Way, interval, map_weightings
 
 COLLINEAR: Final = 1e-9  # share of a score's variance left beside another; below it they are one score
 

@@ -21,8 +21,7 @@ from scipy import stats
 
 from analyses.statistics.association import cluster_sums
 from analyses.statistics.design import recode
-from analyses.statistics.estimate import UNDEFINED, Estimate
-from analyses.statistics.resampling import LEVEL, interval
+from analyses.statistics.resampling import LEVEL, UNDEFINED, Estimate, interval
 
 MOST_ITEMS: Final = 5000  # a mixed fit beyond that takes longer than the rest of a report
 NOTHING: Final = float("nan")

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from scipy import special, stats
 
 from analyses.statistics.design import recode
-from analyses.statistics.means import cluster_means
+from analyses.statistics.groups import cluster_means
 
 FOLDS: Final = 5
 REPEATS: Final = 4

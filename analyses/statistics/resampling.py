@@ -1,4 +1,4 @@
-"""Weightings of clusters and the intervals they give.
+"""Weightings of clusters and the intervals they give, and the number with its interval that every statistic returns.
 
 Three ways, by the number of clusters. From thirty on, clusters are drawn with replacement and the interval is between
 percentiles of the estimates. With fewer, that interval is too short, so clusters are left out one at a time (the
@@ -11,6 +11,7 @@ are bounded, as correlations are, take the variance of their replicates and have
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -40,6 +41,39 @@ class Interval(NamedTuple):
 
     low: Float[np.ndarray, "..."]
     high: Float[np.ndarray, "..."]
+
+
+class Estimate(NamedTuple):
+    """A number with its 95 % interval; NaN where it, or an end of its interval, is not defined.
+
+    >>> Estimate(0.3, 0.1, 0.5).sign, Estimate(0.3, -0.1, 0.7).sign
+    (1, 0)
+    """
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Both ends."""
+        return self.low, self.high
+
+    @property
+    def sign(self) -> int:
+        """1 or -1 where the interval leaves out zero, else 0."""
+        return 1 if self.low > 0 else -1 if self.high < 0 else 0
+
+
+class Estimates(NamedTuple):
+    """One number per column with its 95 % interval."""
+
+    value: Float[np.ndarray, " columns"]
+    low: Float[np.ndarray, " columns"]
+    high: Float[np.ndarray, " columns"]
+
+
+UNDEFINED: Final = Estimate(math.nan, math.nan, math.nan)
 
 
 @cache

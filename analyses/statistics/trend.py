@@ -10,9 +10,8 @@ from scipy import stats
 
 from analyses.statistics.association import Association, associate_items, cluster_sums
 from analyses.statistics.design import DesignKind, design_of, finite_patterns, recode
-from analyses.statistics.estimate import Estimates
 from analyses.statistics.permutation import design_p
-from analyses.statistics.resampling import LEVEL
+from analyses.statistics.resampling import LEVEL, Estimates
 
 RESAMPLES: Final = 2000
 BLOCK: Final = 2048  # items whose pairs are compared at a time

@@ -212,9 +212,10 @@ def _whole(parts: Sequence[Path], folder: Path | None = None) -> Generator[None]
 def _summary(packed: Packed, path: Path) -> str:
     """What was written, in one line of numbers."""
     per_byte = 8 * packed.n_stream_bytes / packed.n_bytes if packed.n_bytes else float("nan")
+    streams = "1 stream" if packed.n_streams == 1 else f"{packed.n_streams} streams"
     return (
         f"{path}: {packed.n_bytes} bytes in {packed.n_container_bytes} ({packed.rate:.4f} of them), of which "
-        f"{packed.n_stream_bytes} are {packed.n_streams} streams ({per_byte:.4f} bits per byte; ideal "
+        f"{packed.n_stream_bytes} are {streams} ({per_byte:.4f} bits per byte; ideal "
         f"{packed.ideal_bits / 8:.1f} bytes) and the rest headers; probability kept for what the model gives none: "
         f"{packed.mass_kept:.2g}"
     )

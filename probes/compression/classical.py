@@ -11,6 +11,7 @@ import bz2
 import gzip
 import io
 import lzma
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -19,13 +20,13 @@ from jaxtyping import UInt8
 
 from probes.errors import InputError
 from probes.extras import extra, has_extra
-from probes.familiarity.compressors import CODECS, LZMA_WINDOW, train_dictionary
+from probes.familiarity.compressors import CODECS, LZMA_FILTERS, train_dictionary
 
 WIDTH: Final = 64
 RATE: Final = 16_000
 PPMD_ORDER: Final = 6
 PPMD_MEMORY: Final = 1 << 24
-WEBP_ROWS: Final = 16_383
+WEBP_ROWS: Final = 16_383  # the format has no larger pictures
 DICTIONARY: Final = 112_640
 """Bytes of a trained zstd dictionary: the size that the program zstd takes by default."""
 
@@ -39,6 +40,7 @@ class Classical(NamedTuple):
         decode: a stream and the number of bytes it holds, to these bytes.
         n_header: bytes of a stream that holds nothing: of no byte, or of one where the format needs one.
         n_known: bytes that both sides must have besides: a dictionary.
+        most: bytes that one stream can hold at most.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Classical(NamedTuple):
     decode: Callable[[bytes, int], bytes]
     n_header: int
     n_known: int = 0
+    most: float = math.inf
 
 
 def compressors(seen: Sequence[bytes] = ()) -> list[Classical]:
@@ -76,7 +79,8 @@ def compressors(seen: Sequence[bytes] = ()) -> list[Classical]:
     if has_extra("pyppmd"):
         found.append(Classical("PPMd", _ppmd, _unppmd, len(_ppmd(b""))))
     found.append(_media("PNG", lambda grey: _pillow(grey, "PNG", optimize=True), _unpillow))
-    found.append(_media("WebP", lambda grey: _pillow(grey, "WEBP", lossless=True, quality=100, method=6), _unpillow))
+    webp = _media("WebP", lambda grey: _pillow(grey, "WEBP", lossless=True, quality=100, method=6), _unpillow)
+    found.append(webp._replace(most=WEBP_ROWS * WIDTH))
     if has_extra("imagecodecs"):
         found.append(_media("JPEG XL", _jpegxl, _unjpegxl))
     if has_extra("soundfile"):
@@ -120,8 +124,7 @@ def _media(
 
 
 def _unlzma(stream: bytes) -> bytes:
-    filters = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": LZMA_WINDOW}]
-    return lzma.decompress(stream, format=lzma.FORMAT_RAW, filters=filters)
+    return lzma.decompress(stream, format=lzma.FORMAT_RAW, filters=LZMA_FILTERS)
 
 
 def _unzstd(stream: bytes, dictionary: bytes) -> bytes:

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from probes.compression.archive import BATCH, Codec, Input, codec_of, pack, unpack
-from probes.compression.classical import WEBP_ROWS, WIDTH, Classical, compressors, stream_of
+from probes.compression.classical import Classical, compressors, stream_of
 from probes.compression.coding import Cost
 from probes.compression.container import Opened
 from probes.compression.fingerprint import Mode
@@ -158,8 +158,8 @@ def _classical_rows(compressor: Classical, sample: Sample) -> Iterator[Mapping[s
     """One compressor on one kind of data, in chunks and whole."""
     n_bytes = sum(map(len, sample.chunks))
     for chunk, parts in ((CHUNK, list(sample.chunks)), (0, [b"".join(sample.chunks)])):
-        if compressor.name == "WebP" and max(map(len, parts)) > WEBP_ROWS * WIDTH:
-            continue  # the format has no larger pictures
+        if max(map(len, parts)) > compressor.most:
+            continue
         length = sum(len(stream_of(compressor, part)) for part in parts)
         once = (length - (len(parts) - 1) * compressor.n_header) / n_bytes
         yield _row(compressor.name, "classical", sample, chunk, (length, once), compressor.n_known)

@@ -22,7 +22,7 @@ from probes.extras import extra
 from probes.familiarity.predictor import Coder
 
 Codec = Literal["zlib", "lzma", "bz2", "zstd"]
-LZMA_WINDOW: Final = 1 << 16
+LZMA_FILTERS: Final = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": 1 << 16}]
 ZSTD_LEVEL: Final = 19
 ZLIB_WINDOW: Final = 1 << 15  # the most that deflate can look back, so the most a dictionary can hold
 
@@ -88,8 +88,7 @@ def _deflate(data: bytes, dictionary: bytes) -> bytes:
 
 
 def _lzma(data: bytes, _dictionary: bytes) -> bytes:
-    filters = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": LZMA_WINDOW}]
-    return lzma.compress(data, format=lzma.FORMAT_RAW, filters=filters)
+    return lzma.compress(data, format=lzma.FORMAT_RAW, filters=LZMA_FILTERS)
 
 
 def _bz2(data: bytes, _dictionary: bytes) -> bytes:

@@ -34,14 +34,14 @@ class ModalitySuite(BaseModel):
     Attributes:
         name: the suite's name in tables.
         files: what to read, its kind told by the ending; without files the packaged sample of every kind.
-        limit: chunks per kind.
+        limit: chunks per kind; 32 if it is left out.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Name = NAME
     files: tuple[str, ...] = ()
-    limit: int = Field(default=LIMIT, ge=1)
+    limit: int | None = Field(default=None, ge=1)
 
     def suite(self) -> Suite:
         """The suite; its version names the Python whose help and library are the packaged text and code."""
@@ -60,7 +60,7 @@ class ModalitySuite(BaseModel):
             own = [path for path in paths if modality_of(path) == modality]
             if own or not paths or modality == "random":
                 source = _of_files(own) if own else packaged(modality, own_rng)
-                yield from (_example(modality, n, chunk) for n, chunk in enumerate(islice(source, self.limit)))
+                yield from (_example(modality, n, chunk) for n, chunk in enumerate(islice(source, self.limit or LIMIT)))
 
 
 def _example(modality: Modality, number: int, chunk: Chunk) -> Example:

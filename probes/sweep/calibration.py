@@ -36,7 +36,7 @@ MOST_PASSES: Final = 6
 BYTES_AT_ONCE: Final = 2048  # of text in a pass of the calibration: about 500 tokens, enough to be as fast as more
 WIDEST: Final = 1024  # vectors of chance are no wider; time grows with about the cube of the width (principal axes)
 FEW_ITEMS: Final = 6  # for the readout
-REPORT_SECONDS_PER_VALUE: Final = 35e-6  # of a report on 350,000 values of six suites: 12 s on one core of 2024
+REPORT_SECONDS_PER_VALUE: Final = 52e-6  # 17.4 s on one core (AMD EPYC) for 334,000 values of six suites
 
 
 class Cost(NamedTuple):

@@ -170,7 +170,7 @@ def load_spec(path: Path, changes: Mapping[str, Any] | None = None) -> SweepSpec
     spec = parse_spec(content, folder=path.resolve().parent, origin=str(path))
     changed: dict[str, Any] = {}
     if changes and "limit" in changes:
-        changed["suites"] = tuple(suite.model_copy(update={"limit": None}) for suite in spec.suites)
+        changed["suites"] = tuple(suite.model_copy(update={"limit": changes["limit"]}) for suite in spec.suites)
     if dtype is not None:
         entries = ({**entry.model_dump(), "dtype": dtype} for entry in spec.models)
         changed["models"] = tuple(checked(ModelEntry, entry, f"{path}: models") for entry in entries)

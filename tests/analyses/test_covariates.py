@@ -10,7 +10,7 @@ from analyses.findings.contrast import associate_with, effect, overall
 from analyses.findings.covariates import ledger
 from analyses.findings.panel import covariates_of
 from analyses.statistics.association import associate_items
-from analyses.statistics.means import average
+from analyses.statistics.groups import average
 from tests.analyses.sweeps import STEPS, exposure, make_sweep, text_domains, with_table
 
 STEP_LEVELS = [(str(step), float(step), "in") for step in range(1, 6)]

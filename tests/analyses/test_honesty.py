@@ -13,9 +13,8 @@ from analyses.findings.contrast import associate_with, comparisons, share_lost
 from analyses.findings.null import sparser
 from analyses.findings.panel import detectable
 from analyses.findings.registry import ANALYSES
-from analyses.statistics.contrasts import contrast
+from analyses.statistics.groups import average, cluster_means, contrast
 from analyses.statistics.intervals import fieller
-from analyses.statistics.means import average, cluster_means
 from tests.analyses.controlled import with_controls
 from tests.analyses.sweeps import STEPS, exposure, make_sweep, merge, text_domains
 from tests.analyses.test_measured_familiarity import level_of, with_familiarity

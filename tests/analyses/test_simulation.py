@@ -9,8 +9,7 @@ import pytest
 
 from analyses import analyse
 from analyses.statistics.association import associate_items
-from analyses.statistics.contrasts import contrast
-from analyses.statistics.means import cluster_means
+from analyses.statistics.groups import cluster_means, contrast
 from analyses.statistics.onset import contrast_sums, find_onset, slope_sums
 from tests.analyses.sweeps import STEPS, make_sweep
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from analyses.statistics.means import cluster_means
+from analyses.statistics.groups import cluster_means
 from analyses.statistics.resampling import MANY_CLUSTERS, RESAMPLES_OF_MANY
 from probes.records.schema import SCHEMAS, Table
 from probes.records.store import Writer

@@ -34,7 +34,7 @@ from analyses.findings.record import Effect, Finding, Mark, Plot, Scope, Verdict
 from analyses.findings.registry import analysis
 from analyses.questions.mechanisms.intervention import pinned_groups
 from analyses.questions.mechanisms.readout import ROWS, projected
-from analyses.statistics.estimate import Estimate
+from analyses.statistics.resampling import Estimate
 from analyses.statistics.trend import RESAMPLES
 from probes.vocabulary.axes import AXIS_KINDS
 
@@ -269,8 +269,11 @@ def _numbers(evidence: Evidence, claim: str = "") -> list[str]:
     if evidence.pinned is not None and claim not in {ALIGNMENT, ONE}:
         said.append(_pinned_words(evidence.pinned, "it" if share is not None else f"the {_top(evidence.pinned)}"))
     if lost is not None and claim not in {TEMPERATURE, ONE}:
-        removed = "removes the effect after the final norm, " if lost.low >= HALF else "removes "
-        said.append(f"projecting out {evidence.row} {removed}{percent(lost.value, lost[1:])} of it")
+        more = ", more than there is of it" if lost.low > 1 else ""
+        said.append(
+            f"projecting out {evidence.row} removes {percent(lost.value, lost[1:])} of the effect after the final "
+            f"norm{more}"
+        )
     if evidence.changes == "undecided":
         said.append("the change itself is not significant")
     return said

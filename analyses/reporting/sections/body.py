@@ -27,8 +27,8 @@ RESIDUAL: Final = "resid_post"
 MOST_PLOTS: Final = 4  # of single findings in one section; the data of the rest stay in findings.json
 MOST_ROWS: Final = 40  # of the picture of all measures
 NULL_BAND: Final = (
-    "Dashed: the Gaussian null, expected for i.i.d. Gaussian vectors of this width; grey: where 95 of 100 means of as "
-    "many such vectors lie"
+    "Gaussian null: the mean expected for i.i.d. Gaussian vectors of this width, dashed where it lies within the "
+    "picture; grey: where 95 of 100 means of as many such vectors lie"
 )
 DRAWINGS: Final[dict[str, Callable[[Plot], Figure]]] = {
     "curve": figures.curve,

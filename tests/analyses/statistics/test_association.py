@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from analyses.statistics.association import associate_items
-from analyses.statistics.contrasts import contrast, standardised_difference
+from analyses.statistics.groups import contrast, standardised_difference
 from tests.tolerances import CORRELATION, FLOAT64_ROUNDOFF, FLOAT64_SOLVED, gamma
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from analyses.statistics import resampling
 from analyses.statistics.association import associate_items
-from analyses.statistics.means import cluster_means
+from analyses.statistics.groups import cluster_means
 from analyses.statistics.resampling import FEW_CLUSTERS, MANY_CLUSTERS, interval, map_weightings, way_for
 
 

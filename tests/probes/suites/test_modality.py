@@ -1,13 +1,15 @@
 """The kinds of data as items of a suite: ASCII, chunk by chunk, with the bits that this lost."""
 
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from probes.errors import InputError
-from probes.suites.modality import ModalitySuite
+from probes.suites.modality import LIMIT, ModalitySuite
 from probes.suites.sources.media import CHUNK, MODALITIES
+from probes.sweep.spec import load_spec
 from probes.sweep.specification.suite_entries import suite_entry
 
 
@@ -34,3 +36,15 @@ def test_files_of_ones_own_are_told_by_their_endings(tmp_path: Path) -> None:
     assert {item.example.cluster for item in items[:2]} == {"text-mine.txt"}
     with pytest.raises(InputError, match="ending"):
         ModalitySuite(files=("a.xyz",)).suite().items(np.random.default_rng(0))
+
+
+def test_sound_and_chance_never_end_and_a_limit_of_the_command_line_ends_them(tmp_path: Path) -> None:
+    """`--limit` goes before the limits of suites: it took this one away, and the sweep never began."""
+    spec = tmp_path / "s.yaml"
+    spec.write_text("{models: [m], suites: [{name: modality, limit: 9}]}", encoding="utf-8")
+    (entry,) = load_spec(spec, {"limit": 2}).suites
+    assert isinstance(entry, ModalitySuite)
+    drawn = entry.suite().generate(np.random.default_rng(0))
+    assert len(list(islice(drawn, 100))) == 2 * len(MODALITIES)
+    unstated = ModalitySuite().suite().generate(np.random.default_rng(0))
+    assert len(list(islice(unstated, 1000))) == LIMIT * len(MODALITIES)
