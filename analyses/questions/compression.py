@@ -145,8 +145,8 @@ def _over(panel: Panel, column: int, bits: Float[np.ndarray, " items"]) -> list[
             generalises_over="domains",
             verdict="described",
             text=(
-                f"Over {len(both)} kinds of data, too few to generalise from, mean sparsity goes with mean code length "
-                f"at a rank correlation of {signed(value)} (bits per byte: {order})."
+                f"Over {len(both)} kinds of data, too few to generalise from, mean sparsity and code length have a "
+                f"rank correlation of {signed(value)} (bits per byte: {order})."
             ),
         )
     ]

@@ -46,7 +46,7 @@ class Input(NamedTuple):
 
 
 class Packed(NamedTuple):
-    """What became of some files.
+    """Sizes of an archive and of its parts.
 
     Attributes:
         n_bytes: of the files.

@@ -121,7 +121,7 @@ class Opened:
         self._source = source
         self._name = name
         if source.read(len(MAGIC)) != MAGIC:
-            raise InputError(f"{name} is no file of sparsity compress (it does not begin as one)")
+            raise InputError(f"{name} was not written by sparsity compress: it does not begin with its mark")
         version = source.read(1)
         if version != bytes([VERSION]):
             raise InputError(f"{name} is of version {version.hex() or 'none'}, and this program reads {VERSION:02x}")

@@ -44,7 +44,7 @@ def mode_of(name: str) -> Mode:
         InputError: if there is none of that name.
     """
     if name not in MODES:
-        raise InputError(f"a mode is one of {', '.join(MODES)}, not {name!r}")
+        raise InputError(f"the mode must be one of {', '.join(MODES)}; got {name!r}")
     return name
 
 

@@ -53,7 +53,7 @@ class Sample(NamedTuple):
 
 
 class Rates(NamedTuple):
-    """What was found.
+    """Rates of all compressors on all data, and code length by position in the chunk.
 
     Attributes:
         table: a row per compressor, kind of data and chunk; see :func:`rates`.

@@ -59,7 +59,7 @@ def modality_of(path: Path) -> Modality:
     """
     found = ENDINGS.get(path.suffix.lower())
     if found is None:
-        raise InputError(f"{path}: what it holds is told by its ending, one of {' '.join(ENDINGS)}")
+        raise InputError(f"{path}: its ending must be one of {' '.join(ENDINGS)}, which say what it holds")
     return found
 
 
