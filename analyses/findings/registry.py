@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from analyses.data.runs import Run, remember
 from analyses.findings.display import table
@@ -99,7 +100,9 @@ def analyse(run: Run, name: str, *, reproduce: str = "") -> Findings:
 
 def answers(run: Run, name: str) -> list[Finding]:
     """What an analysis says of a run, asked once where the run remembers; for questions about other answers."""
-    return remember(run, f"answers {name}", lambda: graded(ANALYSES[name].answer(run)))
+    # resampling uses a thread per core by itself; threads of the BLAS below them would only wait for each other
+    with threadpool_limits(1, user_api="blas"):
+        return remember(run, f"answers {name}", lambda: graded(ANALYSES[name].answer(run)))
 
 
 _EMPTY: Final[dict[str, Any]] = {"analysis": "", "question": "", "scope": Scope(), "text": ""}

@@ -31,6 +31,7 @@ Written by `make bench`: costs as ratios within one process, medians of interlea
 pass doing only what is asked, without measuring.
 """
 SECTION: Final = re.compile(r"^## (\w+)\n.*?(?=^## |\Z)", re.DOTALL | re.MULTILINE)
+PARTS: Final = {"__main__", "comparators", "test_comparators"}  # of benchmarks, none by itself
 SIMD = ("avx512f", "avx2", "neon", "asimd")
 
 
@@ -51,9 +52,7 @@ def machine() -> str:
 
 def main() -> None:
     """Run the benchmarks named on the command line, or all."""
-    known = sorted(
-        module.name for module in pkgutil.iter_modules(tests.benchmarks.__path__) if module.name != "__main__"
-    )
+    known = sorted({module.name for module in pkgutil.iter_modules(tests.benchmarks.__path__)} - PARTS)
     wanted = sys.argv[1:] or known
     unknown = [name for name in wanted if name not in known]
     if unknown:
