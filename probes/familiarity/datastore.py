@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64, Int64
+from jaxtyping import Bool, Float, Float32, Float64, Int64
 
 from probes.errors import InputError
 from probes.extras import extra, has_extra
@@ -29,6 +29,8 @@ RANKED_AT_A_TIME: Final = 1 << 22  # coordinates of candidates in float64: 32 MB
 SPARE: Final = 8  # candidates beyond k: float32 may rank near ties otherwise
 PROPOSED: Final = 8  # candidates per neighbour that IVF-PQ proposes
 PROBES: Final = 32
+CROWD: Final = 32  # keys of its own document that a query is first expected to find among its nearest
+WIDER: Final = 4  # how many times more candidates a query gets that was left with too few
 
 
 class Neighbours(NamedTuple):
@@ -85,10 +87,28 @@ class Datastore:
         names = tuple(dict.fromkeys(documents))
         number = {name: index for index, name in enumerate(names)}
         document = np.array([number[name] for name in documents], dtype=np.int64)
-        return cls(keys, mean, names, document, len(keys) < exact_below, _searcher(keys, exact_below))
+        return cls.of_keys(keys, mean, names, document, exact_below=exact_below)
+
+    @classmethod
+    def of_keys(
+        cls,
+        keys: Float32[np.ndarray, "keys width"],
+        mean: Float64[np.ndarray, " width"],
+        documents: tuple[str, ...],
+        document: Int64[np.ndarray, " keys"],
+        *,
+        exact_below: int = EXACT_BELOW,
+    ) -> Datastore:
+        """Open what another datastore held: the same fields give the same answers."""
+        return cls(keys, mean, documents, document, len(keys) < exact_below, _searcher(keys, exact_below))
 
     def nearest(
-        self, states: Float[np.ndarray, "queries width"], k: int, *, without: Sequence[str] | None = None
+        self,
+        states: Float[np.ndarray, "queries width"],
+        k: int,
+        *,
+        without: Sequence[str] | None = None,
+        itself: Int64[np.ndarray, " queries"] | None = None,
     ) -> Neighbours:
         """Find the nearest keys.
 
@@ -96,29 +116,53 @@ class Datastore:
             states: queries.
             k: neighbours of each.
             without: the document of each query, whose keys are nobody's neighbours here; None leaves nothing out.
+            itself: the key that each query is, which is not its own neighbour; -1, or None: none.
 
         Raises:
-            InputError: if ``k`` is not positive.
+            InputError: if ``k`` is not positive, or the queries are of another width or not finite.
         """
         if k < 1:
             raise InputError(f"a nearest neighbour is the first or a later one, got k = {k}")
+        if states.shape[-1] != self.keys.shape[1] or not np.isfinite(states).all():
+            raise InputError(
+                f"queries of this datastore are finite states of width {self.keys.shape[1]}, got width "
+                f"{states.shape[-1]}{'' if np.isfinite(states).all() else ' and states that are not finite'}"
+            )
         number = {name: index for index, name in enumerate(self.documents)}
         own = np.array([number.get(name, -1) for name in without or [""] * len(states)], dtype=np.int64)
         if without is None:
             own[:] = -1
-        sizes = np.bincount(self.document, minlength=len(self.documents))
-        queries = (states - self.mean).astype(np.float32)
+        keys = np.full(len(states), -1, dtype=np.int64) if itself is None else itself
         found = Neighbours(np.full((len(states), k), np.inf), np.full((len(states), k), -1, dtype=np.int64))
         for start in range(0, len(states), QUERIES_AT_A_TIME):
-            block = slice(start, start + QUERIES_AT_A_TIME)
-            most = int(sizes[own[block]].max(initial=0, where=own[block] >= 0))
-            n = (k if self.exact else PROPOSED * k) + most + SPARE
-            candidates = self._candidates(queries[block], min(n, len(self.keys)))
-            step = max(1, RANKED_AT_A_TIME // (candidates.shape[1] * states.shape[1]))
-            for first in range(0, len(candidates), step):
-                some, few = slice(first, first + step), slice(start + first, start + min(first + step, len(candidates)))
-                found.distance[few], found.key[few] = self._ranked(states[few], candidates[some], own[few], k)
+            rows = np.arange(start, min(start + QUERIES_AT_A_TIME, len(states)))
+            self._search_block(states, rows, _LeftOut(own, keys), found)
         return found
+
+    def _search_block(
+        self,
+        states: Float[np.ndarray, "queries width"],
+        rows: Int64[np.ndarray, " rows"],
+        out: _LeftOut,
+        into: Neighbours,
+    ) -> None:
+        """Neighbours of some queries; those whose own document crowds out the others are asked for more again."""
+        k = into.distance.shape[1]
+        sizes = np.bincount(self.document, minlength=len(self.documents))
+        crowd = int(sizes[out.document[rows]].max(initial=0, where=out.document[rows] >= 0))
+        first = (k if self.exact else PROPOSED * k) + SPARE + int((out.key[rows] >= 0).any())
+        n, most = min(first + min(crowd, CROWD), len(self.keys)), min(first + crowd, len(self.keys))
+        while len(rows):
+            candidates = self._candidates((states[rows] - self.mean).astype(np.float32), n)
+            own, key = out.document[rows, None], out.key[rows, None]
+            gone = (candidates < 0) | ((self.document[candidates] == own) & (own >= 0)) | (candidates == key)
+            step = max(1, RANKED_AT_A_TIME // (n * states.shape[1]))
+            for at in range(0, len(rows), step):
+                few = rows[at : at + step]
+                ranked = self._ranked(states[few], candidates[at : at + step], gone[at : at + step], k)
+                into.distance[few], into.key[few] = ranked
+            rows = rows[(~gone).sum(axis=1) < k + SPARE] if n < most else rows[:0]
+            n = min(WIDER * n, most)
 
     def _candidates(self, queries: Float32[np.ndarray, "queries width"], n: int) -> Int64[np.ndarray, "queries n"]:
         if self._search is not None:
@@ -132,20 +176,26 @@ class Datastore:
         self,
         states: Float[np.ndarray, "queries width"],
         candidates: Int64[np.ndarray, "queries n"],
-        own: Int64[np.ndarray, " queries"],
+        gone: Bool[np.ndarray, "queries n"],
         k: int,
     ) -> tuple[Float64[np.ndarray, "queries k"], Int64[np.ndarray, "queries k"]]:
         """The k nearest of the candidates by float64 distance, ties by id."""
         k_here = min(k, candidates.shape[1])
         apart = self.keys[candidates].astype(np.float64) - (states - self.mean)[:, None, :]
         distance = np.sqrt(np.einsum("qnw,qnw->qn", apart, apart))
-        left_out = (candidates < 0) | ((self.document[candidates] == own[:, None]) & (own[:, None] >= 0))
-        distance[left_out] = np.inf
+        distance[gone] = np.inf
         order = np.lexsort((candidates, distance), axis=1)[:, :k_here]
         near, keys = np.take_along_axis(distance, order, 1), np.take_along_axis(candidates, order, 1)
         keys = np.where(np.isinf(near), -1, keys)
         missing = ((0, 0), (0, k - k_here))
         return np.pad(near, missing, constant_values=np.inf), np.pad(keys, missing, constant_values=-1)
+
+
+class _LeftOut(NamedTuple):
+    """What is no neighbour of each query: the keys of a document, and one key; -1 for none."""
+
+    document: Int64[np.ndarray, " queries"]
+    key: Int64[np.ndarray, " queries"]
 
 
 @dataclass(frozen=True, eq=False)
