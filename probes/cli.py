@@ -27,6 +27,7 @@ from probes.commands.console import err, out
 from probes.commands.index_cli import index
 from probes.commands.lab_cli import lab
 from probes.commands.listing import LISTS, axioms_table
+from probes.commands.memory_cli import memory
 from probes.commands.spec_cli import freeze, init, schema
 from probes.commands.sweep_cli import EXIT_FAILURES, runs, sweep
 from probes.errors import InputError
@@ -50,6 +51,7 @@ app.command()(compression)
 app.add_typer(runs, name="runs")
 app.add_typer(lab, name="lab")
 app.add_typer(index, name="index")
+app.add_typer(memory, name="memory")
 
 
 def _print_version(asked: bool) -> bool:

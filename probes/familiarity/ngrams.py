@@ -49,9 +49,12 @@ class NGram(Predictor):
 
     def predict(self, text: str) -> Prediction:
         """Log2-probability of each symbol."""
-        alphabet = self.index.written()
-        ids, starts, ends = alphabet.symbols(text)
-        p = np.full(len(ids), 1 / (alphabet.size + 1))
+        ids, starts, ends = self.index.written().symbols(text)
+        return Prediction(text, starts, ends, self.log2_p(ids))
+
+    def log2_p(self, ids: Int64[np.ndarray, " symbols"]) -> Float64[np.ndarray, " symbols"]:
+        """The same of symbols of the index."""
+        p = np.full(len(ids), 1 / (self.index.written().size + 1))
         here = np.arange(len(ids))
         for k in range(self.order):
             known = here >= k
@@ -61,7 +64,7 @@ class NGram(Predictor):
             longer = longest >= self.order
             p[longer] = self._smoothed(p[longer], ids, here[longer], longest[longer])
         with np.errstate(divide="ignore"):
-            return Prediction(text, starts, ends, np.log2(p))
+            return np.log2(p)
 
     def _smoothed(
         self,

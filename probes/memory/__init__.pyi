@@ -1,7 +1,10 @@
+from .decoder import DecoderMemory as DecoderMemory
+from .distillation import train_memories as train_memories
 from .interpolation import Interpolated as Interpolated
 from .interpolation import tune as tune
 from .knn import KnnMemory as KnnMemory
 from .knn import remember_corpus as remember_corpus
+from .lessons import Plan as Plan
 from .opening import open_memory as open_memory
 from .opening import save_memory as save_memory
 from .recall import Memory as Memory

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from probes.errors import InputError
-from probes.memory import knn
+from probes.memory import decoder, knn
+from probes.memory.decoder import DecoderMemory
 from probes.memory.interpolation import Tuned
 from probes.memory.knn import FACTS, KnnMemory
 from probes.memory.recall import Weight
@@ -69,4 +70,7 @@ def read_facts(folder: Path) -> dict[str, Any]:
     return facts
 
 
-KINDS: Final[dict[str, type[KnnMemory]]] = {knn.KIND: KnnMemory}
+KINDS: Final[dict[str, type[KnnMemory | DecoderMemory]]] = {
+    knn.KIND: KnnMemory,
+    decoder.KIND: DecoderMemory,
+}

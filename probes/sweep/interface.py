@@ -46,7 +46,7 @@ class Progress(NamedTuple):
     n_done: int
     n_items: int
     run: str
-    unit: Literal["items", "control cells", "bytes"] = "items"
+    unit: Literal["items", "control cells", "bytes", "tokens", "steps"] = "items"
     at_most: float = math.inf
 
 
