@@ -32,7 +32,7 @@ from probes.commands.spec_cli import freeze, init, schema
 from probes.commands.sweep_cli import EXIT_FAILURES, runs, sweep
 from probes.errors import InputError
 from sparsity import __version__
-from sparsity.registry import UnknownNameError
+from sparsity.registry import PluginError, UnknownNameError
 
 EXIT_UNUSABLE = 2
 EXIT_FAULT = 70  # what sysexits.h calls an internal software error
@@ -232,7 +232,7 @@ def at_the_edge(command: Callable[[], None]) -> None:
         with warnings.catch_warnings():
             warnings.showwarning = _one_line
             command()
-    except (InputError, UnknownNameError) as error:
+    except (InputError, UnknownNameError, PluginError) as error:
         _end(str(error), EXIT_UNUSABLE)
     except ModuleNotFoundError as error:
         package = (error.name or str(error)).partition(".")[0]

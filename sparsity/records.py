@@ -159,7 +159,7 @@ class Metric:
         return Job(self.name, self.kernel, tuple(bound.items()), self.at_zero, self.min_width)
 
 
-METRICS: Registry[Metric] = Registry("metric", "sparsity.measures")
+METRICS: Registry[Metric] = Registry("metric", "sparsity.measures", plugins="sparsity.metrics")
 
 
 @runtime_checkable

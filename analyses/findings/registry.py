@@ -63,7 +63,7 @@ class Analysis(NamedTuple):
     headline: bool
 
 
-ANALYSES: Registry[Analysis] = Registry("analysis", "analyses.questions")
+ANALYSES: Registry[Analysis] = Registry("analysis", "analyses.questions", plugins="sparsity.questions")
 LAST: Final = 1000  # the place of an analysis that asks for none
 
 Answer = Callable[[Run], list[Finding]]

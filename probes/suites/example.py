@@ -184,7 +184,7 @@ class Suite:
         return np.random.default_rng([seed, int.from_bytes(hashlib.sha256(own.encode()).digest()[:8], "big")])
 
 
-SUITES: Registry[Suite] = Registry("suite", "probes.suites")
+SUITES: Registry[Suite] = Registry("suite", "probes.suites", plugins="sparsity.suites")
 
 Generate = Callable[[np.random.Generator], Iterator[Example]]
 GenerateMatched = Callable[..., Iterator[Example]]

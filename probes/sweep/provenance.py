@@ -17,6 +17,7 @@ import torch
 from probes.sweep.interface import Options
 from probes.sweep.planning.run_plan import RunPlan
 from probes.sweep.spec import SweepSpec
+from sparsity.registry import plugin_packages
 
 DISTRIBUTION: Final = "activation-sparsity"
 PACKAGES: Final = (
@@ -27,9 +28,9 @@ RUN_FACTS: Final = ("model_files", "weights", "bos", "template", "max_tokens", "
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of this toolkit and of what its numbers depend on, as far as it is installed."""
+    """Versions of this toolkit, of what its numbers depend on and of packages that plug in, as far as installed."""
     found: dict[str, str] = {}
-    for name in PACKAGES:
+    for name in (*PACKAGES, *plugin_packages()):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
     return found

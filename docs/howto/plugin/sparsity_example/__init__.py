@@ -1,0 +1,1 @@
+"""A metric, a suite and a question of one's own."""
