@@ -21,7 +21,7 @@ from probes.sweep.spec import ModelEntry, SweepSpec
 
 Loaded = tuple[ModelEntry, LoadedModel]
 IN_FLIGHT_PER_WORKER: Final = 2  # one that runs and one that waits
-MOST_DEATHS: Final = 3  # of workers without a finished task between them
+MOST_DEATHS: Final = 3  # of workers with one task, without a finished task between them
 
 
 class Task(NamedTuple):
@@ -89,35 +89,35 @@ def execute_in(pool: Pool[H], tasks: Iterable[Task]) -> Iterator[Rows]:
     """Run tasks in a pool, giving those of dead workers to others.
 
     Where workers died, rows of nothing come before they are replaced, so that whoever drives can stop: a scheduler that
-    ends a job sends its signal to the workers too.
+    ends a job sends its signal to the workers too. A machine that dies takes the tasks of all its workers with it, once
+    each; a task that no worker survives is lost again and again.
 
     Raises:
-        InputError: if workers keep dying.
+        InputError: if a task is lost three times, and no other is finished meanwhile.
     """
-    waiting = iter(tasks)
-    lost: list[Task] = []
-    running: dict[H, Task] = {}
-    deaths = 0
+    waiting = ((task, 0) for task in tasks)
+    lost: list[tuple[Task, int]] = []
+    running: dict[H, tuple[Task, int]] = {}
     while True:
-        while len(running) < pool.slots() and (task := lost.pop() if lost else next(waiting, None)):
-            running[pool.submit(task)] = task
+        while len(running) < pool.slots() and (given := lost.pop() if lost else next(waiting, None)):
+            running[pool.submit(given[0])] = given
         if not running:
             return
         n_lost = len(lost)
         for handle in pool.finished(list(running)):
-            task = running.pop(handle)
+            task, deaths = running.pop(handle)
             try:
                 rows = pool.result(handle)
             except WorkerDiedError:
-                lost.append(task)
+                lost.append((task, deaths + 1))
             else:
-                deaths = 0
+                lost = [(other, 0) for other, _ in lost]
+                running = {other: (its, 0) for other, (its, _) in running.items()}
                 yield rows
         if len(lost) > n_lost:
-            deaths += 1
-            if deaths == MOST_DEATHS:
+            if max(deaths for _, deaths in lost) >= MOST_DEATHS:
                 raise InputError(
-                    f"workers died {deaths} times in a row without finishing a batch (out of memory?); "
+                    f"a batch lost its worker {MOST_DEATHS} times in a row (out of memory?); "
                     "committed batches are kept; try fewer --workers or a smaller --batch-size"
                 )
             yield Rows({}, ())

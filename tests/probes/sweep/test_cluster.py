@@ -19,7 +19,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -27,7 +27,7 @@ from probes.errors import InputError
 from probes.sweep import run as running
 from probes.sweep.execution import executors
 from probes.sweep.execution.cluster import RayPool
-from probes.sweep.execution.workers import IN_FLIGHT_PER_WORKER, Task, Worker, WorkerDiedError
+from probes.sweep.execution.workers import IN_FLIGHT_PER_WORKER, Task, Worker, WorkerDiedError, execute_in
 from probes.sweep.interface import Options, Progress
 from probes.sweep.measurement import Rows
 from probes.sweep.run import run_sweep
@@ -207,6 +207,53 @@ def test_tasks_of_a_lost_actor_go_to_others_and_it_is_replaced(
     assert len(ray.actors) == 3  # two, and the one that took the place of the first
     assert not any(actor.alive for actor in ray.actors)
     assert_same(tmp_path / "alone", tmp_path / "ray")
+
+
+class Scripted:
+    """Eight slots whose tasks are finished one at a time; `fatal` says which submission of which task is lost."""
+
+    def __init__(self, fatal: Callable[[str, int], bool]) -> None:
+        self._fatal = fatal
+        self._given: dict[str, int] = {}
+
+    def slots(self) -> int:
+        """Eight at a time."""
+        return 8
+
+    def submit(self, task: str) -> str:
+        """Count how often a task was given."""
+        self._given[task] = self._given.get(task, 0) + 1
+        return task
+
+    def finished(self, handles: list[str]) -> list[str]:
+        """The oldest."""
+        return handles[:1]
+
+    def result(self, handle: str) -> str:
+        """The task itself, unless its worker is gone."""
+        if self._fatal(handle, self._given[handle]):
+            raise WorkerDiedError
+        return handle
+
+    def mend(self) -> None:
+        """Nothing to replace."""
+
+
+def finished_of(pool: Scripted, tasks: list[str]) -> list[str]:
+    """Names of the tasks that gave something."""
+    given: Any = execute_in(cast("Any", pool), cast("Any", iter(tasks)))
+    return sorted(rows for rows in given if isinstance(rows, str))
+
+
+def test_a_machine_of_eight_workers_may_die() -> None:
+    tasks = [f"task {number}" for number in range(20)]
+    first = set(tasks[:8])
+    assert finished_of(Scripted(lambda task, time: task in first and time == 1), tasks) == sorted(tasks)
+
+
+def test_a_task_that_no_worker_survives_ends_the_sweep() -> None:
+    with pytest.raises(InputError, match="a batch lost its worker 3 times in a row"):
+        finished_of(Scripted(lambda task, _: task == "task 19"), [f"task {number}" for number in range(20)])
 
 
 @pytest.mark.long
