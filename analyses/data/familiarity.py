@@ -25,7 +25,7 @@ def promise(measure: str) -> Promise | None:
         record = familiarity.FamiliaritySpec.parse(measure).record
     except (ValueError, KeyError, RuntimeError):
         return None
-    return Promise(record.familiar, record.needs == "logits")
+    return Promise(record.familiar, record.needs in ("logits", "memory"))
 
 
 def written(measure: str, corpus: object) -> str:

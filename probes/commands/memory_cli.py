@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import math
+from collections.abc import Generator, Hashable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
 
 from probes.commands.console import out, shown_progress
 from probes.errors import InputError
 from probes.sweep.interface import Progress
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from probes.memory.distillation import Tell
     from probes.memory.lessons import Plan
 
@@ -80,6 +85,114 @@ def train(
         shares = ", ".join(f"{share:.2f}" for share in tuned.weight.shares)
         told = f"{tuned.memory.n_bytes} bytes, weight {shares}, temperature {tuned.temperature:.4g}"
         out().print(f"{out_dir / name}: {told}", soft_wrap=True)
+
+
+@memory.command("evaluate")
+def evaluate(
+    out_dir: Annotated[Path, typer.Option("--out", help="Folder for scores and table; the same call goes on in it.")],
+    model: Annotated[
+        str | None,
+        typer.Option(help="A causal language model; without one, each seed trains a small one on documentation."),
+    ] = None,
+    corpus: Annotated[
+        list[Path] | None,
+        typer.Option("--corpus", help="Files of the new domain; may be repeated. By default the standard library."),
+    ] = None,
+    source: Annotated[
+        list[Path] | None,
+        typer.Option("--source", help="Held-out files of the model's own domain. By default documentation."),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds.")] = 3,
+    documents: Annotated[int, typer.Option(min=4, help="Documents that memories are made of.")] = 100,
+    characters: Annotated[int, typer.Option(min=16, help="Of the passage taken from each document.")] = 2048,
+    base_steps: Annotated[int, typer.Option(min=1, help="Optimizer steps of a model that is trained here.")] = 600,
+    steps: Steps = 400,
+    size: Size = "0.3M",
+    context_length: Context = 256,
+    batch_size: BatchSize = 8,
+    neighbours: Neighbours = 64,
+    site: Site = "ffn_input",
+    field: Annotated[str, typer.Option(help="Field of an item that holds the text.")] = "text",
+    threads: Threads = None,
+) -> None:
+    """Compare ways to add a domain to a model: kNN-LM, small models, a fine-tuned copy, counts of the corpus."""
+    from probes.corpus.corpora import read_corpus
+    from probes.memory.samples import Text
+    from probes.memory.seeds import Question, compare_seeds
+    from probes.memory.table import tabulate
+    from probes.models.loading import load_model
+
+    def texts(files: list[Path] | None) -> list[Text] | None:
+        if not files:
+            return None
+        found = [text for text in read_corpus(files, field=field) if text.strip()]
+        return [Text(f"document {number}", text) for number, text in enumerate(found)]
+
+    _set_threads(threads)
+    question = Question(
+        model=None if model is None else load_model(model),
+        domain=texts(corpus),
+        source=texts(source),
+        documents=documents,
+        characters=characters,
+        base_steps=base_steps,
+        k=neighbours,
+        site=site,
+    )
+    plan = _plan(1.0, steps, size, context_length, batch_size, 0)
+    with _told() as tell:
+        scores = compare_seeds(question, plan, range(seeds), out_dir, tell)
+    table = tabulate(scores)
+    scores.to_csv(out_dir / "documents.csv", index=False)
+    table.to_csv(out_dir / "table.csv", index=False)
+    out().print(_levels(table))
+    out().print(_differences(table))
+    out().print(
+        f"{scores['document'].nunique()} documents; weights and temperatures from validation text; "
+        f"{out_dir / 'table.csv'}, by document in documents.csv",
+        soft_wrap=True,
+    )
+
+
+def _levels(table: pd.DataFrame) -> Table:
+    """Bits per byte and perplexity of every system, and what it costs."""
+    shown = Table(
+        *("system", "weight", "domain\nbits/byte", "domain\nperplexity", "source\nbits/byte", "source\nperplexity"),
+        *("alone\nbits/byte", "stored\nMB", "time per token\nover base"),
+        title="domain: text like the corpus; source: text like what the model was trained on",
+        box=SIMPLE_HEAD,
+    )
+    for row in table.to_dict("records"):
+        numbers = ("domain_bits_per_byte", "domain_perplexity", "source_bits_per_byte", "source_perplexity")
+        shown.add_row(
+            str(row["system"]),
+            _number(row["share"], ".2f"),
+            *(_number(row[name], ".3f") for name in (*numbers, "alone_bits_per_byte")),
+            _number(row["stored_bytes"] / 1e6, ".2f"),
+            _number(row["time"], ".2f"),
+        )
+    return shown
+
+
+def _differences(table: pd.DataFrame) -> Table:
+    """Bits per byte on the domain less those of the model alone, and less those of kNN-LM."""
+    shown = Table(
+        *("system", "less base", "less kNN-LM"),
+        title="bits per byte on the domain, differences with 95 % intervals over documents; below 0 = fewer bits",
+        box=SIMPLE_HEAD,
+    )
+    for row in table.to_dict("records"):
+        shown.add_row(str(row["system"]), *(_interval(row, other) for other in ("over_base", "over_knn")))
+    return shown
+
+
+def _number(value: float, form: str) -> str:
+    return "" if math.isnan(value) else f"{value:{form}}"
+
+
+def _interval(row: Mapping[Hashable, float], other: str) -> str:
+    value, low, high = (row[f"{other}{end}"] for end in ("", "_low", "_high"))
+    return "" if math.isnan(value) else f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
 def _plan(alpha: float, steps: int, size: str, context_length: int, batch_size: int, seed: int) -> Plan:

@@ -4,10 +4,11 @@ Two distances: to the nearest neighbours, which sees local crowding, and to the 
 directions in which it hardly spreads. A state is never its own neighbour: whatever comes from the same document is left
 out by the document's id, not by rank, because duplicate keys make rank 0 somebody else's.
 
-Candidates come from float32 search (faiss, or numpy where it is not installed) over keys less their mean, which keeps
-the digits that a large common offset would cost; the distances that are returned are computed again in float64, and
-ties are broken by id. Up to :data:`EXACT_BELOW` keys the search is exhaustive; above, IVF-PQ proposes and the float64
-distances decide.
+Candidates come from float32 search over keys less their mean, which keeps the digits that a large common offset would
+cost; the distances that are returned are computed again in float64, and ties are broken by id. Up to
+:data:`EXACT_BELOW` keys the search is exhaustive, one matrix product and a selection by torch (of 200,000 keys of width
+96, in about half the time of faiss's own exhaustive search); above, faiss's IVF-PQ proposes and the float64 distances
+decide.
 """
 
 from __future__ import annotations
@@ -15,16 +16,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, Float32, Float64, Int64
+from torch import Tensor
 
 from probes.errors import InputError
-from probes.extras import extra, has_extra
+from probes.extras import extra
 
 EXACT_BELOW: Final = 1_000_000
-QUERIES_AT_A_TIME: Final = 1024  # faiss reads all keys once per call
+QUERIES_AT_A_TIME: Final = 1024  # all keys are read once per so many
+KEYS_AT_A_TIME: Final = 1 << 14  # distances of so many to all of those queries are 64 MB
 RANKED_AT_A_TIME: Final = 1 << 22  # coordinates of candidates in float64: 32 MB
 SPARE: Final = 8  # candidates beyond k: float32 may rank near ties otherwise
 PROPOSED: Final = 8  # candidates per neighbour that IVF-PQ proposes
@@ -76,7 +81,7 @@ class Datastore:
             exact_below: search exhaustively among fewer keys than this.
 
         Raises:
-            InputError: if there are no keys, a state is not finite, or there are too many for numpy and no faiss.
+            InputError: if there are no keys, a state is not finite, or there are a million or more and no faiss.
         """
         if not len(states) or len(states) != len(documents):
             raise InputError(f"a datastore needs one document per state, got {len(documents)} for {len(states)} states")
@@ -168,9 +173,22 @@ class Datastore:
         if self._search is not None:
             _, keys = self._search.search(np.ascontiguousarray(queries), n)
             return np.asarray(keys, dtype=np.int64)
-        squares = np.einsum("kw,kw->k", self.keys, self.keys)
-        distance = squares - 2 * (queries @ self.keys.T)
-        return np.argpartition(distance, n - 1, axis=1)[:, :n].astype(np.int64)
+        asked, keys = torch.from_numpy(queries), torch.from_numpy(self.keys)
+        near, best = torch.empty(len(asked), 0), torch.empty(len(asked), 0, dtype=torch.long)
+        for start in range(0, len(keys), KEYS_AT_A_TIME):
+            some = slice(start, start + KEYS_AT_A_TIME)
+            distance = torch.addmm(self._squares[some], asked, keys[some].T, alpha=-2)
+            own, at = distance.topk(min(n, distance.shape[1]), largest=False, sorted=False)
+            near, best = torch.cat([near, own], dim=1), torch.cat([best, at + start], dim=1)
+            if near.shape[1] > n:
+                near, at = near.topk(n, largest=False, sorted=False)
+                best = best.gather(1, at)
+        return best.numpy()
+
+    @cached_property
+    def _squares(self) -> Tensor:
+        """Squared lengths of the keys."""
+        return torch.from_numpy(self.keys).square().sum(dim=1)
 
     def _ranked(
         self,
@@ -247,18 +265,15 @@ class Gaussian:
 
 
 def _searcher(keys: Float32[np.ndarray, "keys width"], exact_below: int) -> Any:  # noqa: ANN401  a faiss index
-    """A faiss index over the keys; None where there is no faiss and numpy can do it."""
-    if len(keys) < exact_below and not has_extra("faiss"):
-        return None
-    faiss = extra("faiss")
+    """A faiss index over many keys; None for fewer, among which the search is exhaustive."""
     n, width = keys.shape
     if n < exact_below:
-        index = faiss.IndexFlatL2(width)
-    else:
-        cells = max(1, int(math.sqrt(n)))
-        codes = max(c for c in range(1, min(64, width) + 1) if width % c == 0)
-        index = faiss.index_factory(width, f"IVF{cells},PQ{codes}x8np")  # np: no annealing for Hamming distances
-        index.train(keys[:: max(1, n // (256 * cells))])
-        index.nprobe = PROBES
+        return None
+    faiss = extra("faiss")
+    cells = max(1, int(math.sqrt(n)))
+    codes = max(c for c in range(1, min(64, width) + 1) if width % c == 0)
+    index = faiss.index_factory(width, f"IVF{cells},PQ{codes}x8np")  # np: no annealing for Hamming distances
+    index.train(keys[:: max(1, n // (256 * cells))])
+    index.nprobe = PROBES
     index.add(keys)
     return index

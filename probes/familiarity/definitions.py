@@ -24,7 +24,7 @@ from sparsity.records import Interval
 from sparsity.registry import Registry
 from sparsity.specs import FORM
 
-Needs = Literal["logits", "states", "corpus", "world"]
+Needs = Literal["logits", "states", "corpus", "world", "memory"]
 ANSWER: Final = "answer."
 
 
@@ -64,7 +64,8 @@ class Familiarity:
         name: the one name of the measure.
         version: raised when the formula changes meaning.
         familiar: which end means that the input is well known.
-        needs: what it is read from: the model's logits, its hidden states, a corpus index, or the laboratory's world.
+        needs: what it is read from: the model's logits, its hidden states, a corpus index, the laboratory's world, or a
+            memory beside the model.
         unit: of its values.
         proxy: what it stands in for.
         fails: how it goes wrong.

@@ -2,7 +2,7 @@
 
 A list of measures is enough for those that need the model alone. Measures of a corpus are asked of every index under
 ``corpora``; distances of states, of the texts under ``known``; ``reference_ratio``, of ``reference``; ``exposure``, of
-the record that lies beside a laboratory model.
+the record that lies beside a laboratory model; ``bits_saved``, of every memory under ``memories``.
 """
 
 from __future__ import annotations
@@ -72,6 +72,7 @@ class FamiliarityEntry(BaseModel):
         corpora: folders that ``sparsity index build`` made.
         known: texts that the models have read.
         reference: another model, or the name of a compressor.
+        memories: folders ``knn`` and ``decoder`` that ``sparsity memory train`` made.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -81,6 +82,7 @@ class FamiliarityEntry(BaseModel):
     corpora: Names = ()
     known: KnownTexts | None = None
     reference: str | None = None
+    memories: Names = ()
 
 
 def resolved(entry: FamiliarityEntry, folder: Path, place: str) -> FamiliarityEntry:
@@ -94,6 +96,7 @@ def resolved(entry: FamiliarityEntry, folder: Path, place: str) -> FamiliarityEn
     except (UnknownNameError, ValueError) as error:
         raise InputError(f"{place}: {error}") from None
     lacking = {"corpus": ("corpora", not entry.corpora), "states": ("known", entry.known is None)}
+    lacking["memory"] = ("memories", not entry.memories)
     for spec in specs:
         key, missing = lacking.get(spec.record.needs, ("", False))
         if spec.name == REFERENCE:
@@ -103,6 +106,7 @@ def resolved(entry: FamiliarityEntry, folder: Path, place: str) -> FamiliarityEn
     changes: dict[str, Any] = {
         "measures": tuple(spec.versioned for spec in specs),
         "corpora": tuple(str(folder / corpus) for corpus in entry.corpora),
+        "memories": tuple(str(folder / memory) for memory in entry.memories),
     }
     if entry.reference is not None and entry.reference not in CODECS and (folder / entry.reference).is_dir():
         changes["reference"] = str((folder / entry.reference).resolve())

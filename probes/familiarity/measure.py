@@ -115,7 +115,11 @@ def _run(
     """Let the model, and the corpus, read what the measures need."""
     needs = {spec.record.needs for spec in specs}
     prompts = [one.text.prompt for one in read]
-    surprisals = read_surprisals(model, prompts, batch_size=batch_size) if "logits" in needs else [None] * len(read)
+    asks = bool({"logits", "memory"} & needs)
+    surprisals = read_surprisals(model, prompts, batch_size=batch_size) if asks else [None] * len(read)
+    memory = read[0].sources.memory if read and "memory" in needs else None
+    told = [own.surprisal for own in surprisals if own is not None]
+    saved = [None] * len(read) if memory is None else memory.bits_saved(prompts, told)
     found: dict[int, tuple[Any, tuple[int, ...]]] = {}
     known = read[0].sources.states if read else None
     if "states" in needs and known is not None:
@@ -128,4 +132,5 @@ def _run(
         index = read[start].sources.index if "corpus" in needs else None
         for n, indexed in zip(block, index_texts(index, model, [read[n].text for n in block]), strict=True):
             states, asked = found.get(n, (None, ()))
-            yield replace(read[n], surprisals=surprisals[n], states=states, state_tokens=asked, indexed=indexed)
+            part = {"surprisals": surprisals[n], "states": states, "state_tokens": asked, "saved": saved[n]}
+            yield replace(read[n], indexed=indexed, **part)

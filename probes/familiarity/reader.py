@@ -32,6 +32,7 @@ from probes.familiarity.entry import FamiliarityEntry, KnownTexts
 from probes.familiarity.known_states import KnownStates, remember, rows_of
 from probes.familiarity.measure import state_tokens
 from probes.familiarity.measures.exposures import exposures_of
+from probes.familiarity.measures.memories import Beside
 from probes.familiarity.predictor import Coder
 from probes.familiarity.result import Asked, Rows
 from probes.familiarity.sources import REFERENCE, ReadText, Sources, index_texts, name_of
@@ -54,10 +55,11 @@ DOCUMENTS: Final = "document_log_count"  # the one measure that engines cannot s
 
 
 class Question(NamedTuple):
-    """One measure, and the corpus that it is asked of, if it is one of a corpus."""
+    """One measure, and the corpus or the memory that it is asked of, if it is one of either."""
 
     spec: FamiliaritySpec
-    corpus: Corpus | None
+    corpus: Corpus | None = None
+    memory: Beside | None = None
 
 
 class Known(NamedTuple):
@@ -132,6 +134,7 @@ class FamiliarityReader:
         model: LoadedModel,
         known: Known | None,
         *,
+        memories: Sequence[Beside] = (),
         bos: BosPolicy = "auto",
         max_tokens: int | None = None,
         template: Template = "none",
@@ -149,13 +152,13 @@ class FamiliarityReader:
             raise InputError(f"familiarity: {asked} needs a model that predicts the next token, {model.name} does not")
         reference = None if entry.reference is None else _reference(entry.reference, model)
         indexes = [_index(path, model) for path in entry.corpora] if "corpus" in needs else []
-        names = [index.name for index in indexes]
+        names = [*(index.name for index in indexes), *(memory.memory_name for memory in memories)]
         doubled = next((name for name in names if names.count(name) > 1), None)
         if doubled is not None:
-            raise InputError(f"familiarity: two corpora are called {doubled!r}; build one with another --name")
+            raise InputError(f"familiarity: two corpora or memories are called {doubled!r}; give one another name")
         if any(isinstance(index, Engine) for index in indexes) and any(spec.name == DOCUMENTS for spec in specs):
             raise InputError(f"familiarity: {DOCUMENTS} needs an index folder; engines do not count documents")
-        identity: dict[Needs, str] = {"logits": "", "states": "", "world": ""}
+        identity: dict[Needs, str] = {"logits": "", "states": "", "world": ""}  # what has no content of its own
         if "states" in needs and entry.known is not None and known is not None:
             place = _one_site(model, entry.known.site)
             content = repr((sorted(known.texts.items()), known.background, str(place), max_tokens, bos))
@@ -167,9 +170,14 @@ class FamiliarityReader:
         for spec in specs:
             if spec.record.needs == "corpus":
                 questions |= {f"{spec.versioned}|{own.name}#{own.fingerprint}": Question(spec, own) for own in indexes}
+            elif spec.record.needs == "memory":
+                questions |= {
+                    f"{spec.versioned}|{own.memory_name}#{own.fingerprint}": Question(spec, memory=own)
+                    for own in memories
+                }
             else:
                 against = _identity(reference) if spec.name == REFERENCE else identity[spec.record.needs]
-                questions[f"{spec.versioned}{against}"] = Question(spec, None)
+                questions[f"{spec.versioned}{against}"] = Question(spec)
         return cls(
             model=model,
             entry=entry,
@@ -243,7 +251,7 @@ class BatchFamiliarity:
     @property
     def readers(self) -> tuple[ReadsLogits, ...]:
         """What reads the logits of the pass."""
-        return (surprisal_reader,) if self.wants("logits") else ()
+        return (surprisal_reader,) if self.wants("logits") or self.wants("memory") else ()
 
     @property
     def watched(self) -> dict[Site, Look]:
@@ -282,14 +290,16 @@ class BatchFamiliarity:
             for number, (item, text) in enumerate(zip(self._items, self._texts, strict=True))
         ]
         rows = Rows(run_id)
-        of_index: dict[Corpus | None, list[Asked]] = {}
+        of_source: dict[tuple[Corpus | None, Beside | None], list[Asked]] = {}
         for name, own in self._asked.items():
-            of_index.setdefault(reader.questions[name].corpus, []).append(own)
-        for index, own in of_index.items():
+            of_source.setdefault(reader.questions[name][1:], []).append(own)
+        for (index, memory), own in of_source.items():
             beside = index_texts(index, reader.model, self._texts)
-            here = replace(sources, index=index)
-            for one, indexed in zip(read, beside, strict=True):
-                rows.tell(replace(one, sources=here, indexed=indexed), own)
+            told = [one.surprisal for one in surprisals if one is not None]
+            saved = [None] * len(read) if memory is None else memory.bits_saved(self._prompts, told)
+            here = replace(sources, index=index, memory=memory)
+            for one, indexed, bits in zip(read, beside, saved, strict=True):
+                rows.tell(replace(one, sources=here, indexed=indexed, saved=bits), own)
         found = rows.tables()
         names: tuple[Table, ...] = ("familiarity", "familiarity_tokens", "failures")
         return {

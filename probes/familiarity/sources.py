@@ -23,6 +23,7 @@ from probes.familiarity.known_states import KnownStates
 from probes.familiarity.measures.counts import CorpusEvidence, CorpusTexts
 from probes.familiarity.measures.distances import StatesEvidence
 from probes.familiarity.measures.exposures import WorldEvidence
+from probes.familiarity.measures.memories import Beside, MemoryEvidence
 from probes.familiarity.measures.surprise import LogitsEvidence
 from probes.familiarity.predictor import Coder
 from probes.familiarity.surprisals import Surprisals
@@ -46,12 +47,14 @@ class Sources:
         states: of texts that the model knows.
         exposures: presentations of the laboratory's facts, by prompt.
         reference: another coder to compare code lengths with.
+        memory: what stands beside the model.
     """
 
     index: Corpus | None = None
     states: KnownStates | None = None
     exposures: Mapping[str, int] | None = None
     reference: Coder | None = None
+    memory: Beside | None = None
 
     def corpus(self, spec: FamiliaritySpec) -> str:
         """The ``corpus`` column of a measure: what it compares with, ``""`` for the model itself."""
@@ -60,6 +63,8 @@ class Sources:
             return self.index.name
         if needs == "states" and self.states is not None:
             return self.states.name
+        if needs == "memory" and self.memory is not None:
+            return self.memory.memory_name
         if spec.name == REFERENCE and self.reference is not None:
             return name_of(self.reference)
         return "world" if needs == "world" else ""
@@ -67,7 +72,8 @@ class Sources:
     def lacks(self, needs: Needs) -> str:
         """What has to be handed in for a measure, ``""`` if it is there."""
         missing = {"corpus": self.index is None, "states": self.states is None, "world": self.exposures is None}
-        names = {"corpus": "index", "states": "states", "world": "world"}
+        missing["memory"] = self.memory is None
+        names = {"corpus": "index", "states": "states", "world": "world", "memory": "memory"}
         return names[needs] if missing.get(needs) else ""
 
 
@@ -142,6 +148,7 @@ class ReadText:
         states: of the tokens in ``state_tokens``, None if no measure asked.
         state_tokens: tokens whose states were read.
         indexed: the text beside the corpus, None if there is no corpus or the text is not known.
+        saved: bits that the memory saves, per token; None if no measure asked.
     """
 
     model: LoadedModel
@@ -153,6 +160,7 @@ class ReadText:
     states: Float32[np.ndarray, "tokens width"] | None = None
     state_tokens: tuple[int, ...] = field(default=())
     indexed: IndexedText | None = None
+    saved: Float64[np.ndarray, " tokens"] | None = None
 
     def logits(self, part: Part) -> LogitsEvidence | None:
         """What the model made of a part."""
@@ -187,9 +195,14 @@ class ReadText:
             return None
         return WorldEvidence(self.text.characters("prompt"), self.sources.exposures)
 
+    def remembered(self, part: Part) -> MemoryEvidence | None:
+        """What a memory made of a part."""
+        own = self.text.tokens(part)
+        return None if self.saved is None else MemoryEvidence(self.saved[own.start : own.stop])
+
     def evidence(self, needs: Needs, part: Part) -> object:
         """Evidence of one kind about one part, None where there is none."""
-        kinds = {"logits": self.logits, "states": self.hidden, "corpus": self.corpus}
+        kinds = {"logits": self.logits, "states": self.hidden, "corpus": self.corpus, "memory": self.remembered}
         return self.world() if needs == "world" else kinds[needs](part)
 
     def per_token(

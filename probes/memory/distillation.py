@@ -18,10 +18,10 @@ from typing import Final, Literal, NamedTuple
 from probes.errors import InputError
 from probes.memory.decoder import DecoderMemory, new_decoder
 from probes.memory.interpolation import Tuned, encode_text, tune
-from probes.memory.knn import NEIGHBOURS, KnnMemory, remember_corpus
+from probes.memory.knn import NEIGHBOURS, KnnMemory, check_size, remember_corpus
 from probes.memory.lessons import Lesson, Plan, learn, windows_of
 from probes.memory.opening import open_memory, save_memory
-from probes.memory.states import FFN_INPUT
+from probes.memory.states import FFN_INPUT, key_place
 from probes.memory.teacher import TASK, Teacher, teach
 from probes.models.loading import LoadedModel, load_model
 from probes.vocabulary.prompt import Prompt
@@ -87,6 +87,8 @@ def train_memories(
     if out.exists():
         raise InputError(f"{out} is there already: name another folder")
     corpus = split_corpus(model, texts)
+    check_size(corpus.documents, k)
+    key_place(model, site)
     unfinished = out.with_name(f"{out.name}.unfinished")
     digest = hashlib.sha256("\0".join(texts).encode()).hexdigest()
     _claim(unfinished, {"model": model.fingerprint, "corpus": digest, "site": site, "k": k, "plan": asdict(plan)})

@@ -6,6 +6,7 @@ predictor is the model, bit for bit, and at weight 1 the memory.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -68,6 +69,34 @@ class Interpolated(Predictor):
         told = "by distance" if share is None else f"{share:.2g}"
         return f"{self.model.name} + {self.memory.name} ({told})"
 
+    @property
+    def memory_name(self) -> str:
+        """The memory, as tables hold it."""
+        return self.memory.name
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the memory and how it was tuned."""
+        told = repr((self.memory.fingerprint, self.weight, self.temperature))
+        return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+    def bits_saved(
+        self, prompts: Sequence[Prompt], surprisals: Sequence[Float64[np.ndarray, " _"]]
+    ) -> list[Float64[np.ndarray, " _"]]:
+        """Surprisal of every token under the model less that under the interpolation.
+
+        Args:
+            prompts: encoded texts.
+            surprisals: bits of every token under the model.
+
+        Returns:
+            Bits per token of the ids, negative where the memory misleads; NaN at index 0.
+        """
+        found: list[Float64[np.ndarray, " _"]] = []
+        for surprisal, own in zip(surprisals, self.memory.recall(prompts, [self.temperature]), strict=True):
+            found.append(mixed(-surprisal, own.log2_p[0], self.weight.at(own.distance)) + surprisal)
+        return found
+
     def predict(self, text: str) -> Prediction:
         """Log2-probability of each token under the interpolation."""
         return self.predict_all([text])[0]
@@ -114,10 +143,23 @@ def encode_text(model: LoadedModel, text: str) -> Prompt:
 
 
 def recall_texts(
-    model: LoadedModel, memory: Memory, texts: Sequence[str], temperatures: Sequence[float]
+    model: LoadedModel,
+    memory: Memory,
+    texts: Sequence[str],
+    temperatures: Sequence[float],
+    *,
+    base: Sequence[Prediction] | None = None,
 ) -> list[Recalled]:
-    """What a model and a memory give the tokens of some texts; an empty text has none."""
-    base = CausalLM(model, bos_of(model)).predict_all(texts)
+    """What a model and a memory give the tokens of some texts; an empty text has none.
+
+    Args:
+        model: the language model.
+        memory: the memory.
+        texts: texts of any length.
+        temperatures: of the memory.
+        base: what the model gives them, if that is known.
+    """
+    base = CausalLM(model, bos_of(model)).predict_all(texts) if base is None else base
     prompts = [encode_text(model, text) for text in texts if text]
     recalls = iter(memory.recall(prompts, temperatures))
     encoded = iter(prompts)

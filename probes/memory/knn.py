@@ -235,12 +235,7 @@ def remember_corpus(
     Raises:
         InputError: if there is no text, fewer tokens than k, or a state that is not finite.
     """
-    n_keys = sum(max(0, len(prompt.ids) - 1) for prompt in documents.values())
-    if n_keys < max(1, k):
-        raise InputError(
-            f"the corpus has {n_keys} tokens with something before them, and k = {k} neighbours are asked for: "
-            "hand in more text or take a smaller k"
-        )
+    check_size(documents, k)
     place, prompts, names = key_place(model, site), list(documents.values()), list(documents)
     states: list[np.ndarray] = []
     for _, group in grouped(prompts):
@@ -248,6 +243,20 @@ def remember_corpus(
     values = np.concatenate([np.array(prompt.ids[1:], dtype=np.int64) for prompt in prompts])
     origin = [name for name, own in zip(names, states, strict=True) for _ in range(len(own))]
     return KnnMemory(model, site, Datastore.build(np.concatenate(states), origin), values, k, name)
+
+
+def check_size(documents: Mapping[str, Prompt], k: int) -> None:
+    """Refuse a corpus that has fewer tokens than neighbours are asked for.
+
+    Raises:
+        InputError: if it has.
+    """
+    n_keys = sum(max(0, len(prompt.ids) - 1) for prompt in documents.values())
+    if n_keys < max(1, k):
+        raise InputError(
+            f"the corpus has {n_keys} tokens with something before them, and k = {k} neighbours are asked for: "
+            "hand in more text or take a smaller k"
+        )
 
 
 def grouped(prompts: Sequence[Prompt]) -> Iterator[tuple[int, Sequence[Prompt]]]:

@@ -112,7 +112,7 @@ def mixed(
     >>> mixed(np.array([-1.0, -1.0]), np.array([-np.inf, -3.0]), np.array([0.5, 0.0])).tolist()
     [-2.0, -1.0]
     """
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         both = np.logaddexp2(np.log2(1 - share) + log2_base, np.log2(share) + log2_memory)
     return np.where(share == 0, log2_base, np.where(share == 1, log2_memory, both))
 
@@ -166,8 +166,8 @@ def fit_weight(
     """
     if not len(log2_base) or not np.isfinite(log2_base).all() or np.isnan(recall.log2_p).any():
         raise InputError(
-            f"a weight is found on tokens that the model and the memory have read; of {len(log2_base)} some are not "
-            "numbers or the model holds them for impossible"
+            f"a weight is found on tokens to which the model gives a probability, and of these {len(log2_base)} "
+            "validation tokens some have none (text that the tokenizer cannot write?): hand in other text"
         )
     edges: tuple[float, ...] = ()
     if by_distance and np.isfinite(recall.distance).all():

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from probes.errors import InputError
-from probes.familiarity.entry import KnownTexts
+from probes.familiarity.entry import FamiliarityEntry, KnownTexts
+from probes.familiarity.measures.memories import Beside
 from probes.familiarity.reader import FamiliarityReader, Known, known_texts
+from probes.memory.opening import open_memory
 from probes.models.loading import LoadedModel
 from probes.records.cells import Done
 from probes.suites.example import Item
@@ -28,7 +30,15 @@ def open_reader(spec: SweepSpec, model: LoadedModel) -> FamiliarityReader:
     if entry is None:
         raise InputError("the spec asks for no familiarity")
     known = None if entry.known is None else _known(spec, entry.known)
-    return FamiliarityReader.open(entry, model, known, bos=spec.bos, max_tokens=spec.max_tokens, template=spec.template)
+    reading: dict[str, Any] = {"bos": spec.bos, "max_tokens": spec.max_tokens, "template": spec.template}
+    return FamiliarityReader.open(entry, model, known, memories=_memories(entry, model), **reading)
+
+
+def _memories(entry: FamiliarityEntry, model: LoadedModel) -> list[Beside]:
+    try:
+        return [open_memory(folder, model).beside(model) for folder in entry.memories]
+    except InputError as error:
+        raise InputError(f"familiarity: {error}") from None
 
 
 def refuse_changed_sources(cells: Iterable[str], done: Iterable[Done]) -> None:

@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from probes.errors import InputError
-from probes.familiarity import datastore
 from probes.familiarity.datastore import Datastore, Gaussian
 from tests.tolerances import FLOAT64, FLOAT64_SOLVED, STORED
 
@@ -18,16 +17,6 @@ def brute(states: np.ndarray, names: list[str], query: np.ndarray, k: int, witho
     return sorted(float(np.sqrt(((states[row] - query) ** 2).sum())) for row in kept)[:k]
 
 
-@pytest.fixture(params=["faiss", "numpy"])
-def searcher(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    if request.param == "faiss":
-        pytest.importorskip("faiss", reason="needs the extra `familiarity`")
-    else:
-        monkeypatch.setattr(datastore, "has_extra", lambda _package: False)
-    return request.param
-
-
-@pytest.mark.usefixtures("searcher")
 @pytest.mark.parametrize("seed", range(4))
 def test_neighbours_are_those_of_brute_force_without_their_own_document(seed):
     rng = np.random.default_rng(seed)
@@ -46,7 +35,6 @@ def test_neighbours_are_those_of_brute_force_without_their_own_document(seed):
     assert np.allclose(whole.distance[:, 0], 0, atol=FLOAT32_KEYS)
 
 
-@pytest.mark.usefixtures("searcher")
 def test_self_is_left_out_by_id_even_where_duplicates_stand_first():
     states = np.zeros((5, 3), dtype=np.float32)
     store = Datastore.build(states, list("abcde"))
@@ -56,7 +44,6 @@ def test_self_is_left_out_by_id_even_where_duplicates_stand_first():
         assert (found.distance == 0).all()
 
 
-@pytest.mark.usefixtures("searcher")
 def test_fewer_keys_than_asked_for_are_infinitely_far():
     store = Datastore.build(np.eye(3, dtype=np.float32), ["a", "a", "b"])
     found = store.nearest(np.zeros((1, 3), dtype=np.float32), 4, without=["a"])
@@ -64,7 +51,6 @@ def test_fewer_keys_than_asked_for_are_infinitely_far():
     assert found.key[0].tolist() == [2, -1, -1, -1]
 
 
-@pytest.mark.usefixtures("searcher")
 def test_a_large_offset_common_to_all_costs_no_digits():
     rng = np.random.default_rng(0)
     states = rng.standard_normal((200, 8)).astype(np.float32)

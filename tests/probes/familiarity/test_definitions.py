@@ -14,7 +14,7 @@ from sparsity.registry import UnknownNameError
 def test_a_measure_says_what_it_is_and_how_it_fails(name):
     record = FAMILIARITY[name]
     assert record.familiar in ("higher", "lower")
-    assert record.needs in ("logits", "states", "corpus", "world")
+    assert record.needs in ("logits", "states", "corpus", "world", "memory")
     assert min(map(len, (record.unit, record.proxy, record.fails, record.source, record.summary))) > 3
     assert record.version >= 1
 
@@ -24,7 +24,7 @@ def test_the_bank_is_whole():
         "bits_per_byte", "surprisal", "min_k", "min_k_plus_plus", "zlib_ratio", "reference_ratio", "next_token_entropy",
         "true_token_rank", "energy", "knn_distance", "mahalanobis", "relative_mahalanobis", "text_count",
         "ngram_log_count", "document_log_count", "longest_match", "nearest_document_share", "infinity_gram",
-        "ngram_coverage", "exposure",
+        "ngram_coverage", "exposure", "bits_saved",
     }  # fmt: skip
 
 

@@ -179,7 +179,10 @@ def test_an_interrupted_sweep_goes_on_to_the_same_familiarity(make_spec: MakeSpe
         ({"measures": ["surprisal"], "corpus": "x"}, "unknown key 'corpus', did you mean 'corpora'"),
         ({"measures": ["longest_match"], "corpora": "nowhere"}, "nowhere is not a whole corpus index"),
         ({"measures": ["longest_match"], "corpora": "other.index"}, "was built with letters.*, not with"),
-        ({"measures": ["longest_match"], "corpora": ["toys.index", "again.index"]}, "two corpora are called 'toys'"),
+        (
+            {"measures": ["longest_match"], "corpora": ["toys.index", "again.index"]},
+            "two corpora or memories are called 'toys'",
+        ),
         ({"measures": ["reference_ratio"], "reference": "zlip"}, "zlip"),
         (["exposure"], "is not a laboratory model"),
         ({"measures": ["mahalanobis"], "known": {}}, "known needs either suite"),
