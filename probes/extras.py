@@ -21,6 +21,7 @@ PACKAGES: Final = {
     "soundfile": "activation-sparsity[compression]",
     "zstandard": "activation-sparsity[compression]",
     "tokengrams": "activation-sparsity[tokengrams]",
+    "bm25s": "activation-sparsity[curriculum]",
     "infini_gram": "infini-gram",
 }
 
