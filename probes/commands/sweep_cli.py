@@ -266,7 +266,7 @@ def _print_plan(spec: SweepSpec, directory: Path, options: Options) -> None:
 
     plans, model = survey(as_begun(spec, directory), directory, options)
     table = Table("run", "model x suite", "items", "left", "batches", "tokens to read", "time", "controls", "disk")
-    costs = list(calibrate(spec, plans, model))
+    costs = list(calibrate(spec, plans, model, options))
     for plan, cost in zip(plans, costs, strict=True):
         table.add_row(
             plan.run.run_id,

@@ -25,8 +25,8 @@ import torch
 from jaxtyping import Bool
 
 from probes.capture.reading import Reading
+from probes.controls.member_states import Sample, per_item
 from probes.controls.readout import Unembedding, Unread
-from probes.controls.reservoir import Sample, per_item
 from probes.interventions.changes import FinalNorm
 from probes.vocabulary import names
 from probes.vocabulary.sites import SiteKind

@@ -18,8 +18,10 @@ massive_tokens          raw            share of tokens more than five times as l
                                        token included
 ======================= ============== ======================================================================
 
-Ordinary tokens are those of position ``mean`` that are not massive, at most 16 of an item, evenly spaced; lengths are
-of all prompt tokens (position ``all``). Rows are in ``populations`` with ``group`` the name of the suite.
+Ordinary tokens are those of position ``mean`` that are not massive. The share of energy is over all of them, because
+few tokens hold much of it: of SmolLM2 (24 prompts of GSM8K, layers 2 to 7) the share in at most 16 evenly spaced tokens
+of each item was off by up to .09 in either direction. Mean Hoyer is over those 16. Lengths are of all prompt tokens
+(position ``all``). Rows are in ``populations`` with ``group`` the name of the suite.
 """
 
 from __future__ import annotations
@@ -29,12 +31,12 @@ from collections.abc import Sequence
 import numpy as np
 
 import sparsity
+from probes.controls.member_states import Energy, Sample, States
 from probes.controls.populations import PopulationRows
-from probes.controls.reservoir import Sample, States
 from probes.vocabulary import names
 from probes.vocabulary.massive_tokens import massive
 from probes.vocabulary.sites import Site
-from sparsity.locate import outlier_dimensions, without
+from sparsity.locate import without
 
 
 def add_outliers(states: States, sites: Sequence[Site], suite: str, rows: PopulationRows) -> None:
@@ -48,21 +50,23 @@ def add_outliers(states: States, sites: Sequence[Site], suite: str, rows: Popula
     """
     for site in sites:
         if (site, "mean") in states:
-            _add(states.sample(site, "mean"), states.lengths(site), suite, rows)
+            _add(states.sample(site, "mean"), states.energy(site), states.lengths(site), suite, rows)
 
 
-def _add(sample: Sample, lengths: Sequence[np.ndarray], suite: str, rows: PopulationRows) -> None:
-    """Rows of one site; ``lengths`` of all tokens, item by item."""
+def _add(sample: Sample, energy: Energy, lengths: Sequence[np.ndarray], suite: str, rows: PopulationRows) -> None:
+    """Rows of one site; ``energy`` of all ordinary tokens, ``lengths`` of all tokens, item by item."""
     item = np.repeat(np.arange(len(lengths)), [len(own) for own in lengths])
     length = np.concatenate(lengths).astype(np.float64)
     told = massive(length, item)
     starts = np.cumsum([0, *(len(own) for own in lengths[:-1])])
     ordinary = ~told[starts[sample.item] + sample.token] & np.isfinite(sample.vectors).all(axis=1)
     vectors = sample.vectors[ordinary]
-    if len(vectors) and vectors.shape[1] > 2:
-        top = outlier_dimensions(vectors, m=1)
-        rows.add(suite, sample, top.dimensions[0], names.TOP_COORDINATE_ENERGY, top.energy_share, len(vectors))
-        for basis, own in (("raw", vectors), (names.WITHOUT_TOP[0], without(vectors, top.dimensions))):
+    whole = float(energy.total.sum())
+    if energy.n and len(energy.total) > 2 and whole > 0:
+        top = int(energy.total.argmax())
+        share = float(energy.total[top]) / whole
+        rows.add(suite, sample, top, names.TOP_COORDINATE_ENERGY, share, energy.n)
+        for basis, own in (("raw", vectors), (names.WITHOUT_TOP[0], without(vectors, [top]))) if len(vectors) else ():
             hoyer = np.asarray(sparsity.hoyer(np.ascontiguousarray(own)))
             value = float(hoyer[~np.isnan(hoyer)].mean()) if not np.isnan(hoyer).all() else np.nan
             rows.add(suite, sample, -1, names.MEAN_HOYER, value, len(vectors), basis=basis)

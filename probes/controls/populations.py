@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from probes.controls.reservoir import Sample
+from probes.controls.member_states import Sample
 from probes.controls.substitution import Substitution
 from probes.records.schema import SCHEMAS
 from probes.vocabulary import names

@@ -25,11 +25,12 @@ from probes.capture.reading import Reading
 from probes.capture.routing import measure_routing
 from probes.controls.basis_panel import reading, views
 from probes.controls.control_cells import OUTLIERS, READOUT, ROUTING, cells_of, final_of, last_of
+from probes.controls.member_states import Sample, States, per_item, read_states_of, wanted_states
 from probes.controls.outliers import add_outliers
 from probes.controls.pinning import pinned_outcomes
 from probes.controls.populations import PopulationRows
 from probes.controls.readout import Unembedding, Unread, alignments, read_out, unembedding_of, without_row
-from probes.controls.reservoir import Member, Sample, States, per_item, read_states_of, reference_groups
+from probes.controls.reservoir import Member, reference_groups
 from probes.controls.substitution import Substitution, substitute
 from probes.errors import InputError
 from probes.interventions.changes import FinalNorm, final_norm_of
@@ -74,6 +75,8 @@ class Ask:
         metrics: measured in every basis.
         seed: of partners, halves, resamples and random coordinates.
         controls: which of them.
+        batches: which items of the reservoir go through the model together; none: as many as a pass takes.
+        states: what was kept of the reservoir while it was measured; closed with the stage.
     """
 
     run_id: str
@@ -86,6 +89,8 @@ class Ask:
     metrics: Sequence[MetricSpec]
     seed: int
     controls: Sequence[names.Control] = names.CONTROLS
+    batches: Sequence[Sequence[int]] = ()
+    states: States | None = None
 
 
 def control(model: LoadedModel, ask: Ask) -> Controls:
@@ -150,12 +155,12 @@ class Stage:
     @cached_property
     def states(self) -> States:
         """The reservoir's states at all sites that any cell needs."""
-        ends = [site for site in (final_of(self.model), last_of(self.model)) if site in self.model.sites]
-        extra = [] if isinstance(self.head, Unread) else ends
-        sites = list(dict.fromkeys([*self.whole_sites, *extra]))
-        ordinary = ["mean"] if "outliers" in self.ask.controls else []
-        positions = list(dict.fromkeys([*self.ask.positions, *ordinary]))
-        return self._stack.enter_context(read_states_of(self.model, self.ask.prompts, sites, positions, self.pause))
+        ask = self.ask
+        wanted = wanted_states(self.model, ask.sites, ask.positions, len(ask.members), ask.controls)
+        reading = read_states_of(
+            self.model, ask.prompts, wanted, batches=ask.batches, states=ask.states, pause=self.pause
+        )
+        return self._stack.enter_context(reading)
 
     def read(self) -> None:
         """Read the reservoir now, so that what comes to grief there is no fault of a cell."""

@@ -1,7 +1,8 @@
 """What a planned sweep will cost, from a short calibration bounded in time: nothing is written.
 
 Measuring: a few items of each run, spread over its lengths, are measured and thrown away; time and bytes grow with the
-bytes of text. Controls: reading the reservoir costs what measuring its items does; one cell of a site is computed on
+bytes of text. Controls: the states of the reservoir are handed over by measuring, or reading them costs what measuring
+its items does (`probes.sweep.handover`); one cell of a site is computed on
 vectors of chance for every width there is (arithmetic does not ask what the numbers mean), and the readout on few of
 them, once per model, where cost grows with the number of vectors. The report: a rule of thumb, by the number of values.
 """
@@ -15,15 +16,17 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from probes.capture.states import BatchStates
 from probes.controls.control_cells import READOUT, final_of, last_of
+from probes.controls.member_states import TOKENS, States
 from probes.controls.readout import Unembedding, Unread, unembedding_of
-from probes.controls.reservoir import POSITIONS, TOKENS, Member, States
+from probes.controls.reservoir import POSITIONS, Member
 from probes.controls.stage import Ask, Stage
 from probes.models.loading import LoadedModel
 from probes.records.store import as_file
-from probes.sweep.controlling import budget_seconds, reservoir
+from probes.sweep.controlling import budget_seconds
+from probes.sweep.handover import Handover
 from probes.sweep.inputs import open_model
+from probes.sweep.interface import Options
 from probes.sweep.measurement import Measurement
 from probes.sweep.planning.run_plan import RunPlan
 from probes.sweep.spec import SweepSpec
@@ -68,14 +71,18 @@ class _Tried(NamedTuple):
     n_items: int
 
 
-def calibrate(spec: SweepSpec, plans: Sequence[RunPlan], model: LoadedModel | None) -> Iterator[Cost]:
+def calibrate(
+    spec: SweepSpec, plans: Sequence[RunPlan], model: LoadedModel | None, options: Options | None = None
+) -> Iterator[Cost]:
     """Extrapolate every run from a few passes of its own, and its controls from a few cells.
 
     Args:
         spec: the sweep.
         plans: its runs.
         model: the model of all runs, if it is loaded already; others are loaded once, in the order of the runs.
+        options: how the sweep will run.
     """
+    handover = Handover(spec, plans) if (options or Options()).in_process else None
     loaded = None if model is None else (spec.models[0], model)
     warm: object = None
     head: Unembedding | Unread = Unread("no model yet")
@@ -95,7 +102,9 @@ def calibrate(spec: SweepSpec, plans: Sequence[RunPlan], model: LoadedModel | No
         whole = sum(int(plan.items.sizes[batch.items].sum()) for batch in plan.batches)
         if READOUT in plan.control_cells and per_vector is None:
             per_vector = _readout(spec, plan, loaded[1], head)
-        controls = _controls(spec, plan, loaded[1], head, tried, per_vector or 0.0) if plan.control_cells else 0.0
+        controls = _controls(spec, plan, loaded[1], head, per_vector or 0.0) if plan.control_cells else 0.0
+        if plan.control_cells and (handover is None or handover.reserve(plan.run, loaded[1]) is None):
+            controls += tried.seconds * _size(plan, plan.members)
         seconds = tried.seconds * whole
         yield Cost(
             seconds=seconds,
@@ -135,12 +144,10 @@ def _passes(plan: RunPlan, items: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _controls(
-    spec: SweepSpec, plan: RunPlan, model: LoadedModel, head: Unembedding | Unread, tried: _Tried, per_vector: float
+    spec: SweepSpec, plan: RunPlan, model: LoadedModel, head: Unembedding | Unread, per_vector: float
 ) -> float:
-    """Seconds of all control cells of a run; ``per_vector`` of the readout."""
-    members = reservoir(plan, spec.seed)
-    sizes = dict(zip(plan.items.example_ids.to_pylist(), plan.items.sizes.tolist(), strict=True))
-    seconds = tried.seconds * sum(sizes[one.example_id] for one in members)
+    """Seconds of all control cells of a run without reading the reservoir; ``per_vector`` of the readout."""
+    members, seconds = plan.members, 0.0
     positions = [position for position in spec.positions if position in POSITIONS]
     names = set(plan.control_cells)
     by_width: dict[int, list[Site]] = {}
@@ -155,9 +162,15 @@ def _controls(
     return seconds + per_vector * _rows(positions, len(members)) * (READOUT in names)
 
 
+def _size(plan: RunPlan, members: Sequence[Member]) -> int:
+    """Bytes of text of some items."""
+    sizes = dict(zip(plan.items.example_ids.to_pylist(), plan.items.sizes.tolist(), strict=True))
+    return sum(sizes[one.example_id] for one in members)
+
+
 def _readout(spec: SweepSpec, plan: RunPlan, model: LoadedModel, head: Unembedding | Unread) -> float:
     """Seconds of the readout, per vector of the reservoir."""
-    members = reservoir(plan, spec.seed)
+    members = plan.members
     positions = [position for position in spec.positions if position in POSITIONS]
     few = members[:: max(1, len(members) // FEW_ITEMS)]
     ends = {site: model.width(site) for site in (final_of(model), last_of(model)) if site in model.sites}
@@ -183,9 +196,7 @@ def _seconds_of(
             item = np.repeat(np.arange(len(ask.members), dtype=np.int32), n)
             token = np.tile(np.arange(n, dtype=np.int32), len(ask.members))
             vectors = rng.standard_normal((len(item), width), dtype=np.float32)
-            states.add(
-                BatchStates(site, position, -1, item, token, vectors), np.arange(len(ask.members), dtype=np.int32)
-            )
+            states.add({(site, position): states.write(vectors, item, token)}, {}, {})
         stage.states, stage.head = states, head
         began = time.perf_counter()
         stage.cell(cell)

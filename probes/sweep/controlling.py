@@ -22,16 +22,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
-import numpy as np
 import pyarrow as pa
 
-from probes.controls.reservoir import POSITIONS, Member, draw, level_groups, member, reference_groups
+from probes.controls.member_states import States
+from probes.controls.reservoir import POSITIONS, Member, reference_groups, reservoir
 from probes.controls.stage import Ask, Controls, Stage, open_stage, together
 from probes.models.loading import LoadedModel
 from probes.records.cells import Block, Done
 from probes.records.read import Records
 from probes.records.schema import Table
 from probes.records.store import Commit, Writer, committed, remove_replaced
+from probes.sweep.handover import Handover
 from probes.sweep.inputs import open_model, read_prompt
 from probes.sweep.interface import Progress
 from probes.sweep.planning.run_plan import RunPlan
@@ -78,6 +79,7 @@ def commit_controls(
     run_row: RunRow,
     on_progress: Callable[[Progress], None] = lambda _: None,
     should_stop: Callable[[], bool] = lambda: False,
+    handover: Handover | None = None,
 ) -> bool:
     """Do the controls that are missing, run by run.
 
@@ -89,6 +91,7 @@ def commit_controls(
         run_row: the row of ``runs`` for a plan and a status.
         on_progress: called after every cell.
         should_stop: asked every second or so; True ends the stage with every finished cell committed.
+        handover: the states that were kept while the runs were measured.
 
     Returns:
         Whether it was stopped.
@@ -105,7 +108,8 @@ def commit_controls(
         if loaded is None or loaded[0] != plan.run.entry:
             loaded = None  # the old weights go before the new ones come
             loaded = (plan.run.entry, open_model(plan.run.entry, plan.device))
-        if _Work(spec, owed, writer, run_row).run(loaded[1], on_progress, should_stop):
+        states = handover.take(plan.run.run_id, owed.members) if handover else None
+        if _Work(spec, owed, writer, run_row, states).run(loaded[1], on_progress, should_stop):
             return True
     return False
 
@@ -123,7 +127,7 @@ def owed_of(spec: SweepSpec, plan: RunPlan, directory: Path) -> Owed | None:
         if entry.run_id == run_id
         for name in entry.example_ids
     }
-    members = reservoir(plan, spec.seed, lambda name: settled.get(name) is False)
+    members = reservoir(plan.suite.name, plan.items, spec.seed, lambda name: settled.get(name) is False)
     if not members:
         return None
     key = _key(spec, plan, members)
@@ -144,14 +148,6 @@ def owed_of(spec: SweepSpec, plan: RunPlan, directory: Path) -> Owed | None:
         )
         return None
     return Owed(plan, members, key, left, tuple(earlier), facts)
-
-
-def reservoir(plan: RunPlan, seed: int, is_measured: Callable[[str], bool] = lambda _: True) -> tuple[Member, ...]:
-    """The items of a run that its controls are computed on; a continuous axis is cut into a few ordered groups."""
-    levels = np.array([item.example.level for item in plan.items if is_measured(item.example_id)], dtype=np.float64)
-    groups = level_groups(levels)
-    members = (member(plan.suite.name, *item, groups) for item in plan.items if is_measured(item.example_id))
-    return tuple(draw(members, seed))
 
 
 def budget_seconds(spec: SweepSpec, measuring: float) -> float:
@@ -188,8 +184,11 @@ def _is_larger(asked: float | Literal["unlimited"], had: float | Literal["unlimi
 class _Work:
     """The controls of one run in progress."""
 
-    def __init__(self, spec: SweepSpec, owed: Owed, writer: Writer, run_row: RunRow) -> None:
+    def __init__(
+        self, spec: SweepSpec, owed: Owed, writer: Writer, run_row: RunRow, states: States | None = None
+    ) -> None:
         self.spec, self.owed, self.writer, self.run_row = spec, owed, writer, run_row
+        self.states = states
         self.budget = budget_seconds(spec, owed.plan.facts.measure_seconds)
         self.facts = dict(owed.facts)
         self.outdated = owed.outdated
@@ -302,6 +301,7 @@ class _Work:
         spec = self.spec.for_model(plan.run.entry)
         wanted = {one.example_id for one in owed.members}
         items = {item.example_id: item for item in plan.items if item.example_id in wanted}
+        place = {one.example_id: at for at, one in enumerate(owed.members)}
         return Ask(
             run_id=plan.run.run_id,
             members=owed.members,
@@ -313,6 +313,8 @@ class _Work:
             metrics=[MetricSpec.parse(metric) for metric in spec.metrics],
             seed=spec.seed,
             controls=spec.control_names(),
+            batches=[[place[name] for name in batch] for batch in plan.member_batches(list(place))],
+            states=self.states,
         )
 
 

@@ -31,6 +31,11 @@ class Options:
     address: str | None = None
     shard: tuple[int, int] | None = None
 
+    @property
+    def in_process(self) -> bool:
+        """Whether the driver itself measures, so that states can be handed over to the controls."""
+        return self.executor == "local" and self.workers in (None, 1)
+
 
 class Progress(NamedTuple):
     """How far a stage of work is: a sweep's measuring over all runs, the controls of one, or the bytes of files.

@@ -12,10 +12,13 @@ from functools import cached_property, partial
 from typing import NamedTuple
 
 import pyarrow as pa
+from torch import Tensor
 
 from probes.capture.batches import Failed, Room
 from probes.capture.collection import read_batch
+from probes.controls.member_states import Keeper
 from probes.familiarity.reader import FamiliarityReader
+from probes.models.hooks import Look
 from probes.models.loading import LoadedModel
 from probes.models.templates import PromptError
 from probes.records.cells import Block, Done, state_place
@@ -23,6 +26,7 @@ from probes.records.rows import measurement_rows, outcome_rows, state_rows, toke
 from probes.records.schema import Table
 from probes.suites.example import Item
 from probes.sweep.familiarity_setup import open_reader
+from probes.sweep.handover import Handover
 from probes.sweep.inputs import read_prompt
 from probes.sweep.items import failure_rows, input_rows
 from probes.sweep.planning.run_plan import Run
@@ -52,8 +56,8 @@ class Rows(NamedTuple):
 class Measurement:
     """A run and its model, and the batches that turn into rows."""
 
-    def __init__(self, spec: SweepSpec, run: Run, model: LoadedModel) -> None:
-        self.spec, self.run, self.model = spec, run, model
+    def __init__(self, spec: SweepSpec, run: Run, model: LoadedModel, handover: Handover | None = None) -> None:
+        self.spec, self.run, self.model, self.handover = spec, run, model, handover
         self._sites = {str(site): site for site in run.sites}
         self._room = Room()
 
@@ -96,7 +100,13 @@ class Measurement:
 
         def run(own: Sequence[int]) -> Rows:
             asked = {names[index]: prompts[names[index]] for index in own}
-            return self._measured(asked, block, [items[name] for name in asked])
+            keeper = None
+            if self.handover is not None and len(own) == len(names):
+                keeper = self.handover.keeper(self.run, self.model, list(items), asked)
+            rows = self._measured(asked, block, [items[name] for name in asked], keeper)
+            if keeper is not None:
+                keeper.done()
+            return rows
 
         for own, found in self._room.run(range(len(names)), run, isolate=True):
             if isinstance(found, Failed):
@@ -110,7 +120,9 @@ class Measurement:
         done = Done(run_id, tuple(reasons), block, failed=True, min_tokens=min_tokens)
         return Rows({"failures": failure_rows(run_id, reasons, stage)}, (done,))
 
-    def _measured(self, prompts: Mapping[str, Prompt], block: Block, items: Sequence[Item]) -> Rows:
+    def _measured(
+        self, prompts: Mapping[str, Prompt], block: Block, items: Sequence[Item], keeper: Keeper | None
+    ) -> Rows:
         sites: list[Site] = [self._sites[name] for name in block.sites]
         metrics = tuple(MetricSpec.parse(name) for name in block.metrics)
         read = partial(
@@ -126,10 +138,10 @@ class Measurement:
         told: dict[Table, pa.Table] = {}
         if block.familiarity:
             reading = self._reader.reading(items, list(prompts.values()), block.familiarity)
-            found = read(readers=reading.readers, looks=reading.watched)
+            found = read(readers=reading.readers, looks=_looks(reading.watched, keeper))
             told = reading.tables(found.reduced, self.run.run_id)
         else:
-            found = read()
+            found = read(looks=_looks({}, keeper))
         names = [str(metric) for metric in metrics]
         ids = list(prompts)
         run_id = self.run.run_id
@@ -149,6 +161,19 @@ class Measurement:
     def _reader(self) -> FamiliarityReader:
         """The sources of familiarity, opened when the first batch asks for them."""
         return open_reader(self.spec, self.model)
+
+
+def _looks(watched: Mapping[Site, Look], keeper: Keeper | None) -> dict[Site, Look]:
+    """What else is shown the states of a pass: what reads familiarity, and what keeps states for the controls."""
+    if keeper is None:
+        return dict(watched)
+
+    def both(site: Site, vectors: Tensor) -> None:
+        keeper.look(site, vectors)
+        if site in watched:
+            watched[site](site, vectors)
+
+    return {**watched, **dict.fromkeys(keeper.sites, both)}
 
 
 def together(parts: Sequence[Rows]) -> Rows:

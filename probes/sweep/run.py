@@ -19,7 +19,6 @@ import pyarrow as pa
 from jaxtyping import Int64
 
 from probes.lab.training_record import lineage
-from probes.models.loading import LoadedModel
 from probes.records.read import Records, open_sweep
 from probes.records.schema import SCHEMAS
 from probes.records.sessions import MANIFEST, SPEC, manifest, sessions_in
@@ -27,6 +26,7 @@ from probes.records.store import SHARD, Writer, committed, read_commits
 from probes.sweep.controlling import commit_controls
 from probes.sweep.execution.executors import open_executor
 from probes.sweep.execution.workers import Task
+from probes.sweep.handover import Handover
 from probes.sweep.interface import Options, Progress, Seconds, SweepResult
 from probes.sweep.items import example_rows, unrecorded
 from probes.sweep.measurement import Rows, together
@@ -76,11 +76,7 @@ def run_sweep(
     loaded = (spec.models[0], model) if model else None
     stored = Records(directory, committed(directory))
     folder = directory if options.shard is None else directory / f"{SHARD}{options.shard[0]}"
-    own = stored.runs() if options.shard is None else Records(folder, read_commits(folder)).runs()
-    settled = (
-        ["measured", "done"] if options.shard is None else ["measured", "done", "incomplete"]
-    )  # the others' shares are not its business
-    finished = set(own.loc[own["status"].isin(settled), "run_id"])
+    finished = _finished(stored if options.shard is None else Records(folder, read_commits(folder)), options)
 
     def about() -> dict[str, str]:
         calls = [*sessions_in(folder), session(spec, plans, options)]
@@ -89,7 +85,8 @@ def run_sweep(
     n_items, n_settled, n_measured, interrupted = sum(plan.n_left() for plan in plans), 0, 0, False
     spent = np.zeros(2)  # seconds of encoding, and of forward passes with metrics
     lost = np.zeros(4, dtype=np.int64)
-    with open_executor(spec, options, loaded) as execute, Writer.open(folder, about) as writer:
+    handover = Handover(spec, plans) if options.in_process else None
+    with open_executor(spec, options, loaded, handover) as execute, Writer.open(folder, about) as writer:
         _open_runs(spec, writer, stored, plans)
         pending = Pending(writer)
         for number, plan in enumerate(plans):
@@ -115,7 +112,10 @@ def run_sweep(
             writer.commit({"runs": run_row(spec, plans[number], measured_status(plan, options))})
         measured = time.perf_counter()
         if not interrupted and options.shard is None:
-            interrupted = _control(spec, plans, writer, model, on_progress, should_stop)
+            interrupted = commit_controls(
+                spec, plans, writer, model, partial(run_row, spec), on_progress, should_stop, handover
+            )
+            _tell_controls(writer, plans)
         controls_seconds = time.perf_counter() - measured
     failures = open_sweep(directory).failures()
     n_filtered = int((failures["stage"] == "filter").sum())
@@ -130,6 +130,13 @@ def run_sweep(
     return SweepResult(
         directory, n_measured, len(failures) - n_filtered, n_filtered, interrupted, seconds, *lost.tolist()
     )
+
+
+def _finished(records: Records, options: Options) -> set[str]:
+    """Runs of which everything is measured; to a shard the others' shares are no business of its own."""
+    runs = records.runs()
+    settled = ["measured", "done"] if options.shard is None else ["measured", "done", "incomplete"]
+    return set(runs.loc[runs["status"].isin(settled), "run_id"])
 
 
 def _losses(rows: Rows) -> Int64[np.ndarray, " 4"]:
@@ -210,23 +217,10 @@ def _open_runs(spec: SweepSpec, writer: Writer, stored: Records, plans: Sequence
             writer.commit({"runs": run_row(spec, plan, "done" if recorded[run_id] == "done" else "running")})
 
 
-def _control(
-    spec: SweepSpec,
-    plans: Sequence[RunPlan],
-    writer: Writer,
-    model: LoadedModel | None,
-    on_progress: Callable[[Progress], None],
-    should_stop: Callable[[], bool],
-) -> bool:
-    """Do the controls that are missing, and add what they came to to this call's entry in the manifest."""
-    row = partial(run_row, spec)
-    interrupted = commit_controls(spec, plans, writer, model, row, on_progress=on_progress, should_stop=should_stop)
-    if writer.has_written:
-        _tell_controls(writer, plans)
-    return interrupted
-
-
 def _tell_controls(writer: Writer, plans: Sequence[RunPlan]) -> None:
+    """Add what the controls came to to this call's entry in the manifest."""
+    if not writer.has_written:
+        return
     records = Records(writer.directory, committed(writer.directory))
     recorded = set(records.runs()["run_id"])
     found: dict[str, Any] = {

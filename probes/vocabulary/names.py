@@ -22,7 +22,7 @@ from __future__ import annotations
 import re
 from typing import Final, Literal, NamedTuple, get_args
 
-VERSION: Final = 3  # raised when any number below changes its meaning: old sweeps then redo their controls
+VERSION: Final = 4  # raised when any number below changes its meaning: old sweeps then redo their controls
 
 Control = Literal["outliers", "bases", "populations", "substitution", "readout", "pinning", "routing"]
 CONTROLS: Final[tuple[Control, ...]] = get_args(Control)

@@ -36,10 +36,12 @@ LONG: Final = 5.0  # times the median, from which on a token counts as massive
 STREAM: Final = ("resid_post", *UNLAYERED)
 MOST_LINES: Final = 6
 SHARE_CAPTION: Final = (
-    "Share of the energy of ordinary tokens that the one largest coordinate holds, by layer; one line per suite. "
-    "Dashed: one half."
+    "Share of the energy of all ordinary tokens (not massive; the first of a sequence left out) of the controls' items "
+    "that the one largest coordinate holds, by layer; one line per suite. Dashed: one half."
 )
-HOYER_CAPTION: Final = "Mean Hoyer of ordinary tokens as they are and without that coordinate, mean over suites."
+HOYER_CAPTION: Final = (
+    "Mean Hoyer of ordinary tokens (at most 16 of each item) as they are and without that coordinate, mean over suites."
+)
 LENGTH_CAPTION: Final = (
     "Length of the first and of the longest other token over the median of the prompt, mean over suites. Dashed: five "
     "times, from where on a token counts as massive."

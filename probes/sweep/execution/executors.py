@@ -20,6 +20,7 @@ import torch
 
 from probes.sweep.execution.cluster import RayPool
 from probes.sweep.execution.workers import IN_FLIGHT_PER_WORKER, Loaded, Task, Worker, WorkerDiedError, execute_in
+from probes.sweep.handover import Handover
 from probes.sweep.interface import Options
 from probes.sweep.measurement import Rows
 from probes.sweep.spec import SweepSpec
@@ -28,19 +29,22 @@ Execute = Callable[[Iterable[Task]], Iterator[Rows]]
 
 
 @contextmanager
-def open_executor(spec: SweepSpec, options: Options, model: Loaded | None) -> Generator[Execute]:
+def open_executor(
+    spec: SweepSpec, options: Options, model: Loaded | None, handover: Handover | None = None
+) -> Generator[Execute]:
     """The executor that the options ask for.
 
     Args:
         spec: the sweep.
         options: devices, workers, cluster.
         model: a model that this process has loaded already, and the entry it is of.
+        handover: what keeps states for the controls, if all is measured in this process.
 
     Raises:
         InputError: if there is no cluster to reach.
     """
-    if options.executor == "local" and options.workers in (None, 1):
-        worker = Worker(spec, options.device, model)
+    if options.in_process:
+        worker = Worker(spec, options.device, model, handover)
         yield lambda tasks: map(worker.rows, tasks)
         return
     pool = ProcessPool(spec, options) if options.executor == "local" else RayPool(spec, options)

@@ -14,6 +14,7 @@ from probes.errors import InputError
 from probes.models.loading import LoadedModel
 from probes.records.cells import Block
 from probes.suites.example import Item
+from probes.sweep.handover import Handover
 from probes.sweep.inputs import open_model
 from probes.sweep.measurement import Measurement, Rows
 from probes.sweep.planning.run_plan import Run
@@ -39,8 +40,10 @@ class WorkerDiedError(Exception):
 class Worker:
     """A place that keeps one model loaded and measures tasks of any run."""
 
-    def __init__(self, spec: SweepSpec, device: str, model: Loaded | None = None) -> None:
-        self._spec, self._device, self._model = spec, device, model
+    def __init__(
+        self, spec: SweepSpec, device: str, model: Loaded | None = None, handover: Handover | None = None
+    ) -> None:
+        self._spec, self._device, self._model, self._handover = spec, device, model, handover
         self._measurement: Measurement | None = None
 
     def is_up(self) -> bool:
@@ -53,7 +56,8 @@ class Worker:
             if self._model is None or self._model[0] != task.run.entry:
                 self._measurement = self._model = None  # the old weights go before the new ones come
                 self._model = (task.run.entry, open_model(task.run.entry, self._device))
-            self._measurement = Measurement(self._spec.for_model(task.run.entry), task.run, self._model[1])
+            own = self._spec.for_model(task.run.entry)
+            self._measurement = Measurement(own, task.run, self._model[1], self._handover)
         return self._measurement.rows(task.items, task.block)
 
 

@@ -23,6 +23,7 @@ from probes.records.cells import Block
 from probes.sweep.item_store import ItemStore
 
 RUN_ID_DIGITS = 16
+NOTHING: Final = np.empty(0, dtype=np.int64)
 READING: Final = 2
 """Version of what words such as ``mean`` and ``answer`` mean. 1: chat templates were text, the first token was in every
 mean unless it was special, and one space stood before every answer."""
@@ -55,24 +56,38 @@ class RunIdentity:
         return hashlib.sha256(json.dumps(fields, ensure_ascii=False).encode()).hexdigest()[:RUN_ID_DIGITS]
 
 
-def batches(store: ItemStore, left: Mapping[Block, Int64[np.ndarray, " items"]], batch_size: int) -> list[Batch]:
+def batches(
+    store: ItemStore,
+    left: Mapping[Block, Int64[np.ndarray, " items"]],
+    batch_size: int,
+    apart: Int64[np.ndarray, " some"] = NOTHING,
+) -> list[Batch]:
     """Cut what is left of one run into batches.
 
     Args:
         store: the items.
         left: positions of the items that lack each block, from :func:`probes.records.cells.missing`.
         batch_size: items per batch.
+        apart: positions of items that share batches with each other only: those that controls look at, so that they
+            can be read again in the batches in which they were measured.
 
     Returns:
         Batches in which every missing cell occurs exactly once, longest items first, so that memory fails early. Which
         items share a batch does not depend on the order they came in.
     """
-    cut: list[Batch] = []
+    found: list[Batch] = []
     for block, items in left.items():
-        keys: Any = pa.Table.from_arrays(
-            [pa.array(store.sizes[items]), picked(store.example_ids, items)], names=["size", "name"]
-        )
-        order = compute.sort_indices(keys, sort_keys=[("size", "descending"), ("name", "ascending")]).to_numpy()
-        ordered = items[order]
-        cut += [Batch(ordered[start : start + batch_size], block) for start in range(0, len(ordered), batch_size)]
-    return cut
+        alone = np.isin(items, apart)
+        cut = [own for some in (items[alone], items[~alone]) for own in _cut(store, some, batch_size)]
+        found += [Batch(own, block) for own in sorted(cut, key=lambda own: -int(store.sizes[own[0]]))]
+    return found
+
+
+def _cut(store: ItemStore, items: Int64[np.ndarray, " items"], batch_size: int) -> list[Int64[np.ndarray, " _"]]:
+    """Items by length, cut into parts of one size."""
+    keys: Any = pa.Table.from_arrays(
+        [pa.array(store.sizes[items]), picked(store.example_ids, items)], names=["size", "name"]
+    )
+    order = compute.sort_indices(keys, sort_keys=[("size", "descending"), ("name", "ascending")]).to_numpy()
+    ordered = items[order]
+    return [ordered[start : start + batch_size] for start in range(0, len(ordered), batch_size)]

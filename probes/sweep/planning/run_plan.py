@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 
+from probes.controls.reservoir import Member
 from probes.models.loading import LoadedModel
+from probes.records.arrow import column_of, found, listed, picked
+from probes.records.cells import Block
 from probes.suites.example import Suite
 from probes.sweep.item_store import ItemStore
-from probes.sweep.planning.plan import Batch, RunIdentity
+from probes.sweep.planning.plan import Batch, RunIdentity, batches
 from probes.sweep.spec import ModelEntry
 from probes.vocabulary.run_facts import RunFacts
 from probes.vocabulary.sites import Site
@@ -54,6 +58,7 @@ class RunPlan:
         identity: what makes it this run.
         device: where the model was put.
         control_cells: the cells of its controls, in the order of work; none where no controls were asked for.
+        members: the items that controls will be computed on if none fails.
     """
 
     run: Run
@@ -65,12 +70,29 @@ class RunPlan:
     identity: RunIdentity
     device: str
     control_cells: tuple[str, ...] = ()
+    members: tuple[Member, ...] = ()
 
     def measured_for(self, seconds: float) -> RunPlan:
         """The plan with so many more seconds of measuring; remembered for the budget of its controls, if it has any."""
         if not self.control_cells:
             return self
         return replace(self, facts=replace(self.facts, measure_seconds=self.facts.measure_seconds + seconds))
+
+    def member_batches(self, names: Sequence[str]) -> list[list[str]]:
+        """Which of some items of the reservoir go through the model together, as they do when they are measured.
+
+        Those that came in for members that failed have batches of their own.
+        """
+        planned = [one.example_id for one in self.members]
+        expected, wanted = set(planned), set(names)
+        together: list[list[str]] = []
+        for some in (planned, [name for name in names if name not in expected]):
+            at = found(column_of(some), self.items.example_ids)
+            size = self.facts.batch_size or max(len(at), 1)
+            for batch in batches(self.items, {Block(): at}, size) if len(at) else ():
+                own = listed(picked(self.items.example_ids, batch.items))
+                together.append([name for name in own if name in wanted])
+        return [own for own in together if own]
 
     def n_left(self) -> int:
         """Items that still go through the model."""

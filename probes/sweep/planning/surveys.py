@@ -19,9 +19,11 @@ import numpy as np
 from probes.capture.batches import prompts_at_once, tokens_at_once
 from probes.capture.collection import read_batch
 from probes.controls.control_cells import cells_of
+from probes.controls.reservoir import reservoir
 from probes.errors import InputError
 from probes.models.loading import LoadedModel
 from probes.models.templates import Chat, PromptError, Template, chat_of, template_identity
+from probes.records.arrow import column_of, found
 from probes.records.cells import Block, Done, missing, state_name
 from probes.records.read import Records
 from probes.records.sessions import SPEC
@@ -163,16 +165,20 @@ def _plan(
     batch_size = options.batch_size or (earlier.batch_size if earlier else None)  # as planned when the run began
     if batch_size is None:
         batch_size = _auto_batch_size(spec, model, sites, lengths.longest, sum(map(len, left.values())))
+    cells = cells_of(model, sites, spec.control_names())
+    members = reservoir(suite.name, items, spec.seed) if cells and options.shard is None else ()
+    apart = found(column_of(one.example_id for one in members), items.example_ids)
     return RunPlan(
         run=run,
         suite=suite,
         items=items,
-        batches=batches(items, left, batch_size),
+        batches=batches(items, left, batch_size, apart),
         tokens_per_byte=lengths.per_byte,
         facts=facts_of(spec, entry, model, suite, whole, sites, batch_size, earlier),
         identity=identity,
         device=options.device,
-        control_cells=cells_of(model, sites, spec.control_names()),
+        control_cells=cells,
+        members=members,
     )
 
 

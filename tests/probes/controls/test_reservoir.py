@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from probes.capture import capture_states, encode
+from probes.controls.member_states import TOKENS, read_states_of, selectors, tokens_kept, wanted_states
 from probes.controls.reservoir import (
     LEAST_ITEMS,
     MOST_ITEMS,
@@ -9,9 +10,7 @@ from probes.controls.reservoir import (
     Member,
     draw,
     level_groups,
-    read_states_of,
     reference_groups,
-    selectors,
 )
 from probes.vocabulary.axes import Axis
 from probes.vocabulary.prompt import Prompt
@@ -61,7 +60,7 @@ def test_the_reference_is_inside_or_easy_or_nothing():
 
 @pytest.mark.parametrize(("n_items", "most"), [(10, 16), (1 << 20, 4), (1 << 30, 1)])
 def test_tokens_of_mean_are_evenly_spaced_and_fewer_where_memory_is_short(n_items, most):
-    (spaced,) = selectors(["mean"], n_items, 256)
+    (spaced,) = selectors(["mean"], tokens_kept(n_items, 256))
     picked = spaced.pick(Prompt(tuple(range(101)), 1, False, (0,) * 101, None))
     assert len(picked) == most
     assert picked[0] == 1
@@ -71,19 +70,24 @@ def test_tokens_of_mean_are_evenly_spaced_and_fewer_where_memory_is_short(n_item
 
 def test_samples_are_the_states_in_the_order_of_the_reservoir():
     model = load_model(tiny_llama())
-    ids = [[5, 6, 7], [8, 9], [1, 2, 3, 4, 5]]
+    ids = [[5, 6, 7], [8, 9], [1, 2, 3, 4, 5], [3, 7] * 20]
     sites = resolve_sites(model, ["resid_post.1", "final_norm"])
-    with read_states_of(model, [encode(model, prompt) for prompt in ids], sites, ["last", "mean"]) as found:
+    wanted = wanted_states(model, sites, ["last", "mean"], len(ids))
+    with read_states_of(model, [encode(model, prompt) for prompt in ids], wanted) as found:
         for site in sites:
             last, mean = (found.sample(site, position) for position in ("last", "mean"))
             states = np.stack(list(capture_states(model, ids, str(site), "last").vector))
             np.testing.assert_allclose(last.vectors, states, rtol=REBATCHED, atol=NEAR_ZERO)
-            assert mean.item.tolist() == [0] * 2 + [1] + [2] * 4
-            assert mean.token.tolist() == [1, 2, 1, 1, 2, 3, 4]
+            assert mean.item.tolist() == [0] * 2 + [1] + [2] * 4 + [3] * TOKENS
+            assert mean.token.tolist()[:8] == [1, 2, 1, 1, 2, 3, 4, 1]
             lengths = found.lengths(site)
-            assert [len(own) for own in lengths] == [3, 2, 5]
-            ordinary = np.concatenate([own[1:] for own in lengths])
-            np.testing.assert_allclose(ordinary, np.linalg.norm(mean.vectors, axis=1), rtol=REBATCHED)
+            assert [len(own) for own in lengths] == [3, 2, 5, 40]
+            ordinary = np.concatenate([own[1:] for own in lengths[:3]])
+            np.testing.assert_allclose(ordinary, np.linalg.norm(mean.vectors[:7], axis=1), rtol=REBATCHED)
+            every = np.stack(list(capture_states(model, ids, str(site), "mean").vector)).astype(np.float64)
+            assert found.energy(site).n == len(every) == 1 + 2 + 4 + 39  # of all tokens, not of 16 an item
+            total = np.square(every).sum(axis=0)
+            np.testing.assert_allclose(found.energy(site).total, total, rtol=2 * REBATCHED)
 
 
 @pytest.mark.parametrize(

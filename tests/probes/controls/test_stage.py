@@ -12,8 +12,9 @@ from probes.capture.routing import BASIS, collect_routing
 from probes.controls import pinning
 from probes.controls.basis_panel import views
 from probes.controls.control_cells import OUTLIERS, READOUT, cells_of
+from probes.controls.member_states import Sample
 from probes.controls.readout import Unread, unembedding_of
-from probes.controls.reservoir import Member, Sample
+from probes.controls.reservoir import Member
 from probes.controls.stage import Ask, control, open_stage
 from probes.interventions.edits import pin
 from probes.interventions.effects import intervene

@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 
 from probes.errors import InputError
+from probes.models.loading import LoadedModel
 from probes.records import open_run
 from probes.records.integrity import check
-from probes.sweep import controlling
-from probes.sweep.interface import Progress
+from probes.sweep import controlling, handover
+from probes.sweep.handover import Handover
+from probes.sweep.interface import Options, Progress
+from probes.sweep.planning.surveys import survey
 from probes.sweep.run import run_sweep
 from tests.probes.conftest import MakeSpec
 from tests.tolerances import REBATCHED
@@ -66,6 +69,39 @@ def values(directory: Path) -> dict[str, list[float]]:
         keys = [key for key in rows.columns if key not in {"value", "n_undefined", "token", "run_id", "n_vectors"}]
         found[name] = rows.astype(dict.fromkeys(keys, str)).sort_values(keys)["value"].tolist()
     return found
+
+
+def test_states_are_handed_over_and_give_what_reading_again_gives(
+    make_spec: MakeSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bit for bit: handed over, read again, and measured in two calls; some items of the reservoir fail."""
+    asked = ["outliers", "bases", "readout"]
+    spec = make_spec(N, metrics=["hoyer"], positions=["last", "mean"], outcomes=[], controls=asked, min_tokens=12)
+    options = Options(batch_size=3)
+    passes: list[int] = []
+    run = LoadedModel.run
+    monkeypatch.setattr(LoadedModel, "run", lambda self, batch: passes.append(len(batch.ids)) or run(self, batch))
+    run_sweep(spec, tmp_path / "handed", options)
+    monkeypatch.setattr(Handover, "keeper", lambda *_: None)
+    once, passes = sum(passes), []
+    run_sweep(spec, tmp_path / "again", options)
+    failed = set(open_run(tmp_path / "again").failures()["example_id"])
+    assert 0 < len(failed) < N
+    assert sum(passes) == once + N - len(failed)
+    monkeypatch.undo()
+    run_sweep(spec, tmp_path / "halves", options, should_stop=lambda: True)
+    run_sweep(spec, tmp_path / "halves", options)
+    handed = values(tmp_path / "handed")
+    for other in ("again", "halves"):
+        assert str(values(tmp_path / other)) == str(handed), other  # text: NaN is what it is
+
+
+def test_a_run_without_room_is_read_again(make_spec: MakeSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handover, "MOST_BYTES", 1000)
+    spec = make_spec(N, controls="default")
+    (plan,), model = survey(spec, tmp_path, Options())
+    assert model is not None
+    assert Handover(spec, [plan]).reserve(plan.run, model) is None
 
 
 def test_controls_that_are_killed_go_on_where_they_were(
