@@ -113,9 +113,9 @@ class Bench:
         prompts = timed(model, texts)
         return cls(model, seed, texts, base, quickest(lambda: read_surprisals(model, prompts)))
 
-    def tuned(self, memory: Memory, *, by_distance: bool = False) -> Tuned:
+    def tuned(self, memory: Memory) -> Tuned:
         """A memory at its best on the validation texts."""
-        return tune_on(memory, self.recalled(memory, "validation", memory.temperatures), by_distance=by_distance)
+        return tune_on(memory, self.recalled(memory, "validation", memory.temperatures))
 
     def tempered(self, memory: Memory) -> Tuned:
         """A memory in the model's place, at its best temperature on the validation texts."""
@@ -129,16 +129,19 @@ class Bench:
         base = self.base[split]
         return recall_texts(self.model, memory, [one.text for one in base], temperatures, base=base)
 
-    def scores(self, system: str, tuned: Tuned, seconds: float) -> Iterator[Score]:
-        """A memory beside the model, or in its place if its weight is 1 by decree, on both kinds of test text."""
-        share = tuned.weight.shares[0] if len(tuned.weight.shares) == 1 else math.nan
-        cost = seconds / self.seconds + (0.0 if tuned.weight == ALONE else 1.0)
-        beside = (share, tuned.temperature, tuned.memory.n_bytes, cost)
+    def scores(self, systems: Mapping[str, Tuned], seconds: float) -> Iterator[Score]:
+        """One memory, tuned in several ways, on both kinds of test text: beside the model, or alone at weight 1."""
+        memory = next(iter(systems.values())).memory
+        temperatures = [tuned.temperature for tuned in systems.values()]
         for split in ("domain", "source"):
-            recalled = self.recalled(tuned.memory, split, [tuned.temperature])
-            for name, one in zip(self.names(split), recalled, strict=True):
-                alone = replace(one.base, log2_p=one.recall.log2_p[0]).bits
-                yield self.score(system, split, name, one.mixed(tuned.weight), alone, *beside)
+            recalled = self.recalled(memory, split, temperatures)
+            for number, (system, tuned) in enumerate(systems.items()):
+                share = tuned.weight.shares[0] if len(tuned.weight.shares) == 1 else math.nan
+                cost = seconds / self.seconds + (0.0 if tuned.weight == ALONE else 1.0)
+                beside = (share, tuned.temperature, memory.n_bytes, cost)
+                for name, one in zip(self.names(split), recalled, strict=True):
+                    alone = replace(one.base, log2_p=one.recall.log2_p[number]).bits
+                    yield self.score(system, split, name, one.mixed(tuned.weight, number), alone, *beside)
 
     def names(self, split: str) -> list[str]:
         """Names of the documents of a split."""
@@ -186,24 +189,26 @@ def compare(
         for split in ("domain", "source")
         for name, own in zip(bench.names(split), bench.base[split], strict=True)
     ]
-    found += bench.scores(TEMPERED, bench.tempered(DecoderMemory(model)), bench.seconds)
+    found += bench.scores({TEMPERED: bench.tempered(DecoderMemory(model))}, bench.seconds)
     index = build_index([one.text for one in texts.train], alphabet=Tokens(model.tokenizer))
     for counted in (CountMemory(index, 1), CountMemory(index, ORDER), CountMemory(index, ORDER, unbounded=True)):
         cost = quickest(lambda own=counted: own.recall(prompts, [1.0]))
-        found += bench.scores(counted.name, bench.tuned(counted), cost)
+        found += bench.scores({counted.name: bench.tuned(counted)}, cost)
     memory = remember_corpus(model, documents, site=site, k=k)
-    knn, states = bench.tuned(memory), np.concatenate(read_rows(model, memory.place, prompts))
-    cost = quickest(lambda: memory.vote(states))
-    found += bench.scores(KNN, knn, cost)
-    found += bench.scores(NEAR, bench.tuned(memory, by_distance=True), cost)
+    told, states = bench.recalled(memory, "validation", memory.temperatures), read_rows(model, memory.place, prompts)
+    knn, near = (tune_on(memory, told, by_distance=by_distance) for by_distance in (False, True))
+    found += bench.scores({KNN: knn, NEAR: near}, quickest(lambda: memory.vote(np.concatenate(states))))
     teacher = teach_of(knn, documents, folder / "teacher", tell)
     students: list[DecoderMemory] = []
     for alpha in ALPHAS:
         name, own = f"small model, alpha {alpha:g}", replace(plan, alpha=alpha)
-        told = teacher if alpha else None
-        students.append(distil(model, documents, told, own, folder / f"alpha-{alpha:g}", name=name, tell=tell)[0])
+        students.append(
+            distil(
+                model, documents, teacher if alpha else None, own, folder / f"alpha-{alpha:g}", name=name, tell=tell
+            )[0]
+        )
         cost = quickest(lambda own=students[-1]: read_surprisals(own.decoder, prompts))
-        found += bench.scores(name, bench.tuned(students[-1]), cost)
+        found += bench.scores({name: bench.tuned(students[-1])}, cost)
     share = n_parameters(students[0].decoder.module) / n_parameters(model.module)
     as_dear = replace(plan, alpha=0.0, n_steps=max(1, round(plan.n_steps * share)))
     found += _copied(bench, documents, as_dear, folder, tell)
@@ -225,8 +230,7 @@ def _copied(
         learn(module, windows, None, own, folder / f"copy-{rate:g}", show)
         found.append(bench.tempered(DecoderMemory(load_model(module, tokenizer=model.tokenizer), COPY)))
     best = min(found, key=lambda tuned: tuned.bits)
-    yield from bench.scores(COPY, best, bench.seconds)
-    yield from bench.scores(f"{COPY}, beside the model", bench.tuned(best.memory), bench.seconds)
+    yield from bench.scores({COPY: best, f"{COPY}, beside the model": bench.tuned(best.memory)}, bench.seconds)
 
 
 def timed(model: LoadedModel, texts: Split) -> list[Prompt]:
