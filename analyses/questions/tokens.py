@@ -129,15 +129,38 @@ def token_states(run: Run, panel: Panel) -> pd.DataFrame | None:
 
 def joined(panel: Panel, states: pd.DataFrame, told: pd.DataFrame, turn: float) -> Tokens | None:
     """Tokens that have both numbers, as ranks within their items; None where fewer than two sources have any."""
-    site, layer, metric = cast("tuple[str, int, str]", states.attrs["place"])
-    told = told.astype({"run_id": str, "example_id": str})[["run_id", "example_id", "token", "value"]]
-    both = states.merge(told, on=["run_id", "example_id", "token"])
+    return ranked(panel, states, with_states(panel, states, told), turn)
+
+
+def with_states(panel: Panel, states: pd.DataFrame, told: pd.DataFrame) -> pd.DataFrame:
+    """Tokens that have both numbers, of items that have enough of them; ``row`` is the item's in the panel.
+
+    Args:
+        panel: the items.
+        states: sparsity of tokens, from :func:`token_states`.
+        told: ``run_id``, ``example_id``, ``token``, ``value`` and what else is to be kept.
+    """
+    metric = cast("tuple[str, int, str]", states.attrs["place"])[2]
+    both = states.merge(told.astype({"run_id": str, "example_id": str}), on=["run_id", "example_id", "token"])
     both = both[np.isfinite(both[metric]) & np.isfinite(both["value"])]
     row = panel.items.index.get_indexer(pd.Index(both["example_id"]))
     both, row = both[row >= 0], row[row >= 0]
     counts = np.bincount(row, minlength=len(panel.items))
     keep = (counts[row] >= FEWEST_TOKENS) & (np.cumsum(counts)[row] <= MOST_TOKENS)
-    both, row = both[keep], row[keep]
+    return both[keep].assign(row=row[keep])
+
+
+def ranked(panel: Panel, states: pd.DataFrame, both: pd.DataFrame, turn: float) -> Tokens | None:
+    """What :func:`with_states` kept, as ranks within items; None where fewer than two sources have any.
+
+    Args:
+        panel: the items.
+        states: where sparsity was measured.
+        both: sparsity and ``value`` of the tokens.
+        turn: 1 where a higher value means less familiar, else -1.
+    """
+    site, layer, metric = cast("tuple[str, int, str]", states.attrs["place"])
+    row = both["row"].to_numpy(np.int64)
     if len(np.unique(panel.clusters[row])) < 2:
         return None
     items = recode(row)
@@ -180,7 +203,7 @@ class Held(NamedTuple):
     clusters: Int[np.ndarray, " n"]
 
 
-def _held(found: Tokens) -> Held:
+def held_fixed(found: Tokens) -> Held:
     """Occurrences of one token less their means, which compares them with each other; all where few come twice."""
     columns = np.column_stack([found.sparsity, found.unfamiliar, found.place])
     codes = recode(found.identity)
@@ -193,17 +216,17 @@ def _held(found: Tokens) -> Held:
     return Held(IDENTITY, left, recode(found.clusters[known]))
 
 
-def _given_position(columns: Float[np.ndarray, "n three"], clusters: Int[np.ndarray, " n"]) -> Numbers:
+def given_position(columns: Float[np.ndarray, "n three"], clusters: Int[np.ndarray, " n"]) -> Numbers:
     """Correlation of the first column with the second given the third, which may have nothing left."""
     found = associate_centred(columns[:, :1], columns[:, 1:], clusters, resamples=RESAMPLES, rng=fresh())
     return at(found.partial(1) if columns[:, 2].any() else found.correlation(), 0)
 
 
 def _finding(found: Tokens, name: str, *, from_output: bool) -> Finding:
-    columns, held = np.column_stack([found.sparsity, found.unfamiliar, found.place]), _held(found)
+    columns, held = np.column_stack([found.sparsity, found.unfamiliar, found.place]), held_fixed(found)
     plain = associate_centred(columns[:, :1], columns[:, 1:], found.clusters, resamples=RESAMPLES, rng=fresh())
     measured = at(plain.correlation(), 0)
-    value, interval = _given_position(held.columns, held.clusters)
+    value, interval = given_position(held.columns, held.clusters)
     goes = float(plain.correlation(1).value[0])
     controls = [Control(POSITION, "pre_treatment", *at(plain.partial(1), 0), goes)]
     if held.name == IDENTITY:

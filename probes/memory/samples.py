@@ -1,7 +1,8 @@
 """Texts of two domains that every machine has: documentation to train a model on, code that it has never seen.
 
 Documentation is the docstrings of packages that this toolkit depends on; code is the standard library's. A module is a
-document and stands on one side of every split.
+document. A package stands on one side of every split with all its modules, of which a few are taken, because modules of
+one package repeat each other; the tables of `encodings`, which are one module a hundred times, are left out.
 """
 
 from __future__ import annotations
@@ -21,7 +22,10 @@ DOCUMENTED: Final = ("numpy", "scipy", "sklearn", "pandas")
 SOURCE_CHARACTERS: Final = 3_000_000
 SHORTEST: Final = 512  # characters of a module's docstrings, or of its code
 EVERY: Final = 20  # so-manieth module of documentation is test text
-LEFT_OUT: Final = frozenset({"site-packages", "dist-packages", "test", "tests", "idlelib", "lib2to3", "__pycache__"})
+PACKAGE: Final = 4  # documents of one package, at most
+LEFT_OUT: Final = frozenset(
+    {"site-packages", "dist-packages", "test", "tests", "idlelib", "lib2to3", "encodings", "pydoc_data", "__pycache__"}
+)
 
 
 class Text(NamedTuple):
@@ -108,17 +112,28 @@ def split_texts(domain: Sequence[Text], source: Sequence[Text], *, documents: in
         InputError: if there are too few documents.
     """
     rng = np.random.default_rng([seed, len(domain)])
-    n_validation, n_test = max(1, documents // 4), max(2, documents // 2)
-    needed = documents + n_validation + n_test
-    if len(domain) < needed or not source:
+    sizes = (documents, max(1, documents // 4), max(2, documents // 2))
+    parts: list[list[Text]] = [[], [], []]
+    for package in _packages(domain, rng):
+        part, size = next(((part, size) for part, size in zip(parts, sizes, strict=True) if len(part) < size), ([], 0))
+        part += package[: size - len(part)]
+    if any(len(part) < size for part, size in zip(parts, sizes, strict=True)) or not source:
         raise InputError(
-            f"{documents} documents to remember need {needed} of the domain, a quarter more to tune and half more to "
-            f"test on, and at least one of the source; got {len(domain)} and {len(source)}"
+            f"{documents} documents to remember need {sum(sizes)} of the domain, a quarter more to tune and half more "
+            f"to test on, no more than {PACKAGE} of one folder, and one or more of the source; got {len(domain)} and "
+            f"{len(source)}"
         )
-    drawn, old_drawn = rng.permutation(len(domain))[:needed], rng.permutation(len(source))[: max(2, documents // 4)]
-    own = [excerpt(domain[int(index)], characters) for index in drawn]
-    old = [excerpt(source[int(index)], characters) for index in old_drawn]
-    return Split(own[:documents], own[documents : documents + n_validation], own[documents + n_validation :], old)
+    old = [source[int(index)] for index in rng.permutation(len(source))[: max(2, documents // 4)]]
+    return Split(*([excerpt(one, characters) for one in part] for part in (*parts, old)))
+
+
+def _packages(texts: Sequence[Text], rng: np.random.Generator) -> list[list[Text]]:
+    """Documents by the folder they lie in, a few of each, in an order that is drawn."""
+    found: dict[str, list[Text]] = {}
+    for index in rng.permutation(len(texts)):
+        one = texts[int(index)]
+        found.setdefault(one.name.partition("/")[0], []).append(one)
+    return [own[:PACKAGE] for own in found.values()]
 
 
 def _modules(folder: Path) -> Iterator[Path]:
