@@ -115,8 +115,10 @@ def split_texts(domain: Sequence[Text], source: Sequence[Text], *, documents: in
     sizes = (documents, max(1, documents // 4), max(2, documents // 2))
     parts: list[list[Text]] = [[], [], []]
     for package in _packages(domain, rng):
-        part, size = next(((part, size) for part, size in zip(parts, sizes, strict=True) if len(part) < size), ([], 0))
-        part += package[: size - len(part)]
+        for part, size in zip(parts, sizes, strict=True):
+            if len(part) < size:
+                part += package[: size - len(part)]
+                break
     if any(len(part) < size for part, size in zip(parts, sizes, strict=True)) or not source:
         raise InputError(
             f"{documents} documents to remember need {sum(sizes)} of the domain, a quarter more to tune and half more "
