@@ -116,8 +116,9 @@ def split_texts(domain: Sequence[Text], source: Sequence[Text], *, documents: in
     parts: list[list[Text]] = [[], [], []]
     for package in _packages(domain, rng):
         for part, size in zip(parts, sizes, strict=True):
-            if len(part) < size:
-                part += package[: size - len(part)]
+            room = size - len(part)
+            if room > 0:
+                part.extend(package[:room])
                 break
     if any(len(part) < size for part, size in zip(parts, sizes, strict=True)) or not source:
         raise InputError(
