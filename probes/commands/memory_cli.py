@@ -195,6 +195,25 @@ def _interval(row: Mapping[Hashable, float], other: str) -> str:
     return "" if math.isnan(value) else f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
+@memory.command("write")
+def write(
+    model: Annotated[str, typer.Option(help="A local path or hub name of a causal language model.")],
+    memory_dir: Annotated[Path, typer.Option("--memory", help="OUT/knn or OUT/decoder of sparsity memory train.")],
+    text: Annotated[str, typer.Option(help="The prompt.")],
+    tokens: Annotated[int, typer.Option(min=1, help="Tokens to write at most.")] = 32,
+    threads: Threads = None,
+) -> None:
+    """Let a model with a memory go on from a prompt: the likeliest token of both together, again and again."""
+    from probes.memory.generation import write as write_beside
+    from probes.memory.opening import open_memory
+    from probes.models.loading import load_model
+
+    _set_threads(threads)
+    loaded = load_model(model)
+    found = write_beside(open_memory(memory_dir, loaded).beside(loaded), text, max_new_tokens=tokens)
+    out().print(found.text, soft_wrap=True)
+
+
 def _plan(alpha: float, steps: int, size: str, context_length: int, batch_size: int, seed: int) -> Plan:
     from probes.lab.recipe import Recipe, changed
     from probes.memory.lessons import Plan

@@ -1,5 +1,7 @@
 from .decoder import DecoderMemory as DecoderMemory
 from .distillation import train_memories as train_memories
+from .generation import codec_beside as codec_beside
+from .generation import write as write
 from .interpolation import Interpolated as Interpolated
 from .interpolation import tune as tune
 from .knn import KnnMemory as KnnMemory

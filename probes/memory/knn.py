@@ -56,6 +56,12 @@ class Votes(NamedTuple):
         top = score.max(axis=1, keepdims=True)
         return score - top - np.log(np.exp(score - top).sum(axis=1, keepdims=True))
 
+    def dense(self, temperature: float, vocabulary: int) -> Float64[np.ndarray, "queries vocabulary"]:
+        """Probability of every token; a row adds up to 1."""
+        p = np.zeros((len(self.token), vocabulary))
+        np.add.at(p, (np.arange(len(p))[:, None], self.token), np.exp(self.log_weights(temperature)))
+        return p
+
 
 @dataclass(frozen=True, eq=False)
 class KnnMemory(Memory):
@@ -161,11 +167,7 @@ class KnnMemory(Memory):
 
     def distribution(self, states: np.ndarray, temperature: float) -> Float64[np.ndarray, "queries vocabulary"]:
         """Probability of every token after each state; a row adds up to 1."""
-        votes = self.vote(states)
-        p = np.zeros((len(states), self.model.vocabulary))
-        weight = np.exp(votes.log_weights(temperature))
-        np.add.at(p, (np.arange(len(states))[:, None], votes.token), weight)
-        return p
+        return self.vote(states).dense(temperature, self.model.vocabulary)
 
     def _read(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, np.ndarray]]:
         for start, group in grouped(prompts):

@@ -99,6 +99,7 @@ def test_what_cannot_be_used_is_one_line(tmp_path: Path, tiny_model: Path, capsy
         ("0 to 1", *train, out, "--corpus", one, "--corpus", two, "--alpha", "2"),
         ("is there already", *train, str(tmp_path), "--corpus", one),
         ("resid_post", *train, out, "--corpus", one, "--corpus", two, "--neighbours", "2", "--site", "resid_post.9"),
+        ("holds no memory", "write", "--model", str(tiny_model), "--memory", str(tmp_path), "--text", "the cat"),
         ("need 7 of the domain", "evaluate", "--model", str(tiny_model), "--out", out, "--corpus", one, "--source", two,
          "--documents", "4"),
     ):  # fmt: skip
