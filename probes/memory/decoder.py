@@ -155,6 +155,8 @@ def _log2_at(
     logits: Float[Tensor, "rows vocabulary"], following: Int[Tensor, " rows"], *, temperatures: Sequence[float]
 ) -> Float64[Tensor, "temperatures rows"]:
     """Log2-probability of the token that came, at several temperatures."""
-    wide = logits.double()
-    own = wide.gather(-1, following.unsqueeze(-1)).squeeze(-1)
-    return torch.stack([(own / t - (wide / t).logsumexp(-1)) / math.log(2) for t in temperatures])
+    less = logits - logits.amax(-1, keepdim=True)
+    own = less.gather(-1, following.unsqueeze(-1)).squeeze(-1).double()
+    # exponentials of float32 are right to seven digits; their sum is finished in float64
+    totals = [(less if t == 1 else less / t).exp().sum(-1, dtype=torch.float64).log() for t in temperatures]
+    return torch.stack([(own / t - total) / math.log(2) for t, total in zip(temperatures, totals, strict=True)])
