@@ -34,6 +34,7 @@ RANKED_AT_A_TIME: Final = 1 << 22  # coordinates of candidates in float64: 32 MB
 SPARE: Final = 8  # candidates beyond k: float32 may rank near ties otherwise
 PROPOSED: Final = 8  # candidates per neighbour that IVF-PQ proposes
 PROBES: Final = 32
+RECALLED: Final = 256  # keys that recall is measured on
 CROWD: Final = 32  # keys of its own document that a query is first expected to find among its nearest
 WIDER: Final = 4  # how many times more candidates a query gets that was left with too few
 
@@ -143,6 +144,27 @@ class Datastore:
             rows = np.arange(start, min(start + QUERIES_AT_A_TIME, len(states)))
             self._search_block(states, rows, _LeftOut(own, keys), found)
         return found
+
+    def recall(self, k: int, *, queries: int = RECALLED) -> float:
+        """Share of the true k nearest keys that the search finds, of some of the keys themselves.
+
+        Args:
+            k: neighbours of each.
+            queries: how many keys are asked, evenly spaced.
+
+        Returns:
+            1 for an exhaustive search and where nothing is missed, 0 where everything is.
+        """
+        if self.exact:
+            return 1.0
+        own = np.unique(np.linspace(0, len(self.keys) - 1, min(queries, len(self.keys))).astype(np.int64))
+        states = self.keys[own] + self.mean
+        whole = Datastore.of_keys(
+            self.keys, self.mean, self.documents, self.document, exact_below=len(self.keys) + 1
+        ).nearest(states, k, itself=own)
+        found = self.nearest(states, k, itself=own)
+        hits = (whole.key[:, :, None] == found.key[:, None, :]).any(axis=2) & (whole.key >= 0)
+        return float(hits.sum() / (whole.key >= 0).sum())
 
     def _search_block(
         self,

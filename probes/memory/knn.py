@@ -191,6 +191,7 @@ class KnnMemory(Memory):
             "site": self.site,
             "k": self.k,
             "exact": self.store.exact,
+            "recall": self.store.recall(self.k),
             "documents": self.store.documents,
             **facts,
         }

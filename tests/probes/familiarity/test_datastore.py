@@ -74,6 +74,14 @@ def test_many_keys_are_found_by_product_quantisation_and_ranked_exactly():
     found = quantised.nearest(states[:100], 5, without=names[:100])
     recall = np.mean([len(set(a) & set(b)) / 5 for a, b in zip(found.key, exact.key, strict=True)])
     assert recall > 0.8
+    # the same share, of keys that are asked for themselves: duplicates and ties aside the same neighbours
+    asked = np.linspace(0, 9_999, 100).astype(np.int64)
+    true, near = (
+        store.nearest(states[asked], 5, itself=asked).key for store in (Datastore.build(states, names), quantised)
+    )
+    hits = np.mean([len(set(a) & set(b)) / 5 for a, b in zip(true, near, strict=True)])
+    assert quantised.recall(5, queries=100) == pytest.approx(hits)
+    assert Datastore.build(states[:9], names[:9]).recall(5) == 1
     same = found.key == exact.key
     np.testing.assert_allclose(found.distance[same], exact.distance[same], rtol=FLOAT64)
 
