@@ -6,10 +6,10 @@ per unit) in float64. The scalar ones are registered in ``POPULATION`` under the
 stores. None of them says "sparser": a direction is declared only where it has that meaning.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,11 +26,16 @@ from sparsity.kernels.matrices import (
     singular_values,
 )
 from sparsity.measures.concentration import treves_rolls
+from sparsity.neighbours import two_nn
 from sparsity.registry import Registry
+from sparsity.streaming import UnitStatistics
+
+SILENT: Final = 0.1  # of a set's median magnitude: a unit that never exceeds it is dead
+DISCARDED: Final = 0.1  # of the neighbour ratios that TwoNN reads, as its authors do
 
 
 class VectorSet:
-    """A set of vectors, and its two spectra, computed once however many measures read them."""
+    """A set of vectors, its two spectra and how its units are used: computed once however many measures read them."""
 
     def __init__(self, rows: Matrix) -> None:
         self.rows = rows
@@ -44,6 +49,18 @@ class VectorSet:
     def covariance(self) -> Spectrum:
         """Eigenvalues of the covariance, descending."""
         return covariance_spectrum(self.rows)
+
+    @cached_property
+    def is_finite(self) -> bool:
+        """Whether no entry is NaN or infinite."""
+        return bool(np.isfinite(self.rows).all())
+
+    @cached_property
+    def units(self) -> UnitStatistics:
+        """How every unit is used; active is what exceeds a tenth of the median magnitude of the set."""
+        units = UnitStatistics(self.rows.shape[1], threshold=SILENT * float(np.median(np.abs(self.rows))))
+        units.update(self.rows)
+        return units
 
 
 Formula: TypeAlias = Callable[[VectorSet], float]
@@ -65,19 +82,24 @@ class PopulationMetric:
 POPULATION: Registry[PopulationMetric] = Registry("population metric")
 
 
-def population_profile(x: Array) -> dict[str, float]:
-    """Every registered measure of a set, by name; the spectra that they share are computed once.
+def population_profile(x: Array, metrics: Sequence[str] | None = None) -> dict[str, float]:
+    """Registered measures of a set, by name (all of them by default); what they share is computed once.
 
     NaN for a measure that needs more vectors than there are, and as each measure says.
+
+    Raises:
+        UnknownNameError: for a name that is not registered; suggests the nearest.
 
     >>> import numpy as np
     >>> population_profile(np.eye(3))["stable_rank"]
     3.0
+    >>> population_profile(np.eye(3), ["mean_cosine"])
+    {'mean_cosine': 0.0}
     """
+    asked = {name: POPULATION[name] for name in (POPULATION if metrics is None else metrics)}
     whole = VectorSet(as_matrix(x, "population_profile", 0))
     return {
-        name: metric.formula(whole) if len(whole.rows) >= metric.min_rows else np.nan
-        for name, metric in POPULATION.items()
+        name: metric.formula(whole) if len(whole.rows) >= metric.min_rows else np.nan for name, metric in asked.items()
     }
 
 
@@ -200,6 +222,83 @@ def isoscore_star(x: VectorSet, /) -> float:
     Roughly the share of directions in use; on the sample covariance without shrinkage, so n well above d is needed.
     """
     return isotropy(x.covariance, x.rows.shape[1])
+
+
+@_population(sparser="higher", source="Willmore & Tolhurst (2001), Network 12; mean over units")
+def mean_lifetime_sparseness(x: VectorSet, /) -> float:
+    """How few of the vectors use a unit, in the mean over units: 0 when each has one magnitude, 1 - 1/n when one does.
+
+    Units that are always zero have none and are left out; NaN where all are, or a vector is not finite. The largest
+    possible value depends on the number of vectors: compare sets of one size.
+
+    >>> import numpy as np
+    >>> mean_lifetime_sparseness(np.array([[1.0, 0.0], [1.0, 4.0]]))
+    0.25
+    """
+    own = x.units.lifetime_sparseness()
+    return float(np.nanmean(own)) if x.is_finite and not np.isnan(own).all() else np.nan
+
+
+@_population(sparser="higher", source="Willmore & Tolhurst (2001), Network 12; mean over vectors", min_rows=1)
+def mean_population_sparseness(x: VectorSet, /) -> float:
+    """How few units a vector uses (Treves-Rolls), in the mean over vectors: 0 for equal magnitudes, 1 - 1/d for one.
+
+    Zero vectors have none and are left out; NaN where all are zero, or a vector is not finite.
+
+    >>> import numpy as np
+    >>> mean_population_sparseness(np.array([[1.0, 1.0], [0.0, 4.0]]))
+    0.25
+    """
+    own = np.asarray(treves_rolls(np.ascontiguousarray(x.rows)), np.float64)
+    return float(np.nanmean(own)) if x.is_finite and not np.isnan(own).all() else np.nan
+
+
+@_population(sparser="higher", source="units whose magnitude never exceeds a tenth of the set's median magnitude")
+def dead_unit_share(x: VectorSet, /) -> float:
+    """Share of the units that no vector uses: 0 when each is used once, 1 when none is (all zero).
+
+    Used is a magnitude above a tenth of the median magnitude of the set; where at least half of all entries are zero,
+    any magnitude above zero. A unit that is dead in a small set may be used in a larger one. NaN for a set that is not
+    finite.
+
+    >>> import numpy as np
+    >>> dead_unit_share(np.array([[1.0, 0.0], [2.0, 0.0]]))
+    0.5
+    """
+    return float((x.units.activation_frequency() == 0).mean()) if x.is_finite else np.nan
+
+
+@_population(sparser="lower", source="units whose magnitude always exceeds a tenth of the set's median magnitude")
+def always_on_unit_share(x: VectorSet, /) -> float:
+    """Share of the units that every vector uses, in the sense of :func:`dead_unit_share`: 0 to 1; NaN alike.
+
+    >>> import numpy as np
+    >>> always_on_unit_share(np.array([[1.0, 0.0], [2.0, 3.0]]))
+    0.5
+    """
+    return float((x.units.activation_frequency() == 1).mean()) if x.is_finite else np.nan
+
+
+@_population(sparser=None, source="Facco et al. (2017), Sci. Rep. 7, 12140", min_rows=3)
+def two_nn_dimension(x: VectorSet, /) -> float:
+    """Intrinsic dimension by :func:`sparsity.neighbours.two_nn`: 1 on a curve, d when the set fills all directions.
+
+    Repeated vectors are counted once. NaN with fewer than three distinct vectors, or where one is not finite.
+    """
+    if not x.is_finite or len(np.unique(x.rows, axis=0)) < 3:
+        return np.nan
+    return two_nn(x.rows, discarded=DISCARDED).value
+
+
+@_population(sparser=None, source="distinct vectors", min_rows=1)
+def repeated_share(x: VectorSet, /) -> float:
+    """Share of the vectors that repeat another: 0 when all differ, 1 - 1/n when all are one; NaN when not finite.
+
+    >>> import numpy as np
+    >>> repeated_share(np.array([[1.0, 0.0], [1.0, 0.0]]))
+    0.5
+    """
+    return 1 - len(np.unique(x.rows, axis=0)) / len(x.rows) if x.is_finite else np.nan
 
 
 class MassiveDimension(NamedTuple):

@@ -6,6 +6,7 @@ groups is larger in the given basis than under rotations that are shared by both
 the two groups (their covariances, their distance, their norms) except the alignment with the coordinates.
 """
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -48,26 +49,50 @@ def rotation_test(
         rotations: how many rotations; 200 or more for a p-value of .005.
         rng: draws the rotations.
     """
+    return rotation_tests(reference, [shifted], spec, rotations=rotations, rng=rng)[0]
+
+
+def rotation_tests(
+    reference: Array,
+    shifted: Sequence[Array],
+    spec: MetricSpec | str,
+    *,
+    rotations: int,
+    rng: np.random.Generator,
+    pause: Callable[[], None] = lambda: None,
+) -> list[RotationTest]:
+    """:func:`rotation_test` of several groups against one reference, under rotations that all of them share.
+
+    ``pause`` is called before every rotation and may raise to break off.
+    """
     spec = MetricSpec.parse(spec) if isinstance(spec, str) else spec
     if spec.record.sparser is None:
         raise ValueError(f"{spec} measures size and has no direction; ask for a measure of sparsity")
     if rotations < 2:
         raise ValueError(f"rotation_test expects at least 2 rotations, got {rotations}")
-    first, second = as_matrix(reference, "rotation_test"), as_matrix(shifted, "rotation_test")
+    sets = [as_matrix(x, "rotation_test") for x in (reference, *shifted)]
     sign = 1.0 if spec.record.sparser == "higher" else -1.0
 
-    def change_in(basis: Matrix | None) -> float:
+    def changes_in(basis: Matrix | None) -> Matrix:
         means = [
             np.nanmean(evaluate(rows if basis is None else rows @ basis, [spec.record.job(spec.keywords)])[0])
-            for rows in (first, second)
+            for rows in sets
         ]
-        return sign * float(means[1] - means[0])
+        return sign * (np.array(means[1:]) - means[0])
 
-    change = change_in(None)
-    rotated = np.array([change_in(haar_rotation(first.shape[1], rng)) for _ in range(rotations)])
+    def rotated_once() -> Matrix:
+        pause()
+        return changes_in(haar_rotation(sets[0].shape[1], rng))
+
+    changes = changes_in(None)
+    drawn = np.array([rotated_once() for _ in range(rotations)])
+    return [_tested(float(change), rotated) for change, rotated in zip(changes, drawn.T, strict=True)]
+
+
+def _tested(change: float, rotated: NDArray[np.float64]) -> RotationTest:
     excess, sd = change - float(rotated.mean()), float(rotated.std(ddof=1))
     exceeded = int((np.abs(rotated - rotated.mean()) >= abs(excess)).sum())
-    return RotationTest(change, excess, excess / sd if sd else np.nan, (1 + exceeded) / (1 + rotations), rotated)
+    return RotationTest(change, excess, excess / sd if sd else np.nan, (1 + exceeded) / (1 + len(rotated)), rotated)
 
 
 def haar_rotation(d: int, rng: np.random.Generator) -> Matrix:

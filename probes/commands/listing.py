@@ -39,6 +39,17 @@ def axioms_table() -> Table:
     return table
 
 
+def populations_table() -> Table:
+    """Measures of a set of vectors, for the spec key `populations`."""
+    from sparsity.population import POPULATION
+
+    table = Table("measure", "sparser", "vectors at least", "what it is")
+    for name, measure in POPULATION.items():
+        summary = (measure.function.__doc__ or "").strip().split("\n\n")[0]
+        table.add_row(name, measure.sparser or "-", str(measure.min_rows), " ".join(summary.split()))
+    return table
+
+
 def suites_table() -> Table:
     """Suites that ship, published benchmarks, paired shifts, and data of your own."""
     from probes.suites import SUITES
@@ -102,6 +113,7 @@ def familiarity_table() -> Table:
 
 LISTS: Registry[Callable[[], Table]] = Registry("list")
 LISTS.add("metrics", metrics_table)
+LISTS.add("populations", populations_table)
 LISTS.add("suites", suites_table)
 LISTS.add("axes", axes_table)
 LISTS.add("sites", sites_table)

@@ -1,9 +1,9 @@
 """The cells that the controls of a run fall into, and the order in which they are done.
 
-A cell is what is computed, committed and resumed as one: the outliers of all sites, one site's bases, substitutions and
-populations, the readout with the pins, the routing. The site that hypotheses are stated for, the final norm, comes
-first with its readout, then the end of the residual stream; the other sites follow so that whenever time runs out the
-ones that are done lie spread over the depth.
+A cell is what is computed, committed and resumed as one: the outliers of all sites, one site's bases, substitutions
+and populations, the readout with the pins, the routing, the model before training. The site that hypotheses are
+stated for, the final norm, comes first with its readout, then the end of the residual stream; the other sites follow
+so that whenever time runs out the ones that are done lie spread over the depth.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from probes.vocabulary.sites import Site, SiteKind
 OUTLIERS: Final = "outliers"
 READOUT: Final = "readout"
 ROUTING: Final = "routing"
-OF_A_SITE: Final[frozenset[Control]] = frozenset({"bases", "populations", "substitution"})
+UNTRAINED: Final = "untrained"
+OF_A_SITE: Final[frozenset[Control]] = frozenset({"bases", "populations", "substitution", "rotations", "shuffle"})
 
 
 def cells_of(model: LoadedModel, sites: Sequence[Site], controls: Collection[Control]) -> tuple[str, ...]:
@@ -33,7 +34,8 @@ def cells_of(model: LoadedModel, sites: Sequence[Site], controls: Collection[Con
     cells += [str(site) for site in ahead if site != final]
     cells += [str(site) for site in others]
     has_routers = any(site.kind is SiteKind.ROUTER_LOGITS for site in sites)
-    return (*cells, *([ROUTING] if "routing" in controls and has_routers else []))
+    cells += [ROUTING] if "routing" in controls and has_routers else []
+    return (*cells, *([UNTRAINED] if "untrained" in controls and whole else []))
 
 
 def final_of(model: LoadedModel) -> Site:

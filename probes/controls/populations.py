@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -79,10 +79,18 @@ class PopulationRows:
             at = (found.curve.low[m - 1], found.curve.high[m - 1])
             self.add(group, sample, m, names.SUBSTITUTION_CURVE, found.curve.value[m - 1], n_vectors, at)
 
-    def add_population(self, group: str, sample: Sample, vectors: np.ndarray) -> None:
+    def add_population(
+        self,
+        group: str,
+        sample: Sample,
+        vectors: np.ndarray,
+        metrics: Sequence[str] | None = None,
+        *,
+        basis: str = names.RAW,
+    ) -> None:
         """Measures of the group's vectors as a set; a resample repeats vectors, which biases ranks: no interval."""
-        for name, value in population_profile(vectors).items():
-            self.add(group, sample, -1, name, value, len(vectors))
+        for name, value in population_profile(vectors, metrics).items():
+            self.add(group, sample, -1, name, value, len(vectors), basis=basis)
 
     def table(self) -> pa.Table:
         """The rows as the table has them."""

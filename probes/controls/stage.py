@@ -24,8 +24,9 @@ import sparsity
 from probes.capture.reading import Reading
 from probes.capture.routing import measure_routing
 from probes.controls.basis_panel import reading, views
-from probes.controls.control_cells import OUTLIERS, READOUT, ROUTING, cells_of, final_of, last_of
+from probes.controls.control_cells import OUTLIERS, READOUT, ROUTING, UNTRAINED, cells_of, final_of, last_of
 from probes.controls.member_states import Sample, States, per_item, read_states_of, wanted_states
+from probes.controls.null_models import add_nulls, add_untrained
 from probes.controls.outliers import add_outliers
 from probes.controls.pinning import pinned_outcomes
 from probes.controls.populations import PopulationRows
@@ -77,6 +78,7 @@ class Ask:
         controls: which of them.
         batches: which items of the reservoir go through the model together; none: as many as a pass takes.
         states: what was kept of the reservoir while it was measured; closed with the stage.
+        populations: measures of sets; None for all.
     """
 
     run_id: str
@@ -91,6 +93,7 @@ class Ask:
     controls: Sequence[names.Control] = names.CONTROLS
     batches: Sequence[Sequence[int]] = ()
     states: States | None = None
+    populations: Sequence[str] | None = None
 
 
 def control(model: LoadedModel, ask: Ask) -> Controls:
@@ -184,6 +187,8 @@ class Stage:
             work.read()
         elif name == ROUTING:
             work.routing()
+        elif name == UNTRAINED:
+            work.untrained()
         else:
             work.site(next(site for site in self.ask.sites if str(site) == name))
         return work.done()
@@ -221,6 +226,11 @@ class _Cell:
             if "bases" in self.stage.ask.controls:
                 self._bases(sample)
             self._populations(sample)
+            groups, rng = self.stage.groups[sample.item], _rng(self.stage.ask.seed, sample, 2)
+            ends = (final_of(self.stage.model), last_of(self.stage.model))
+            self.skipped |= add_nulls(
+                self.rows, sample, groups, self.stage.ask, self.stage.reference, ends, rng, self.stage.pause
+            )
 
     def _sample(self, site: Site, position: str) -> Sample:
         """The finite vectors of a site and position; how many are not is recorded."""
@@ -256,12 +266,17 @@ class _Cell:
             stage.pause()
             mine = of_row == group
             if "populations" in controls:
-                self.rows.add_population(group, sample, exact[mine])
+                self.rows.add_population(group, sample, exact[mine], stage.ask.populations)
             if "substitution" in controls and stage.reference and group not in stage.reference:
                 found = _substituted(exact, sample.item, inside, mine, rng)
                 self.rows.add_substitution(group, sample, found, int(mine.sum()))
         if "substitution" in controls and not stage.reference:
             self.skipped["substitution"] = "no group of this run is a reference for the others"
+
+    def untrained(self) -> None:
+        """The same reservoir in a model that has learned nothing."""
+        stage = self.stage
+        self.readings += add_untrained(self.rows, stage.model, stage.ask, stage.whole_sites, stage.groups, stage.pause)
 
     def routing(self) -> None:
         """Where the routers that the sweep looks at send the tokens of each group."""

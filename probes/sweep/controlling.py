@@ -165,6 +165,7 @@ def _key(spec: SweepSpec, plan: RunPlan, members: Sequence[Member]) -> str:
         sorted(spec.control_names()),
         [list(one[:3]) for one in members],
         list(reference_groups(members, plan.suite.axis)),
+        *([] if spec.population_names() is None else [spec.population_names()]),
     ]
     digest = hashlib.sha256(json.dumps(depends_on, ensure_ascii=False).encode()).hexdigest()
     return f"controls@{names.VERSION}:{digest[:KEY_DIGITS]}"
@@ -315,6 +316,7 @@ class _Work:
             controls=spec.control_names(),
             batches=[[place[name] for name in batch] for batch in plan.member_batches(list(place))],
             states=self.states,
+            populations=spec.population_names(),
         )
 
 

@@ -22,10 +22,11 @@ from probes.suites.sources.fields import FieldMap
 from probes.sweep.specification import yaml12
 from probes.sweep.specification.suite_entries import SuiteEntry, suite_entry
 from probes.sweep.specification.validation import checked, mapping, nearest, refuse_unknown, sequence, validate
-from probes.vocabulary.names import CONTROLS, Control
+from probes.vocabulary.names import CONTROLS, NULLS, Control, Mechanism, Null
 from probes.vocabulary.naming import labels
 from probes.vocabulary.outcomes import DEFAULT_OUTCOMES, OUTCOMES
 from sparsity import MetricSpec, parse_metrics
+from sparsity.population import POPULATION
 from sparsity.registry import UnknownNameError
 
 WHOLE_PROMPT = frozenset({"mean", "all"})  # positions whose output uncertainty is that of the whole prompt
@@ -78,6 +79,10 @@ class SweepSpec(BaseModel):
         controls: measurements that tell mechanisms apart, at positions ``last`` and ``mean``: ``default`` (all),
             ``none``, or a list of ``outliers``, ``bases``, ``populations``, ``substitution``, ``readout``,
             ``pinning``, ``routing``.
+        populations: measures of each group's vectors as a set, at positions ``last`` and ``mean``: ``default`` (all
+            of them, ``sparsity list populations``), ``none``, or a list; unset, ``controls`` decides.
+        nulls: what chance gives beside the controls: ``rotations``, ``shuffle``, ``untrained`` (a model of the same
+            configuration before training).
         controls_budget: most time for the controls, as a multiple of the time of measuring (at least a minute is
             given), or ``unlimited``. Controls left out for lack of time are named in the run's row.
         states: sites, among ``sites``, whose raw vectors are kept (`Records.states`) at every position but ``all``.
@@ -103,7 +108,9 @@ class SweepSpec(BaseModel):
     metrics: Names = ("default",)
     outcomes: Names = DEFAULT_OUTCOMES
     familiarity: FamiliarityEntry | None = None
-    controls: Literal["default", "none"] | tuple[Control, ...] = "default"
+    controls: Literal["default", "none"] | tuple[Mechanism, ...] = "default"
+    populations: Literal["default", "none"] | tuple[str, ...] | None = None
+    nulls: tuple[Null, ...] = ()
     controls_budget: Annotated[float, Field(ge=0)] | Literal["unlimited"] = 1.0
     states: Names = ()
     max_tokens: int | None = Field(default=None, ge=1)
@@ -138,10 +145,17 @@ class SweepSpec(BaseModel):
         }
 
     def control_names(self) -> tuple[Control, ...]:
-        """The controls asked for, at the positions that have any; all of them by default."""
-        if self.controls == "none" or not CONTROLLED.intersection(self.positions):
+        """The controls and nulls asked for, at the positions that have any; all controls by default."""
+        if not CONTROLLED.intersection(self.positions):
             return ()
-        return CONTROLS if self.controls == "default" else tuple(name for name in CONTROLS if name in self.controls)
+        asked = set(CONTROLS if self.controls == "default" else () if self.controls == "none" else self.controls)
+        if self.populations is not None:
+            asked = asked - {"populations"} if self.populations == "none" else asked | {"populations"}
+        return tuple(name for name in (*CONTROLS, *NULLS) if name in asked or name in self.nulls)
+
+    def population_names(self) -> tuple[str, ...] | None:
+        """The measures of sets asked for by name; None for all."""
+        return self.populations if isinstance(self.populations, tuple) else None
 
     def to_yaml(self) -> str:
         """The spec as a file that gives the same sweep."""
@@ -206,6 +220,12 @@ def parse_spec(raw: object, *, folder: Path, origin: str = "spec") -> SweepSpec:
     unknown = [name for name in spec.outcomes if name not in OUTCOMES]
     if unknown:
         raise InputError(f"{origin}: unknown outcome {unknown[0]!r}{nearest(unknown[0], tuple(OUTCOMES))}")
+    strange = [name for name in spec.population_names() or () if name not in POPULATION]
+    if strange:
+        raise InputError(f"{origin}: unknown population measure {strange[0]!r}{nearest(strange[0], tuple(POPULATION))}")
+    set_keys = [key for key in ("populations", "nulls") if fields.get(key) not in (None, "none", [])]
+    if set_keys and not CONTROLLED.intersection(spec.positions):
+        raise InputError(f"{origin}: {set_keys[0]} are of positions last and mean; add one of them to positions")
     names = [entry.name for entry in spec.suites]
     doubled = next((name for name in names if names.count(name) > 1), None)
     if doubled:

@@ -10,6 +10,9 @@ table                      column        names
                                          :mod:`probes.controls.outliers`; of
                                          sites ``router_logits`` also, in basis ``routing``, the measures of
                                          :mod:`probes.capture.routing` over all tokens of the position
+``populations``            metric        of the nulls: ``rotation_change(hoyer)``, whose interval holds 95 % of shared
+                                         random rotations, ``rotation_p(hoyer)``, and in bases ``shuffled`` and
+                                         ``untrained`` ``mean_hoyer`` and the population measures
 ``outcomes``               name          readout (``answer_alignment`` ...) and interventions (``nll|pin(...)`` ...)
 ========================== ============= ==========================================================================
 
@@ -24,8 +27,11 @@ from typing import Final, Literal, NamedTuple, get_args
 
 VERSION: Final = 4  # raised when any number below changes its meaning: old sweeps then redo their controls
 
-Control = Literal["outliers", "bases", "populations", "substitution", "readout", "pinning", "routing"]
-CONTROLS: Final[tuple[Control, ...]] = get_args(Control)
+Mechanism = Literal["outliers", "bases", "populations", "substitution", "readout", "pinning", "routing"]
+Null = Literal["rotations", "shuffle", "untrained"]
+Control = Mechanism | Null
+CONTROLS: Final[tuple[Control, ...]] = get_args(Mechanism)  # what `controls: default` stands for
+NULLS: Final[tuple[Control, ...]] = get_args(Null)  # only where a spec asks for them
 
 # bases of ``measurements``
 RAW: Final = "raw"  # the coordinates that the model computes in
@@ -37,6 +43,13 @@ WITHOUT_TOP: Final = ("without_top(1)", "without_top(2)")
 WITHOUT_ANSWER_ROW: Final = "without_answer_row"
 WITHOUT_ARGMAX_ROW: Final = "without_argmax_row"
 BASES: Final = (CENTRED, PCA, PCA_POOLED, UNEMBED, *WITHOUT_TOP, WITHOUT_ANSWER_ROW, WITHOUT_ARGMAX_ROW)
+
+# what a null of the spec key ``nulls`` writes: bases of ``populations`` (and, untrained, of ``measurements``), and
+# metrics of ``populations`` at basis ``raw``
+SHUFFLED: Final = "shuffled"
+UNTRAINED: Final = "untrained"
+ROTATION_CHANGE: Final = "rotation_change(hoyer)"
+ROTATION_P: Final = "rotation_p(hoyer)"
 
 # metrics of ``populations``; the column ``unit`` is the coordinate, the number m of coordinates, or -1
 SUBSTITUTION_FORWARD: Final = "substitution_forward(hoyer)"

@@ -171,3 +171,23 @@ def test_streams_equal_the_whole_in_any_order_and_grouping():
         merged.merge(UnitStatistics(12, threshold=1.0))
     with pytest.raises(ValueError, match="only at one width"):
         left.merge(CovarianceStatistics(3))
+
+
+def test_use_of_units_and_repeats_on_sets_made_for_it():
+    one_hot = np.eye(4)
+    for name, value in {
+        "mean_lifetime_sparseness": 3 / 4,  # each unit is driven by one of four inputs
+        "mean_population_sparseness": 3 / 4,  # each input drives one of four units
+        "dead_unit_share": 0,
+        "always_on_unit_share": 0,
+        "repeated_share": 0,
+    }.items():
+        assert POPULATION[name].function(one_hot) == pytest.approx(value), name
+    lazy = np.array([[1.0, 0.0, 1e-3], [2.0, 0.0, -1e-3], [1.5, 0.0, 2.0], [1.5, 0.0, 2.0]])
+    assert POPULATION["dead_unit_share"].function(lazy) == pytest.approx(1 / 3)
+    assert POPULATION["always_on_unit_share"].function(lazy) == pytest.approx(1 / 3)
+    assert POPULATION["repeated_share"].function(lazy) == pytest.approx(1 / 4)
+    x = draw("cube", 300, 4, 10, 1)
+    repeated = POPULATION["two_nn_dimension"].function(np.concatenate([x, x[:100]]))
+    assert repeated == pytest.approx(two_nn(x, discarded=0.1).value, rel=FLOAT64)
+    assert np.isnan(POPULATION["two_nn_dimension"].function(np.ones((9, 4))))

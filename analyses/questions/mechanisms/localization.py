@@ -265,7 +265,7 @@ def _bases(run: Run, panel: Panel) -> list[Finding]:
 
     At the two places stated before looking: the end of the residual stream and the final norm.
     """
-    others = {basis: _same_panel(run, panel, basis) for basis in names.BASES}
+    others = {basis: _same_panel(run, panel, basis) for basis in (*names.BASES, names.UNTRAINED)}
     others = {basis: other for basis, other in others.items() if other is not None}
     if not others:
         return []
