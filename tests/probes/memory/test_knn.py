@@ -183,6 +183,14 @@ def test_saved_and_loaded_it_recalls_the_same(model, memory, tmp_path):
         open_memory(tmp_path / "knn", make_model(seed=1))
     with pytest.raises(InputError, match="no memory"):
         open_memory(tmp_path, model)
+    keys = np.load(tmp_path / "knn" / "keys.npy")
+    keys[3, 1] = np.nan
+    np.save(tmp_path / "knn" / "keys.npy", keys)
+    with pytest.raises(InputError, match="keys that are not finite"):
+        open_memory(tmp_path / "knn", model)
+    (tmp_path / "knn" / "values.npy").unlink()
+    with pytest.raises(InputError, match="cannot be read"):
+        open_memory(tmp_path / "knn", model)
 
 
 def test_what_cannot_be_remembered_is_refused(model, prompts, memory):
