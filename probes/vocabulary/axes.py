@@ -98,7 +98,7 @@ _ORDERED: Final[dict[AxisKind, tuple[tuple[str, str, Harder], ...]]] = {
 }
 _NOMINAL: Final = (
     *("domain", "language", "subject", "wording", "phrasing", "grammaticality", "composition", "generalisation"),
-    *("knowledge_conflict", "said_before", "modality"),
+    *("knowledge_conflict", "said_before", "modality", "geometric", "physical", "causal"),
 )
 AXES: Final[Mapping[str, Axis]] = MappingProxyType(
     {
