@@ -19,7 +19,10 @@ from probes.lab.recipe import TINY, Recipe
 from probes.lab.training import prepare
 
 PRINTED = 0.51e-5  # half of the fifth decimal of the table, and what float64 adds
-RETRAINED = 0.05  # correlations of one training on two machines; what is called an effect above is twice as large
+# A training on another CPU is another draw (probes.lab.paired_table), and one more of n draws lies within
+# t sd sqrt(1 + 1/n) of their mean. In 1 % of runs chance may make one of twelve comparisons miss (two seeds, two
+# conditions, three measures).
+ONE_MISSES = 0.01 / 12
 
 MINIATURE = Recipe(
     multiples=(0, 1, 2, 4),
@@ -182,12 +185,17 @@ def test_what_the_shipped_table_shows():
 
 @pytest.mark.long
 def test_the_shipped_table_is_made_again(tmp_path, proof):
+    """Not to the digit: on another CPU each training is another draw, from the law that the shipped rows are of."""
     shipped = read_twins()
     again = train_twins(tmp_path, n_seeds=2, conditions=("adamw", "equivariant"), recipe=TINY)
     for twin in again:
-        (row,) = [each for each in shipped if (each.condition, each.seed) == (twin.condition, twin.seed)]
         for measure in ("all_facts", "mastered", "all_facts_without_answer"):
-            assert getattr(twin, measure) == pytest.approx(getattr(row, measure), abs=RETRAINED), (twin, measure)
+            rows = np.array([getattr(each, measure) for each in shipped if each.condition == twin.condition])
+            reach = stats.t.ppf(1 - ONE_MISSES / 2, len(rows) - 1) * rows.std(ddof=1) * np.sqrt(1 + 1 / len(rows))
+            assert abs(getattr(twin, measure) - rows.mean()) < reach, (twin, measure)
+    for seed in range(2):
+        adamw, equivariant = (twin for twin in again if twin.seed == seed)
+        assert adamw.all_facts < equivariant.all_facts
     for name in ("adamw", "equivariant"):
         n_seeds = sum(twin.condition == name for twin in shipped)
         said = [
@@ -197,5 +205,5 @@ def test_the_shipped_table_is_made_again(tmp_path, proof):
         ]
         proof(
             f"lab twins, {name}, {n_seeds} seeds, Spearman of exposure with Hoyer at final_norm: {'; '.join(said)}; "
-            "two seeds retrained give the shipped rows"
+            "two seeds retrained here lie among the shipped rows"
         )
