@@ -20,7 +20,7 @@ massive_tokens          raw            share of tokens more than five times as l
 
 Ordinary tokens are those of position ``mean`` that are not massive. The share of energy is over all of them, because
 few tokens hold much of it: of SmolLM2 (24 prompts of GSM8K, layers 2 to 7) the share in at most 16 evenly spaced tokens
-of each item was off by up to .09 in either direction. Mean Hoyer is over those 16. Lengths are of all prompt tokens
+of each item was off by about .09 in either direction. Mean Hoyer is over those 16. Lengths are of all prompt tokens
 (position ``all``). Rows are in ``populations`` with ``group`` the name of the suite.
 """
 
