@@ -64,7 +64,7 @@ def _own(panel: Panel) -> Numbers:
 
 
 def _difference(first: Panel, other: Panel) -> Finding | None:
-    """How much less of the first model's effect the other one has, on their common items."""
+    """Test how much smaller the effect is in the second model than in the first, on the items they share."""
     columns = primary_column(first), primary_column(other)
     shared = first.items.index.intersection(other.items.index)
     if columns[0] is None or columns[1] is None or len(shared) < 2:

@@ -243,7 +243,7 @@ def _paired(panel: Panel, whole: Domain, means: LevelMeans, column: int, *, prim
 
 
 def _about_all(panel: Panel, means: LevelMeans, column: int, *, primary: bool) -> Finding:
-    """What a finding about all domains together has, whichever way they are put together."""
+    """Finding on all domains together, with the fields that do not depend on the way of averaging them."""
     known = np.isfinite(panel.values[:, column])
     return Finding(
         analysis="domains",

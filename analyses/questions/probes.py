@@ -170,7 +170,7 @@ def shuffled(
 
 
 def _finding(panel: Panel, probed: Probed) -> Finding | None:
-    """What the probe of one site and layer reads; None where whatever is held out, only one kind is left to fit to."""
+    """Finding on what a probe of one site and layer predicts; None where a training part would hold one kind only."""
     one, rng = probed.compared, fresh()
     parts = splits(probed.states, probed.clusters, rng)
     labels = np.column_stack([one.score, shuffled(one.score, probed.clusters, one.design, rng)])

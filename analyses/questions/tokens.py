@@ -196,7 +196,7 @@ def without_means(columns: Float[np.ndarray, "n k"], *groupings: Int[np.ndarray,
 
 
 class Held(NamedTuple):
-    """What was held fixed, and the ranks of sparsity, unfamiliarity and place that it leaves."""
+    """Ranks of sparsity, unfamiliarity and position after the effect of covariates is removed from them."""
 
     name: str
     columns: Float[np.ndarray, "n three"]

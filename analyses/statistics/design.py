@@ -1,8 +1,8 @@
-"""How the items of a panel depend on each other, and which of them a column can use.
+"""Dependence between the items of a panel, and the items that a column can use.
 
-Three designs cover what suites produce. *Items*: every item stands alone. *Clusters*: items share a source, and a whole
-source sits at one level. *Paired*: the same source appears at several levels, so that what it is about cancels within
-it. The design decides what may be exchanged under the null and over what an interval may generalise.
+Three designs cover what suites produce. *Items*: every item is independent. *Clusters*: items share a source, and a
+whole source is at one level. *Paired*: the same source appears at several levels, so that differences between sources
+cancel within it. The design decides what may be exchanged under the null and to what an interval generalises.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Pattern(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """What the design says of a rank association before its size is looked at.
+    """Sample sizes, ties and design effects of a rank association; all but its value.
 
     Attributes:
         n: items.

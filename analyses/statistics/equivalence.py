@@ -1,4 +1,4 @@
-"""What may be said when nothing was found: how small an effect is excluded, and how small a one could have been found.
+"""Equivalence tests: the effects that a non-significant result excludes, and those it could have detected.
 
 "No difference" is a claim and needs a bound: an effect is called negligible only where its whole 90 % interval lies
 inside the bound (two one-sided tests at 5 %). The bound must be declared; its default is the noise floor, the effect
@@ -24,7 +24,7 @@ NORMAL_QUANTILE: Final = 1.959964
 
 
 class Equivalence(NamedTuple):
-    """Whether an effect is inside a bound.
+    """Verdict on an effect against a bound: negligible, relevant or undecided.
 
     Attributes:
         bound: the largest effect that counts as negligible.

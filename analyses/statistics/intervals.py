@@ -200,7 +200,7 @@ def correlation_interval(
 
 
 def _raised(value: Float[np.ndarray, " columns"], layout: Layout) -> Float[np.ndarray, " columns"]:
-    """How much clusters raise the variance of an estimate between -1 and 1; nothing on the edge."""
+    """Factor by which clusters raise the variance of an estimate between -1 and 1; 1 at either end."""
     return 1 + (layout.effect_of_design - 1) * np.sqrt(np.maximum(1 - value**2, 0.0))
 
 

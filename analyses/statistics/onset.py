@@ -1,8 +1,8 @@
-"""Where along an ordered list of places does an effect set in, and how large is it where it was not looked for?
+"""Onset of an effect along ordered sites (layers), and its largest size without the bias of having chosen the site.
 
-The place with the largest effect of several is too large by selection. So the items are halved, whole clusters on one
-side: one half chooses the place, the other measures there, and the other way round (cross-fitting). The onset is the
-first place whose effect reaches half of the largest; how sure it is shows in the set of places that resamples choose.
+The largest effect of several is too large by selection. So the items are halved, whole clusters on one side: one half
+chooses the site, the other measures there, and the other way round (cross-fitting). The onset is the first site whose
+effect reaches half of the largest; its uncertainty is the set of sites that resamples choose.
 
 Effects are ratios of sums over clusters, so that every resample, and both of its halves, is one product of weights with
 the clusters' sums.
@@ -25,7 +25,7 @@ SHARE_OF_LARGEST: Final = 0.5
 
 
 class Onset(NamedTuple):
-    """Where an effect sets in.
+    """Onset and peak of an effect along ordered sites, with intervals.
 
     Attributes:
         effects: effect at every place, from all items.

@@ -1,7 +1,7 @@
-"""What chance gives under the design: p-values from exchanging only what the null hypothesis makes exchangeable.
+"""Permutation tests that exchange only what the design makes exchangeable under the null hypothesis.
 
-Items that stand alone: all items; the statistic is Jonckheere-Terpstra's with mid-ranks, which is Kendall's S of
-level and value, and its permutation variance with ties is known in closed form. Paired items: ranks within each
+Independent items: all items are exchanged; the statistic is Jonckheere-Terpstra's with mid-ranks, which is Kendall's S
+of level and value, and its permutation variance with ties is known in closed form. Paired items: ranks within each
 source (Page's test, with ties, variance exact). Items that share a source at one level: whole sources, by random
 permutation.
 """

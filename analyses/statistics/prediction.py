@@ -1,4 +1,4 @@
-"""How much better is an outcome predicted with one number more? Judged on items that took no part in the fitting.
+"""Gain in predicting an outcome from one measure more, on held-out items.
 
 A logistic model of the covariates and one of the covariates and the measure are fitted to the same four fifths of the
 clusters and asked for the other fifth. The gain is the mean difference of their log losses, in bits per item; items
@@ -26,7 +26,7 @@ SUREST: Final = 1e-6
 
 
 class Gain(NamedTuple):
-    """What the measure adds.
+    """Held-out gain from adding a measure to the covariates of a logistic model.
 
     Attributes:
         bits: mean gain of log loss per held-out item, in bits.

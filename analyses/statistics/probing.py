@@ -1,16 +1,16 @@
-r"""What a linear probe reads off states, on clusters of items that it was not fitted to.
+r"""Linear probes of states, scored on clusters of items that they were not fitted to.
 
-A probe says that something can be decoded, and three things keep it honest. Whole clusters are held out, because a
+A probe shows that something can be decoded, and three things keep it honest. Whole clusters are held out, because a
 probe knows an item's siblings. The same probe is fitted to shuffled labels (the control task of Hewitt and Liang 2019):
-what it reads there is what its capacity gives it for nothing. And labels are sent with the online code of Voita and
-Titov (2020), block by block, each coded by a probe fitted to all blocks before it: the length of that code counts how
-many items a probe needs, where accuracy forgets it.
+its score there is what its capacity alone achieves. And labels are sent with the online code of Voita and Titov (2020),
+block by block, each coded by a probe fitted to all blocks before it: the length of that code counts how many items a
+probe needs, which accuracy ignores.
 
 States are scaled by the items fitted to, and reduced to their leading principal axes, so that a probe of a wide model
-costs what one of a narrow model does. A reading is what the states add to the mean of the items fitted to: that mean is
-low where the items held out are high, and with it a probe that reads nothing would be worse than chance. Ordered labels
-are read by ridge regression of their ranks, the penalty by generalised cross-validation; labels of two kinds by
-logistic regression.
+costs as little as one of a narrow model. A prediction is what the states add to the mean of the fitted items: that mean
+is low where the held-out items are high, and with it a probe that reads nothing would score below its null. Ordered
+labels are predicted by ridge regression of their ranks, the penalty by generalised cross-validation; labels of two
+kinds by logistic regression.
 """
 
 from __future__ import annotations

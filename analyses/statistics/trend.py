@@ -115,7 +115,7 @@ def concordance(
 
 
 def _pair_sums(values: Float[np.ndarray, " n"], levels: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n 3"]:
-    """What each item adds to S, P_x and P_y, as sums over all other items."""
+    """Contribution of each item to S, P_x and P_y, as sums over all other items."""
     n = len(values)
     sums = np.empty((n, 3))
     for start in range(0, n, BLOCK):

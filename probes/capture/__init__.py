@@ -1,4 +1,4 @@
-"""What the model shows: hidden states of any architecture, reduced to a few numbers while the forward pass runs."""
+"""Hidden states of any architecture, reduced to a few numbers per item while the forward pass runs, and outcomes."""
 
 import lazy_loader
 

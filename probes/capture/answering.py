@@ -1,9 +1,9 @@
-"""What an encoder-decoder makes of a prompt: the encoder has read it, the decoder writes what follows.
+"""Outcomes of encoder-decoders: the encoder reads the prompt, the decoder predicts the target.
 
 In the measured pass both stacks read the prompt, so that their rows are about the same tokens, and the encoder does not
-see the target. For outcomes the decoder alone runs once more on what that encoder returned, as it does when the model
-is used: from its start token on, fed the target. Its first row predicts the target's first token, so it stands for the
-last row of the prompt; of the other tokens of a prompt a decoder predicts nothing, and outcomes of them are NaN.
+see the target. For outcomes the decoder alone runs once more on the encoder's output, as it does when the model is
+used: from its start token on, fed the target. Its first row predicts the target's first token, so it stands for the
+last row of the prompt; a decoder predicts no other token of a prompt, and outcomes of those are NaN.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ STARTS: Final = ("decoder_start_token_id", "bos_token_id")
 def reduce_answers(
     model: LoadedModel, output: Output, prompts: Sequence[Prompt], reducer: Reducer
 ) -> Float64[np.ndarray, "numbers rows"]:
-    """What a reader of logits makes of the rows that a decoder predicts; NaN for all other rows of the prompts.
+    """Reduce the logits that a decoder gives for targets; NaN for all rows of the prompts but the last.
 
     Args:
         model: the model that ran.

@@ -1,4 +1,4 @@
-"""Which prompts run together, and what becomes of those that cannot.
+"""Batches of prompts of similar length, and smaller ones where memory runs out or a prompt fails.
 
 Prompts are sorted by length so that little of a batch is padding, and cut into batches of at most so many padded
 tokens. On a CPU that number is fixed: more do not pay. On an accelerator it grows: passes over copies of the longest
@@ -8,7 +8,7 @@ input order.
 
 A batch that memory does not hold after all is halved, and so are those after it, and a warning says so. Where one bad
 prompt must not cost the others (sweeps), a batch that fails for any other reason is halved too, until the bad one
-stands alone.
+is alone.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def plan_batches(
 
 
 def prompts_at_once(longest: int, tokens: int = TOKENS_AT_ONCE) -> int:
-    """How many prompts of a length fill a pass of so many tokens; at least one.
+    """Number of prompts of a length that fill a pass of so many tokens; at least one.
 
     >>> prompts_at_once(100), prompts_at_once(5), prompts_at_once(5, 4096), prompts_at_once(4096)
     (20, 64, 128, 1)
@@ -75,7 +75,7 @@ def prompts_at_once(longest: int, tokens: int = TOKENS_AT_ONCE) -> int:
 
 
 def tokens_at_once(longest: int, wanted: int, device: torch.device, run: Callable[[int], object]) -> int:
-    """How many padded tokens a pass takes when nobody said: on an accelerator, as many as its memory is seen to hold.
+    """Number of padded tokens in a pass: fixed on a CPU, on an accelerator the most that its memory holds when tried.
 
     Args:
         longest: tokens of the longest prompt.
@@ -138,7 +138,7 @@ class Failed(NamedTuple):
 
 
 class Room:
-    """How many prompts a pass may hold, as far as running out of memory has taught; for all passes of one reader."""
+    """Largest number of prompts that a pass may hold, lowered when memory runs out; one for all passes of a reader."""
 
     def __init__(self) -> None:
         self._most: int | None = None
@@ -186,5 +186,5 @@ class Room:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an accelerator, or the host, had no room."""
+    """True if an error says that an accelerator or the host ran out of memory."""
     return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator: can't allocate memory" in str(error)

@@ -1,4 +1,4 @@
-"""Which of several answers the model finds likeliest: multiple choice and minimal pairs.
+"""Multiple choice and minimal pairs: the log-probability that a model gives to the right answer and to the others.
 
 An answer is scored by the log-probability of its tokens after the prompt (of a whole sentence: of its tokens after the
 first one, which is the beginning-of-sequence token where there is one). The outcomes compare the right answer with the

@@ -33,7 +33,7 @@ ReadsLogits = Callable[[Sequence[Prompt]], Reducer]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BatchReadings:
-    """What one forward pass left behind.
+    """Everything that one forward pass measured: metrics, outcomes, reductions of logits and stored vectors.
 
     Attributes:
         readings: metric values per site, basis, position and unit.

@@ -1,10 +1,10 @@
-"""What the model made of the prompt, read from the same forward pass as its states.
+"""Outcomes of a prompt (surprisal, correctness and others), read from the same forward pass as its states.
 
 Each outcome names the rows of logits it needs; the union of them goes through the head (`probes.capture.logits`), each
 chunk is reduced to a handful of numbers per row, and outcomes are then means or conjunctions of those numbers.
 
-What each outcome is: :mod:`probes.vocabulary.outcomes`. Outcomes of choices are read in :mod:`probes.capture.choices`,
-what is particular to encoder-decoders (which predict nothing of a prompt but what follows) in
+Outcomes are defined in :mod:`probes.vocabulary.outcomes`. Outcomes of choices are read in
+:mod:`probes.capture.choices`, those of encoder-decoders (which predict nothing of a prompt but what follows) in
 :mod:`probes.capture.answering`.
 """
 
@@ -65,7 +65,7 @@ def read_logits(
 
 
 def outcome_reducer(model: LoadedModel, prompts: Sequence[Prompt], outcomes: Sequence[str]) -> Reducer:
-    """What outcomes need of the logits. Errors as :func:`read_outcomes`."""
+    """Reducer that keeps of the logits what some outcomes need. Errors as :func:`read_outcomes`."""
     asked = [OUTCOMES[name] for name in outcomes]
     if model.is_answering and set(outcomes) & set(CHOICE_OUTCOMES):
         raise InputError(f"{model.name}: answers of an encoder-decoder are not compared; leave out choice outcomes")

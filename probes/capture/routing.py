@@ -1,9 +1,9 @@
-"""Where a mixture of experts sends its tokens: router entropy, load, and how many experts a token really uses.
+"""Routing of a mixture of experts: router entropy, load of each expert, and share of the experts that a token uses.
 
-A mixture is sparse by construction: k of E experts run for each token, whatever the input. What an input can change is
-which ones, how surely, and how the weight is spread over the k. Those are measures of routing, not of a vector, so
-they have a table of their own. They are read off what each router returns (logits, weights and indices of the chosen),
-so that a family's own way of choosing (softmax or sigmoid, groups, correction biases) is not retyped here.
+A mixture is sparse by construction: k of E experts run for each token, whatever the input. An input can change which
+ones, how certain the choice is, and how the weight is spread over the k. Those are measures of routing, not of a
+vector, so they have a table of their own. They are read off what each router returns (logits, weights and indices of
+the chosen), so that a family's own way of choosing (softmax or sigmoid, groups, correction biases) is not retyped here.
 
 ========================= ============================================================================ ================
 metric                    what                                                                         range
@@ -21,7 +21,7 @@ Intervals are percentiles over resampled prompts, for tokens of one prompt are r
 ``unused_experts`` depend on how many tokens there are, so compare equal numbers.
 
 DeepSeek-V3 scores experts by sigmoids of its logits; the softmax is then a summary of them, not what it draws weights
-from. Router entropy says how undecided the router is among all experts, density how it shared out what it gave.
+from. Router entropy is about the choice among all experts, density about the weights of the chosen ones.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ BASIS: Final = "routing"
 
 @dataclass(slots=True)
 class _Tally:
-    """What is kept of one router: sums over the picked tokens of each prompt."""
+    """Sums for one router over the picked tokens of each prompt."""
 
     counts: Float64[np.ndarray, "prompts experts"]
     entropy: Float64[np.ndarray, " prompts"]
@@ -184,7 +184,7 @@ def _entropy(shares: Tensor) -> np.ndarray:
 
 
 def _resampled(prompts: int, seed: int) -> Float64[np.ndarray, "resamples prompts"]:
-    """How often each prompt occurs: once each in the first row, as drawn with replacement in the others."""
+    """Times that each prompt occurs in each resample: once each in the first row, drawn with replacement in the others."""
     rng = np.random.default_rng(seed)
     drawn = rng.multinomial(prompts, np.full(prompts, 1 / prompts), size=RESAMPLES)
     return np.vstack([np.ones(prompts), drawn])

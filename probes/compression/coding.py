@@ -35,7 +35,7 @@ Tell = Callable[[int], None]
 
 
 class Cost(NamedTuple):
-    """What the symbols of a chunk cost.
+    """Code length of every symbol of a chunk, as coded and as the model alone would have it.
 
     Attributes:
         way: how it was written.
@@ -180,7 +180,7 @@ def _table(
     way: Way,
     spelling: Spelling,
 ) -> _Table:
-    """What the coder is given for some rows that are written the same way."""
+    """Probability table from which the coder codes some rows that are written the same way."""
     own = logits[:, time] if len(rows) == len(logits) else logits[torch.from_numpy(rows), time]
     table = _token_table(reader, own) if way == "tokens" else _byte_table(reader, own, spelling)
     if not np.isfinite(table.weights.sum()):

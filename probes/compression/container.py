@@ -42,7 +42,7 @@ class FileEntry(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """What a reader of streams has to know.
+    """Settings and list of files at the head of a container: everything needed to decode its streams.
 
     Attributes:
         model: how the writer called the model.
@@ -189,5 +189,5 @@ def _header(content: object, name: str) -> Header:
 
 
 def is_plain(name: str) -> bool:
-    """Whether a name is that of a file and nothing else: no folder, no way up, nothing that cannot be shown."""
+    """True for the bare name of a file: no folder, no way up, no character that cannot be printed."""
     return name not in ("", ".", "..") and name.isprintable() and not set(name) & set('/\\:*?"<>|')

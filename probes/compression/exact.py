@@ -163,7 +163,7 @@ class ExactLlama:
         return torch.cat([first * cosines - second * sines, second * cosines + first * sines], dim=-1)
 
     def _kept(self, kept: list[Tensor], index: int, new: Float64[Tensor, "rows groups times width"]) -> Tensor:
-        """What all positions so far have, in memory that grows by doubling."""
+        """Append to the cached keys or values, in memory that grows by doubling, and return those of all positions."""
         end = self._n_read + new.shape[2]
         if kept[index].shape[2] < end:
             grown = torch.empty(

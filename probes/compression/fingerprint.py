@@ -1,8 +1,8 @@
-"""What must be the same where a stream is read as where it was written, or its symbols come out as others.
+"""Fingerprint of everything that a model's probabilities depend on; writer and reader of a stream must have the same.
 
-In lockstep the last digit of every probability depends on weights, libraries, threads and processor, so all of them are
-written down and compared; one that differs is refused by name, before anything is decoded. Exact arithmetic depends on
-the model and on the coder alone.
+A symbol is decoded correctly only if both sides compute equal probabilities. In lockstep mode their last digits depend
+on weights, libraries, threads and processor, so all of these are recorded and compared, and a difference is refused by
+name before anything is decoded. In exact mode they depend on the model and on the coder alone.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def mode_of(name: str) -> Mode:
 
 
 def fingerprint(model: LoadedModel, mode: Mode) -> Fingerprint:
-    """What the probabilities of a model depend on, here and now; batch and threads stand beside it in a container."""
+    """Record what the probabilities of a model depend on in this process; a container stores batch and threads."""
     found = {
         "dtype": str(model.dtype).removeprefix("torch."),
         "weights": hash_weights(model),

@@ -82,7 +82,9 @@ def weights_of(logits: Float64[Tensor, "*rows symbols"]) -> Float64[Tensor, "*ro
 
 
 def share_table() -> Float64[Tensor, " steps"]:
-    """What a score deserves that is n steps below the best of its row, up to where that is nothing.
+    """Table of exp(-n / 2^SCORE_BITS) on the grid of shares: weight of a score n steps below the best of its row.
+
+    It ends with the first entry that rounds to zero.
 
     >>> share_table()[[0, 4096, -1]]
     tensor([0.9999, 0.3678, 0.0000], dtype=torch.float64)

@@ -57,7 +57,7 @@ class Reader(Protocol):
 
 
 class Turn(NamedTuple):
-    """What is to be read next.
+    """Tokens that the model reads next, and whether it starts from an empty context.
 
     Attributes:
         ids: of every row.
@@ -69,7 +69,7 @@ class Turn(NamedTuple):
 
 
 class Window:
-    """What a model has in its context, and what it begins anew from where that is full.
+    """Context of bounded length: where it is full, its second half is read again from an empty context.
 
     Args:
         context: tokens that fit, None if there is no bound.

@@ -52,7 +52,7 @@ class Written(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Spelling:
-    """What each symbol of a model stands for.
+    """Bytes that each token of a model stands for, and the symbols for bytes that no token spells.
 
     Attributes:
         tokenizer: the model's.
@@ -103,7 +103,7 @@ class Spelling:
         )
 
     def n_bytes(self, written: Written) -> Int64[np.ndarray, " symbols"]:
-        """How many bytes each symbol of a chunk stands for."""
+        """Number of bytes that each symbol of a chunk stands for."""
         if written.way == "bytes":
             return np.ones(len(written.symbols), dtype=np.int64)
         spelled = self.spelled
@@ -150,13 +150,13 @@ class Spelling:
         return None
 
     def _joined(self, tokens: Sequence[int]) -> bytes | None:
-        """What tokens spell together; None if one of them spells nothing."""
+        """Bytes that tokens spell together; None if one of them spells nothing."""
         parts = [self.spelled[token] if token < self.size else b"" for token in tokens]
         return b"".join(parts) if all(parts) else None
 
 
 def spelling_of(tokenizer: PreTrainedTokenizerBase | None, *, size: int, model: str) -> Spelling:
-    """What the tokens of a model spell.
+    """Find the bytes that each token of a model spells.
 
     Args:
         tokenizer: byte-level (GPT-2, Llama 3, ``sparsity lab text``), or of the SentencePiece kind (Llama 2, Gemma).

@@ -39,7 +39,7 @@ def cells_of(model: LoadedModel, sites: Sequence[Site], controls: Collection[Con
 
 
 def final_of(model: LoadedModel) -> Site:
-    """Where the model has its final norm, if it has one."""
+    """Site of the final norm, whether or not the model has one."""
     return Site(SiteKind.FINAL_NORM, model.n_layers)
 
 

@@ -36,7 +36,7 @@ LINEAR: Final = 1e-4  # of the largest logit: rounding of a float32 head is 1e-6
 
 
 class Edit(NamedTuple):
-    """What is added to every state: ``step`` (rows, m) at the coordinates ``at`` (m,)."""
+    """Addition to every state: ``step`` (rows, m) at the coordinates ``at`` (m,)."""
 
     at: Tensor
     step: Tensor
@@ -123,7 +123,7 @@ class _Values(NamedTuple):
 
 
 class _Reader(NamedTuple):
-    """What some states say, as they are and edited."""
+    """Reads outcomes of some final states from the head, as they are and after edits."""
 
     model: LoadedModel
     head: Unembedding
@@ -183,7 +183,7 @@ class _Reader(NamedTuple):
         return groups
 
     def _is_linear(self, shown: Tensor) -> bool:
-        """Whether the head is seen to be linear, up to a constant and rounding."""
+        """True if the head behaves as a linear map on these states, up to a constant and rounding."""
         half = min(8, len(shown) // 2)
         if not half:
             return False

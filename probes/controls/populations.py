@@ -59,7 +59,7 @@ class PopulationRows:
         )
 
     def add_substitution(self, group: str, sample: Sample, found: Substitution, n_vectors: int) -> None:
-        """What carries the change from the reference to a group."""
+        """Add the share of each coordinate in the change from the reference to a group, and its k50."""
         for name, single in ((names.SUBSTITUTION_CHANGE, found.change), (names.SUBSTITUTION_K50, found.k50)):
             self.add(group, sample, -1, name, float(single.value), n_vectors, (float(single.low), float(single.high)))
         per_coordinate = {names.SUBSTITUTION_FORWARD: found.forward, names.SUBSTITUTION_BACKWARD: found.backward}

@@ -1,8 +1,8 @@
-"""How a state stands to what reads it: the rows of the unembedding, and the directions that the softmax cannot see.
+"""Alignment of final states with the unembedding rows that read them, and with directions that the softmax cannot see.
 
 A state that points along the row of one token is sparse where that row is. So every change of sparsity may be a change
-of what the model is about to say. Here is what splits the two: cosines with the rows of the answer and of the most
-likely tokens, the share of energy along the direction that changes the output least, the sparsity of the rows
+of what the model is about to say. These measures tell the two apart: cosines with the rows of the answer and of the
+most likely tokens, the share of energy along the direction that changes the output least, the sparsity of the rows
 themselves, and the state with a row projected out.
 
 Everything is about ``final_norm``: the state after the learned gain (and the bias, where the norm has one), which is
@@ -34,7 +34,7 @@ _linalg: Final[Any] = torch.linalg  # it carries no types
 
 
 class Unembedding(NamedTuple):
-    """What turns a final state into logits.
+    """Rows and principal axes of the matrix that turns a final state into logits.
 
     Attributes:
         rows: (vocabulary, d), one per token, as the model has them.
@@ -99,7 +99,7 @@ def logits_of(model: LoadedModel, head: Unembedding, states: Tensor) -> Iterator
 
 
 class Readout(NamedTuple):
-    """What the head made of some states.
+    """Tokens that the head ranks first for some states, and the ones that should follow.
 
     Attributes:
         answer: the token that should follow (or really did), -1 where there is none.

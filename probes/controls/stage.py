@@ -48,7 +48,7 @@ from sparsity import MetricSpec
 
 
 class Controls(NamedTuple):
-    """What one cell, or several, came to.
+    """Results of the controls of one cell, or of several.
 
     Attributes:
         tables: rows of measurements, populations and outcomes.
@@ -63,7 +63,7 @@ class Controls(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Ask:
-    """What is controlled.
+    """Request for controls: items, sites, positions, metrics and seed.
 
     Attributes:
         run_id: the run.
@@ -279,7 +279,7 @@ class _Cell:
         self.readings += add_untrained(self.rows, stage.model, stage.ask, stage.whole_sites, stage.groups, stage.pause)
 
     def routing(self) -> None:
-        """Where the routers that the sweep looks at send the tokens of each group."""
+        """Measure the routing of each group's tokens at the routers of the sweep."""
         stage, ask = self.stage, self.stage.ask
         routers = [site for site in ask.sites if site.kind is SiteKind.ROUTER_LOGITS]
         for group, position in product(dict.fromkeys(stage.groups.tolist()), ask.positions):
@@ -293,7 +293,7 @@ class _Cell:
             self.rows.rows.extend(cast("list[dict[str, Any]]", found.assign(run_id=ask.run_id).to_dict("records")))
 
     def read(self) -> None:
-        """What the final states say, and what is said when the coordinates that carry the change are pinned."""
+        """Measure readout of the final states, and outcomes with the coordinates that carry the change pinned."""
         stage = self.stage
         head, norm = stage.head, stage.norm
         for name, found in (("readout", head), ("pinning", norm)):
@@ -309,7 +309,7 @@ class _Cell:
                 self._pin(self._sample(last, position), head, norm)
 
     def _readout(self, sample: Sample, head: Unembedding) -> None:
-        """How final states stand to the rows that read them, and their metrics without those rows."""
+        """Measure alignment of final states with the rows that read them, and metrics without those rows."""
         stage = self.stage
         answer = self._answers(sample)
         states = torch.from_numpy(sample.vectors).to(head.rows.device)

@@ -1,4 +1,4 @@
-"""Which coordinates carry a change of Hoyer sparsity between two groups of states, and how surely.
+"""Share of each coordinate in a change of Hoyer sparsity between two groups of states, with intervals.
 
 Substitution as in :mod:`sparsity.locate`, whose pairs and whose k50 these are: give a reference vector a coordinate of
 a vector of the other group and see how much of the change comes with it (forward); give the other vector the
@@ -39,7 +39,7 @@ class Estimate(NamedTuple):
 
 
 class Substitution(NamedTuple):
-    """How the change of mean Hoyer from the reference to a group is made up.
+    """Decomposition by coordinates of the change of mean Hoyer from the reference to a group.
 
     Attributes:
         change: mean of the group minus mean of the reference, in units of Hoyer.
@@ -115,12 +115,12 @@ class _Sums(NamedTuple):
 
 
 def exchanged(one: Matrix, other: Matrix) -> tuple[Matrix, Matrix]:
-    """What each coordinate alone does to Hoyer: gained by ``one`` when it gets the other's, lost by ``other``."""
+    """Effect of each coordinate alone on Hoyer: gained by ``one`` when it gets the other's, lost by ``other``."""
     return _effects(one, other, np.abs(other) - np.abs(one), np.square(other) - np.square(one))
 
 
 def leading(one: Matrix, other: Matrix, order: Int64[np.ndarray, " d"]) -> Matrix:
-    """What the first m coordinates of an order do together, m = 1 .. d: mean of gain and loss."""
+    """Effect of the first m coordinates of an order together, m = 1 .. d: mean of gain and loss."""
     one, other = one[:, order], other[:, order]
     magnitude = np.cumsum(np.abs(other) - np.abs(one), axis=1)
     energy = np.cumsum(np.square(other) - np.square(one), axis=1)
@@ -149,7 +149,7 @@ def _order(gained: Matrix, lost: Matrix, change: Float64[np.ndarray, " n"]) -> I
 
 
 def _weights(halves: Sequence[Pairs], rng: np.random.Generator) -> Float64[np.ndarray, "r n"]:
-    """How often each pair counts in each resample of the items of both groups; the first row is the sample itself."""
+    """Times that each pair counts in each resample of the items of both groups; the first row is the sample itself."""
     weights = np.ones((1 + RESAMPLES, sum(len(half.first) for half in halves)))
     for of in ([half.first_item for half in halves], [half.second_item for half in halves]):
         names, index = np.unique(np.concatenate(of), return_inverse=True)

@@ -38,12 +38,12 @@ class Wrapped(NamedTuple):
 
 
 def is_bridge(model: object) -> bool:
-    """Whether an object is TransformerLens's bridge, found without importing TransformerLens."""
+    """True if an object is TransformerLens's bridge, found without importing TransformerLens."""
     return any(kind.__name__ == "TransformerBridge" and _is_theirs(kind) for kind in type(model).__mro__)
 
 
 def is_inside_bridge(module: nn.Module) -> bool:
-    """Whether a transformers model has had its modules replaced by a bridge's."""
+    """True if a bridge has replaced the modules of a transformers model."""
     return any(_is_theirs(type(part)) for part in module.modules())
 
 
@@ -74,7 +74,7 @@ def unwrap(bridge: object) -> Wrapped:
 
 
 def _known_fault(module: PreTrainedModel) -> str:
-    """What the bridge of this architecture gets wrong; found by comparing it with the bare model."""
+    """Known error in the bridge of this architecture (found by comparing it with the bare model); empty if none."""
     config: Any = module.config
     if config.model_type == "openai-gpt":
         return "loses the causal mask when it is given an attention mask"

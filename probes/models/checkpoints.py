@@ -197,12 +197,12 @@ def _whole_state(module: PreTrainedModel) -> Mapping[str, torch.Tensor]:
 
 
 def _local(name: str) -> Path:
-    """Where a model is if it is on this machine: a path, or a shipped model by its short name."""
+    """Path of a model on this machine: a path as given, or a shipped model by its short name."""
     return shipped_path(name) or Path(name).expanduser()
 
 
 def _place(name: str, revision: str | None) -> Place:
-    """Where the files of a model are; asks the hub only if the name can be one of the hub's and it may be asked."""
+    """Locate the files of a model; the hub is asked only for a name it can have, and only if that is allowed."""
     local = _local(name)
     if local.exists():
         place = place_of(name, local)

@@ -1,4 +1,4 @@
-"""What a configuration says about its model, under the several names that families have for the same fact."""
+"""Facts about a model from its configuration, whichever of several names a family has for them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def context_length_of(config: Config) -> int | None:
 
 
 def pad_id_of(tokenizer: PreTrainedTokenizerBase | None, config: Config, vocabulary: int) -> int:
-    """What to fill padding with: the tokenizer's pad token, else the configured one, else 0. It is masked anyway."""
+    """Token that fills padding: the tokenizer's pad token, else the configured one, else 0. It is masked anyway."""
     asked = (None if tokenizer is None else special_id(tokenizer, "pad"), getattr(config, "pad_token_id", None))
     return next((pad for pad in asked if isinstance(pad, int) and 0 <= pad < vocabulary), 0)
 

@@ -25,7 +25,7 @@ Value = Any  # a module may take and return anything
 
 
 class CaptureError(RuntimeError):
-    """What the hooks saw is not what was asked: the numbers of this batch are not to be trusted and none are kept."""
+    """Hooks did not see what was asked for; no numbers of this batch are kept."""
 
 
 @contextmanager

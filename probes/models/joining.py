@@ -1,4 +1,4 @@
-"""What stands between a prompt and its answer.
+"""Space, or none, between a prompt and its answer.
 
 Running text has a space after "The answer is" and none after ``x = "``, "1,2,3," or a Chinese sentence, and a model
 that is asked for " Paris" after an open quotation mark is asked for something nobody writes. Harnesses put one space
@@ -7,8 +7,8 @@ everywhere unless a task says otherwise (lm-evaluation-harness: ``target_delimit
 A space is put between the two where
 
 - the prompt ends with a letter or digit and the answer does not begin with a closing mark (``. , ; : ? ! ) ] }``), or
-- the prompt ends with a closing mark or a closing quotation mark, unless digits stand on both sides of it here and
-  elsewhere in the prompt (``1,2,3,`` and ``4``),
+- the prompt ends with a closing mark or a closing quotation mark, unless it is between two digits here and elsewhere
+  in the prompt (``1,2,3,`` and ``4``),
 
 and nothing where either brings white space of its own, after anything else (an opening bracket or quotation mark, an
 operator), beside a script that is written without spaces, and after a chat template, which ends as its answers begin.
@@ -29,7 +29,7 @@ AUTO: Final = "auto"
 
 
 def between(text: str, target: str, prefix: str = AUTO) -> str:
-    """What is put between a prompt and its answer.
+    """Text to put between a prompt and its answer: a space or nothing, unless a prefix is given.
 
     Args:
         text: the prompt.
@@ -60,11 +60,11 @@ def _is_unspaced(character: str) -> bool:
 
 
 def _closes(text: str) -> bool:
-    """Whether the quotation mark at the end is a closing one: one behind white space or an opening mark opens."""
+    """True if the quotation mark at the end is a closing one: one after white space or an opening mark opens."""
     return len(text) > 1 and not (text[-2].isspace() or text[-2] in OPENING)
 
 
 def _between_digits(text: str, first: str) -> bool:
-    """Whether the mark at the end stands between two digits, as it does elsewhere in the prompt."""
+    """True if the mark at the end is between two digits, as it is elsewhere in the prompt."""
     own = text[-2:-1].isdigit() and first.isdigit()
     return own and re.search(rf"\d{re.escape(text[-1])}\d", text[:-1]) is not None

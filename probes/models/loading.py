@@ -91,13 +91,13 @@ class LoadedModel:
 
     @property
     def is_causal(self) -> bool:
-        """Whether it predicts the next token, so that outcomes can be read from it."""
+        """True if it predicts the next token, so that outcomes can be read from it."""
         module: Any = self.module
         return module.can_generate() and self.base is not module and not module.config.is_encoder_decoder
 
     @property
     def is_answering(self) -> bool:
-        """Whether its encoder reads a prompt and its decoder, which has a head, writes what should follow."""
+        """True for an encoder-decoder with a head: the encoder reads a prompt, the decoder predicts what follows it."""
         module: Any = self.module
         return bool(module.config.is_encoder_decoder) and module.get_output_embeddings() is not None
 

@@ -34,7 +34,7 @@ CONVERT: Final = (
 
 
 class Place(NamedTuple):
-    """Where the files of a model are, and in which form.
+    """Path and form of the files of a model.
 
     Attributes:
         path: the directory, or the GGUF file.
@@ -135,7 +135,7 @@ def _fault_of(path: Path) -> str:
 
 
 def weights_of(place: Place) -> str:
-    """How the weights in memory came from the files, as it is recorded with a run."""
+    """Describe how the weights in memory were made from the files, as it is recorded with a run."""
     if place.form == "adapter":
         return f"adapter merged into {base_of(place.path)}"
     if place.form == "safetensors":
@@ -149,7 +149,7 @@ def weights_of(place: Place) -> str:
 
 
 def states_a_tokenizer(file: Path) -> bool:
-    """Whether a GGUF file holds a tokenizer beside its weights."""
+    """True if a GGUF file holds a tokenizer beside its weights."""
     from gguf import GGUFReader  # noqa: PLC0415  only GGUF files need it
 
     reader: Any = GGUFReader(str(file))

@@ -1,6 +1,6 @@
-"""Where an item's text is among the tokens of its prompt.
+"""Position of an item's text among the tokens of its prompt.
 
-A prompt is more than its text: special tokens stand around it, or a chat template. The text is placed by construction,
+A prompt is more than its text: special tokens surround it, or a chat template. The text is placed by construction,
 from what was put before and behind it, never by searching; a cut takes tokens off the text's end and nothing else.
 """
 
@@ -70,7 +70,7 @@ class Placed(NamedTuple):
         return self._replace(pieces=pieces, stop=stop, last=last, offset=offset)
 
     def char_starts(self) -> list[int]:
-        """Where each token of the text begins in the item, -1 for all others."""
+        """Character of the item at which each token of the text begins, -1 for all other tokens."""
         by = self.offset - self.first
         return [
             max(start, self.first) + by if self.start <= token < self.stop and start >= 0 <= self.offset else -1
@@ -87,7 +87,7 @@ class Placed(NamedTuple):
         return first - self.first + self.offset, last - self.first + self.offset
 
     def n_control(self, spelled: Mapping[int, str]) -> int:
-        """How many special tokens the text itself spells out; 0 where the characters of tokens are not known."""
+        """Number of special tokens that the text itself spells out; 0 where the characters of tokens are unknown."""
         if self.whole is None:
             return 0
         tokens = zip(self.pieces.ids, self.pieces.starts, self.pieces.ends, strict=True)
@@ -137,7 +137,7 @@ def _inside(tokenizer: PreTrainedTokenizerBase, pieces: Pieces, whole: str, firs
 
 
 def _is_within(whole: str, start: int, end: int, first: int, last: int) -> bool:
-    """Whether a token stands for characters of the text, and for nothing else but white space."""
+    """True if a token covers characters of the text, and outside of it nothing but white space."""
     if first <= start < end <= last:
         return True
     own = whole[max(start, first) : min(end, last)]
@@ -146,5 +146,5 @@ def _is_within(whole: str, start: int, end: int, first: int, last: int) -> bool:
 
 
 def leading(ids: Sequence[int], special: frozenset[int]) -> int:
-    """How many tokens at the beginning are special."""
+    """Number of special tokens at the beginning."""
     return next((at for at, token in enumerate(ids) if token not in special), len(ids))

@@ -114,7 +114,7 @@ def render(
 
 
 def template_identity(tokenizer: PreTrainedTokenizerBase | None, template: Template) -> str:
-    """What tells one template from another: ``none``, or ``chat:`` and a hash of all that it writes around a text."""
+    """Name that differs between any two templates: ``none``, or ``chat:`` and a hash of all that it writes around a text."""
     chat = chat_of(template)
     if chat is None:
         return "none"
@@ -147,7 +147,7 @@ def _written(tokenizer: Any, chat: Chat, text: str, before: Turns) -> str:  # no
 
 
 def _offset(text: str, found: str) -> int:
-    """How many characters were taken off the beginning of a text of which this was left, -1 if it was rewritten."""
+    """Number of characters stripped from the beginning of a text to give the other; -1 if it was changed otherwise."""
     offset = len(text) - len(text.lstrip())
     for left_off, left in ((0, text), (offset, text.strip()), (offset, text.lstrip()), (0, text.rstrip())):
         if found == left:

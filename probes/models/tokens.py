@@ -20,11 +20,11 @@ BosPolicy = Literal["auto", "add", "none"]
 
 @runtime_checkable
 class Reader(Protocol):
-    """What encoding needs to know of a model."""
+    """Facts about a model that encoding a text requires."""
 
     @property
     def name(self) -> str:
-        """How messages call it."""
+        """Name of the model in messages."""
         ...
 
     @property
@@ -39,12 +39,12 @@ class Reader(Protocol):
 
     @property
     def vocabulary(self) -> int:
-        """How many token ids it embeds."""
+        """Number of token ids that it embeds."""
         ...
 
     @property
     def is_causal(self) -> bool:
-        """Whether it predicts the next token."""
+        """True if it predicts the next token."""
         ...
 
 
@@ -175,7 +175,7 @@ def with_one_bos(tokenizer: PreTrainedTokenizerBase, pieces: Pieces, bos: BosPol
 def _behind(
     tokenizer: PreTrainedTokenizerBase, text: str, pieces: Pieces, bos: BosPolicy, special_tokens: SpecialTokens
 ) -> int:
-    """How many tokens at the end are the tokenizer's own."""
+    """Number of tokens at the end that the tokenizer added."""
     if bos == "none":
         return 0
     special = special_ids(tokenizer)
@@ -186,7 +186,7 @@ def _behind(
 
 
 def _trailing(pieces: Pieces, special: frozenset[int]) -> int:
-    """How many tokens at the end are special and stand for no character that is known."""
+    """Number of special tokens at the end that correspond to no known character."""
     ends = zip(reversed(pieces.ids), reversed(pieces.starts), strict=True)
     return next((n for n, (token, start) in enumerate(ends) if token not in special or start >= 0), len(pieces.ids))
 
@@ -198,7 +198,7 @@ def special_id(tokenizer: PreTrainedTokenizerBase, role: str) -> int | None:
 
 
 def spelling(tokenizer: PreTrainedTokenizerBase | None) -> dict[int, str]:
-    """How a text would spell each special token."""
+    """Text that spells each special token."""
     if tokenizer is None:
         return {}
     return dict(zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True))

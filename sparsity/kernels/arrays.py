@@ -1,14 +1,14 @@
-"""What goes in and what comes out: arrays of two back ends, checked once.
+"""Checked entry for numpy arrays and torch tensors, and the way back to the caller's type.
 
 Problem: a measure must accept what a notebook or a hook hands it (numpy or torch, half precision, any strides) and
 must never turn the wrong thing into a number. Idea: one gate, :func:`as_rows`, that names the measure in every
 complaint and yields a two-dimensional view of real floating-point rows; everything behind it deals with clean blocks
 only. torch is found in ``sys.modules``: whoever holds a tensor has imported it, and nobody else should pay for it.
 
-What is accepted: float arrays of every precision (half and bfloat16 are promoted to float32, long double becomes
-float64), integers (promoted to float64), read-only and strided views, empty batches. What is refused, with a
-``ValueError``: booleans (a mask is not an activation), complex numbers, objects, masked arrays (their hidden entries
-would be counted), zero-dimensional arrays, and vectors narrower than a measure needs.
+Accepted: float arrays of every precision (half and bfloat16 are promoted to float32, long double becomes float64),
+integers (promoted to float64), read-only and strided views, empty batches. Refused, with a ``ValueError``: booleans (a
+mask is not an activation), complex numbers, objects, masked arrays (their hidden entries would be counted),
+zero-dimensional arrays, and vectors narrower than a measure needs.
 """
 
 import sys

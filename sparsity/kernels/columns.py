@@ -17,7 +17,7 @@ from sparsity.kernels.vectors import Key, Vectors
 
 
 def block_of(key: Key) -> int:
-    """Which float64 block a sum reads: the ranked magnitudes, the magnitudes or their squares.
+    """Index of the float64 block that a sum reads: 0 ranked magnitudes, 1 magnitudes, 2 their squares.
 
     Sums that read one block are taken one after another, so that each block is made once.
     """

@@ -88,12 +88,12 @@ class Vectors:
 
     @property
     def finite(self) -> Column:
-        """Which vectors have finite coordinates only."""
+        """True for each vector that has finite coordinates only."""
         return self.fn.isfinite(self.peak)
 
     @property
     def zero(self) -> Column:
-        """Which vectors are zero."""
+        """True for each vector whose coordinates are all zero."""
         return self.peak == 0
 
     @property
@@ -214,7 +214,7 @@ class Vectors:
         return self.whole_top_sum(power, fraction) + part * self.next_to_top(fraction) ** power
 
     def whole(self, fraction: float) -> int:
-        """How many coordinates a fraction of them holds wholly."""
+        """Number of whole coordinates in a fraction of the width, at most width - 1."""
         return min(int(fraction * self.width), self.width - 1)
 
     def whole_top_sum(self, power: Number, fraction: float) -> Column:

@@ -1,1 +1,1 @@
-"""Where a change is, which coordinates account for it, by which mechanism: four questions that rest on each other."""
+"""Site of a change, coordinates that account for it, and its mechanism: four questions that build on each other."""

@@ -206,7 +206,7 @@ def _far_end(finding: Finding, one: Comparison) -> str:
 
 
 def _carried(found: Substitution) -> Finding:
-    """What share of a change one coordinate carries alone, and how many carry half."""
+    """Finding on the share of a change that the top coordinate accounts for, and the number that accounts for half."""
     single = found.curve.get(1)
     marks = tuple(Mark(shown(found.group), str(m), float(m), *share) for m, share in found.curve.items())
     effects = [

@@ -53,14 +53,14 @@ NOTHING: Final = (math.nan, math.nan)
 
 
 class Evidence(NamedTuple):
-    """What the parts of the report found for one model and suite; None where the sweep holds nothing on it.
+    """Results for one model and suite from which the mechanism is inferred; None where the sweep measured nothing.
 
     Attributes:
-        changes: whether there is a change at all, by the pre-stated measure.
+        changes: verdict of the primary test: is there a change at all.
         carried: substitution at the end of the residual stream, one per group.
-        pinned: what pinning the one top coordinate does to all groups together.
-        lost: share of the effect at the final norm that goes with the answer's row.
-        row: which row that was.
+        pinned: effect of pinning the top coordinate, over all groups.
+        lost: share of the effect at the final norm that projecting out an unembedding row removes.
+        row: the token that this row belongs to.
     """
 
     changes: Verdict
@@ -255,7 +255,7 @@ def _about(panel: Panel, column: int, evidence: Evidence, claim: str) -> Finding
 
 
 def _numbers(evidence: Evidence, claim: str = "") -> list[str]:
-    """What was found, in the order in which the mechanisms ask for it; of one claim only what it asks for."""
+    """Clauses with the evidence, in the order in which mechanisms need it; for one claim only what it rests on."""
     said: list[str] = []
     share, lost = evidence.top_share, evidence.lost
     if share is not None:
@@ -288,7 +288,7 @@ def _top(found: Pinned) -> str:
 
 
 def _pinned_words(found: Pinned, what: str) -> str:
-    """What pinning does to entropy and loss.
+    """Clause on the change of entropy and loss when coordinates are pinned.
 
     Args:
         found: the pinned coordinates.

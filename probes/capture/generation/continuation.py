@@ -1,9 +1,9 @@
-"""How the tokens that a model writes reach it again: one by one beside a cache, or with everything before them.
+"""Inputs of the passes of a generation: the newest token with a cache, or the whole text again.
 
-Keys and values are kept between passes where a family hands them on. Prompts of different lengths then stand side by
-side padded on the left under a mask, with positions of their own, so that the newest token is the last of every row;
-right padding would leave a gap in the cache. Families whose cache does not give what a pass over the whole text gives
-are fed the whole text again, padded on the right.
+Keys and values are kept between passes where a family hands them on. Prompts of different lengths are then padded on
+the left under a mask, with positions of their own, so that the newest token is the last of every row; right padding
+would leave a gap in the cache. Families whose cache does not give what a pass over the whole text gives are fed the
+whole text again, padded on the right.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Continued:
 
 
 class Inputs(NamedTuple):
-    """What one pass is given.
+    """Arguments of one forward pass, and the rows of the newest tokens in it.
 
     Attributes:
         arguments: of the body's forward.
@@ -82,7 +82,7 @@ class Remembering:
         self._cache: dict[str, object] = {}
 
     def inputs(self) -> Inputs:
-        """What the next pass is given."""
+        """Inputs of the next pass: the newest tokens and the cache."""
         arguments: dict[str, Any] = {"input_ids": self._ids, "use_cache": True, **self._cache}
         if STATE not in self._cache:
             arguments["attention_mask"] = self._mask
@@ -115,7 +115,7 @@ class Rereading:
         self._model, self._texts = model, texts
 
     def inputs(self) -> Inputs:
-        """What the next pass is given."""
+        """Inputs of the next pass: every text from its beginning."""
         every = [[*text.prompt.ids, *text.new] for text in self._texts]
         batch = pad([Prompt(tuple(ids), 0, False, (), None) for ids in every], self._model.pad_id)
         arguments = {"input_ids": batch.ids, "attention_mask": batch.mask, "use_cache": False}
@@ -130,7 +130,7 @@ class Rereading:
 
 
 def feed_of(model: LoadedModel, texts: Sequence[Continued]) -> Remembering | Rereading:
-    """How this family is fed."""
+    """Choose between a cache and reading texts anew, by the family of the model."""
     return Rereading(model, texts) if model.taps.family in WITHOUT_CACHE else Remembering(model, texts)
 
 

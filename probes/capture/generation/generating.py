@@ -44,7 +44,7 @@ WRITTEN: Final = Selector("generated", lambda prompt: range(prompt.end, len(prom
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Generation:
-    """What a model wrote, and its states while it did.
+    """Texts that a model wrote, with the measurements of its states while it wrote them.
 
     Attributes:
         measurements: the columns of :func:`probes.capture.collection`; position ``last`` is the last prompt token,
@@ -61,7 +61,7 @@ class Generation:
 
 
 class Draws(NamedTuple):
-    """How tokens are chosen: uniform numbers per prompt and step, or None for the most likely token."""
+    """Random numbers from which tokens are sampled: one per prompt and step, or None for the most likely token."""
 
     uniform: Float64[Tensor, "prompts steps"] | None
 
@@ -147,7 +147,7 @@ def collect_generation(
 
 
 class _Writer(NamedTuple):
-    """What every pass of a batch has in common."""
+    """Model, texts, sites and metrics that all passes of a batch share."""
 
     model: LoadedModel
     texts: Sequence[Continued]

@@ -49,7 +49,7 @@ class NotApplicableError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Deviation:
-    """How far two ways of seeing the same thing are apart, at the site and position where they are furthest apart.
+    """Largest deviation between two ways of reading the same states, and the site where it occurs.
 
     Over the tokens there it is the largest deviation, and in half precision the median: rounding moves single tokens by
     a fifth in a deep model and leaves the typical one, a hook in the wrong place moves all.
@@ -142,7 +142,7 @@ def hidden_states(model: LoadedModel, prompts: Sequence[Prompt]) -> Deviation:
 
 
 def residual_identity(model: LoadedModel, prompts: Sequence[Prompt]) -> Deviation:
-    """What attention and MLP add, summed onto what enters a block, against what leaves it and enters the next."""
+    """Check that the residual stream plus the outputs of attention and MLP is the residual stream of the next block."""
     states = states_of(model, prompts)
     post_norm = POST_NORM.items() <= model.taps.lacks.items()
     sums: dict[Site, Sequence[np.ndarray]] = {}
@@ -233,7 +233,7 @@ def _watch(model: LoadedModel, batch: Batch, run: Callable[[], object]) -> Rows:
 
 
 def _shown(model: LoadedModel, prompt: Prompt) -> Rows:
-    """What transformers shows as hidden states, under our names for them."""
+    """Hidden states as transformers returns them, under our names of sites."""
     ids = torch.tensor([prompt.ids], device=model.device)
     asked: dict[str, Any] = {"input_ids": ids, "output_hidden_states": True, "use_cache": False}
     stacks = {"encoder": "encoder_hidden_states", "decoder": "decoder_hidden_states"}
@@ -256,7 +256,7 @@ def _shown(model: LoadedModel, prompt: Prompt) -> Rows:
 
 
 def _index(model: LoadedModel, stack: str, depth: int) -> dict[Site, int]:
-    """Which entry of transformers' tuple each site is. The last entry is normed wherever there is a final norm."""
+    """Index of each site in transformers' tuple of hidden states; its last entry is normed where there is a final norm."""
     shift = 0 if model.taps.family in SHIFTED else 1
     inner = {Site(SiteKind.RESID_POST, layer, stack): layer + shift for layer in range(depth - 1)}
     if shift:

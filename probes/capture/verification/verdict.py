@@ -50,7 +50,7 @@ FULL: Final = Tolerance(1e-5, 1e-4)
 
 
 def tolerance_of(dtype: torch.dtype) -> Tolerance:
-    """What passes in a precision; 8-bit weights are computed with in float16."""
+    """Largest deviation that passes in a precision; 8-bit weights are computed with in float16."""
     if dtype in {torch.float32, torch.float64}:
         return FULL
     eps = torch.finfo(dtype if dtype.is_floating_point else torch.float16).eps

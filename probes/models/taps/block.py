@@ -65,7 +65,7 @@ class Traced:
 
     @property
     def is_finite(self) -> bool:
-        """Whether any token passes through it in finite numbers, so that it can prove anything."""
+        """True if the input and output of at least one token are finite, so that sums can be checked on it."""
         return bool((torch.isfinite(self.x).all(-1) & torch.isfinite(self.y).all(-1)).any())
 
     def below(self, path: str) -> list[Call]:
@@ -90,12 +90,12 @@ class Traced:
         return call
 
     def is_recurrent(self, call: Call) -> bool:
-        """Whether a call is part of a mixer with a decaying state."""
+        """True if a call is part of a mixer with a decaying state."""
         names = (name for c in self.below(self.region(call)) for name, _ in c.module.named_parameters())
         return any(name.endswith(DECAY) for name in names)
 
     def is_attention(self, call: Call) -> bool:
-        """Whether a call is part of attention that looks back at tokens."""
+        """True if a call is part of attention that looks back at tokens."""
         region = self.region(call)
         return any(_is_named_attention(c) for c in self.calls if c.path == region) and not self.is_recurrent(call)
 
@@ -128,7 +128,7 @@ def sites_of(block: Traced) -> dict[S, Tap]:
 
 
 def contributions(block: Traced) -> tuple[Call | None, tuple[Term, ...]]:
-    """What a block adds to its input.
+    """Find the calls of a block whose outputs, added to its input, give its output.
 
     Returns:
         The first call that receives the stream between the two additions, None if there is none; and what is proved to
@@ -164,7 +164,7 @@ def _term(block: Traced, whole: Tensor, parts: Sequence[Tensor], candidates: Ite
 
 
 def adds_up(whole: Tensor, parts: Sequence[Tensor]) -> bool:
-    """Whether a tensor is the sum of some others, in every coordinate, up to the rounding of the sum.
+    """True if a tensor is the sum of some others, in every coordinate, up to the rounding of the sum.
 
     Coordinates that are not finite say nothing; if none is finite the answer is no.
     """
@@ -178,7 +178,7 @@ def adds_up(whole: Tensor, parts: Sequence[Tensor]) -> bool:
 
 
 def same(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors hold the same numbers, NaN in the same places, and any at all."""
+    """True if two tensors hold the same numbers, NaN at the same coordinates, and are not empty."""
     if not one.numel() or one.shape != other.shape:
         return False
     return bool(((one == other) | (one.isnan() & other.isnan())).all())
@@ -251,7 +251,7 @@ def _router(block: Traced, mlp: Call, middle: Call | None) -> dict[S, Tap]:
 
 
 def _inside(block: Traced, mlp: Call, middle: Call | None) -> list[Call]:
-    """What ran inside the MLP: in its module, or between the two additions where its matrices are the block's own."""
+    """Calls inside the MLP: in its module, or between the two additions where its matrices are the block's own."""
     if not mlp.is_linear or block.region(mlp) != mlp.path:
         return block.below(block.region(mlp))
     first = 0 if middle is None else middle.start
@@ -259,7 +259,7 @@ def _inside(block: Traced, mlp: Call, middle: Call | None) -> list[Call]:
 
 
 def _is_named_attention(call: Call) -> bool:
-    """Whether a module, or its class, is called attention."""
+    """True if a module, or its class, is called attention."""
     return "att" in f"{call.path.rpartition('.')[2]} {type(call.module).__name__}".lower()
 
 
@@ -269,7 +269,7 @@ def _last_matrix(calls: Sequence[Call]) -> Call | None:
 
 
 def _multiply(whole: Tensor, one: Tensor, other: Tensor) -> bool:
-    """Whether a tensor is the product of two others, coordinate by coordinate."""
+    """True if a tensor is the product of two others, coordinate by coordinate."""
     return adds_up(whole, [one.double() * other.double()])
 
 

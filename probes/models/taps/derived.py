@@ -101,7 +101,7 @@ def _blocks(text: nn.Module, config: Config) -> str:
 
 
 def _stream(blocks: Sequence[nn.Module], calls: Sequence[Call], config: Config) -> int | None:
-    """Which of several streams of a block is the one that attention and MLP read; None if there is one stream."""
+    """Index of the stream that attention and MLP read, where a block carries several; None if it carries one."""
     shapes = {call.shape for call in calls if call.module in blocks}
     if all(len(shape) <= 3 and shape[:-1] in {(1, TOKENS), (TOKENS,)} for shape in shapes):
         return None

@@ -1,12 +1,12 @@
-"""What a family's table is made of, and how a table meets a model.
+"""Table of a family: module and side for each site, and the search for them in a loaded model.
 
-A :class:`Layout` says where the blocks of a family are and, per kind of site, which module of a block to watch and on
-which side of it. Meeting a model resolves each entry to a :class:`Point`: a module object, a side, and a number of
+A :class:`Layout` names the blocks of a family and, per kind of site, the module of a block to hook and the side of it
+(input or output). Applied to a model, each entry becomes a :class:`Point`: a module object, a side, and a number of
 heads. A tap may give alternatives (``mlp.down_proj`` here, ``feed_forward.down_proj`` there): the first that exists in
 a block is used, and where none does the site does not exist at that layer, which is how hybrids and leading dense
 layers come out right.
 
-A family needs a table only where the arithmetic of its blocks does not say where its sites are: norms after the
+A family needs a table only where the arithmetic of its blocks does not determine its sites: norms after the
 addition, two stacks, recurrences of their own kind. All others are derived (:mod:`probes.models.taps.derived`).
 """
 
@@ -101,7 +101,7 @@ def family(*model_types: str) -> Callable[[Family], Family]:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """Where one site is in one model.
+    """Module, side and part of a tensor that hold one site of one model.
 
     Attributes:
         module: what to watch.
@@ -125,7 +125,7 @@ class Point:
 
     @property
     def is_slice(self) -> bool:
-        """Whether the module shows more than this site."""
+        """True if the tensor at the module holds more than this site."""
         return self.parts > 1 or self.stream is not None
 
     def own(self, tensor: Tensor) -> Tensor:

@@ -64,23 +64,23 @@ class Call:
 
     @property
     def depth(self) -> int:
-        """How far below the model's text part it is."""
+        """Number of modules between it and the model's text part."""
         return self.path.count(".")
 
     @property
     def is_linear(self) -> bool:
-        """Whether it multiplies by one matrix of its own and holds no other module."""
+        """True if it multiplies by one matrix of its own and holds no other module."""
         weight = getattr(self.module, "weight", None)
         return isinstance(weight, Tensor) and weight.ndim == 2 and not any(True for _ in self.module.children())
 
     @property
     def is_plain(self) -> bool:
-        """Whether it has no matrix: a norm, an activation function, a dropout."""
+        """True if it has no matrix: a norm, an activation function, a dropout."""
         return all(parameter.ndim < 2 for parameter in self.module.parameters())
 
     @property
     def is_idle(self) -> bool:
-        """Whether it returns what it received: a dropout while evaluating, a point for the hooks of others."""
+        """True if it returns its input: a dropout while evaluating, a point for the hooks of others."""
         empty = not any(True for _ in self.module.parameters()) and not any(True for _ in self.module.children())
         return empty and bool(self.given.numel()) and torch.equal(self.given, self.gave)
 
@@ -144,7 +144,7 @@ def _ids(base: nn.Module, config: Config) -> Tensor:
 
 
 def device_of(embedding: nn.Module) -> torch.device:
-    """Where token ids go: where the embedding is, or where accelerate brings it for each call."""
+    """Device for token ids: that of the embedding, or the one to which accelerate moves it for each call."""
     weight = cast("Tensor", embedding.weight)
     hook: Any = getattr(embedding, "_hf_hook", None)
     if weight.is_meta and getattr(hook, "execution_device", None) is not None:
