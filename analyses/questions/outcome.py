@@ -92,7 +92,7 @@ def _panel_findings(panel: Panel) -> list[Finding]:
 
 
 def _baselines(panel: Panel) -> dict[str, np.ndarray]:
-    """Sets of covariates that sparsity has to beat: all but the loss first, then length alone, then all with the loss."""
+    """Covariates that sparsity has to beat: all but the loss first, then length alone, then all with the loss."""
     length = panel.items["n_tokens"].to_numpy(np.float64)
     found = {"length": length} if np.ptp(length[np.isfinite(length)]) > 0 else {}
     for name in BEATEN:

@@ -184,7 +184,7 @@ def _entropy(shares: Tensor) -> np.ndarray:
 
 
 def _resampled(prompts: int, seed: int) -> Float64[np.ndarray, "resamples prompts"]:
-    """Times that each prompt occurs in each resample: once each in the first row, drawn with replacement in the others."""
+    """Times that each prompt occurs in each resample: once each in the first row, drawn with replacement below."""
     rng = np.random.default_rng(seed)
     drawn = rng.multinomial(prompts, np.full(prompts, 1 / prompts), size=RESAMPLES)
     return np.vstack([np.ones(prompts), drawn])

@@ -256,7 +256,7 @@ def _shown(model: LoadedModel, prompt: Prompt) -> Rows:
 
 
 def _index(model: LoadedModel, stack: str, depth: int) -> dict[Site, int]:
-    """Index of each site in transformers' tuple of hidden states; its last entry is normed where there is a final norm."""
+    """Index of a site in transformers' tuple of hidden states; its last entry is normed if there is a final norm."""
     shift = 0 if model.taps.family in SHIFTED else 1
     inner = {Site(SiteKind.RESID_POST, layer, stack): layer + shift for layer in range(depth - 1)}
     if shift:

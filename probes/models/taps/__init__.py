@@ -1,4 +1,4 @@
-"""Modules and tensors of a model that hold each site: derived from the arithmetic of its blocks, or from a family's table."""
+"""Modules and tensors of a model that hold each site: by the arithmetic of its blocks or a family's table."""
 
 from probes.models.taps.resolution import find_taps as find_taps
 from probes.models.taps.table import Layout as Layout
