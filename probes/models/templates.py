@@ -114,7 +114,7 @@ def render(
 
 
 def template_identity(tokenizer: PreTrainedTokenizerBase | None, template: Template) -> str:
-    """Name that differs between any two templates: ``none``, or ``chat:`` and a hash of what it writes around a text."""
+    """Name that is different for any two templates: ``none``, or ``chat:`` and a hash of what it writes around."""
     chat = chat_of(template)
     if chat is None:
         return "none"
