@@ -56,6 +56,11 @@ class VectorSet:
         return bool(np.isfinite(self.rows).all())
 
     @cached_property
+    def distinct(self) -> Matrix:
+        """The vectors that differ from each other, once each."""
+        return np.unique(self.rows, axis=0)
+
+    @cached_property
     def units(self) -> UnitStatistics:
         """How every unit is used; active is what exceeds a tenth of the median magnitude of the set."""
         units = UnitStatistics(self.rows.shape[1], threshold=SILENT * float(np.median(np.abs(self.rows))))
@@ -285,9 +290,9 @@ def two_nn_dimension(x: VectorSet, /) -> float:
 
     Repeated vectors are counted once. NaN with fewer than three distinct vectors, or where one is not finite.
     """
-    if not x.is_finite or len(np.unique(x.rows, axis=0)) < 3:
+    if not x.is_finite or len(x.distinct) < 3:
         return np.nan
-    return two_nn(x.rows, discarded=DISCARDED).value
+    return two_nn(x.distinct, discarded=DISCARDED).value
 
 
 @_population(sparser=None, source="distinct vectors", min_rows=1)
@@ -298,7 +303,7 @@ def repeated_share(x: VectorSet, /) -> float:
     >>> repeated_share(np.array([[1.0, 0.0], [1.0, 0.0]]))
     0.5
     """
-    return 1 - len(np.unique(x.rows, axis=0)) / len(x.rows) if x.is_finite else np.nan
+    return 1 - len(x.distinct) / len(x.rows) if x.is_finite else np.nan
 
 
 class MassiveDimension(NamedTuple):

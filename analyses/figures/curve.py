@@ -50,9 +50,10 @@ def curve(plot: Plot) -> Figure:
         axes.axhline(plot.reference, color=CHANCE, linewidth=1, linestyle=DASHES)
     colours = [COLOURS[number % len(COLOURS)] for number in range(len(lines))]
     ends: list[float] = []
-    for marks, colour in zip(lines.values(), colours, strict=True):
+    for number, (marks, colour) in enumerate(zip(lines.values(), colours, strict=True)):
         ordered = sorted(marks, key=_place)
-        _line(axes, [mark for mark in ordered if not _apart(mark)], colour)
+        style = "-" if number < len(COLOURS) else DASHES  # a colour that comes again is told by its dashes
+        _line(axes, [mark for mark in ordered if not _apart(mark)], colour, style)
         for mark in filter(_apart, ordered):
             value, low, high = (np.array([number]) for number in (mark.value, mark.low, mark.high))
             span = spans(value, low, high)
@@ -75,12 +76,13 @@ def _through_layers(plot: Plot) -> Plot:
     return plot._replace(marks=tuple(mark._replace(x=at[mark.name]) for mark in plot.marks))
 
 
-def _line(axes: Axes, marks: Sequence[Mark], colour: str) -> None:
+def _line(axes: Axes, marks: Sequence[Mark], colour: str, style: str | tuple[int, tuple[int, int]]) -> None:
     if not marks:
         return
     x, value, low, high = np.array([(m.x, m.value, m.low, m.high) for m in marks], dtype=np.float64).T
     axes.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
-    axes.plot(x, value, color=colour, marker="o" if len(x) < FEWEST_WITHOUT_MARKERS else None, markersize=3.5)
+    marker = "o" if len(x) < FEWEST_WITHOUT_MARKERS else None
+    axes.plot(x, value, color=colour, linestyle=style, marker=marker, markersize=3.5)
 
 
 def _scale(axes: Axes, plot: Plot) -> None:

@@ -46,22 +46,21 @@ class _Row(NamedTuple):
 
 @styled
 def forest(plot: Plot) -> Figure:
-    """One row per mark, one block per series, a line at the plot's reference."""
+    """One row per mark, one block per series, a line at the plot's reference where it has one."""
     rows, headings, depth = _laid_out(plot.marks)
     numbers = [_number(row.mark) for row in rows]
     left = max(width_of([line for row in rows for line in row.name.split("\n")]), 1.0)
     right, height = 0.95 * width_of(numbers), depth + 0.04 + BELOW
     figure, axes = new_figure((left + AXES + right, height), left=left, right=right, bottom=BELOW, top=0.02)
-    reference = plot.reference if math.isfinite(plot.reference) else 0.0
     for series, y in headings:
         _write(axes, 0.0, -y, shown(series, LONGEST_HEADING), x_offset=4.0 - 72.0 * left)
     for row, number in zip(rows, numbers, strict=True):
         _draw(axes, row)
         _write(axes, 1.0, -row.y, number, x_offset=5.0, colour="black")
-    for block in {row.block for row in rows}:  # the line does not run through headings
-        own = [row.y for row in rows if row.block == block]
+    for block in {row.block for row in rows} if math.isfinite(plot.reference) else ():
+        own = [row.y for row in rows if row.block == block]  # the line does not run through headings
         axes.vlines(
-            reference, -max(own) - 0.12, -min(own) + 0.12, color=CHANCE, linewidth=1, linestyle=DASHES, zorder=0
+            plot.reference, -max(own) - 0.12, -min(own) + 0.12, color=CHANCE, linewidth=1, linestyle=DASHES, zorder=0
         )
     axes.set_ylim(-depth - 0.02, 0.0)
     axes.set_yticks([-row.y for row in rows], [row.name for row in rows])

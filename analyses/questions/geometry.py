@@ -10,12 +10,13 @@ before training stand beside it. Ranks grow with the number of vectors: levels o
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import groupby
 from typing import Final
 
 from analyses.data.runs import Run
 from analyses.data.sets import SetValue, read_sets
-from analyses.findings.formatting import number, p_value, shown, with_interval
+from analyses.findings.formatting import number, p_value, shown, signed
 from analyses.findings.record import Finding, Mark, Plot, Scope
 from analyses.findings.registry import analysis
 from probes.vocabulary import names
@@ -25,7 +26,7 @@ from sparsity.population import POPULATION
 QUESTION: Final = "How is the set of vectors of each level laid out, layer by layer?"
 NULL_QUESTION: Final = "Is a change one of coordinates, and is it there before training?"
 STREAM: Final = "resid_post"
-FIRST: Final = ("two_nn_dimension", "mean_lifetime_sparseness", "covariance_participation_ratio", "isoscore_star")
+FIRST: Final = ("covariance_participation_ratio", "mean_lifetime_sparseness", "two_nn_dimension", "isoscore_star")
 NULL_BASES: Final = (names.SHUFFLED, names.UNTRAINED)
 NO_INTERVAL: Final = (math.nan, math.nan)
 
@@ -35,7 +36,7 @@ def geometry(run: Run) -> list[Finding]:
     """Answer for every model, suite, position and family of sites with population measures; all are described."""
     order = (*FIRST, *(name for name in POPULATION if name not in FIRST))
     found = read_sets(run, order, (names.RAW, *NULL_BASES))
-    return [_geometry(own) for own in _sheets(found, order)]
+    return _first_stated([_geometry(own) for own in _sheets(found, order)])
 
 
 @analysis(NULL_QUESTION, order=19, title="Nulls: rotations and training", counted="vectors")
@@ -45,7 +46,7 @@ def nulls(run: Run) -> list[Finding]:
     ps = {value[:7]: value.estimate.value for value in read_sets(run, (names.ROTATION_P,))}
     hoyer = read_sets(run, (names.MEAN_HOYER,), (names.RAW, *NULL_BASES))
     shown_bases = {value.basis for value in hoyer} - {names.RAW}
-    findings = [_rotation(value, ps.get(value[:7], math.nan)) for value in changes]
+    findings = _first_stated([_rotation(value, ps.get(value[:7], math.nan)) for value in changes])
     return findings + ([_geometry(own, "nulls") for own in _sheets(hoyer, (names.MEAN_HOYER,))] if shown_bases else [])
 
 
@@ -66,10 +67,13 @@ def _geometry(own: list[SetValue], asked_by: str = "geometry") -> Finding:
     there = [value for value in own if (value.site, value.layer) == (end.site, end.layer)]
     raw = [value for value in there if value.basis == names.RAW] or there
     marks = tuple(
-        Mark(_series(value), value.place, float(value.layer), value.estimate.value, *NO_INTERVAL)
-        for value in sorted(own, key=lambda value: value.basis != names.RAW)
+        Mark(value.group, value.place, float(value.layer), value.estimate.value, *NO_INTERVAL)
+        for value in own
+        if value.basis == names.RAW
     )
-    listed = ", ".join(f"{shown(value.group)} {number(value.estimate.value)} ({value.n})" for value in raw)
+    listed = ", ".join(f"{number(value.estimate.value)} at {shown(value.group)}" for value in raw)
+    sizes = sorted({value.n for value in raw})
+    each = f"{sizes[0]} vectors each" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]} vectors each"
     beside = [
         f"{number(_mean([v for v in there if v.basis == basis]))} {basis}"
         for basis in NULL_BASES
@@ -85,18 +89,38 @@ def _geometry(own: list[SetValue], asked_by: str = "geometry") -> Finding:
         ),
         primary=False,
         estimate=_mean(raw),
-        unit=f"{metric}, mean over levels",
+        unit=f"{metric}, position {end.position}, mean over levels",
         interval=NO_INTERVAL,
         n=sum(value.n for value in raw),
-        n_clusters=len(raw),
+        n_clusters=sum(value.n for value in raw),
         verdict="described",
-        text=f"{metric[:1].upper() + metric[1:]} at {end.place}, position {end.position}: {listed} (vectors){words}.",
-        plot=Plot("curve", "site and layer, in the order of a forward pass", metric, marks),
+        text=f"{metric[:1].upper() + metric[1:]} at {end.place}, position {end.position}: {listed} ({each}){words}.",
+        plot=Plot("curve", "site and layer, in the order of a forward pass", metric, (*marks, *_null_marks(own))),
     )
 
 
-def _series(value: SetValue) -> str:
-    return value.group if value.basis == names.RAW else f"{value.group}, {value.basis}"
+def _first_stated(findings: list[Finding]) -> list[Finding]:
+    """The same with the first at the final norm and the last token, of every model and suite, as the pre-stated one."""
+    stated: set[tuple[str, str]] = set()
+    told: list[Finding] = []
+    for finding in findings:
+        scope = finding.scope
+        about = scope.model, scope.suite
+        first = (scope.site, scope.position) == ("final_norm", "last") and about not in stated
+        stated |= {about} if first else set()
+        told.append(replace(finding, primary=first))
+    return told
+
+
+def _null_marks(own: list[SetValue]) -> list[Mark]:
+    """A line for each null: the mean over levels at every place."""
+    marks: list[Mark] = []
+    for basis in NULL_BASES:
+        at = dict.fromkeys((value.place, value.layer) for value in own if value.basis == basis)
+        for place, layer in at:
+            mean = _mean([value for value in own if (value.basis, value.place) == (basis, place)])
+            marks.append(Mark(f"{basis} (mean)", place, float(layer), mean, *NO_INTERVAL))
+    return marks
 
 
 def _mean(values: list[SetValue]) -> float:
@@ -107,7 +131,7 @@ def _rotation(value: SetValue, p: float) -> Finding:
     """One change beside the same change under rotations."""
     change, span = value.estimate.value, (value.estimate.low, value.estimate.high)
     inside = span[0] <= change <= span[1]
-    said = "no larger than under" if inside else "outside what is seen in 95 % of"
+    said = "inside what is seen under 95 % of" if inside else "outside what is seen under 95 % of"
     marks = (
         Mark("the model's own coordinates", value.group, math.nan, change, *NO_INTERVAL),
         Mark("random rotations (95 %)", value.group, math.nan, sum(span) / 2, *span),
@@ -126,15 +150,15 @@ def _rotation(value: SetValue, p: float) -> Finding:
         ),
         primary=False,
         estimate=change,
-        unit="change of mean hoyer from the reference",
+        unit=f"change of mean hoyer from the reference, position {value.position}",
         interval=NO_INTERVAL,
         n=value.n,
         n_clusters=value.n,
         verdict="described",
         text=(
             f"The change of mean Hoyer to {shown(value.group)} at {value.place}, position {value.position}, is "
-            f"{with_interval(change, span)} (in brackets: 95 % of shared rotations), {said} rotations "
-            f"(p = {p_value(p)} by rank)."
+            f"{signed(change)}, {said} random rotations, where it lies between {signed(span[0])} and {signed(span[1])} "
+            f"(p {p_value(p)} by rank)."
         ),
         plot=Plot("forest", "change of mean hoyer, + = sparser", "", marks, 0.0),
     )

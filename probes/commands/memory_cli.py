@@ -117,9 +117,9 @@ def evaluate(
 ) -> None:
     """Compare ways to add a domain to a model: kNN-LM, small models, a fine-tuned copy, counts of the corpus."""
     from probes.corpus.corpora import read_corpus
-    from probes.memory.samples import Text
-    from probes.memory.seeds import Question, compare_seeds
-    from probes.memory.table import tabulate
+    from probes.memory.comparison.samples import Text
+    from probes.memory.comparison.seeds import Question, compare_seeds
+    from probes.memory.comparison.table import tabulate
     from probes.models.loading import load_model
 
     def texts(files: list[Path] | None) -> list[Text] | None:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from probes.controls.stage import Ask
 
 ROTATIONS: Final = 99  # the least p is 1 in 100
+CHANCE: Final = {"shuffle": 2, "rotations": 3}  # which generator of a sample is whose; the stage has 0 and 1
 MIDDLE: Final = (2.5, 97.5)  # percentiles between which 95 % of the rotations lie
 
 
@@ -48,16 +49,19 @@ def add_nulls(
     ask: Ask,
     reference: Sequence[str],
     ends: Sequence[Site],
-    rng: np.random.Generator,
+    chance: Callable[[int], np.random.Generator],
     pause: Callable[[], None] = lambda: None,
 ) -> dict[str, str]:
-    """Rows of the nulls of one site and position that are asked for; what there cannot be, and why."""
+    """Rows of the nulls of one site and position that are asked for; what there cannot be, and why.
+
+    Each null has a generator of its own, so that none depends on which others are asked for.
+    """
     if "shuffle" in ask.controls:
-        add_shuffled(rows, sample, groups, ask.populations, rng, pause)
+        add_shuffled(rows, sample, groups, ask.populations, chance(CHANCE["shuffle"]), pause)
     if "rotations" in ask.controls and sample.site in ends:
         if not reference:
             return {"rotations": "no group of this run is a reference for the others"}
-        add_rotations(rows, sample, groups, reference, rng, pause)
+        add_rotations(rows, sample, groups, reference, chance(CHANCE["rotations"]), pause)
     return {}
 
 

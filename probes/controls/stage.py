@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import product
 from typing import Any, NamedTuple, cast
 
@@ -226,10 +226,11 @@ class _Cell:
             if "bases" in self.stage.ask.controls:
                 self._bases(sample)
             self._populations(sample)
-            groups, rng = self.stage.groups[sample.item], _rng(self.stage.ask.seed, sample, 2)
+            groups = self.stage.groups[sample.item]
+            chance = partial(_rng, self.stage.ask.seed, sample)
             ends = (final_of(self.stage.model), last_of(self.stage.model))
             self.skipped |= add_nulls(
-                self.rows, sample, groups, self.stage.ask, self.stage.reference, ends, rng, self.stage.pause
+                self.rows, sample, groups, self.stage.ask, self.stage.reference, ends, chance, self.stage.pause
             )
 
     def _sample(self, site: Site, position: str) -> Sample:

@@ -218,4 +218,5 @@ def _ask(
         metrics=[MetricSpec.parse(metric) for metric in spec.metrics],
         seed=spec.seed,
         controls=spec.control_names(),
+        populations=spec.population_names(),
     )

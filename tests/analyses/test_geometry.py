@@ -31,19 +31,23 @@ def sweep():
 def test_levels_stand_beside_each_other_in_their_order_and_before_training(sweep):
     (found,) = analyse(sweep, "geometry")
     assert found.text == (
-        "Two nn dimension at final_norm, position last: 1 5.000 (8), 16 11 (8) (vectors); "
+        "Two nn dimension at final_norm, position last: 5.000 at 1, 11 at 16 (8 vectors each); "
         "in the mean over levels 4.000 untrained."
     )
+    assert found.primary
     assert found.estimate == 8
     lines = {(mark.series, mark.name): mark.value for mark in found.plot.marks}
     assert lines["16", "resid_post.1"] == 10
-    assert lines["16, untrained", "resid_post.1"] == 5
+    assert lines["untrained (mean)", "resid_post.1"] == 0.5 * (10 + 4) / 2
 
 
 def test_a_change_beyond_rotations_is_said_to_be_one(sweep):
     rotation, hoyer = analyse(sweep, "nulls")
     assert rotation.estimate == 0.2
-    assert "outside what is seen in 95 % of rotations (p = 0.01 by rank)" in rotation.text
+    assert rotation.primary
+    assert not hoyer.primary
+    assert "outside what is seen under 95 % of random rotations" in rotation.text
+    assert "between −0.10 and +0.10 (p 0.01 by rank)" in rotation.text
     assert "0.200 untrained" in hoyer.text
 
 

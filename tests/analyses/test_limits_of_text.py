@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from analyses import analyse
-from analyses.questions.limits import beyond
+from analyses.questions.compression_view.limits import beyond
 from probes.vocabulary.axes import AXES
 from tests.analyses.sweeps import Sweep, make_sweep, with_table
 

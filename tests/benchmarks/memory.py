@@ -12,9 +12,9 @@ import torch
 
 from probes.familiarity.datastore import Datastore
 from probes.lab.families import build_model
+from probes.memory.comparison.seeds import DOCUMENTATION
 from probes.memory.decoder import DecoderMemory
 from probes.memory.knn import NEIGHBOURS, KnnMemory
-from probes.memory.seeds import DOCUMENTATION
 from probes.models.loading import load_model
 from tests.benchmarks.capture import random_prompts
 from tests.benchmarks.familiarity import KEYS, WIDTH, bare_logits, seconds

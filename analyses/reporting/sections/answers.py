@@ -83,13 +83,14 @@ def counted(single: Sequence[Finding]) -> str:
     sure = [finding.estimate > 0 for finding in single if significant(finding)]
     above, n = sum(sure), len(single)
     what = "domain" if n == 1 else "domains"
-    return f"{above} of {n} {what} {'is' if above == 1 else 'are'} sparser, {len(sure) - above} denser"
+    return f"{above} of {n} {what} {'is' if 1 in (above, n) else 'are'} sparser, {len(sure) - above} denser"
 
 
 def _answer(lead: Finding, leads: Sequence[Finding], findings: Sequence[Finding]) -> Answer:
     single = contrasts(lead, findings)
     if single:
-        return Answer(lead.analysis.capitalize(), _about(lead, leads), counted(single), "", lead.verdict, IN_PICTURE)
+        drawn = IN_PICTURE if by_depth(single[0], findings) else ""
+        return Answer(lead.analysis.capitalize(), _about(lead, leads), counted(single), "", lead.verdict, drawn)
     depth = by_depth(lead, findings)
     return Answer(
         lead.analysis.capitalize(),

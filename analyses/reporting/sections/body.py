@@ -7,6 +7,7 @@ of one table at the pre-stated place; their single cells are in ``findings.csv``
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -30,6 +31,7 @@ NULL_BAND: Final = (
     "Gaussian null: the mean expected for i.i.d. Gaussian vectors of this width, dashed where it lies within the "
     "picture; grey: where 95 of 100 means of as many such vectors lie"
 )
+SPANS: Final = {"curve": "Bands", "forest": "Bars"}
 DRAWINGS: Final[dict[str, Callable[[Plot], Figure]]] = {
     "curve": figures.curve,
     "forest": figures.forest,
@@ -190,11 +192,11 @@ def _plot_picture(key: str, finding: Finding, layout: Layout) -> Picture:
     plot = finding.plot
     if plot is None:
         raise ValueError(f"{finding.text!r} has no plot")
-    shows = {
-        "curve": f"{plot.y}, against {plot.x}. Bands are 95 % intervals.",
-        "forest": f"{plot.x}. Bars are 95 % intervals.",
-        "matrix": f"{plot.y or plot.x}.",
-    }[plot.kind]
+    shows = {"curve": f"{plot.y}, against {plot.x}.", "forest": f"{plot.x}.", "matrix": f"{plot.y or plot.x}."}[
+        plot.kind
+    ]
+    if plot.kind in SPANS and any(math.isfinite(mark.low) for mark in plot.marks):
+        shows += f" {SPANS[plot.kind]} are 95 % intervals."
     caption = f"{finding.scope.group}: {shows}" if finding.scope.group else shows[:1].upper() + shows[1:]
     return layout.studio.draw(key, partial(DRAWINGS[plot.kind], plot), label=finding.text, caption=caption)
 

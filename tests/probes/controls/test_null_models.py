@@ -90,6 +90,13 @@ def test_rotations_put_the_change_where_it_was_measured(model, found):
     assert round(100 * p) == pytest.approx(100 * p)  # a rank among 99 rotations and itself
 
 
+def test_a_null_is_the_same_whichever_others_are_asked_for(model, found):
+    alone = control(model, replace(ask(model, positions=("last",)), controls=("rotations",)))
+    both, one = (values(some, names.ROTATION_CHANGE) for some in (found, alone))
+    assert (both.ci_low.to_numpy() == one.ci_low.to_numpy()).all()
+    assert (both.ci_high.to_numpy() == one.ci_high.to_numpy()).all()
+
+
 def test_the_untrained_twin_is_the_same_network_with_other_weights(model, found):
     twin, again = untrained_twin(model, 0), untrained_twin(model, 0)
     own = dict(model.module.named_parameters())

@@ -12,7 +12,7 @@ from probes.errors import InputError
 from probes.familiarity import NGram
 from probes.familiarity.texts import CausalLM
 from probes.memory import lessons
-from probes.memory.counting import CountMemory
+from probes.memory.comparison.counting import CountMemory
 from probes.memory.decoder import DecoderMemory, check_tokens
 from probes.memory.distillation import distil, split_corpus, train_memories
 from probes.memory.interpolation import encode_text, recall_texts

@@ -10,11 +10,11 @@ import pytest
 
 from probes.cli import app, at_the_edge
 from probes.errors import InputError
-from probes.memory import experiment
-from probes.memory.experiment import ALPHAS, BASE, COPY, KNN, NEAR, TEMPERED, Score, compare
+from probes.memory.comparison import experiment
+from probes.memory.comparison.experiment import ALPHAS, BASE, COPY, KNN, NEAR, TEMPERED, Score, compare
+from probes.memory.comparison.samples import Text, excerpt, library_code, split_texts
+from probes.memory.comparison.table import difference, frame_of, tabulate
 from probes.memory.lessons import Plan
-from probes.memory.samples import Text, excerpt, library_code, split_texts
-from probes.memory.table import difference, frame_of, tabulate
 from probes.models.checkpoints import fingerprint_object
 from tests.probes.memory.conftest import MINIATURE, TEXTS, make_model
 

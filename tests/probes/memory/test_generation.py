@@ -9,7 +9,7 @@ import torch
 from probes.compression.archive import Input, pack, unpack
 from probes.compression.container import Opened
 from probes.errors import InputError
-from probes.memory.counting import CountMemory
+from probes.memory.comparison.counting import CountMemory
 from probes.memory.decoder import DecoderMemory
 from probes.memory.generation import MixedReader, codec_beside, write
 from probes.memory.interpolation import Interpolated, encode_text

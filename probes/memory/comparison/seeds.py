@@ -1,4 +1,4 @@
-"""The comparison of :mod:`probes.memory.experiment`, seed by seed; what is finished is kept and not done again.
+"""The comparison, seed by seed; what is finished is kept and not done again.
 
 Without a model of the user's, each seed trains one of its own on documentation, byte by byte; the new domain is then
 the code of the standard library, so that everything is there on every machine.
@@ -19,13 +19,13 @@ import pandas as pd
 from probes.errors import InputError
 from probes.lab.recipe import Recipe
 from probes.lab.text_training import train_on_text
+from probes.memory.comparison.experiment import compare
+from probes.memory.comparison.samples import Text, library_code, source_texts, split_texts
+from probes.memory.comparison.table import frame_of
 from probes.memory.distillation import Tell
-from probes.memory.experiment import compare
 from probes.memory.knn import NEIGHBOURS
 from probes.memory.lessons import Plan
-from probes.memory.samples import Text, library_code, source_texts, split_texts
 from probes.memory.states import FFN_INPUT
-from probes.memory.table import frame_of
 from probes.models.loading import LoadedModel, load_model
 
 DOCUMENTATION: Final = Recipe(

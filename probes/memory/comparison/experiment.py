@@ -28,14 +28,14 @@ from probes.familiarity.predictor import Prediction
 from probes.familiarity.surprisals import read_surprisals
 from probes.familiarity.texts import CausalLM
 from probes.lab.families import n_parameters
-from probes.memory.counting import CountMemory
+from probes.memory.comparison.counting import CountMemory
+from probes.memory.comparison.samples import Split
 from probes.memory.decoder import DecoderMemory
 from probes.memory.distillation import Tell, distil, teach_of
 from probes.memory.interpolation import Recalled, Tuned, bos_of, encode_text, recall_texts, tune_on
 from probes.memory.knn import NEIGHBOURS, remember_corpus
 from probes.memory.lessons import Plan, learn, windows_of
 from probes.memory.recall import Memory, Weight
-from probes.memory.samples import Split
 from probes.memory.states import FFN_INPUT, read_rows
 from probes.models.loading import LoadedModel, load_model
 from probes.vocabulary.prompt import Prompt

@@ -272,7 +272,7 @@ def _by_sparsity(found: Saved) -> Plot:
             marks.append(Mark(found.memory, f"eighth {number + 1}", (number + 0.5) / OCTILES, *point))
     return Plot(
         "curve",
-        "sparsity of the state, place within the item (1 = sparsest)",
+        "sparsity within the item (1 = sparsest)",
         "bits saved per token",
         tuple(marks),
         0.0,

@@ -24,7 +24,7 @@ from analyses.data.panels import Panel, read_panels
 from analyses.data.runs import Run
 from analyses.findings.contrast import Comparison, associate_with, at, effect, effect_given, judge, overall
 from analyses.findings.covariates import ledger, together
-from analyses.findings.formatting import shown, with_interval
+from analyses.findings.formatting import with_interval
 from analyses.findings.panel import FEWEST_ITEMS, primary_column, scope_of, unanswered
 from analyses.findings.record import Control, Finding, Mark, Plot, Verdict
 from analyses.findings.registry import analysis
@@ -81,10 +81,7 @@ def _panel_findings(panel: Panel) -> list[Finding]:
     loss = panel.outcome("nll")
     if loss is not None:
         findings.append(_code_length(panel, column, paired(loss / math.log(2), panel)))
-    findings.append(_sparsity(panel, column, one))
-    marks = tuple(Mark(shown(panel.suite), f.scope.group, math.nan, f.estimate, *f.interval) for f in findings)
-    plot = Plot("forest", "difference of the two questions, in the unit of each row", "", marks, 0.0)
-    return [replace(findings[0], plot=plot), *findings[1:]]
+    return [*findings, _sparsity(panel, column, one)]
 
 
 def paired(values: Float[np.ndarray, " items"], panel: Panel) -> Paired:
@@ -102,6 +99,8 @@ def paired(values: Float[np.ndarray, " items"], panel: Panel) -> Paired:
 def _accuracy(panel: Panel, column: int, answers: Paired) -> Finding:
     found = average(answers.words - answers.world)
     verdict = judge(found.interval)
+    sides = (("the words", average(answers.words)), (_world(panel), average(answers.world)))
+    marks = tuple(Mark("questions about", name, math.nan, side.mean, *side.interval) for name, side in sides)
     return Finding(
         analysis="limits",
         question=QUESTION,
@@ -114,6 +113,7 @@ def _accuracy(panel: Panel, column: int, answers: Paired) -> Finding:
         n=2 * len(answers.words),
         n_clusters=len(answers.words),
         verdict=verdict,
+        plot=Plot("forest", "share of right answers", "", marks),
         text=(
             f"Questions about {_world(panel)} {CLAIMS[verdict]} those about the words of the same stories: "
             f"{answers.world.mean():.0%} against {answers.words.mean():.0%} are right, a difference of "

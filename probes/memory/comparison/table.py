@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, cast
 import numpy as np
 import pandas as pd
 
-from probes.memory.experiment import BASE, KNN, Score
+from probes.memory.comparison.experiment import BASE, KNN, Score
 
 RESAMPLES: Final = 4000
 LEVEL: Final = 0.95
