@@ -116,7 +116,10 @@ def save_state(
         moments: of the optimizer.
         history: what happened so far.
     """
-    tensors = {f"weight.{name}": weight.contiguous() for name, weight in weights.items()}
+    # copies, because weights that are tied lie in one place and a file of tensors holds each of them apart
+    tensors = {
+        f"weight.{name}": weight.clone(memory_format=torch.contiguous_format) for name, weight in weights.items()
+    }
     tensors |= {f"moment.{name}": moment.contiguous() for name, moment in moments.items()}
     tensors |= {f"history.{name}": values for name, values in history.items()}
     tensors["task"] = _signature(task)
