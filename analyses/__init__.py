@@ -1,4 +1,4 @@
-"""What does it mean? Analyses read the tables of a sweep, answer one question each, and never touch a model.
+"""Analyses of a sweep: each reads its tables, answers one question and never touches a model.
 
 >>> from analyses import ANALYSES, Finding
 

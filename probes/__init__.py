@@ -1,4 +1,4 @@
-"""What does this model do on these inputs? Suites, collectors, records and sweeps.
+"""Measurements of models on inputs: suites, collectors, records and sweeps.
 
 >>> import probes
 >>> probes.load_model.__module__

@@ -42,5 +42,5 @@ def extra(package: str) -> Any:  # noqa: ANN401  a module without type stubs
 
 
 def has_extra(package: str) -> bool:
-    """Whether an optional package is installed, without importing it."""
+    """True where an optional package is installed, without importing it."""
     return importlib.util.find_spec(package) is not None

@@ -1,4 +1,4 @@
-"""What is a sparse vector? Measures of activation sparsity, one definition each, on numpy and torch.
+"""Measures of activation sparsity, one definition each, on numpy and torch.
 
 >>> import numpy as np, sparsity
 >>> float(sparsity.gini(np.array([0.0, 0.0, 0.0, 1.0])))

@@ -20,7 +20,7 @@ class AxiomRow(NamedTuple):
 
     @property
     def satisfied(self) -> int:
-        """How many of the six hold strictly."""
+        """Number of the six axioms that hold strictly."""
         return sum(verdict is Verdict.HOLDS for verdict in self.verdicts)
 
 

@@ -1,4 +1,4 @@
-"""Where a change of sparsity sits: which coordinates, heads, experts or blocks carry it.
+"""Localization of a change of sparsity: the coordinates, heads, experts or blocks that carry it.
 
 Problem: one coordinate of 100 sigma at d = 4096 moves Hoyer from .205 to .566, so a difference between two groups of
 vectors may be the story of one dimension. Energy does not tell: the largest dimension need not be the one that
@@ -29,7 +29,7 @@ OUTLIER_FACTOR = 5
 
 
 class Localization(NamedTuple):
-    """How the change of a measure from one group to another is made up.
+    """Parts of the change of a measure from one group to another.
 
     Attributes:
         change: mean of the shifted group minus mean of the reference group.
@@ -203,7 +203,7 @@ def first_half(curve: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _halves(items: NDArray[np.int_], rng: np.random.Generator) -> NDArray[np.bool_] | None:
-    """Which half each vector's item fell into; None if there are not two items."""
+    """Half into which each vector's item fell; None if there are not two items."""
     names, index = np.unique(items, return_inverse=True)
     return None if len(names) < 2 else (rng.permutation(len(names)) % 2).astype(bool)[index]
 

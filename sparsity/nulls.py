@@ -1,4 +1,4 @@
-"""What chance gives: the value of a measure when the coordinates mean nothing.
+"""Nulls: the value of a measure when the coordinates mean nothing.
 
 Problem: .22 is a high Hoyer at d = 4096 and below chance at d = 64. Idea: the null of "no preferred coordinates" is a
 direction uniform on the sphere, equivalently independent Gaussian coordinates of one variance; its mean and spread at
@@ -27,7 +27,7 @@ WIDEST_SIMULATED = 1024
 
 
 class Null(NamedTuple):
-    """What a random direction gives.
+    """Value of a measure for a random direction.
 
     Attributes:
         mean: expected value of one vector.
@@ -60,7 +60,7 @@ def gaussian(spec: MetricSpec | str, d: int) -> Null:
 
 
 def excess(values: NDArray[Any], spec: MetricSpec | str, d: int) -> NDArray[np.float64]:
-    """How much sparser than a random direction, in the unit of the measure: positive sparser, negative denser.
+    """Sparsity above that of a random direction, in the unit of the measure: positive sparser, negative denser.
 
     >>> import numpy as np
     >>> [bool(excess(np.array([0.3]), name, 64)[0] > 0) for name in ("hoyer", "participation_ratio")]

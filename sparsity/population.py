@@ -52,7 +52,7 @@ class VectorSet:
 
     @cached_property
     def is_finite(self) -> bool:
-        """Whether no entry is NaN or infinite."""
+        """True where no entry is NaN or infinite."""
         return bool(np.isfinite(self.rows).all())
 
     @cached_property
@@ -62,7 +62,7 @@ class VectorSet:
 
     @cached_property
     def units(self) -> UnitStatistics:
-        """How every unit is used; active is what exceeds a tenth of the median magnitude of the set."""
+        """Use of every unit; active is what exceeds a tenth of the median magnitude of the set."""
         units = UnitStatistics(self.rows.shape[1], threshold=SILENT * float(np.median(np.abs(self.rows))))
         units.update(self.rows)
         return units
@@ -231,7 +231,7 @@ def isoscore_star(x: VectorSet, /) -> float:
 
 @_population(sparser="higher", source="Willmore & Tolhurst (2001), Network 12; mean over units")
 def mean_lifetime_sparseness(x: VectorSet, /) -> float:
-    """How few of the vectors use a unit, in the mean over units: 0 when each has one magnitude, 1 - 1/n when one does.
+    """Mean over units of how few vectors use one: 0 when each has one magnitude, 1 - 1/n when one does.
 
     Units that are always zero have none and are left out; NaN where all are, or a vector is not finite. The largest
     possible value depends on the number of vectors: compare sets of one size.
@@ -246,7 +246,7 @@ def mean_lifetime_sparseness(x: VectorSet, /) -> float:
 
 @_population(sparser="higher", source="Willmore & Tolhurst (2001), Network 12; mean over vectors", min_rows=1)
 def mean_population_sparseness(x: VectorSet, /) -> float:
-    """How few units a vector uses (Treves-Rolls), in the mean over vectors: 0 for equal magnitudes, 1 - 1/d for one.
+    """Mean over vectors of how few units one uses (Treves-Rolls): 0 for equal magnitudes, 1 - 1/d for one.
 
     Zero vectors have none and are left out; NaN where all are zero, or a vector is not finite.
 

@@ -48,7 +48,7 @@ class Axiom(StrEnum):
 
 
 class Verdict(StrEnum):
-    """How a measure stands to an axiom."""
+    """Standing of a measure towards an axiom."""
 
     HOLDS = "y"
     WEAK = "w"  # never violated, but some moves that should change S leave it as it was
@@ -93,7 +93,7 @@ Wealth = Literal["magnitude", "energy"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """What a measure promises.
+    """Promises of a measure.
 
     Attributes:
         name: the one name of the measure.
@@ -136,7 +136,7 @@ class Metric:
 
     @property
     def comparable(self) -> bool:
-        """Whether values at different widths may be compared: a vector and its clone measure the same."""
+        """True where values at different widths may be compared: a vector and its clone measure the same."""
         return self.verdict(Axiom.CLONING) is Verdict.HOLDS
 
     def verdict(self, axiom: Axiom, wealth: Wealth = "magnitude") -> Verdict:

@@ -1,4 +1,4 @@
-"""How a measure is written in text: one grammar for specs, tables and the command line.
+"""Spelling of a measure in text: one grammar for specs, tables and the command line.
 
 ``name`` or ``name(value, ...)`` with the values in the declared order of the parameters, then optionally
 ``@version``. Text is parsed once into a :class:`MetricSpec`; ``str()`` of that is the only form ever written, with
@@ -61,7 +61,7 @@ class MetricSpec:
 
     @property
     def record(self) -> Metric:
-        """What the measure promises."""
+        """Promises of the measure."""
         return METRICS[self.name]
 
     @property

@@ -19,7 +19,7 @@ State = Mapping[str, NDArray[Any]]
 
 
 class UnitStatistics:
-    """How every unit is used: activation frequency, lifetime sparseness, peak and share of the energy.
+    """Use of every unit: activation frequency, lifetime sparseness, peak and share of the energy.
 
     >>> import numpy as np
     >>> units = UnitStatistics(2, threshold=0.0)

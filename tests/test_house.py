@@ -28,6 +28,7 @@ PACKAGES = ("sparsity", "probes", "analyses")
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 MOST_LINES = 400
 BANNED_NAMES = {"utils", "helpers", "common", "misc"}
+QUESTION = re.compile(r"(What|How|Whether|Where|Which|When|Why|Who)\b")
 
 
 def test_the_version_is_written_once_more_for_those_who_cite() -> None:
@@ -45,7 +46,11 @@ def test_a_module_is_one_idea(path: Path) -> None:
     source = path.read_text(encoding="utf-8")
     assert len(source.splitlines()) <= MOST_LINES
     assert path.stem not in BANNED_NAMES
-    assert ast.get_docstring(ast.parse(source)), "the module docstring is the idea of the module"
+    tree = ast.parse(source)
+    assert ast.get_docstring(tree), "the module docstring is the idea of the module"
+    parts = [node for node in ast.walk(tree) if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)]
+    questions = [said for part in parts if QUESTION.match(said := ast.get_docstring(part) or "")]
+    assert not questions, "a docstring names the result or begins with a verb"
 
 
 HEAVY = ("torch", "transformers", "matplotlib", "pandas", "pyarrow", "scipy", "datasets")

@@ -1,4 +1,4 @@
-"""What differs between two sweeps: in what produced their numbers, and in the numbers.
+"""Differences between two sweeps: in what produced their numbers, and in the numbers.
 
 Numbers are compared item by item: the same item, place, position and metric in both. A change is relative to the larger
 of the two numbers. Rounding alone moves them, and by how much depends on what was the same (:class:`Bound`), so what
@@ -57,7 +57,7 @@ class Fact(NamedTuple):
 
 
 class Bound(NamedTuple):
-    """How far rounding alone may move a number.
+    """Largest difference that rounding alone may make to a number.
 
     Attributes:
         relative: largest change, as a share of the larger number; four times that for measures of fourth powers.
@@ -119,7 +119,7 @@ class Moved(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Differences:
-    """What differs between two sweeps.
+    """Differences between two sweeps.
 
     Attributes:
         facts: of how they came to be.
@@ -167,7 +167,7 @@ def compare(first: Path, second: Path) -> Differences:
 
 
 def bound_of(facts: Sequence[Fact]) -> Bound:
-    """How far rounding may move a number between two sweeps that differ in these facts.
+    """Largest difference that rounding may make between two sweeps that differ in these facts.
 
     >>> bound_of([Fact("simd", "AVX2", "AVX512")])
     Bound(relative=1e-05, reason='same batches, other machine (simd)')

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 
 class Promise(NamedTuple):
-    """What a measure of familiarity promises.
+    """Properties that a measure of familiarity promises.
 
     Attributes:
         familiar: the end of it that is familiar.
@@ -19,7 +19,7 @@ class Promise(NamedTuple):
 
 
 def promise(measure: str) -> Promise | None:
-    """What a measure promises; None for one that is not known here."""
+    """Return what a measure promises; None for one that is not known here."""
     familiarity: Any = import_module("probes.familiarity")  # only where it is needed: it is heavy
     try:
         record = familiarity.FamiliaritySpec.parse(measure).record

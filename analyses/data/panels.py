@@ -76,7 +76,7 @@ class Panel:
 
     @property
     def suite(self) -> str:
-        """How the panel's suites are called together."""
+        """Common name of the panel's suites."""
         return " + ".join(self.suites)
 
     @property
@@ -91,12 +91,12 @@ class Panel:
 
     @property
     def shifted(self) -> Bool[np.ndarray, " items"]:
-        """Which items are not from the in-distribution split."""
+        """Mask of the items that are not from the in-distribution split."""
         return self.items["shifted"].to_numpy(dtype=bool)
 
     @property
     def clusters(self) -> Int[np.ndarray, " items"]:
-        """Which items belong together, as numbers."""
+        """Cluster of every item, as a number."""
         return self.items["cluster"].to_numpy(dtype=np.int64)
 
     def outcome(self, name: str) -> Float[np.ndarray, " items"] | None:
@@ -244,7 +244,7 @@ def _axes(runs: pd.DataFrame, examples: pd.DataFrame) -> dict[str, Axis]:
 
 
 def _pools(suites: Sequence[str], axes: dict[str, Axis], examples: pd.DataFrame) -> list[list[str]]:
-    """Which suites are looked at together; see the module's docstring."""
+    """Suites that are looked at together; see the module's docstring."""
     n_levels = examples.groupby("suite", observed=True)["level"].nunique()
     pools: dict[tuple[str, str], list[str]] = {}
     for suite in suites:

@@ -1,4 +1,4 @@
-"""What the output does when coordinates are pinned: changes of entropy and loss, beside as large a push elsewhere.
+"""Changes of entropy and loss when coordinates are pinned, beside those of an equally large push elsewhere.
 
 The controls of a sweep set the carrying coordinates of every reservoir item to their mean in the reference group, and
 push as many others as far in random directions. Each arm is read with the final norm recomputed and with its scale
@@ -44,7 +44,7 @@ class Cell(NamedTuple):
 
 
 class Pinned(NamedTuple):
-    """What pinning m coordinates at a site does to some items.
+    """Effect of pinning m coordinates at a site on some items.
 
     Attributes:
         site: where.
@@ -64,7 +64,7 @@ class Pinned(NamedTuple):
 
     @property
     def pattern(self) -> str:
-        """What the four signs say together.
+        """Summary of the four signs together.
 
         ``temperature``: with the norm recomputed the output gets surer and worse, with the norm frozen less sure and
         better (or both the other way round), each interval without zero and beyond an equal push. ``something``:
@@ -92,7 +92,7 @@ def pinned_sites(panel: Panel) -> list[tuple[str, int, str]]:
 def pinned(
     panel: Panel, rows: Bool[np.ndarray, " items"], site: str, m: int, prefix: str, rng: np.random.Generator
 ) -> Pinned | None:
-    """What pinning does to some items; None where none of them has a clean and a pinned outcome."""
+    """Compute the effect of pinning on some items; None where none of them has a clean and a pinned outcome."""
     cells: dict[tuple[str, Norm], Cell] = {}
     used = np.zeros(len(rows), dtype=bool)
     for outcome in (ENTROPY, LOSS):

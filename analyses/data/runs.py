@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 @runtime_checkable
 class Run(Protocol):
-    """What an analysis may read of a sweep; `probes.records.Records` is one."""
+    """Tables of a sweep that an analysis may read; `probes.records.Records` is one."""
 
     def runs(self) -> pd.DataFrame: ...  # noqa: D102  a row per model x suite
 
@@ -127,7 +127,7 @@ class _Once:
         return self._keep(f"width {run_id} {site}", lambda: self._run.width(run_id, site))
 
     def keep(self, name: str, make: Callable[[], T]) -> T:
-        """What was made before under this name, else what is made now."""
+        """Return what was made before under this name, else what is made now."""
         return self._keep(f"made {name}", make)
 
     def _of(self, rows: pd.DataFrame, suites: Sequence[str] | None) -> pd.DataFrame:
@@ -139,12 +139,12 @@ class _Once:
 
 
 def remember(run: Run, name: str, make: Callable[[], T]) -> T:
-    """What was made of this run before under this name, where the run remembers (:func:`once`); else make it."""
+    """Return what was made of this run before under this name, where the run remembers (:func:`once`); else make it."""
     return run.keep(name, make) if isinstance(run, _Once) else make()
 
 
 def facts(spec_json: str) -> dict[str, Any]:
-    """What a run remembers of its model and settings; empty where it remembers nothing readable."""
+    """Recorded facts of a run's model and settings; empty where nothing readable was recorded."""
     try:
         content = json.loads(spec_json)
     except (json.JSONDecodeError, TypeError):

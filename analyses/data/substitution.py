@@ -1,4 +1,4 @@
-"""Which coordinates carry a change of mean Hoyer: the substitution rows of the population table, read into records.
+"""Coordinates that carry a change of mean Hoyer: the substitution rows of the population table, read into records.
 
 The controls of a sweep replace coordinates of one group by those of another and record which share of the change comes
 with them. Here are only the records; what may be said of them is for the questions.
@@ -19,7 +19,7 @@ from probes.vocabulary import names
 
 
 class Substitution(NamedTuple):
-    """What carries the change from the reference to one group at one place.
+    """Coordinates that carry the change from the reference to one group at one place.
 
     Attributes:
         model: the model as the sweep names it.
@@ -54,7 +54,7 @@ class Substitution(NamedTuple):
 
     @property
     def has_change(self) -> bool:
-        """Whether there is a change to carry: its interval leaves out zero."""
+        """True where there is a change to carry: its interval leaves out zero."""
         return self.change.low > 0 or self.change.high < 0
 
     @property

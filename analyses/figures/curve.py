@@ -132,7 +132,7 @@ def _plain(value: float, _: int) -> str:
 
 
 def _apart(mark: Mark) -> bool:
-    """Whether a place is outside the blocks: another vector, never connected to them."""
+    """True where a place is outside the blocks: another vector, never connected to them."""
     return mark.name.rpartition(".")[2] in UNLAYERED
 
 

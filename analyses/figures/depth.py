@@ -26,7 +26,7 @@ def in_order(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def positions(ordered: Sequence[Finding]) -> np.ndarray:
-    """Where each of these places is drawn: at the number of its layer; what is outside the blocks beyond the ends."""
+    """Coordinates at which places are drawn: the number of the layer; what is outside the blocks beyond the ends."""
     return along([finding.scope.place for finding in ordered])
 
 
@@ -56,17 +56,17 @@ def layer_of(place: str) -> int | None:
 
 
 def is_place(name: str) -> bool:
-    """Whether a name is that of a place in the network."""
+    """True where a name is that of a place in the network."""
     return name.rpartition(".")[2] in UNLAYERED or ("." in name and layer_of(name) is not None)
 
 
 def stands_apart(finding: Finding, among: Sequence[Finding]) -> bool:
-    """Whether a place is drawn apart from its neighbours."""
+    """True where a place is drawn apart from its neighbours."""
     return is_unlayered(finding.scope) and len(among) > 1
 
 
 def is_unlayered(scope: Scope) -> bool:
-    """Whether a place is outside the blocks."""
+    """True where a place is outside the blocks."""
     return scope.site.rpartition(".")[2] in UNLAYERED
 
 

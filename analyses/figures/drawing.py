@@ -1,4 +1,4 @@
-"""How every figure looks and how it leaves: type, colours, room around the axes, SVG that a page can hold.
+"""Style and output of every figure: type, colours, room around the axes, SVG that a page can hold.
 
 Levels of an ordered axis run through viridis, domains take the Okabe-Ito set with the in-distribution one in black.
 Both survive the common colour blindnesses and grey print. Text in an SVG stays text, so that it can be searched and

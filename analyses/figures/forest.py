@@ -121,7 +121,7 @@ def _write(axes: Axes, x: float, y: float, text: str, *, x_offset: float, colour
 
 
 def _label_below(figure: Figure, text: str, height: float) -> None:
-    """What the axis is, from the left edge of the picture where it is longer than the axis."""
+    """Write the axis label from the left edge of the picture where it is longer than the axis."""
     label = shown(text, LONGEST_LABEL)
     if width_of([label]) <= AXES:
         figure.axes[0].set_xlabel(label)

@@ -1,4 +1,4 @@
-"""What several pictures share: the Gaussian null as a line and a band, cells, points with intervals, names of lines."""
+"""Marks that several pictures share: the Gaussian null as line and band, cells, points with intervals, line names."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _squares(axes: Axes, corners: np.ndarray, colour: str) -> None:
 
 
 def colour_scale(figure: Figure, axes: Axes, colours: Colours) -> Axes:
-    """What the colours of cells say, beside them; the cells stand without a frame."""
+    """Draw the meaning of the cells' colours beside them; the cells stand without a frame."""
     for spine in axes.spines.values():
         spine.set_visible(False)
     frame, width = axes.get_position(), figure.get_figwidth()
@@ -104,7 +104,7 @@ def colour_scale(figure: Figure, axes: Axes, colours: Colours) -> Axes:
 
 
 def chance_band(null: Null, levels: Sequence[Level]) -> tuple[float, float]:
-    """Where 95 of 100 means lie of as many i.i.d. Gaussian vectors as the smallest level has items."""
+    """Range of 95 of 100 means of as many i.i.d. Gaussian vectors as the smallest level has items."""
     fewest = min((level.n for level in levels if level.n > 0), default=1)
     half = NORMAL_95 * null.sd / math.sqrt(fewest)
     return null.value - half, null.value + half
@@ -200,7 +200,7 @@ def _apart(ends: Sequence[float], gap: float) -> list[float]:
 
 
 def significant(finding: Finding) -> bool:
-    """Whether the corrected test and the interval both tell the estimate from zero, and it survives length.
+    """True where corrected test and interval both tell the estimate from zero, and it survives length.
 
     It survives where its sign is the same after adjusting for length, by the interval, or where length does not vary.
     """

@@ -1,1 +1,1 @@
-"""What may be said of a panel: the record of a finding, its parts, its verdict and its sentence."""
+"""Findings about a panel: the record of one, its parts, its verdict and its sentence."""

@@ -1,4 +1,4 @@
-"""What a panel compares: each shifted domain with the in-distribution items, or the levels of an ordered axis.
+"""Comparisons of a panel: each shifted domain with the in-distribution items, or the levels of an ordered axis.
 
 Questions about where a change sits, what carries it and what accounts for it all start from the same contrast as the
 questions about the change itself. This is that contrast in one form, so that they cannot drift apart: a score per item
@@ -52,7 +52,7 @@ class Comparison(NamedTuple):
 
     @property
     def is_contrast(self) -> bool:
-        """Whether two groups are compared (Cliff's delta) rather than the levels of an axis (rank correlation)."""
+        """True where two groups are compared (Cliff's delta) rather than the levels of an axis (rank correlation)."""
         return bool(self.group)
 
     @property
@@ -117,7 +117,7 @@ def _domains(panel: Panel) -> list[Comparison]:
 
 
 def is_made(panel: Panel, far: Bool[np.ndarray, " items"]) -> bool:
-    """Whether most of these shifted items share a cluster with an in-distribution one, and so are made from it."""
+    """True where most of these shifted items share a cluster with an in-distribution one, and so are made from it."""
     return bool(np.isin(panel.clusters[far], panel.clusters[~panel.shifted]).mean() > MOSTLY)
 
 
@@ -182,7 +182,7 @@ def effect_given(association: Association, compared: Comparison, covariate: int)
 def effect_lost(
     association: Association, compared: Comparison, *, before: int, after: int, given: int | None = None
 ) -> Estimates:
-    """How much of the effect of one column another one does not have, positive where the second has less of it.
+    """Part of the effect of one column that another one does not have, positive where the second has less of it.
 
     The sign is turned by that of the first, so that a change of direction counts as more than all lost. Both columns
     must be defined for the same items, so that they are resampled together; NaN where they are not.

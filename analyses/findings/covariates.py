@@ -44,7 +44,7 @@ Numbers = tuple[float, tuple[float, float]]
 
 
 class Entry(NamedTuple):
-    """What one covariate does to the effect of a panel.
+    """Change that one covariate makes to the effect of a panel.
 
     Attributes:
         covariate: which, with its role.
@@ -118,7 +118,7 @@ def together(panel: Panel, column: int, one: Comparison, covariates: Sequence[Co
 
 
 def enter(panel: Panel, column: int, one: Comparison, held: Together, number: int) -> Entry:
-    """What holding one covariate fixed, counted from 1, does over items and over domains."""
+    """Adjust for one covariate, counted from 1, over items and over domains."""
     covariate, association = held.covariates[number - 1], held.association
     slopes = by_domain(panel, column, one, [covariate])
     return Entry(

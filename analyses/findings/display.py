@@ -1,4 +1,4 @@
-"""How findings look in a notebook: a table of what was asked, the number, its interval and the verdict; escaped."""
+"""Findings in a notebook: a table of what was asked, the number, its interval and the verdict; escaped."""
 
 from __future__ import annotations
 

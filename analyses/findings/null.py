@@ -1,4 +1,4 @@
-"""What a measure would say of a vector without structure: the line that is drawn in every figure.
+"""Gaussian null of a measure: its value for a vector without structure, the line that is drawn in every figure.
 
 An i.i.d. Gaussian vector of the same width is the reference: its expectation is also what any vector gives after a
 random rotation, so an excess over it is structure along the coordinates, in either direction. Denser than Gaussian is a

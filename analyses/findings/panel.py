@@ -171,7 +171,7 @@ def bytes_per_token(items: pd.DataFrame) -> Float64[np.ndarray, " items"]:
 
 
 def covariates_of(panel: Panel) -> list[Covariate]:
-    """What may stand behind a trend: length and bytes per token before the model, entropy and loss after it.
+    """Covariates of a trend: length and bytes per token before the model, entropy and loss after it.
 
     A covariate that is the same for every item explains nothing and is left out, and so is one that most items lack.
     """
@@ -194,7 +194,7 @@ def _varies(found: Covariate) -> bool:
 
 
 def bounded(estimate: float, interval: tuple[float, float], floor: float, n_clusters: int) -> Equivalence | None:
-    """Whether an estimate is negligible beside the noise floor; None where either is not known."""
+    """True where an estimate is negligible beside the noise floor; None where either is not known."""
     low, high = interval
     if not (math.isfinite(floor) and floor > 0 and math.isfinite(low) and high > low):
         return None
@@ -278,7 +278,7 @@ def _place_in(names: Sequence[str], name: str) -> int:
 
 
 def scope_of(panel: Panel, column: int, group: str = "") -> Scope:
-    """What a finding about one column is about."""
+    """Scope of a finding about one column."""
     where = panel.columns[column]
     return Scope(
         model=panel.model,

@@ -187,7 +187,7 @@ class Significance(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """What a finding is about; empty fields mean that it is about all of them.
+    """Scope of a finding; empty fields mean that it is about all of them.
 
     Attributes:
         model: the model as the sweep names it.
@@ -296,7 +296,7 @@ class Finding:
 
     @property
     def survives_length(self) -> bool:
-        """Whether the estimate keeps its sign after adjusting for length, by its interval; True where none varies."""
+        """True where the estimate keeps its sign after adjusting for length, by its interval, or none varies."""
         control = self.length
         if control is None:
             return True
@@ -304,7 +304,7 @@ class Finding:
 
     @property
     def answered(self) -> bool:
-        """Whether there is an estimate at all."""
+        """True where there is an estimate at all."""
         return math.isfinite(self.estimate)
 
     def _repr_html_(self) -> str:

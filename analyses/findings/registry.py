@@ -99,7 +99,7 @@ def analyse(run: Run, name: str, *, reproduce: str = "") -> Findings:
 
 
 def answers(run: Run, name: str) -> list[Finding]:
-    """What an analysis says of a run, asked once where the run remembers; for questions about other answers."""
+    """Answers of an analysis to a run, asked once where the run remembers; for questions about other answers."""
     # resampling uses a thread per core by itself; threads of the BLAS below them would only wait for each other
     with threadpool_limits(1, user_api="blas"):
         return remember(run, f"answers {name}", lambda: graded(ANALYSES[name].answer(run)))

@@ -60,7 +60,7 @@ def where_words(finding: Finding) -> str:
 
 
 def trend_sentence(finding: Finding, far: str) -> str:
-    """What one measure does along an ordered axis; the finding's levels run towards the harder end."""
+    """Describe one measure along an ordered axis; the finding's levels run towards the harder end."""
     axis, near_end, far_end = shown(finding.scope.axis), finding.levels[0], finding.levels[-1]
     is_size = sparser(finding.scope.metric) is None
     claim = SIZE if is_size else claim_of(finding, TREND_CLAIMS).format(far=far)

@@ -30,7 +30,7 @@ READINGS: Final = {
 
 
 class Shown(NamedTuple):
-    """What the twins of one condition show in one reading, over seeds."""
+    """Results of the paired runs of one condition in one reading, over seeds."""
 
     condition: str
     reading: str
@@ -87,7 +87,7 @@ def _readings(twins: Sequence[Twin], condition: str, reading: str) -> np.ndarray
 
 
 def sentence(twins: Twins) -> str:
-    """What the table says, in one sentence; nothing where it holds no pairs."""
+    """Summary of the table in one sentence; nothing where it holds no pairs."""
     by_key = {(own.condition, own.reading): own for own in twins.shown}
     wanted = [(PLAIN, "mastered"), (PLAIN, "mastered_without_answer"), (OTHER, "mastered")]
     if twins.n_pairs < 2 or any(key not in by_key for key in wanted):
@@ -105,7 +105,7 @@ def _said(found: Average) -> str:
 
 
 def is_laboratory(suite: str) -> bool:
-    """Whether a panel's suites are about exposure in the laboratory.
+    """True where a panel's suites are about exposure in the laboratory.
 
     >>> is_laboratory("lab_exposure"), is_laboratory("mine")
     (True, False)

@@ -51,7 +51,7 @@ from analyses.statistics.trend import RESAMPLES, Trend, concordance, trend
 
 
 class Wording(NamedTuple):
-    """What the harder end of an axis is called and what is asked of it."""
+    """Name of the harder end of an axis and of what is asked of it."""
 
     analysis: str
     question: str

@@ -90,7 +90,7 @@ def surviving(finding: Finding) -> Verdict:
 
 
 def adjustable(finding: Finding) -> bool:
-    """Whether length may be adjusted for: not where length is what is asked about."""
+    """True where length may be adjusted for: not where length is what is asked about."""
     return finding.analysis != LENGTH_QUESTION
 
 
@@ -119,7 +119,7 @@ def _claim_p(finding: Finding) -> float:
 
 
 def graded(findings: Sequence[Finding]) -> list[Finding]:
-    """What holds for the findings of every analysis, whichever way it came to its verdicts.
+    """Apply the rules that hold for the findings of every analysis, whichever way it came to its verdicts.
 
     A pre-stated claim that does not survive adjusting for length, or correcting over the suites on which its model was
     asked this question, is undecided; a secondary finding is significant or not, by Benjamini and Hochberg over those

@@ -129,7 +129,7 @@ def _summary(
 
 
 def _without_claim(plain: Numbers, given: tuple[float, float], before: list[Entry], book: list[Covariate]) -> str:
-    """Why nothing can have survived; empty where something can: a change, and what it could be is told from it."""
+    """Reason that nothing can have survived; empty where there is a change, told from what it could be."""
     told = {entry.covariate.name for entry in before}
     if any(covariate.name == LENGTH and LENGTH not in told for covariate in book):
         return " Length follows what is compared and cannot be separated from it, so nothing is claimed."

@@ -51,7 +51,7 @@ def nulls(run: Run) -> list[Finding]:
 
 
 def _sheets(found: list[SetValue], order: tuple[str, ...]) -> list[list[SetValue]]:
-    """What one picture shows: one measure of one model and suite along one family of sites."""
+    """Content of one picture: one measure of one model and suite along one family of sites."""
 
     def key(value: SetValue) -> tuple[str, str, str, str, int]:
         family = STREAM if value.site in UNLAYERED else value.site

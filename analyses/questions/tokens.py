@@ -151,7 +151,7 @@ def with_states(panel: Panel, states: pd.DataFrame, told: pd.DataFrame) -> pd.Da
 
 
 def ranked(panel: Panel, states: pd.DataFrame, both: pd.DataFrame, turn: float) -> Tokens | None:
-    """What :func:`with_states` kept, as ranks within items; None where fewer than two sources have any.
+    """Ranks within items of what :func:`with_states` kept; None where fewer than two sources have any.
 
     Args:
         panel: the items.

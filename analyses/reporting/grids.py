@@ -120,7 +120,7 @@ def contrast_grids(findings: Sequence[Finding], place: str, suite: str) -> list[
 
 
 def facts(finding: Finding) -> list[tuple[str, str]]:
-    """What stands beside an estimate that has no table of its own, as pairs of name and value.
+    """Details beside an estimate that has no table of its own, as pairs of name and value.
 
     Covariates are left to the forest where there is one: it shows the same numbers.
     """
@@ -208,7 +208,7 @@ def _shared(units: Sequence[str]) -> str:
 
 
 def against_chance(finding: Finding) -> str:
-    """How far the mean of the items lies from the Gaussian null, and on which side."""
+    """Distance of the mean of the items from the Gaussian null, with its side."""
     if finding.null is not None:
         return f"{excess(finding.null.excess)} {finding.null.sign}"
     return "no null: a size" if finding.levels else ABSENT
@@ -253,7 +253,7 @@ def _effect(estimate: float, interval: tuple[float, float]) -> str:
 
 
 def _summed(findings: Sequence[Finding], rows: Sequence[Row]) -> str:
-    """What rows of one unit come to: how many say what, and from where to where the estimates go."""
+    """Sum up rows of one unit: the count of each verdict, and the range of the estimates."""
     single = [(finding, row) for finding, row in zip(findings, rows, strict=True) if math.isfinite(finding.estimate)]
     if len(single) < 2:
         return ""

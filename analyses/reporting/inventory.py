@@ -1,4 +1,4 @@
-"""What was run, as the page lists it: read from the tables, judged nowhere."""
+"""List of what was run, as the page prints it: read from the tables, judged nowhere."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class RunRow(NamedTuple):
 
 
 class UndefinedRow(NamedTuple):
-    """How much of a measure is undefined."""
+    """Share of a measure that is undefined."""
 
     metric: str
     n_values: int
@@ -54,7 +54,7 @@ class FailureRow(NamedTuple):
 
 
 class Inventory(NamedTuple):
-    """What was run and what is missing.
+    """List of what was run and what is missing.
 
     Attributes:
         runs: one row per model x suite.
@@ -86,7 +86,7 @@ class Inventory(NamedTuple):
 
     @property
     def settings(self) -> list[str]:
-        """How the prompts were made and read, in a line for the first screen; one line where all runs agree."""
+        """Describe how the prompts were made and read, for the first screen; one line where all runs agree."""
         lines = dict.fromkeys(
             f"dtype {row.dtype}; template {row.template}; BOS {row.bos}; max_tokens {row.max_tokens}"
             for row in self.runs

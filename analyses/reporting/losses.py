@@ -1,4 +1,4 @@
-"""What is missing: items that were cut, failed, or have no value, by group; controls for which there was no time.
+"""Missing values: items that were cut, failed, or have no value, by group; controls for which there was no time.
 
 A comparison of groups of which one was cut to the length limit, or has no value for half of its items, is a comparison
 of something else. Such groups are named.
@@ -59,7 +59,7 @@ class Loss(NamedTuple):
 
     @property
     def differs(self) -> bool:
-        """Whether the share that is missing differs between groups."""
+        """True where the share that is missing differs between groups."""
         shares = [group.missing / group.n for group in self.groups if group.n]
         return len(shares) > 1 and max(shares) - min(shares) >= DIFFERENCE
 
@@ -74,7 +74,7 @@ class Loss(NamedTuple):
 
 
 class ControlsRow(NamedTuple):
-    """What the controls of one run came to.
+    """State of the controls of one run.
 
     Attributes:
         model: of the run.
@@ -96,7 +96,7 @@ class ControlsRow(NamedTuple):
 
     @property
     def said(self) -> str:
-        """What found no time, and how to have it; empty where everything was done."""
+        """List what found no time, and how to have it; empty where everything was done."""
         if not self.left_out:
             return ""
         n = len(self.left_out)

@@ -1,4 +1,4 @@
-"""What a report reads: one sweep, or several beside each other, as far as they can be read at all.
+"""Input of a report: one sweep, or several beside each other, as far as they can be read at all.
 
 A report is wanted most when something is wrong with a sweep. Commits of another table schema, and measures that were
 recorded in two versions, are left out and said, instead of refusing the whole directory.

@@ -1,4 +1,4 @@
-"""How findings are written on a page: the templates' environment and the words they are filled with.
+"""Findings as a page: the templates' environment and the words they are filled with.
 
 HTML is escaped by the template engine; Markdown has no engine that does, so names get every mark spelled out that could
 draw an image, make a link or break a table. A content policy in the page allows the one inline script by its hash and

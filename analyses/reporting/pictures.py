@@ -42,7 +42,7 @@ class Picture(NamedTuple):
 
 
 class Studio:
-    """Where figures go."""
+    """Destination of figures."""
 
     def __init__(self, folder: Path, formats: Sequence[Format] = ()) -> None:
         """Open a folder of figures, without those that an earlier report left there.

@@ -1,4 +1,4 @@
-"""What a person reads of thousands of findings, and what stays a cell of a table for programs.
+"""Choice of the findings that a person reads, of thousands; the rest stay cells of a table for programs.
 
 A sweep over thirty layers gives each question a finding per measure, site, layer, position and domain: thousands. The
 page and ``findings.json`` hold those that somebody reads; ``findings.csv`` has a row for each.

@@ -32,7 +32,7 @@ Directories = str | Path | Sequence[str | Path]
 
 
 class Report(NamedTuple):
-    """What was written.
+    """Paths of what was written.
 
     Attributes:
         html: the page.

@@ -132,7 +132,7 @@ def run_batches(
 
 
 class Failed(NamedTuple):
-    """Why a pass over one prompt alone gave nothing."""
+    """Reason that a pass over one prompt alone gave nothing."""
 
     error: Exception
 

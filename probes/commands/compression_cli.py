@@ -210,7 +210,7 @@ def _whole(parts: Sequence[Path], folder: Path | None = None) -> Generator[None]
 
 
 def _summary(packed: Packed, path: Path) -> str:
-    """What was written, in one line of numbers."""
+    """Summary of what was written, in one line of numbers."""
     per_byte = 8 * packed.n_stream_bytes / packed.n_bytes if packed.n_bytes else float("nan")
     streams = "1 stream" if packed.n_streams == 1 else f"{packed.n_streams} streams"
     return (

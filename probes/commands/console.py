@@ -1,4 +1,4 @@
-"""What a person sees in the terminal: results on stdout, progress and faults on stderr, and what a signal does."""
+"""Terminal of every command: results on stdout, progress and faults on stderr, and the answer to a signal."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ EXIT_BY_SIGNAL = 128  # and the signal's number: 130 after Ctrl-C, 143 after SIG
 
 
 def out() -> Console:
-    """Where results go."""
+    """Console of results."""
     return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else FILE_WIDTH)
 
 
 def err() -> Console:
-    """Where progress and faults go."""
+    """Console of progress and faults."""
     return Console(stderr=True, highlight=False, markup=False)  # a list in a command to repeat is no style
 
 
@@ -45,7 +45,7 @@ def duration(seconds: float) -> str:
 
 
 class _Stage:
-    """When a stage began: the measuring of all runs is one, the controls of a run are another."""
+    """Beginning of a stage: the measuring of all runs is one, the controls of a run are another."""
 
     def __init__(self) -> None:
         self.name = ""
@@ -123,12 +123,12 @@ def _rate(pace: float | None) -> str:
 
 
 class Stop:
-    """Whether the sweep was told to end, and by which signal."""
+    """State of a request to end, and the signal that made it."""
 
     signal: int | None = None
 
     def asked(self) -> bool:
-        """Whether it was."""
+        """True where it was."""
         return self.signal is not None
 
     def hear(self, number: int, *_: object) -> None:

@@ -1,4 +1,4 @@
-"""What there is, by the names that specs use: measures, suites, sites. Later packages add lists of their own."""
+"""Lists of the names that specs use: measures, suites, sites. Later packages add lists of their own."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def metrics_table() -> Table:
 
 
 def axioms_table() -> Table:
-    """Which Hurley-Rickard axioms each metric satisfies."""
+    """Table of the Hurley-Rickard axioms that each metric satisfies."""
     from sparsity import Axiom, axioms
 
     table = Table("metric", "carrier", "wealth", *(axiom.value for axiom in Axiom), "strict")

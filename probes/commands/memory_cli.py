@@ -238,6 +238,6 @@ def _set_threads(threads: int | None) -> None:
 
 @contextmanager
 def _told() -> Generator[Tell]:
-    """What is done, and how far it is, as the bar or the lines of every command."""
+    """Show what is done, and how far it is, as the bar or the lines of every command."""
     with shown_progress() as show:
         yield lambda what, unit, done, total: show(Progress(done, total, what, unit))

@@ -92,7 +92,7 @@ def sweep(
 
 
 def changes(settings: Sequence[str], **named: object) -> dict[str, object]:
-    """What the command line says instead of the spec: ``key=value`` settings (YAML values) and named options."""
+    """Read what the command line says instead of the spec: ``key=value`` settings (YAML values) and named options."""
     import yaml
 
     from probes.sweep.specification import yaml12
@@ -110,7 +110,7 @@ def changes(settings: Sequence[str], **named: object) -> dict[str, object]:
 
 
 def shard_of(text: str | None, environment: Mapping[str, str]) -> tuple[int, int] | None:
-    """Which share of the items this process takes: as asked, or as srun numbers its tasks; None takes all.
+    """Return the share of the items that this process takes: as asked, or as srun numbers its tasks; None takes all.
 
     Slurm sets ``SLURM_PROCID`` and ``SLURM_NTASKS`` for a batch script and a shell too, of which there is one however
     many tasks were asked for. Only ``srun`` starts one process per task: it alone sets ``SLURM_STEP_ID`` to the number
@@ -301,7 +301,7 @@ def _print_plan(spec: SweepSpec, directory: Path, options: Options) -> None:
 
 
 def extrapolated(costs: Sequence[Cost]) -> str:
-    """What the numbers of a dry run were read from."""
+    """Describe the basis of the numbers of a dry run."""
     items = sum(cost.n_tried for cost in costs)
     return (
         f"time and disk are extrapolated from {items} items that were measured and thrown away, controls from one cell "

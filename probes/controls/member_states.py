@@ -69,7 +69,7 @@ class Energy(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """Which states are kept.
+    """Request for states to keep.
 
     Attributes:
         sites: where; none of them has heads.
@@ -96,7 +96,7 @@ def wanted_states(
     n_items: int,
     controls: Sequence[Control] = (),
 ) -> Wanted:
-    """What the controls of some sites look at; the readout adds the end of the stream, outliers add ``mean``."""
+    """States that the controls of some sites need; the readout adds the end of the stream, outliers add ``mean``."""
     whole = [site for site in sites if not model.taps.points[site].heads]
     ends = [site for site in (final_of(model), last_of(model)) if site in model.sites]
     extra = ends if {"readout", "pinning"}.intersection(controls) else []
@@ -211,7 +211,7 @@ class States:
         return Energy(np.add.reduce(energies, axis=0), int(count.sum()))
 
     def lengths(self, site: Site) -> list[Float32[np.ndarray, " tokens"]]:
-        """How long the states of all prompt tokens are at a site, item by item in the order of the reservoir."""
+        """Lengths of the states of all prompt tokens at a site, item by item in the order of the reservoir."""
         kept = self._lengths[site]
         return [kept[item] for item in sorted(kept)]
 

@@ -1,4 +1,4 @@
-"""What a change or a set of states would be if the coordinates, or the training, meant nothing: the nulls of a sweep.
+"""Null models of a sweep: a change or a set of states as if the coordinates, or the training, meant nothing.
 
 ============ ==========================================================================================================
 rotations    the change of mean Hoyer from the reference to a group, in the model's own coordinates, beside the same

@@ -51,7 +51,7 @@ class Unembedding(NamedTuple):
 
 
 class Unread(NamedTuple):
-    """Why a model's final states cannot be compared with the rows that read them."""
+    """Reason that a model's final states cannot be compared with the rows that read them."""
 
     reason: str
 

@@ -52,12 +52,12 @@ class LevelGroups(NamedTuple):
     highs: tuple[float, ...]
 
     def of(self, level: float) -> int | None:
-        """Which group a level falls into; None for NaN."""
+        """Group that a level falls into; None for NaN."""
         at = int(np.searchsorted(self.highs, level))
         return at if at < len(self.highs) else None
 
     def label(self, group: int) -> str:
-        """How the group is called in the tables."""
+        """Name of the group in the tables."""
         low, high = self.lows[group], self.highs[group]
         return f"{low:g}" if low == high else f"{low:g} to {high:g}"
 
@@ -90,7 +90,7 @@ def level_groups(levels: Float64[np.ndarray, " items"]) -> LevelGroups | None:
 
 
 def member(suite: str, example_id: str, example: Example, groups: LevelGroups | None = None) -> Member:
-    """What sampling needs of an item; with groups of levels, its group and the middle of it stand for its level."""
+    """Data of an item for sampling; with groups of levels, its group and the middle of it stand for its level."""
     label, level = example.label(), example.level
     group = groups.of(level) if groups is not None else None
     if groups is not None and group is not None:

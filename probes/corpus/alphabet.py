@@ -1,4 +1,4 @@
-"""How a text becomes symbols: bytes, or the tokens of some tokenizer, each with the characters it stands for.
+"""Alphabets: a text as bytes, or as the tokens of some tokenizer, each with the characters it stands for.
 
 Code lengths of different predictors may be compared only over the same text, and mixed only over the same symbols; a
 corpus index answers only in the symbols it was built of. So an alphabet has an identity, and character spans tie its
@@ -163,7 +163,7 @@ class Tokens:
 
 
 def span_ends(starts: Int32[np.ndarray, " symbols"], n_characters: int) -> Int32[np.ndarray, " symbols"]:
-    """Where spans end that tile a text: at the next later start, the last one at the end of the text.
+    """Ends of spans that tile a text: the next later start, for the last one the end of the text.
 
     >>> span_ends(np.array([-1, 0, 2, 2, 5], dtype=np.int32), 9).tolist()
     [-1, 2, 5, 5, 9]

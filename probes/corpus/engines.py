@@ -84,7 +84,7 @@ class Engine(Corpus):
         return stretches(ids, starts, lengths, WIDTH)
 
     def count(self, patterns: Patterns) -> Int64[np.ndarray, " patterns"]:
-        """How often each pattern occurs."""
+        """Count the occurrences of each pattern."""
         found = [self.occurrences(ids) for ids in _ids(patterns)]
         return np.array(found, dtype=np.int64)
 

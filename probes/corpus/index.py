@@ -40,12 +40,12 @@ class Shard(NamedTuple):
         return self.suffixes.data[:-PADDING].view(f">u{self.suffixes.width}")
 
     def document_of(self, symbol: Integer[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
-        """Which of its documents a symbol stands in."""
+        """Document that a symbol stands in."""
         return np.searchsorted(self.documents, symbol, side="right") - 1
 
 
 class Continuations(NamedTuple):
-    """What follows a context in the corpus.
+    """Symbols that follow a context in the corpus.
 
     Attributes:
         ids: symbols that follow it, ascending.
@@ -60,7 +60,7 @@ class Continuations(NamedTuple):
 
 @runtime_checkable
 class Corpus(Protocol):
-    """What measures ask a corpus, whoever has indexed it; see :class:`CorpusIndex` for the meanings."""
+    """Questions that measures ask a corpus, whoever has indexed it; see :class:`CorpusIndex` for the meanings."""
 
     @property
     def name(self) -> str:
@@ -78,7 +78,7 @@ class Corpus(Protocol):
         ...
 
     def written(self) -> Alphabet:
-        """How texts are written for it."""
+        """Encode texts as its symbols."""
         ...
 
     def patterns(
@@ -91,7 +91,7 @@ class Corpus(Protocol):
         ...
 
     def count(self, patterns: Patterns) -> Int64[np.ndarray, " patterns"]:
-        """How often each pattern occurs."""
+        """Count the occurrences of each pattern."""
         ...
 
     def longest(self, patterns: Patterns) -> Int64[np.ndarray, " patterns"]:
@@ -164,7 +164,7 @@ class CorpusIndex:
         return stretches(np.asarray(ids, dtype=np.int64) + 1, starts, lengths, self.width)
 
     def count(self, patterns: Patterns) -> Int64[np.ndarray, " patterns"]:
-        """How often each pattern occurs, overlapping occurrences counted.
+        """Count the occurrences of each pattern, overlapping ones included.
 
         The empty pattern occurs before every symbol and at every end of a document.
         """
@@ -175,7 +175,7 @@ class CorpusIndex:
         return counts + np.where(patterns.lengths == 0, self.n_documents, 0)
 
     def count_texts(self, texts: Sequence[str]) -> Int64[np.ndarray, " texts"]:
-        """How often each text occurs."""
+        """Count the occurrences of each text."""
         return self.count(self._texts(texts))
 
     def longest(self, patterns: Patterns) -> Int64[np.ndarray, " patterns"]:
@@ -211,7 +211,7 @@ class CorpusIndex:
         return [np.concatenate(own) if own else np.empty(0, dtype=np.int64) for own in found]
 
     def next_counts(self, context: Integer[np.ndarray, " symbols"]) -> Continuations:
-        """What follows a context, and how often."""
+        """Count the symbols that follow a context."""
         pattern = self.patterns(context, np.zeros(1, dtype=np.int64), np.array([len(context)]))
         found: dict[int, int] = {}
         for shard in self.shards:

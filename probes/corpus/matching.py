@@ -1,4 +1,4 @@
-"""What a text and a corpus have in common, symbol by symbol.
+"""Matches between a text and a corpus, symbol by symbol.
 
 Most questions here follow from one answer: how long the longest stretch is that begins at each symbol and occurs in the
 corpus. Where such a stretch ends never moves back as one reads on, so the longest stretch that *ends* at a symbol, and
@@ -54,7 +54,7 @@ def match_behind(ahead: Int64[np.ndarray, " symbols"]) -> Int64[np.ndarray, " sy
 
 
 def count_ngrams(index: Corpus, ids: Ids, n: int, bounds: Bounds | None = None) -> Int64[np.ndarray, " ngrams"]:
-    """How often each n-gram of the texts occurs in the corpus, in the order of the texts.
+    """Count the occurrences in the corpus of each n-gram of the texts, in the order of the texts.
 
     Raises:
         InputError: if ``n`` is not positive.
@@ -70,7 +70,7 @@ def count_ngram_documents(
 
 
 def covered(counts: Int64[np.ndarray, " ngrams"], n: int, n_symbols: int) -> Bool[np.ndarray, " symbols"]:
-    """Whether each symbol of a text stands in an n-gram that occurs in the corpus; none does in a text shorter than n.
+    """Mask of the symbols that stand in an n-gram of the corpus; all False in a text shorter than n.
 
     Args:
         counts: of the n-grams of one text, from :func:`count_ngrams`.
@@ -85,7 +85,7 @@ def covered(counts: Int64[np.ndarray, " ngrams"], n: int, n_symbols: int) -> Boo
 
 
 class InfinityGram(NamedTuple):
-    """What the longest known context says about each symbol (Liu et al. 2024).
+    """Prediction of each symbol by the longest known context (Liu et al. 2024).
 
     Attributes:
         context: symbols of the longest context before each symbol that occurs in the corpus.

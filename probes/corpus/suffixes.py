@@ -52,7 +52,7 @@ class Patterns(NamedTuple):
 
 
 class Intervals(NamedTuple):
-    """Where the suffixes that begin with each pattern stand in the sorted list: ``first <= rank < last``."""
+    """Ranges of the suffixes that begin with each pattern in the sorted list: ``first <= rank < last``."""
 
     first: Int64[np.ndarray, " patterns"]
     last: Int64[np.ndarray, " patterns"]
@@ -77,7 +77,7 @@ class Asked(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What a search for the first suffix that is not before each pattern has found.
+    """Result of a search for the first suffix that is not before each pattern.
 
     Attributes:
         first: its rank.
@@ -130,7 +130,7 @@ class SuffixArray:
         return found
 
     def _sampled(self, asked: Asked) -> tuple[Int64[np.ndarray, " patterns"], Int64[np.ndarray, " patterns"]]:
-        """How many samples are before the least, and not after the greatest, that can begin with each pattern."""
+        """Count the samples before the least, and not after the greatest, that can begin with each pattern."""
         words, seconds = self.samples
         below = np.searchsorted(words, asked.least[:, 0], side="left")
         above = np.searchsorted(words, asked.greatest[:, 0], side="right")
@@ -185,7 +185,7 @@ class SuffixArray:
     def _compared(
         self, rank: Int64[np.ndarray, " patterns"], asked: Asked
     ) -> tuple[Bool[np.ndarray, " patterns"], Bool[np.ndarray, " patterns"]]:
-        """Whether the suffix of each rank is before all that begin with its pattern, and whether it is after them."""
+        """Compare the suffix of each rank with all that begin with its pattern: before them, after them."""
         offset = self.suffixes[rank].astype(np.int64) * self.width
         n_words = asked.least.shape[1]
         words = _gathered(self.data, offset, n_words)
@@ -307,7 +307,7 @@ def _asked(patterns: Patterns) -> Asked:
 
 
 def _less(one: UInt64[np.ndarray, "n words"], other: UInt64[np.ndarray, "n words"]) -> Bool[np.ndarray, " n"]:
-    """Whether words come before others in the order of a dictionary."""
+    """True where words come before others in the order of a dictionary."""
     less = one[:, -1] < other[:, -1]
     for word in range(one.shape[1] - 2, -1, -1):
         less = np.where(one[:, word] == other[:, word], less, one[:, word] < other[:, word])

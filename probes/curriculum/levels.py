@@ -24,7 +24,7 @@ def hardness(scores: Float64[np.ndarray, " n"], harder: Harder) -> Float64[np.nd
 
 
 def cut_points(pool: Float64[np.ndarray, " n"], levels: int) -> Float64[np.ndarray, " cuts"]:
-    """Where the levels of a pool begin, the easiest left out; every level between them has a member.
+    """Beginnings of the levels of a pool, the easiest left out; every level between them has a member.
 
     Args:
         pool: hardness of each item; NaN is left out.

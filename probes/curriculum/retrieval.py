@@ -1,4 +1,4 @@
-"""Which items of a pool come first for a question: drawn by chance, sharing its words, or with a state near its own.
+"""Order of a pool for a question: drawn by chance, by shared words, or by the nearness of states.
 
 ============ ==========================================================================================================
 none         in an order drawn for every question

@@ -1,4 +1,4 @@
-"""How well does what a model has read know this input? Code lengths, exact counts in a corpus, distances to states."""
+"""Familiarity of inputs to a model: code lengths, exact counts in a corpus, distances to states."""
 
 import lazy_loader
 

@@ -232,7 +232,7 @@ class Datastore:
 
 
 class _LeftOut(NamedTuple):
-    """What is no neighbour of each query: the keys of a document, and one key; -1 for none."""
+    """Keys that are no neighbour of each query: those of a document, and one key; -1 for none."""
 
     document: Int64[np.ndarray, " queries"]
     key: Int64[np.ndarray, " queries"]

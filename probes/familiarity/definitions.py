@@ -1,4 +1,4 @@
-"""What a measure of familiarity promises, and how it is written.
+"""Promises of a measure of familiarity, and its spelling.
 
 "Familiar" is not one thing: a short code length may mean that a text was seen or that any text like it is easy, an
 exact count may miss a paraphrase. So each measure states in data what it needs, which end means familiar, what it
@@ -43,7 +43,7 @@ Domain = Interval | WholeNumber
 
 
 class Values(NamedTuple):
-    """What a measure says of one part of one text.
+    """Values of a measure for one part of one text.
 
     Attributes:
         item: of the part as a whole; NaN where undefined.
@@ -58,7 +58,7 @@ class Values(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Familiarity:
-    """What a measure promises.
+    """Promises of a measure.
 
     Attributes:
         name: the one name of the measure.
@@ -94,7 +94,7 @@ class Familiarity:
 
     @property
     def form(self) -> str:
-        """How it is written."""
+        """Spelling of the measure."""
         return f"{self.name}({', '.join(self.parameters)})" if self.parameters else self.name
 
 
@@ -180,7 +180,7 @@ class FamiliaritySpec:
 
     @property
     def record(self) -> Familiarity:
-        """What the measure promises."""
+        """Promises of the measure."""
         return FAMILIARITY[self.name]
 
     @property

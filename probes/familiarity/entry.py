@@ -1,4 +1,4 @@
-"""What a sweep wants to know of familiarity, as its spec says it.
+"""Familiarity entry of a spec: what a sweep wants to know of it.
 
 A list of measures is enough for those that need the model alone. Measures of a corpus are asked of every index under
 ``corpora``; distances of states, of the texts under ``known``; ``reference_ratio``, of ``reference``; ``exposure``, of

@@ -28,7 +28,7 @@ from probes.vocabulary.sites import Site, resolve_sites
 
 @dataclass(frozen=True, eq=False)
 class KnownStates:
-    """What is remembered of texts that a model has read. Make one with :func:`remember`.
+    """States remembered of texts that a model has read. Make one with :func:`remember`.
 
     Attributes:
         name: of the texts, as tables hold it.

@@ -30,7 +30,7 @@ BLIND: Final = "blind: bag of words"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Separation:
-    """How well a score separates members from non-members.
+    """Separation of members from non-members by a score.
 
     Attributes:
         auroc: chance that a member looks more familiar than a non-member, ties counting half: 0.5 for no relation, 1
@@ -154,7 +154,7 @@ def judge_membership(
 
 
 def _interval(auroc: float, m: int, n: int) -> tuple[float, float]:
-    """Where the distance to the estimate is 1.96 standard errors of the end itself."""
+    """Ends whose distance to the estimate is 1.96 standard errors of the end itself."""
     more = (m + n) / 2 - 1
 
     def beyond(theta: float) -> bool:

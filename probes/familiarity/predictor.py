@@ -26,7 +26,7 @@ WEIGHT_TOLERANCE = 1e-9
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prediction:
-    """What a predictor gave each symbol of a text before it saw it.
+    """Probability that a predictor gave each symbol of a text before it saw it.
 
     Attributes:
         text: the text.
@@ -52,7 +52,7 @@ class Coder(Protocol):
 
     @property
     def name(self) -> str:
-        """How tables call it."""
+        """Name in tables."""
         ...
 
     def bits(self, text: str) -> float:

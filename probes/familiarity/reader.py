@@ -196,7 +196,7 @@ class FamiliarityReader:
         return (*self.questions, *(f"{name}{TOKENS}" for name in self.questions if self.entry.tokens))
 
     def reading(self, items: Sequence[Item], prompts: Sequence[Prompt], cells: Sequence[str]) -> BatchFamiliarity:
-        """What looks at one forward pass over some items, for the cells that they lack, and then makes rows."""
+        """Reader of one forward pass over some items, for the cells that they lack; it then makes rows."""
         asked: dict[str, Asked] = {}
         for cell in cells:
             name, tokens = cell.removesuffix(TOKENS), cell.endswith(TOKENS)
@@ -245,17 +245,17 @@ class BatchFamiliarity:
         self.tokens: list[tuple[int, ...]] = [()] * len(items)
 
     def wants(self, needs: Needs) -> bool:
-        """Whether something asked needs this kind of evidence."""
+        """True where something asked needs this kind of evidence."""
         return any(own.spec.record.needs == needs for own in self._asked.values())
 
     @property
     def readers(self) -> tuple[ReadsLogits, ...]:
-        """What reads the logits of the pass."""
+        """Readers of the logits of the pass."""
         return (surprisal_reader,) if self.wants("logits") or self.wants("memory") else ()
 
     @property
     def watched(self) -> dict[Site, Look]:
-        """What looks at the states of the pass."""
+        """Watchers of the states of the pass."""
         return {self._reader.states.site: self._see} if self.wants("states") else {}
 
     def _see(self, _site: Site, vectors: Tensor) -> None:

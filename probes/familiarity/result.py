@@ -36,7 +36,7 @@ class Asked(NamedTuple):
 
 
 class FamiliarityTables(NamedTuple):
-    """What was measured, with the columns of the tables of a sweep.
+    """Measured values, with the columns of the tables of a sweep.
 
     Attributes:
         familiarity: one row per item and measure.
@@ -141,7 +141,7 @@ def _repeated(names: Sequence[str], lengths: Sequence[int]) -> pd.Categorical:
 
 
 def _absent(one: ReadText) -> str:
-    """Why there is no evidence about a text although its source is at hand."""
+    """Reason that there is no evidence about a text although its source is at hand."""
     if one.text.characters("prompt") is None:
         return UNKNOWN_TEXT
     return f"{len(one.text.prompt.ids)} tokens, but {one.model.name} reads at most {one.model.context_length}"

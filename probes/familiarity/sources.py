@@ -34,13 +34,13 @@ REFERENCE: Final = "reference_ratio"  # the one measure that compares with anoth
 
 
 def name_of(reference: Coder) -> str:
-    """How tables call a reference: a path by its last part."""
+    """Name of a reference in tables: a path by its last part."""
     return PurePath(reference.name).name
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Sources:
-    """What measures may be read from besides the model's logits; None for what is not at hand.
+    """Sources of measures besides the model's logits; None for what is not at hand.
 
     Attributes:
         index: of the training corpus.
@@ -70,7 +70,7 @@ class Sources:
         return "world" if needs == "world" else ""
 
     def lacks(self, needs: Needs) -> str:
-        """What has to be handed in for a measure, ``""`` if it is there."""
+        """Missing input of a measure, ``""`` if it is there."""
         missing = {"corpus": self.index is None, "states": self.states is None, "world": self.exposures is None}
         missing["memory"] = self.memory is None
         names = {"corpus": "index", "states": "states", "world": "world", "memory": "memory"}
@@ -163,7 +163,7 @@ class ReadText:
     saved: Float64[np.ndarray, " tokens"] | None = None
 
     def logits(self, part: Part) -> LogitsEvidence | None:
-        """What the model made of a part."""
+        """Prediction of a part by the model."""
         if self.surprisals is None:
             return None
         own = self.text.tokens(part)
@@ -196,7 +196,7 @@ class ReadText:
         return WorldEvidence(self.text.characters("prompt"), self.sources.exposures)
 
     def remembered(self, part: Part) -> MemoryEvidence | None:
-        """What a memory made of a part."""
+        """Prediction of a part by a memory."""
         own = self.text.tokens(part)
         return None if self.saved is None else MemoryEvidence(self.saved[own.start : own.stop])
 

@@ -1,4 +1,4 @@
-"""What a row of logits says about the token that came: five numbers, computed in float64 and never stored as logits.
+"""Surprisals of the tokens that came: five numbers a row of logits, computed in float64; logits are never stored.
 
 The logits of a batch over a whole vocabulary are larger than everything else in a forward pass. They come a few rows at
 a time from the model's own head and leave as five numbers per row. Rows and tokens are one apart: the row at token t
@@ -34,7 +34,7 @@ UNDERFLOW: Final = -800.0  # exp of it is 0 in float64; it stands for -inf, whos
 
 
 class Surprisals(NamedTuple):
-    """What a model made of each token of a prompt, index by index of its ids; NaN where nothing was predicted.
+    """Surprisals of a prompt, index by index of its ids; NaN where nothing was predicted.
 
     Attributes:
         surprisal: ``-log2 p`` of the token; NaN at index 0.
@@ -173,7 +173,7 @@ def read_surprisals(
 
 
 def surprisal_reader(prompts: Sequence[Prompt]) -> Reducer:
-    """What surprisals need of the logits of a pass: every row of every prompt."""
+    """Build the reader of a pass's logits that surprisals need: every row of every prompt."""
     return _reader(
         prompts,
         [np.arange(len(prompt.ids)) for prompt in prompts],

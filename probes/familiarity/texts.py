@@ -69,7 +69,7 @@ class TokenText:
         return math.nan if text is None else float(len(encoded(text)))
 
     def n_unknown(self, part: Part) -> int:
-        """How many tokens of a part stand for something that cannot be read back."""
+        """Count the tokens of a part that stand for something that cannot be read back."""
         return sum(self.prompt.ids[token] == self.unknown_id for token in self.tokens(part))
 
 
@@ -135,7 +135,7 @@ class CausalLM(Predictor):
 
     @property
     def name(self) -> str:
-        """What the user called the model."""
+        """Name that the user gave the model."""
         return self.model.name
 
     def predict(self, text: str) -> Prediction:

@@ -138,7 +138,7 @@ class FinalNorm:
     bias: Tensor
 
     def scale(self, x: Tensor) -> Tensor:
-        """What the norm divides by, ``(..., 1)`` in float32."""
+        """Divisor of the norm, ``(..., 1)`` in float32."""
         wide = x.float()
         wide = wide - wide.mean(-1, keepdim=True) if self.centred else wide
         return (wide.square().mean(-1, keepdim=True) + self.epsilon).sqrt()

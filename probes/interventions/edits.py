@@ -1,4 +1,4 @@
-"""What an intervention changes: coordinates of one site, what they become, and on which tokens.
+"""Edits of an intervention: coordinates of one site, what they become, and on which tokens.
 
 An :class:`Edit` is a plan, written without a model; :func:`resolved` checks it against one and :func:`change_of` makes
 it the function that :func:`probes.interventions.changes.editing` applies to the vectors of a batch. Tokens are picked
@@ -152,7 +152,7 @@ def _check_states(edit: Edit, site: Site, width: int, prompts: Sequence[Prompt])
 
 
 def change_of(resolved: Resolved, batch: Sequence[Prompt], indices: Sequence[int]) -> Change:
-    """What an edit does to the vectors of one batch."""
+    """Build the change that an edit makes to the vectors of one batch."""
     picks = Picks.of(batch, resolved.edit.positions)
     longest = max(len(prompt.ids) for prompt in batch)
     rows, columns = torch.from_numpy(picks.rows), torch.from_numpy(resolved.columns)

@@ -1,4 +1,4 @@
-"""What a model does when some coordinates are not what they were: pin, ablate, swap, patch, and read what follows.
+"""Effects of interventions: pin, ablate, swap or patch some coordinates, and read what the model then does.
 
 That a coordinate carries a difference of sparsity says nothing about whether the model uses it. Here it is changed, in
 the pass itself, and outcomes and metrics are read clean and edited side by side::
@@ -49,7 +49,7 @@ OF_A_TEXT: Final = ("mean_nll", "mean_next_token_entropy", "next_token_entropy")
 
 
 class Intervention(NamedTuple):
-    """What an intervention did.
+    """Results of an intervention.
 
     Attributes:
         outcomes: columns ``example_id`` (index of the prompt), ``name``, ``clean``, ``edited``; NaN where a prompt has

@@ -101,7 +101,7 @@ def _mamba(recipe: Recipe, vocabulary: int) -> PreTrainedModel:
 
 
 def _common(recipe: Recipe, vocabulary: int) -> dict[str, Any]:
-    """What every family is told."""
+    """Configuration of every family."""
     return {
         "dtype": "float32",
         "vocab_size": vocabulary,
@@ -115,7 +115,7 @@ def _common(recipe: Recipe, vocabulary: int) -> dict[str, Any]:
 
 
 def _rotary(recipe: Recipe) -> dict[str, Any]:
-    """What Llama and the mixture, which is one, are told besides."""
+    """Further configuration of Llama and of the mixture, which is one."""
     return {
         "intermediate_size": recipe.d_mlp,
         "num_attention_heads": recipe.n_heads,

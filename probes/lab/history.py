@@ -30,7 +30,7 @@ SECONDS_BETWEEN_STATES: Final = 30.0
 
 @dataclass(slots=True)
 class History:
-    """What was presented when, and what each step cost; grows while training on facts runs.
+    """Order of what was presented, and the cost of each step; grows while training on facts runs.
 
     Attributes:
         presented: presentations of each fact so far.
@@ -60,7 +60,7 @@ class History:
 
     @classmethod
     def restored(cls, tensors: Mapping[str, Tensor]) -> History:
-        """What `tensors` gave."""
+        """Rebuild the object from what `tensors` gave."""
         return cls(
             tensors["presented"].numpy(),
             tensors["last_seen"].numpy(),
@@ -129,7 +129,7 @@ def save_state(
 
 
 def due(saved: float) -> bool:
-    """Whether a state was last written, by ``time.monotonic()``, so long ago that it is time for the next."""
+    """True where a state was last written, by ``time.monotonic()``, so long ago that it is time for the next."""
     return time.monotonic() - saved >= SECONDS_BETWEEN_STATES
 
 
@@ -143,7 +143,7 @@ class State:
 
 
 def load_state(folder: Path, task: Mapping[str, Any]) -> State | None:
-    """What an interrupted training left in `folder`; None if it had not come to write anything.
+    """Read what an interrupted training left in `folder`; None if it had not come to write anything.
 
     Raises:
         InputError: if the folder belongs to another task, or its state cannot be read.

@@ -1,4 +1,4 @@
-"""What is exposure's doing, and what the optimizer's, the stream's or nothing's? The same small world, many times over.
+"""Paired training runs: the same small world trained many times, to tell exposure from optimizer, stream and noise.
 
 One trained model is one draw. Here a small recipe is trained with several seeds (world, order and weights drawn anew),
 and beside it twins that differ from it in one thing. Each model gives one estimate: the Spearman correlation, over
@@ -72,7 +72,7 @@ def train_twins(
 
 
 def measure_twin(condition: str, course: Course, record: TrainingRecord | None) -> Twin:
-    """What the model of a course shows as it stands; without a record it has not been trained."""
+    """Measure the model of a course as it stands; without a record it has not been trained."""
     exposures = course.world.exposures
     states, answers = _states(course)
     dense = _hoyer(states)

@@ -57,7 +57,7 @@ CONDITIONS: Final[dict[str, Condition]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Twin:
-    """What one model shows; correlations are Spearman's, NaN where too few facts are left.
+    """Measurements of one model; correlations are Spearman's, NaN where too few facts are left.
 
     Attributes:
         condition: which twin.

@@ -1,4 +1,4 @@
-"""What training presents, and when: a list of facts, each exactly as often as the world says.
+"""Stream of training: a list of facts, each exactly as often as the world says.
 
 The stream is drawn once and gone through once, so it can be counted to the last presentation. Two twins change one
 thing about it. *Shuffled answers*: every prompt is read as often as before, but followed by the tail of some fact of
@@ -52,7 +52,7 @@ def draw_answers(world: World, stream: Presentations, rng: np.random.Generator, 
 
 
 def count_presentations(stream: Presentations, n_facts: int) -> Int[np.ndarray, " facts"]:
-    """How often each of ``n_facts`` facts occurs in a stream of fact indices.
+    """Count the occurrences of each of ``n_facts`` facts in a stream of fact indices.
 
     >>> count_presentations(np.array([2, 0, 2]), 4).tolist()
     [1, 0, 2, 0]

@@ -40,7 +40,7 @@ N_BYTES: Final = 256
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TextModel:
-    """What `train_on_text` made.
+    """Model and record that `train_on_text` made.
 
     Attributes:
         path: the directory that holds model and tokenizer.

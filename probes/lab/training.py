@@ -60,7 +60,7 @@ FILLER_SHARE: Final = 0.5
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainedModel:
-    """What `train` made.
+    """Model and record that `train` made.
 
     Attributes:
         module: the trained model, in evaluation mode.
@@ -270,7 +270,7 @@ def encode_sentences(tokenizer: PreTrainedTokenizerFast, world: World) -> Int[Te
 def surprisal(
     module: PreTrainedModel, sentences: Int[Tensor, "batch tokens"], objective: Objective
 ) -> Float[Tensor, ""]:
-    """What training minimises, in nats: the surprisal of the answer, or the mean over every word after ``<bos>``."""
+    """Loss of training, in nats: the surprisal of the answer, or the mean over every word after ``<bos>``."""
     if objective == "answer":
         return cross_entropy(_last_logits(module, sentences), sentences[:, -2])
     logits = cast("Tensor", module(input_ids=sentences[:, :-1], use_cache=False).logits)
@@ -295,7 +295,7 @@ def _last_logits(module: PreTrainedModel, sentences: Int[Tensor, "batch tokens"]
 
 
 def _record(course: Course, history: History) -> TrainingRecord:
-    """What is known of the model as it stands after the history so far."""
+    """Record of the model as it stands after the history so far."""
     course.module.eval()
     with torch.inference_mode():
         logits = _last_logits(course.module, course.sentences)

@@ -1,4 +1,4 @@
-"""What is known of a laboratory model: its recipe, its world and its training, in one ``world.json`` by the weights.
+"""Record of a laboratory model: its recipe, its world and its training, in one ``world.json`` by the weights.
 
 The file is the ground truth of the exposure axis. Reading it needs no model, no tokenizer and no torch.
 """
@@ -23,7 +23,7 @@ FILE_NAME: Final = "world.json"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingRecord:
-    """How a model was trained and what came of it; the tuples over facts follow the order of ``world.facts``.
+    """Record of how a model was trained; the tuples over facts follow the order of ``world.facts``.
 
     Attributes:
         recipe: what was asked for.
@@ -72,14 +72,14 @@ class TrainingRecord:
 
 
 class Lineage(NamedTuple):
-    """Where on which training path a model stands: optimizer steps taken and the seed; None where unknown."""
+    """Point of a model on its training path: optimizer steps taken and the seed; None where unknown."""
 
     step: int | None
     seed: int | None
 
 
 def lineage(model: str, revision: str | None) -> Lineage:
-    """What the record of a laboratory model, or the name of a hub revision such as ``step3000``, says.
+    """Read the record of a laboratory model, or the name of a hub revision such as ``step3000``.
 
     >>> lineage("EleutherAI/pythia-70m", "step3000")
     Lineage(step=3000, seed=None)

@@ -51,7 +51,7 @@ class DecoderMemory(Memory):
 
     @property
     def name(self) -> str:
-        """How tables call it."""
+        """Name in tables."""
         return self.named
 
     @property

@@ -36,7 +36,7 @@ Tell = Callable[[str, Unit, int, int], None]
 
 
 class Memories(NamedTuple):
-    """What :func:`train_memories` made.
+    """Memories that :func:`train_memories` made.
 
     Attributes:
         knn: the datastore.
@@ -124,7 +124,7 @@ def split_corpus(model: LoadedModel, texts: Sequence[str]) -> Corpus:
 
 
 def teach_of(knn: Tuned, documents: Mapping[str, Prompt], folder: Path, tell: Tell | None = None) -> Teacher:
-    """What a datastore has to say at its own corpus, at the temperature it was tuned to."""
+    """Build the teacher: a datastore's distributions at its own corpus, at the temperature it was tuned to."""
     memory = knn.memory
     if not isinstance(memory, KnnMemory):
         raise TypeError(f"{memory.name} is no datastore")

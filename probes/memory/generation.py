@@ -30,7 +30,7 @@ IMPOSSIBLE: Final = -1e9  # a logit that stands for no probability: codecs want 
 
 
 class Written(NamedTuple):
-    """What was written after a prompt.
+    """Text written after a prompt.
 
     Attributes:
         ids: new tokens.

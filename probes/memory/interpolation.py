@@ -24,7 +24,7 @@ from probes.vocabulary.prompt import Prompt
 
 
 class Recalled(NamedTuple):
-    """What the model and the memory gave the tokens of a text, special tokens left out.
+    """Probabilities by the model and the memory for the tokens of a text, special tokens left out.
 
     Attributes:
         base: the model's prediction.
@@ -150,7 +150,7 @@ def recall_texts(
     *,
     base: Sequence[Prediction] | None = None,
 ) -> list[Recalled]:
-    """What a model and a memory give the tokens of some texts; an empty text has none.
+    """Compute what a model and a memory give the tokens of some texts; an empty text has none.
 
     Args:
         model: the language model.

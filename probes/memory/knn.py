@@ -93,7 +93,7 @@ class KnnMemory(Memory):
 
     @property
     def name(self) -> str:
-        """How tables call it."""
+        """Name in tables."""
         return self.named
 
     @property
@@ -112,7 +112,7 @@ class KnnMemory(Memory):
 
     @property
     def place(self) -> Taps:
-        """Where states are read."""
+        """Site and layer at which states are read."""
         return key_place(self.model, self.site)
 
     @property

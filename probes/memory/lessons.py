@@ -61,7 +61,7 @@ class Windows(NamedTuple):
 
 
 class Lesson(NamedTuple):
-    """What a small model has learned.
+    """Result of training a small model.
 
     Attributes:
         divergence: KL from the teacher to it of every step, nats per token; NaN without a teacher.
@@ -74,7 +74,7 @@ class Lesson(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """How a model learns.
+    """Settings of training a small model.
 
     Attributes:
         alpha: share of the teacher in the loss, 0 to 1.

@@ -55,7 +55,7 @@ def open_memory(folder: Path | str, model: LoadedModel) -> Tuned:
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
-    """What a folder says of its memory.
+    """Read what a folder says of its memory.
 
     Raises:
         InputError: if it holds none.

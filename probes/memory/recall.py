@@ -1,4 +1,4 @@
-"""What a memory is asked, and how much of the prediction is left to it.
+"""Questions to a memory, and the share of the prediction that is left to it.
 
 A memory beside a language model has a distribution of its own over the next token; what counts is the interpolation
 ``weight * p_memory + (1 - weight) * p_model``, as in kNN-LM (Khandelwal et al. 2020, arXiv:1911.00172, eq. 3). The
@@ -26,7 +26,7 @@ DISTANCE_BINS: Final = 8
 
 
 class Recall(NamedTuple):
-    """What a memory gave each token of a prompt before it came.
+    """Probability that a memory gave each token of a prompt before it came.
 
     Attributes:
         log2_p: at several temperatures; ``-inf`` for what it held impossible, NaN at index 0, before which is nothing.
@@ -44,7 +44,7 @@ class Memory(Protocol):
 
     @property
     def name(self) -> str:
-        """How tables call it."""
+        """Name in tables."""
         ...
 
     @property
@@ -54,7 +54,7 @@ class Memory(Protocol):
 
     @property
     def n_bytes(self) -> int:
-        """What has to be stored for it."""
+        """Bytes that have to be stored."""
         ...
 
     @property

@@ -1,4 +1,4 @@
-"""What kNN-LM would have said at every token of its own corpus, computed in streams and stored sparse.
+"""Teacher of a memory: kNN-LM's distribution at every token of its own corpus, in streams, stored sparse.
 
 A teacher distribution has at most k tokens that are not zero, so that is what is kept of it, in parts of some thousand
 tokens, each a file that is there as a whole or not at all; a run that was interrupted goes on behind the last. A token

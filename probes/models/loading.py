@@ -81,7 +81,7 @@ class LoadedModel:
 
     @property
     def lacks(self) -> Mapping[SiteKind, str]:
-        """Why it has no site of some kind."""
+        """Reason that it has no site of some kind."""
         return self.taps.lacks
 
     @property

@@ -110,7 +110,7 @@ def _files_of_weights(name: str, directory: Path) -> list[str]:
 
 
 def _fault_of(path: Path) -> str:
-    """Why a safetensors file is not whole, ``""`` if it is.
+    """Reason that a safetensors file is not whole, ``""`` if it is.
 
     It begins with the length of its header in 8 bytes; the header says where in the rest each tensor ends.
     """

@@ -1,4 +1,4 @@
-"""What was measured: the tables of a sweep, how they are written, and how they are read back."""
+"""Tables of a sweep: how they are written, and how they are read back."""
 
 import lazy_loader
 

@@ -33,7 +33,7 @@ def picked(column: pa.StringArray, indices: Int[np.ndarray, " some"]) -> pa.Stri
 
 
 def found(column: pa.StringArray, among: pa.StringArray) -> Int64[np.ndarray, " names"]:
-    """Where each name stands in another column; -1 for those that do not."""
+    """Index of each name in another column; -1 for those that are not there."""
     where = compute.fill_null(compute.index_in(column, value_set=among), -1)
     return where.to_numpy(zero_copy_only=False).astype(np.int64)
 

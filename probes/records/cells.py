@@ -1,4 +1,4 @@
-"""What is done and what is missing, as blocks of cells.
+"""Cells of a sweep as blocks: what is done and what is missing.
 
 A cell is one number that a sweep owes: one item of one run, at one site, in one basis, at one position, by one metric
 in one version. Cells come in blocks, because a forward pass fills every combination of the sites, positions and
@@ -88,7 +88,7 @@ class Done(NamedTuple):
 def missing(
     wanted: Block, example_ids: pa.StringArray, done: Sequence[Done]
 ) -> dict[Block, Int64[np.ndarray, " items"]]:
-    """What is still owed: items grouped by the block each of them lacks, in the order given.
+    """Items still owed, grouped by the block each of them lacks, in the order given.
 
     Args:
         wanted: what every item should have.
@@ -141,7 +141,7 @@ def subtract(wanted: Block, done: Sequence[Block]) -> tuple[Block, ...]:
 
 
 def state_name(site: str, position: str) -> str:
-    """How a block names the vectors kept at a site (with its layer) and a position."""
+    """Name of the vectors kept at a site (with its layer) and a position, in a block."""
     return f"{site} {position}"
 
 

@@ -85,7 +85,7 @@ def _joined(table: Table, records: Records, commits: Sequence[Commit]) -> list[p
 
 
 def _done(commits: Sequence[Commit]) -> list[Done]:
-    """What is settled, in the same order, entries that follow each other and differ only in their items as one."""
+    """Cells that are settled, in the same order; neighbours that differ only in their items become one."""
     joined: list[Done] = []
     for entry in (entry for commit in commits for entry in commit.done):
         if joined and joined[-1]._replace(example_ids=()) == entry._replace(example_ids=()):

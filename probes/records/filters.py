@@ -1,4 +1,4 @@
-"""What a reader asks for, as people write it, and the refusal of a name that nothing could match.
+"""Filters of a reader, as people write them, and the refusal of a name that nothing could match.
 
 A name is understood however a spec may spell it: ``resid_post.3`` is a site with its layer, ``top_k_energy(.10)`` is
 ``top_k_energy(0.1)``. A name that the sweep does not have is an error that suggests the nearest one it has; an empty

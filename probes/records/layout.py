@@ -1,4 +1,4 @@
-"""How rows lie in a part, and how a reader skips what it does not want.
+"""Layout of rows in a part, and how a reader skips what it does not want.
 
 A reader mostly wants one site and one metric of some suites. Rows are therefore sorted by run, site, metric and layer,
 and written in row groups whose smallest and largest names stand in the file's footer: a reader skips every group that
@@ -76,7 +76,7 @@ def _readable(file: str) -> Generator[None]:
 
 
 def damaged(file: str | Path, error: Exception) -> InputError:
-    """What to say of a part that a commit lists and that cannot be read."""
+    """Message about a part that a commit lists and that cannot be read."""
     path = Path(file)
     what = "is missing" if isinstance(error, FileNotFoundError) else "is truncated or damaged and cannot be read"
     return InputError(

@@ -77,7 +77,7 @@ class Records:
 
     @cached_property
     def shards(self) -> Shards | None:
-        """Which shards of the sweep are there; None for a sweep in one piece."""
+        """Shards of the sweep that are there; None for a sweep in one piece."""
         return shards_of(self.directory)
 
     def _repr_html_(self) -> str:
@@ -184,7 +184,7 @@ class Records:
         measure: Wanted = None,
         corpus: Wanted = None,
     ) -> pd.DataFrame:
-        """Which tokens are sparse, beside which were seen.
+        """Sparsity of each token beside its outcomes.
 
         Row ``token = t`` has the sparsity of the state after reading token t, and familiarity of token t: a surprisal
         is what the state before it made of it, a count is of the stretch that ends with it.
@@ -249,7 +249,7 @@ class Records:
         return read_states(files, runs, self.examples(suite=suite), place.site, layer, position)
 
     def undefined(self) -> pd.DataFrame:
-        """Why values of familiarity are NaN: columns of ``failures``, one row per item and measure."""
+        """Reasons that values of familiarity are NaN: columns of ``failures``, one row per item and measure."""
         rows = self._read("failures")
         return rows[rows["stage"] == FAMILIARITY_STAGE].reset_index(drop=True)
 
@@ -276,7 +276,7 @@ class Records:
         return rows[np.array(still, dtype=bool)].reset_index(drop=True)
 
     def done(self, run_id: str, *, with_failures: bool = True) -> list[Done]:
-        """What is settled of one run, by numbers or (``with_failures``) by recorded failures."""
+        """Settled cells of one run, by numbers or (``with_failures``) by recorded failures."""
         entries = (entry for commit in self.commits for entry in commit.done)
         return [entry for entry in entries if entry.run_id == run_id and (with_failures or not entry.failed)]
 
@@ -292,7 +292,7 @@ class Records:
         return int(widths[site])
 
     def facts(self, run_id: str) -> RunFacts:
-        """What was recorded of a run's model and settings (``spec_json`` of its row)."""
+        """Recorded model and settings of a run (``spec_json`` of its row)."""
         if self._facts is None:
             self._facts = {str(row.run_id): RunFacts.from_json(str(row.spec_json)) for row in self.runs().itertuples()}
         if run_id not in self._facts:

@@ -33,11 +33,11 @@ class Place(Protocol):
 
 @runtime_checkable
 class Readings(Protocol):
-    """What one site gave at one position for the items of a batch: one row per vector, or per mean over vectors."""
+    """Values of one site at one position for the items of a batch: one row per vector, or per mean over vectors."""
 
     @property
     def site(self) -> Place:
-        """Where."""
+        """Site and layer."""
         ...
 
     @property
@@ -72,7 +72,7 @@ class Readings(Protocol):
 
     @property
     def n_undefined(self) -> Int32[np.ndarray, "rows metrics"]:
-        """How many vectors behind each value gave no number."""
+        """Number of vectors behind each value that gave no number."""
         ...
 
 
@@ -82,7 +82,7 @@ class Vectors(Protocol):
 
     @property
     def site(self) -> Place:
-        """Where."""
+        """Site and layer."""
         ...
 
     @property

@@ -22,7 +22,7 @@ Session = Mapping[str, Any]
 
 
 class Shards(NamedTuple):
-    """Which shards of a sweep have written.
+    """Shards of a sweep that have written.
 
     Attributes:
         n: how many there should be.
@@ -34,7 +34,7 @@ class Shards(NamedTuple):
 
     @property
     def n_missing(self) -> int:
-        """How many have written nothing."""
+        """Number of shards that have written nothing."""
         return self.n - len(self.there)
 
     def __str__(self) -> str:
@@ -73,7 +73,7 @@ def manifest(sessions: Sequence[Session]) -> str:
 
 
 def shards_of(directory: Path) -> Shards | None:
-    """Which shards of a sweep are there; None for a sweep in one piece, or one that an unsharded call has closed."""
+    """Shards of a sweep that are there; None for a sweep in one piece, or one that an unsharded call has closed."""
     asked = [session.get("shard") for session in sessions_of(directory)]
     if not asked or asked[-1] is None:
         return None

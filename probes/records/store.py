@@ -49,7 +49,7 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Commit:
-    """What became true at once, in one folder.
+    """Rows and files that became true at once, in one folder.
 
     Attributes:
         folder: where it was written.
@@ -301,7 +301,7 @@ class Writer:
 
     @property
     def has_written(self) -> bool:
-        """Whether anything was committed, and so the files about the sweep are there."""
+        """True where anything was committed, and so the files about the sweep are there."""
         return self._about is None
 
     def write(self, name: str, text: str) -> None:

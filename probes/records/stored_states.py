@@ -52,7 +52,7 @@ class States(NamedTuple):
 
 
 def stored_places(files: Sequence[Path]) -> tuple[StoredPlace, ...]:
-    """Where vectors were kept, in order."""
+    """Sites and positions whose vectors were kept, in order."""
     found = {StoredPlace(own.site, own.layer, own.position) for file in files for own in tensors_of(file)}
     return tuple(sorted(found))
 

@@ -1,4 +1,4 @@
-"""How states lie in a part: a safetensors file, one tensor per run, site and position, its items in the header.
+"""Stored states in a part: a safetensors file, one tensor per run, site and position, its items in the header.
 
 In memory, rows of states are an Arrow table like every other, the vector as the bytes that the model computed: they
 travel between processes and wait for their commit as measurements do. On disk they are safetensors, which any tool
@@ -105,7 +105,7 @@ def to_safetensors(rows: pa.Table) -> bytes:
 
 
 def tensors_of(file: Path) -> Iterator[Tensor]:
-    """What a part holds, from its header."""
+    """List the tensors of a part, from its header."""
     with _readable(file), file.open("rb") as opened:
         (length,) = HEADER_LENGTH.unpack(opened.read(HEADER_LENGTH.size))
         header: dict[str, Any] = json.loads(opened.read(length))

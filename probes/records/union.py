@@ -153,7 +153,7 @@ class Union(Records):
 
 
 def _controls(table: Table, named: pd.DataFrame) -> Bool[np.ndarray, " rows"]:
-    """Which rows the controls of a run wrote."""
+    """Rows that the controls of a run wrote."""
     if table == "populations":
         return np.ones(len(named), dtype=bool)
     if table == "measurements":

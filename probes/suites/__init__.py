@@ -1,4 +1,4 @@
-"""What is asked: suites of in-distribution and shifted inputs, one file per suite or family of suites."""
+"""Suites of in-distribution and shifted inputs, one file per suite or family of suites."""
 
 import lazy_loader
 

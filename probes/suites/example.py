@@ -1,4 +1,4 @@
-"""What is asked: one item, the ruler it lies on, and the suite it belongs to.
+"""Example: one item, its axis and level, and the suite it belongs to.
 
 A suite is a versioned generator of examples. Each example carries its place on one axis (how hard, how unfamiliar, how
 long) and the cluster within which it is not independent of others, so that every later number knows what it may

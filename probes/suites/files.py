@@ -26,7 +26,7 @@ DEFAULT_FIELD: Final = "text"
 
 
 class Source(BaseModel):
-    """Where the texts of a suite or of one domain lie.
+    """Files that hold the texts of a suite or of one domain.
 
     Attributes:
         file: path or pattern; relative to the spec.

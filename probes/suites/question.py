@@ -71,7 +71,7 @@ class Question:
 
     @property
     def shows_choices(self) -> bool:
-        """Whether the wording lists the choices."""
+        """True where the wording lists the choices."""
         return CHOICES in slots_of(self.wording)
 
     @property
@@ -80,7 +80,7 @@ class Question:
         return self.target if self.right is None else self.choices[self.right]
 
     def ambiguous(self) -> bool:
-        """Whether another choice reads like the right one."""
+        """True where another choice reads like the right one."""
         return self.right is not None and [same(choice) for choice in self.choices].count(same(self.answer or "")) > 1
 
     def lettered(self) -> str:
@@ -100,7 +100,7 @@ class Question:
         return SLOT.sub(lambda match: slots[match[1]], self.wording)
 
     def expected(self) -> str | None:
-        """What should follow the prompt: a letter where the choices are shown, else the answer in words."""
+        """Text that should follow the prompt: a letter where the choices are shown, else the answer in words."""
         return LETTERS[self.right] if self.right is not None and self.shows_choices else self.answer
 
     def example(self) -> Example:

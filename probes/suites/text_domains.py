@@ -119,7 +119,7 @@ def _domain(domain: str, source: Source, split: Split) -> Iterator[Example]:
 
 
 def _python_source(lengths: Sequence[int]) -> Iterator[Example]:
-    """What each module of the standard library defines first, in alphabetical order of the modules.
+    """First definitions of each module of the standard library, in alphabetical order of the modules.
 
     Each is as long as the in-distribution text whose turn it is, so that code is not simply the longer text.
     """

@@ -1,4 +1,4 @@
-"""What a planned sweep will cost, from a short calibration bounded in time: nothing is written.
+"""Cost of a planned sweep, from a short calibration bounded in time: nothing is written.
 
 Measuring: a few items of each run, spread over its lengths, are measured and thrown away; time and bytes grow with the
 bytes of text. Controls: the states of the reservoir are handed over by measuring, or reading them costs what measuring
@@ -43,7 +43,7 @@ REPORT_SECONDS_PER_VALUE: Final = 52e-6  # 17.4 s on one core (AMD EPYC) for 334
 
 
 class Cost(NamedTuple):
-    """What is left of one run would take, in one process.
+    """Estimated time of the rest of one run, in one process.
 
     Attributes:
         seconds: encoding, forward passes and metrics.

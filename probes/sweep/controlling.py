@@ -254,7 +254,7 @@ class _Work:
         return ()
 
     def seconds(self) -> float:
-        """What the controls of this run have taken so far, in this call and earlier ones."""
+        """Time that the controls of this run have taken so far, in this call and earlier ones."""
         return self._spent + time.monotonic() - self._began
 
     def _cell(self, stage: Stage, cell: str) -> Controls:

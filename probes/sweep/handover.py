@@ -36,7 +36,7 @@ class _Kept:
 
 
 class Handover:
-    """What is kept of the reservoirs of some runs; the runs are measured in this process."""
+    """States kept for the reservoirs of some runs; the runs are measured in this process."""
 
     def __init__(self, spec: SweepSpec, plans: Sequence[RunPlan]) -> None:
         self._spec = spec
@@ -47,7 +47,7 @@ class Handover:
     def keeper(
         self, run: Run, model: LoadedModel, asked: Sequence[str], prompts: Mapping[str, Prompt]
     ) -> Keeper | None:
-        """What is to watch a pass over some prompts of a planned batch; None where nothing of it is kept.
+        """Watcher of a pass over some prompts of a planned batch; None where nothing of it is kept.
 
         Args:
             run: whose batch it is.

@@ -1,4 +1,4 @@
-"""What passes between a sweep and whoever runs it: how to run, how far it is, what it came to."""
+"""Interface between a sweep and whoever runs it: options, progress, result."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How to run a sweep; none of it changes what is measured beyond rounding.
+    """Options of running a sweep; none of them changes what is measured beyond rounding.
 
     Attributes:
         device: where models are put.
@@ -33,12 +33,12 @@ class Options:
 
     @property
     def in_process(self) -> bool:
-        """Whether the driver itself measures, so that states can be handed over to the controls."""
+        """True where the driver itself measures, so that states can be handed over to the controls."""
         return self.executor == "local" and self.workers in (None, 1)
 
 
 class Progress(NamedTuple):
-    """How far a stage of work is: a sweep's measuring over all runs, the controls of one, or the bytes of files.
+    """State of a stage of work: a sweep's measuring over all runs, the controls of one, or the bytes of files.
 
     Attributes:
         n_done: steps behind it.
@@ -56,7 +56,7 @@ class Progress(NamedTuple):
 
 
 class Seconds(NamedTuple):
-    """Where the time of a sweep went.
+    """Time of a sweep by kind of work.
 
     Attributes:
         survey: loading models, reading suites, planning.
@@ -76,7 +76,7 @@ class Seconds(NamedTuple):
 
 
 class SweepResult(NamedTuple):
-    """What a sweep came to.
+    """Result of a sweep.
 
     Attributes:
         directory: where the tables are.

@@ -157,7 +157,7 @@ def content_hash(text: str, target: str | None) -> int:
 
 
 class Place(TypedDict):
-    """Where an item lies, as its row of ``examples`` says it."""
+    """Split and level of an item, as its row of ``examples`` says them."""
 
     level: float
     level_name: str
@@ -167,7 +167,7 @@ class Place(TypedDict):
 
 
 def place_of(example_id: str, example: Example) -> Place:
-    """Where an item lies; without a cluster it is one of its own."""
+    """Split and level of an item; without a cluster it is one of its own."""
     return Place(
         level=example.level,
         level_name=example.label(),
@@ -189,7 +189,7 @@ def place_hash(level: float, level_name: str, split: str, cluster: str, attrs: s
 
 
 def limited(clusters: pa.StringArray, places: pa.StringArray, limit: int) -> Int64[np.ndarray, " kept"]:
-    """Which items to keep: at most ``limit`` per place (split and level), spread over clusters, in the order given.
+    """Choose items to keep: at most ``limit`` per place (split and level), spread over clusters, in the order given.
 
     Every cluster gives its first item of a place before any gives its second. So the shifts of one source item stay
     together (they are first items of one cluster), and passages come from many books rather than from the first.

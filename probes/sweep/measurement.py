@@ -37,7 +37,7 @@ from sparsity import MetricSpec
 
 
 class Rows(NamedTuple):
-    """What batches add to the tables, and the cells that this settles."""
+    """Rows that batches add to the tables, and the cells that they settle."""
 
     tables: dict[Table, pa.Table]
     done: tuple[Done, ...]
@@ -164,7 +164,7 @@ class Measurement:
 
 
 def _looks(watched: Mapping[Site, Look], keeper: Keeper | None) -> dict[Site, Look]:
-    """What else is shown the states of a pass: what reads familiarity, and what keeps states for the controls."""
+    """Further readers of the states of a pass: those of familiarity, and those that keep states for the controls."""
     if keeper is None:
         return dict(watched)
 

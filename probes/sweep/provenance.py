@@ -1,4 +1,4 @@
-"""What produced a number: packages, code, machine."""
+"""Provenance of a number: packages, code, machine."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def package_versions() -> dict[str, str]:
 
 
 def session(spec: SweepSpec, plans: Sequence[RunPlan], options: Options) -> dict[str, Any]:
-    """What one call of a sweep computes with: code, packages, machine, seed, models, items, how they are batched."""
+    """Provenance of one call of a sweep: code, packages, machine, seed, models, items, how they are batched."""
     device = options.device
     return {
         "started": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),

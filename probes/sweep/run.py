@@ -140,7 +140,7 @@ def _finished(records: Records, options: Options) -> set[str]:
 
 
 def _losses(rows: Rows) -> Int64[np.ndarray, " 4"]:
-    """How many of some items were truncated and spell out special tokens; how many values, and NaN."""
+    """Count the items that were truncated and that spell out special tokens; the values, and the NaN among them."""
     inputs: Any = rows.tables.get("inputs")
     values: Any = rows.tables.get("measurements")
     cut = control = recorded = undefined = 0
@@ -234,7 +234,7 @@ def _tell_controls(writer: Writer, plans: Sequence[RunPlan]) -> None:
 
 
 def measured_status(plan: RunPlan, options: Options) -> str:
-    """What a run is when everything is measured; a shard leaves the controls to a call without one."""
+    """Status of a run when everything is measured; a shard leaves the controls to a call without one."""
     return "measured" if plan.control_cells and options.shard is None else "done"
 
 

@@ -1,4 +1,4 @@
-"""Where the progress of a sweep can be sent besides the terminal: a log file, Weights & Biases, MLflow, TensorBoard.
+"""Sinks of the progress of a sweep besides the terminal: a log file, Weights & Biases, MLflow, TensorBoard.
 
 A sink is told the spec, how far the sweep is (at most once a second), and what it came to. The services are imported
 when asked for by name and are not dependencies; what they need (keys, addresses) they read from their own environment

@@ -1,4 +1,4 @@
-"""What to sweep: models x suites x sites x positions x metrics, read from YAML into validated types.
+"""Spec of a sweep: models x suites x sites x positions x metrics, read from YAML into validated types.
 
 The file is read with a safe loader; unknown keys are refused with the nearest known one. Paths in a spec are relative
 to the spec's own folder. The resolved spec (absolute paths, ``default`` written out as metrics with versions) is what a
@@ -43,7 +43,7 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_listed, json_schema_input_ty
 
 
 class Reading(TypedDict):
-    """How texts become prompts."""
+    """Settings that turn texts into prompts."""
 
     max_tokens: int | None
     bos: Literal["auto", "add", "none"]
@@ -135,7 +135,7 @@ class SweepSpec(BaseModel):
         return parse_metrics(self.metrics)
 
     def reading(self) -> Reading:
-        """How texts become prompts, as :func:`probes.capture.prompts.encode` takes it."""
+        """Settings that turn texts into prompts, as :func:`probes.capture.prompts.encode` takes them."""
         return {
             "max_tokens": self.max_tokens,
             "bos": self.bos,

@@ -1,4 +1,4 @@
-"""What a suite may be handed by a sweep that has a model: a token counter, and the model's own short answers."""
+"""Tools for a suite from a sweep that has a model: a token counter, and the model's own short answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which tokens are massive, told by the lengths of their states.
+"""Massive tokens, told by the lengths of their states.
 
 Some tokens hold a state many times as long as all others (attention sinks: often the first, but not only). Such a state
 is sparse for a reason of its own, and a mean over tokens can be a mean of two kinds of thing. So they are told apart
@@ -17,7 +17,7 @@ MASSIVE: Final = 5.0  # a state this many times as long as the median of its pro
 
 
 def massive(lengths: Float[np.ndarray, " n"], item: Int[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
-    """Which vectors are more than :data:`MASSIVE` times as long as the median vector of their item; False for NaN.
+    """Mask of the vectors more than :data:`MASSIVE` times as long as the median vector of their item; False for NaN.
 
     Args:
         lengths: L2 norms.

@@ -1,4 +1,4 @@
-"""How the numbers of the controls are called in the tables: written here, read by the analyses.
+"""Names of the controls' numbers in the tables: written here, read by the analyses.
 
 ========================== ============= ==========================================================================
 table                      column        names

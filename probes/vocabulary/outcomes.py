@@ -37,7 +37,7 @@ CHOICE_OUTCOMES: Final = tuple(
 
 
 class RowStatistics(NamedTuple):
-    """What is kept of one row of logits.
+    """Statistics kept of one row of logits.
 
     Attributes:
         nll: nats of the token that really follows; NaN where none does.

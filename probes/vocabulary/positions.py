@@ -1,4 +1,4 @@
-"""Which tokens of a prompt are asked about.
+"""Positions: the tokens of a prompt that are asked about.
 
 A selector picks token indices of one prompt and says whether the vectors there are reported one by one or as the mean
 of their metric values. It knows nothing of batches and padding: indices are those of the prompt's own ids, so padding
@@ -63,7 +63,7 @@ class Selector:
 
     @property
     def is_single(self) -> bool:
-        """Whether a prompt gives one vector, or one mean, at most: every word but ``all``."""
+        """True where a prompt gives one vector, or one mean, at most: every word but ``all``."""
         return self.name != "all"
 
 

@@ -1,4 +1,4 @@
-"""What a sweep remembers of one run: the model, how texts were read, and how far its controls are.
+"""Recorded facts of one run: the model, how texts were read, and the state of its controls.
 
 Written as JSON into the column ``spec_json`` of the table ``runs``. A sweep of an earlier version may lack some facts:
 they have the value that they had then, or that says nothing.

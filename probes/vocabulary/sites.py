@@ -140,7 +140,7 @@ class Sited(Protocol):
 
     @property
     def name(self) -> str:
-        """How messages call it."""
+        """Name in messages."""
         ...
 
     @property
@@ -150,7 +150,7 @@ class Sited(Protocol):
 
     @property
     def lacks(self) -> Mapping[SiteKind, str]:
-        """Why it has no site of some kind."""
+        """Reason that it has no site of some kind."""
         ...
 
 
@@ -209,7 +209,7 @@ def _split(text: str) -> tuple[str, SiteKind, int | None]:
 
 
 def _absent(model: Sited, text: str, kind: SiteKind, layer: int | None) -> str:
-    """Why the model does not have what was asked, in one line."""
+    """Reason that the model does not have what was asked, in one line."""
     layers = sorted({site.layer for site in model.sites if site.kind is kind})
     if layers and layer is not None:
         return f"{model.name} has no site {text!r}; its {kind} layers are {_ranges(layers)}"

@@ -1,4 +1,4 @@
-"""How unequally a vector's magnitudes are shared out: measures whose wealth is |x|.
+"""Concentration of a vector's magnitudes: measures whose wealth is |x|.
 
 All are free of scale, sign and order, undefined (NaN) for a zero vector, and resist a single large coordinate better
 than the measures of energy: one coordinate raised to 100 sigma at d = 4096 moves :func:`gini` from .414 to .431 and

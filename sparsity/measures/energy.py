@@ -1,4 +1,4 @@
-"""How a vector's energy is shared out: measures whose wealth is x^2.
+"""Concentration of a vector's energy: measures whose wealth is x^2.
 
 They answer "how few coordinates hold most of the squared norm", which is what a low-precision or pruned copy of the
 vector would lose. They are also the measures that a single massive activation can own: raise one coordinate of a

@@ -1,4 +1,4 @@
-"""How large a vector is: measures of size, never called sparsity.
+"""Size of a vector: measures of scale, never called sparsity.
 
 They stand here because a change of norm is the first thing to rule out when a measure of sparsity moves, and because
 the seed paper's first "sparsity" was an L1 norm. They have no direction (``sparser`` is None) and are 0 for a zero

@@ -1,4 +1,4 @@
-"""How many coordinates matter: counts against a threshold that is always stated.
+"""Number of coordinates that matter: counts against a threshold that is always stated.
 
 The exact zero is the right question for ReLU and for sparse autoencoders and useless for gated activations, where
 nothing is zero; every other count needs a threshold, which is a parameter and so part of the name under which a value

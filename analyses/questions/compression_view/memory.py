@@ -205,7 +205,7 @@ def _given(found: Saved) -> tuple[float, tuple[float, float]]:
 
 
 def _retest(found: Saved) -> list[Finding]:
-    """How much of the tie between sparsity and surprisal goes when the memory helps, item by item."""
+    """Part of the tie between sparsity and surprisal that goes when the memory helps, item by item."""
     alone = found.beside.get(SURPRISAL)
     if alone is None or found.with_memory is None:
         return []

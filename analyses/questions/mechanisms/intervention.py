@@ -173,7 +173,7 @@ def coordinates(found: Pinned, substitutions: Sequence[Substitution]) -> str:
 
 
 def _no_claim(group: str, found: Pinned, substitutions: Sequence[Substitution]) -> str:
-    """Why nothing is claimed; empty where the pinned coordinates account for a change."""
+    """Reason that nothing is claimed; empty where the pinned coordinates account for a change."""
     if explained(found, substitutions):
         return ""
     known = [entry.change for entry in substitutions if math.isfinite(entry.change.value)]

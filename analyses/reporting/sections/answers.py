@@ -79,7 +79,7 @@ def contrasts(lead: Finding, findings: Sequence[Finding]) -> list[Finding]:
 
 
 def counted(single: Sequence[Finding]) -> str:
-    """How many of several domains are significantly sparser or denser than the reference."""
+    """Count the domains that are significantly sparser or denser than the reference."""
     sure = [finding.estimate > 0 for finding in single if significant(finding)]
     above, n = sum(sure), len(single)
     what = "domain" if n == 1 else "domains"

@@ -142,7 +142,7 @@ def answer_picture(sections: Sequence[Section], leads: Sequence[Finding]) -> Pic
 
 
 def _sums_up(finding: Finding | None) -> bool:
-    """Whether a finding is about the pre-stated answers of several suites together and about no place of its own."""
+    """True where a finding is about the pre-stated answers of several suites together and about no place of its own."""
     return finding is not None and not finding.primary and not finding.scope.site and finding.plot is not None
 
 

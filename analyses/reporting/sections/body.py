@@ -59,7 +59,7 @@ class Part:
 
 
 class Layout(NamedTuple):
-    """What the drawing of a part needs beside its findings."""
+    """Input of the drawing of a part besides its findings."""
 
     run: Run
     studio: Studio
@@ -153,7 +153,7 @@ def _levels_pictures(
 
 
 def _overviews(key: str, findings: Sequence[Finding], layout: Layout, first: Finding) -> list[Picture]:
-    """Where the effect has which sign: domains x layers for the pre-stated measure, then measures x layers."""
+    """Draw the sign of the effect: domains x layers for the pre-stated measure, then measures x layers."""
     drawn: list[Picture] = []
     found = [finding for finding in findings if finding.levels and sparser(finding.scope.metric) is not None]
     same = [f for f in found if f.scope.group and _read(f) == _read(first) and f.scope.site in {RESIDUAL, *UNLAYERED}]

@@ -1,4 +1,4 @@
-"""What a skeptic must know, said from the findings and the inventory alone."""
+"""Caveats that a skeptic must know, from the findings and the inventory alone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def caveats(findings: Sequence[Finding], inventory: Inventory) -> list[str]:
 
 
 def caveats_of(findings: Sequence[Finding], lead: Finding | None) -> list[str]:
-    """What a skeptic must know of one answer; what holds for all of them is said once, at the end of the page."""
+    """Caveats of one answer; what holds for all of them is said once, at the end of the page."""
     about = [lead] if lead is not None else list(findings)
     said: list[str] = []
     few = [finding for finding in about if finding.generalises_over == "domains" and finding.verdict == "described"]
@@ -50,7 +50,7 @@ def _taking_away(findings: Sequence[Finding], role: Role) -> list[str]:
 
 
 def _few_domains(finding: Finding) -> str:
-    """Why a claim over domains (or suites) is described only, and why there may be fewer than are listed."""
+    """Explain why a claim over domains (or suites) is descriptive only, and why there may be fewer than are listed."""
     n, shifted = finding.n_clusters, sum(level.shifted for level in finding.levels)
     what = "domains" if finding.levels else "suites"
     of = f" of {shifted} shifted ones: those made from the same items count once" if 0 < n < shifted else ""
@@ -149,7 +149,7 @@ def _by_place(primary: Sequence[Finding], *, selected: bool) -> str:
 
 
 def _holm(primary: Sequence[Finding]) -> list[str]:
-    """Which pre-stated claims were corrected together."""
+    """Name the pre-stated claims that were corrected together."""
     families: dict[str, dict[str, None]] = {}
     for finding in primary:
         if finding.test is not None and finding.test.correction:

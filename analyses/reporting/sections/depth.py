@@ -48,7 +48,7 @@ class Depth(NamedTuple):
 
     @property
     def turns(self) -> bool:
-        """Whether some layers go one way and some the other."""
+        """True where some layers go one way and some the other."""
         return bool(self.on(1) and self.on(-1))
 
 

@@ -36,7 +36,7 @@ COUNTED: Final = (
 
 
 def opens(finding: Finding) -> bool:
-    """Whether its analysis is what the page is about; all others say more about one of these."""
+    """True where its analysis is what the page is about; all others say more about one of these."""
     return finding.analysis in ANALYSES and ANALYSES[finding.analysis].headline
 
 
@@ -77,7 +77,7 @@ def leads(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def _reasons(findings: Sequence[Finding]) -> list[str]:
-    """Why the main questions have no answer, then what else was answered, then why the rest was not."""
+    """Explain why the main questions have no answer, then what else was answered, then why the rest was not."""
     findings = [finding for finding in findings if finding.analysis != CITED]
     silent = [finding for finding in findings if not finding.answered]
     said = [finding.text for finding in silent if opens(finding)]
@@ -108,7 +108,7 @@ def _opening(own: Sequence[Finding], findings: Sequence[Finding], *, by_suite: b
 
 
 def _conditions(own: Sequence[Finding]) -> str:
-    """What the verdicts that are counted take into account."""
+    """Conditions that the counted verdicts take into account."""
     corrected = any(finding.test is not None and finding.test.correction for finding in own)
     words = ["adjusted for length"] * any(finding.length for finding in own) + [
         "corrected over these suites"
@@ -132,7 +132,7 @@ def _crosses(finding: Finding) -> bool:
 
 
 def _named(finding: Finding, models: int, suites: int) -> str:
-    """What tells an answer from the others."""
+    """Name that tells an answer from the others."""
     model, suite = shown(short_model(finding.scope.model)), shown(finding.scope.suite)
     return suite if models == 1 else model if suites == 1 else f"{model} on {suite}"
 
@@ -165,13 +165,13 @@ def _depth(asked: Sequence[Finding], findings: Sequence[Finding]) -> str:
 
 
 def _training(findings: Sequence[Finding]) -> str:
-    """When in training the change appears; empty where no checkpoints were asked."""
+    """Describe when in training the change appears; empty where no checkpoints were asked."""
     found = [finding.text for finding in findings if finding.analysis == TRAINING and finding.primary]
     return found[0] if len(found) == 1 else ""
 
 
 def _output(asked: Sequence[Finding], findings: Sequence[Finding]) -> str:
-    """What the output accounts for: the ledger's own sentence, else what is left beyond the output's entropy."""
+    """Describe what the output accounts for: the covariates' sentence, else what adjusting for its entropy leaves."""
     if len(asked) > 1:
         return ""
     ledger = _about(asked[0], findings, OUTPUT)
@@ -206,7 +206,7 @@ def _about(lead: Finding, findings: Sequence[Finding], analysis: str) -> list[Fi
 
 
 def _items(asked: Sequence[Finding], findings: Sequence[Finding]) -> str:
-    """What tests over items say of each shifted corpus, else the estimate with length held fixed."""
+    """Describe tests over items for each shifted corpus, else the estimate adjusted for length."""
     if len(asked) > 1:
         return ""
     single = contrasts(asked[0], findings)
@@ -224,7 +224,7 @@ def _adjusted(finding: Finding) -> str:
 
 
 def _beyond(findings: Sequence[Finding]) -> str:
-    """What is left beyond the output's entropy, read at the positions that the measure is read at where possible."""
+    """Association left after adjusting for the output's entropy, at the positions of the measure where possible."""
     names = ENTROPIES if findings[0].scope.position in LAST else ENTROPIES[::-1]
     for name in names:
         found = [control for finding in findings for control in finding.controls if control.name == name]

@@ -1,4 +1,4 @@
-"""How much of an input the training corpus holds, exactly.
+"""Exact counts of an input in the training corpus.
 
 Counts are the opposite of code lengths: they know what was seen and nothing of what follows from it. A paraphrase, a
 changed comma or other white space counts as never seen, and a corpus that is not the whole training set misses the
@@ -42,7 +42,7 @@ class CorpusTexts:
         self._ngrams: dict[tuple[int, bool], list[Int64[np.ndarray, " ngrams"]]] = {}
 
     def slice(self, item: int) -> slice:
-        """Where a text lies among the symbols."""
+        """Range of a text among the symbols."""
         return slice(int(self.bounds[item]), int(self.bounds[item + 1]))
 
     @cached_property
@@ -57,12 +57,12 @@ class CorpusTexts:
 
     @cached_property
     def whole(self) -> Int64[np.ndarray, "2 texts"]:
-        """How often each prompt occurs, and each prompt with its answer."""
+        """Count the occurrences of each prompt, and of each prompt with its answer."""
         starts, lengths = np.tile(self.bounds[:-1], 2), np.concatenate([self.prompts, np.diff(self.bounds)])
         return self.index.count(self.index.patterns(self.ids, starts, lengths)).reshape(2, -1)
 
     def ngrams(self, item: int, n: int, *, documents: bool) -> Int64[np.ndarray, " ngrams"]:
-        """How often each n-gram of a text occurs, or in how many documents."""
+        """Count the occurrences of each n-gram of a text, or the documents that hold it."""
         if (n, documents) not in self._ngrams:
             count = matching.count_ngram_documents if documents else matching.count_ngrams
             counts = count(self.index, self.ids, n, self.bounds)
@@ -102,7 +102,7 @@ class CorpusEvidence:
 
     @property
     def count(self) -> int:
-        """How often the text up to the end of the part occurs."""
+        """Count the occurrences of the text up to the end of the part."""
         return int(self.texts.whole[int(self.answer), self.item])
 
     def own(self, values: Shaped[np.ndarray, " symbols"]) -> Shaped[np.ndarray, " own"]:
@@ -125,7 +125,7 @@ class CorpusEvidence:
     source="Liu et al. 2024, arXiv:2401.17377",
 )
 def text_count(evidence: CorpusEvidence) -> Values:
-    """How often the text, up to the end of the part, occurs in the corpus: 0 for never, overlapping ones counted."""
+    """Occurrences of the text, up to the end of the part, in the corpus: 0 for never, overlapping ones counted."""
     if not evidence.n_symbols:
         return Values(math.nan, None, "the text has no symbols")
     return Values(float(evidence.count))

@@ -1,4 +1,4 @@
-"""How near a state is to states of texts that the model has read.
+"""Distances of a state to states of texts that the model has read.
 
 Distances see what the network makes of an input, not its words; they depend on the site, and grow with everything that
 moves a state, length and last token before all. Per token, a distance is from that token's state.

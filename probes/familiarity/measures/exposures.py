@@ -1,4 +1,4 @@
-"""How often the laboratory showed an input in training: the count that every other measure is judged by."""
+"""Exposures of an input in the laboratory's training: the count that every other measure is judged by."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class Beside(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MemoryEvidence:
-    """What a memory made of one part of a text.
+    """Prediction of one part of a text by a memory.
 
     Attributes:
         saved: bits per token; NaN where nothing was predicted.

@@ -1,4 +1,4 @@
-"""How well the model itself expects an input: measures of its own probabilities.
+"""Surprise of the model itself at an input: measures of its own probabilities.
 
 They need nothing but the model, and see what it generalises to as well as what it has read: a text that was never seen
 but is easy looks familiar. Text statistics (length, rare words, a date in the text) move all of them, so a score of
@@ -27,7 +27,7 @@ EASY: Final = "an easy text that was never seen looks familiar, a text of rare w
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LogitsEvidence:
-    """What a model made of one part of a text.
+    """Prediction of one part of a text by a model.
 
     Attributes:
         tokens: of the part's tokens.
@@ -68,7 +68,7 @@ class LogitsEvidence:
         return whole - self.reference.bits(self.before) if self.before else whole
 
     def fault(self) -> str:
-        """Why the part has no code length, ``""`` if it has one."""
+        """Reason that the part has no code length, ``""`` if it has one."""
         n_bad = int(np.isnan(self.predicted(self.tokens.surprisal)).sum())
         if n_bad:
             return f"the logits of {n_bad} tokens are not finite"

@@ -28,7 +28,7 @@ MOST_FILLER: Final = 24
 
 
 class Stage(NamedTuple):
-    """What is taught from some share of training on.
+    """Part of a curriculum, taught from some share of training on.
 
     Attributes:
         begins: share of the steps after which it begins.
@@ -56,7 +56,7 @@ CHAINED_SHARE: Final = 0.6
 
 
 class Drill(NamedTuple):
-    """What is practised from some share of the practice on.
+    """Exercise, practised from some share of the practice on.
 
     Attributes:
         begins: share of the most steps of practice after which it begins.
@@ -110,7 +110,7 @@ def draw_drill(rng: np.random.Generator, progress: float) -> Shape:
 
 
 def learned(losses: Sequence[float], practice: int) -> bool:
-    """Whether practice may end: at the last drill for `WINDOW` steps, with a mean loss below `ENOUGH` over them.
+    """True where practice may end: at the last drill for `WINDOW` steps, with a mean loss below `ENOUGH` over them.
 
     Args:
         losses: of the steps of practice so far.

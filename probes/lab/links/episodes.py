@@ -30,7 +30,7 @@ WORDS: Final = (*SYMBOLS, NEXT, FILLER, *MARKS)
 
 
 class Question(NamedTuple):
-    """Where a symbol leads after some hops."""
+    """Symbol and a number of hops; the answer is the symbol that they lead to."""
 
     start: str
     hops: int
@@ -72,7 +72,7 @@ class Episode:
 
     @property
     def context(self) -> str:
-        """What stands before a question."""
+        """Context of a question."""
         listed = ", ".join(f"{start} {end}" for start, end in self.links)
         return " ".join([FILLER] * self.before + [f"{listed}."] + [FILLER] * self.after)
 
@@ -81,7 +81,7 @@ class Episode:
         return f"{self.context} {' '.join([NEXT] * question.hops)} {question.start}"
 
     def answer(self, question: Question) -> str:
-        """Where the question leads.
+        """Symbol that the question leads to.
 
         Raises:
             KeyError: if the links do not go that far.

@@ -34,7 +34,7 @@ def solve_links(prompt: str) -> str | None:
 
 
 def _links(listed: str) -> dict[str, str]:
-    """What leads where: the last two words before each comma."""
+    """Links of a context: the last two words before each comma."""
     pairs = [text.split()[-2:] for text in listed.split(",")]
     return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
 
@@ -72,7 +72,7 @@ def solve_fact(prompt: str, facts: Mapping[frozenset[str], str]) -> str | None:
 
 
 def solve_said(prompt: str) -> str | None:
-    """What the context of a prompt says in the very words that the prompt ends with; the last time it says so.
+    """Answer that the context says in the very words that the prompt ends with; the last one where it says several.
 
     >>> solve_said("Ada Moreau lives in Rome. Ada Moreau lives in")
     'Rome'
@@ -83,7 +83,7 @@ def solve_said(prompt: str) -> str | None:
 
 
 def shortcut(name: str, prompt: str, answers: Sequence[str]) -> str:
-    """What a shortcut answers.
+    """Answer of a shortcut.
 
     Args:
         name: one of `SHORTCUTS`.

@@ -125,7 +125,7 @@ class Bench:
         return Tuned(memory, ALONE, memory.temperatures[best], bits[best])
 
     def recalled(self, memory: Memory, split: str, temperatures: Sequence[float]) -> list[Recalled]:
-        """What the memory gives the texts of a split."""
+        """Predictions of the memory for the texts of a split."""
         base = self.base[split]
         return recall_texts(self.model, memory, [one.text for one in base], temperatures, base=base)
 
@@ -234,7 +234,7 @@ def _copied(
 
 
 def timed(model: LoadedModel, texts: Split) -> list[Prompt]:
-    """What systems are timed on."""
+    """Texts that systems are timed on."""
     return [encode_text(model, one.text) for one in texts.test[:TIMED]]
 
 

@@ -43,7 +43,7 @@ TASK: Final = "task.json"
 
 
 class Question(NamedTuple):
-    """What is compared.
+    """Settings of a comparison.
 
     Attributes:
         model: the language model; None trains one on documentation for every seed.

@@ -71,7 +71,7 @@ def derive(base: nn.Module, text: nn.Module, config: Config) -> Taps:
 
 
 def _lacks(present: AbstractSet[S], stream: int | None) -> dict[S, str]:
-    """Why each absent kind of site is absent."""
+    """Reasons that kinds of sites are absent."""
     reasons = dict.fromkeys(S, UNPROVED if stream is None else STREAMS)
     if {S.ATTN_OUT, S.MLP_OUT} <= present:
         reasons[S.RESID_MID] = PARALLEL

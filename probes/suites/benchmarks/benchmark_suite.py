@@ -129,7 +129,7 @@ class BenchmarkSuite(BaseModel):
 
     @property
     def benchmark(self) -> Benchmark:
-        """What the name stands for."""
+        """Find the benchmark of a name."""
         return BENCHMARKS[self.name]
 
     def ruler(self) -> Axis:

@@ -47,7 +47,7 @@ def lab_addition(rng: np.random.Generator, *, matched: bool) -> Iterator[Example
 
 
 def carries(first: int, second: int) -> int:
-    """How often a carry is made in adding two numbers digit by digit.
+    """Count the carries in adding two numbers digit by digit.
 
     >>> carries(111, 222), carries(118, 222), carries(198, 202)
     (0, 1, 2)

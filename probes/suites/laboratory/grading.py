@@ -1,4 +1,4 @@
-"""How well a model does on the suites of the laboratory, level by level, beside what shortcuts get on the same items.
+"""Accuracy of a model on the suites of the laboratory, by level, beside that of shortcuts on the same items.
 
 An accuracy alone does not say that a task was solved: an answer may be the word that stood there last, or the one that
 is right most often. Each row gives the share of items answered by the model (most likely next token is the target's

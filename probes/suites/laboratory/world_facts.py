@@ -53,7 +53,7 @@ class LabSuite(Declared):
         )
 
     def concerns(self, model: str) -> bool:
-        """Whether a model was trained on this world; what another world holds means nothing to it."""
+        """True where a model was trained on this world; what another world holds means nothing to it."""
         try:
             return read_record(Path(model)).world == read_record(Path(self.lab)).world
         except InputError:

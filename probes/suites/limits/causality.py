@@ -1,4 +1,4 @@
-"""What an intervention changes: effects of what is held still, against what the words say drives what."""
+"""Causality: effects of what is held still in an intervention, against what the words say drives what."""
 
 from __future__ import annotations
 

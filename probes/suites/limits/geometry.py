@@ -1,4 +1,4 @@
-"""Where somebody stands after some walks: the sum of steps along two directions, against one walk that was told."""
+"""Geometry: a position after some walks, the sum of steps along two directions, against one walk that was told."""
 
 from __future__ import annotations
 

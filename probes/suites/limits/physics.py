@@ -1,4 +1,4 @@
-"""Where a thing is after its container was carried and tipped over: what things do, against where one sentence went."""
+"""Physics: a thing whose container was carried and tipped over, against a thing that one sentence moved."""
 
 from __future__ import annotations
 

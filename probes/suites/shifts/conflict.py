@@ -46,7 +46,7 @@ class KnowledgeConflict(Shift):
 
     @property
     def needs(self) -> frozenset[Need]:
-        """What the model answers, and a token count if matched."""
+        """Requirements: the model's own answers, and a token count if matched."""
         return super().needs | frozenset[Need]({"answer"})
 
     def ruler(self) -> Axis:

@@ -1,4 +1,4 @@
-"""How much irrelevant text surrounds the relevant one, and where in it the relevant one stands.
+"""Context: the amount of irrelevant text around the relevant one, and the position of the relevant one in it.
 
 The filler of an item is one stretch of neutral text, of which a longer context takes more; it is cut at words, so that
 a level is exactly that many words. Length itself is the knob of ``context_length``; ``context_depth`` is its
@@ -73,7 +73,7 @@ class ContextDepth(Shift):
     slot: str | None = None
 
     def ruler(self) -> Axis:
-        """How far up the relevant text stands; the farther from the end, the harder."""
+        """Axis of the position of the relevant text; the farther from the end, the harder."""
         return AXES["depth"]
 
     def rungs(self) -> tuple[Rung, ...]:

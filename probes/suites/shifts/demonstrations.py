@@ -50,7 +50,7 @@ class Demonstrations(Shift):
 
 
 def _apart(question: Question, other: Question) -> bool:
-    """Whether an item says nothing about another: neither the same nor of its cluster."""
+    """True where an item says nothing about another: neither the same nor of its cluster."""
     return other.place != question.place and (not question.cluster or other.cluster != question.cluster)
 
 

@@ -1,4 +1,4 @@
-"""What is said around a question: the wording of the instruction, and the language where parallel texts exist.
+"""Instructions around a question: their wording, and their language where parallel texts exist.
 
 Published effects of difficulty are several times smaller than those of wording, so wording is a factor to cross with,
 not a detail to fix.

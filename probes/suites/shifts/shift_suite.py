@@ -48,7 +48,7 @@ NEEDS: Final[dict[Need, str]] = {
 
 
 class Tools(NamedTuple):
-    """What a suite may be handed by whoever has a model.
+    """Tools that a suite may be handed by a sweep that has a model.
 
     Attributes:
         owner: whose these are; becomes part of the suite's version, because the items depend on it.
@@ -70,7 +70,7 @@ class Rung(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Stock:
-    """What a shift may draw on besides the item.
+    """Material that a shift may draw on besides the item.
 
     Attributes:
         questions: all items of the source.
@@ -115,7 +115,7 @@ class Shift(Declared):
 
     @property
     def needs(self) -> frozenset[Need]:
-        """What the suite has to be handed."""
+        """Tools that the suite has to be handed."""
         return frozenset({"count_tokens"}) if self.matched else frozenset()
 
     @abstractmethod

@@ -1,1 +1,1 @@
-"""Where items come from: files and data sets of other people, read as records, and what their fields mean."""
+"""Sources of items: files and data sets of other people, read as records, and the meaning of their fields."""

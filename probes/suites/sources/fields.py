@@ -1,4 +1,4 @@
-"""What the fields of a source mean: which is the prompt, the answer, the level, and so on.
+"""Fields of a source and their meaning: prompt, answer, level, and so on.
 
 A field map turns records into questions. An item that lacks what it needs, or comes twice, does not end its source: it
 becomes a question with a fault, which a sweep records, and the rest is asked. A source without a single sound item is
@@ -32,7 +32,7 @@ Records = Callable[[], Iterable[Record]]
 
 
 class Declared(BaseModel):
-    """What a spec says of any suite that it declares.
+    """Keys of a spec that hold for any suite that it declares.
 
     Attributes:
         name: the suite's name in tables.
@@ -46,7 +46,7 @@ class Declared(BaseModel):
 
 
 def digest(content: bytes) -> str:
-    """What a suite that was not written here adds to its version: eight hex digits of its items."""
+    """Hash that a suite not written here adds to its version: eight hex digits of its items."""
     return hashlib.sha256(content).hexdigest()[:HASH_DIGITS]
 
 
@@ -55,7 +55,7 @@ def _listed(value: object) -> object:
 
 
 class FieldMap(Declared):
-    r"""What the fields of a source mean.
+    r"""Meaning of the fields of a source.
 
     Attributes:
         version: to be raised when texts change under their old ids.
@@ -164,12 +164,12 @@ class FieldMap(Declared):
         return chosen
 
     def _placed(self, record: Record) -> Question:
-        """Where an item lies: level and split."""
+        """Level and split of an item."""
         level, name = self._level(record)
         return Question(place=record.place, slots={}, split=self._split(record), level=level, level_name=name)
 
     def _at(self, record: Record) -> Question:
-        """Where an item lies that cannot be asked, as far as it says."""
+        """Level and split of an item that cannot be asked, as far as it says."""
         try:
             return self._placed(record)
         except InputError:
@@ -193,7 +193,7 @@ class FieldMap(Declared):
 
     @cached_property
     def _has_names(self) -> bool:
-        """Whether levels are names: on an axis without order."""
+        """True where levels are names: on an axis without order."""
         axis = AXES.get(self.axis) if isinstance(self.axis, str) else self.axis
         return "nominal" in (self.kind, None if axis is None or self.kind else axis.kind)
 

@@ -40,7 +40,7 @@ LONGEST_CELL: Final = 2**31 - 1  # the csv module stops at 131,072 characters un
 
 
 def format_of(path: Path) -> str:
-    """What a file is by its name, compression aside: ``json``, ``csv``, ``tsv``, ``parquet`` or ``text``.
+    """Format of a file by its name, compression aside: ``json``, ``csv``, ``tsv``, ``parquet`` or ``text``.
 
     >>> format_of(Path("c4-train.00000-of-01024.json.gz")), format_of(Path("book.txt")), format_of(Path("A.CSV"))
     ('json', 'text', 'csv')
@@ -189,7 +189,7 @@ def _values(path: Path, number: int, line: str, rest: Iterator[tuple[int, str]])
 
 
 def _next(text: str, at: int) -> int:
-    """Where the next value begins."""
+    """Position of the next value."""
     between = BETWEEN.match(text, at)
     return between.end() if between else at
 
@@ -255,7 +255,7 @@ def _under(header: Sequence[str], row: list[str], place: str, part: str) -> Reco
 
 
 def _width(row: Sequence[str]) -> int:
-    """How many cells there are up to the last one that is not empty."""
+    """Count the cells up to the last one that is not empty."""
     return max((number for number, cell in enumerate(row, start=1) if cell), default=0)
 
 

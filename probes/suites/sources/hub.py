@@ -62,7 +62,7 @@ class HubSource(BaseModel):
 
     @property
     def label(self) -> str:
-        """How messages call it."""
+        """Name in messages."""
         at = f"@{self.revision}" if self.revision else ""
         return f"{self.hub}{at} {self.part}"
 

@@ -1,4 +1,4 @@
-"""What an answer key means: the text of a choice, its letter, or its number counted from 0 or from 1.
+"""Answer keys and their meaning: the text of a choice, its letter, or its number counted from 0 or from 1.
 
 Published data have all of these, and a number alone does not say from where it counts: ``"2"`` is the second choice in
 ARC and the third in HellaSwag. So one rule decides, over the whole source and never item by item:
@@ -43,7 +43,7 @@ class Choices(NamedTuple):
 
 
 class KeyReading(NamedTuple):
-    """How the keys of one source are to be read.
+    """Rule for reading the keys of one source.
 
     Attributes:
         as_text: whether a key is the text of a choice.
@@ -54,7 +54,7 @@ class KeyReading(NamedTuple):
     first: int = 0
 
     def right(self, record: Record, field: str, choices: Choices) -> int:
-        """Which choice the key of an item means.
+        """Choice that the key of an item means.
 
         Raises:
             InputError: if it means none of them.
@@ -139,7 +139,7 @@ def key_reading(found: Iterable[tuple[Record, Choices]], field: str, labels: str
 
 
 class Tally:
-    """How often each reading of the keys fits."""
+    """Count of the keys that each reading fits."""
 
     def __init__(self) -> None:
         self.texts = self.labels = self.numbers = self.zeros = self.lasts = 0
@@ -174,7 +174,7 @@ class Tally:
         self.is_written &= record.is_typed and isinstance(value, str) and not isinstance(value, Label)
 
     def reading(self, field: str) -> KeyReading:
-        """What fits."""
+        """Reading that fits."""
         if self.texts == self.labels and self.example:
             raise InputError(
                 f"field {field!r}: an answer such as {self.example!r} is the text of one choice and the label of "

@@ -166,6 +166,6 @@ def as_text(value: object) -> str | None:
 
 
 def kind_of(value: object) -> str:
-    """What messages call a value that is not what it should be."""
+    """Name in messages of a value that is not what it should be."""
     is_empty = value is None or value == [] or (isinstance(value, float) and math.isnan(value))
     return "empty" if is_empty else type(value).__name__

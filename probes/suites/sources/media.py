@@ -52,7 +52,7 @@ class Chunk(NamedTuple):
 
 
 def modality_of(path: Path) -> Modality:
-    """What a file holds, by its ending.
+    """Modality of a file, by its ending.
 
     Raises:
         InputError: if the ending is not known.

@@ -61,7 +61,7 @@ class RayPool:
         return list(done)
 
     def result(self, handle: Ref) -> Rows:
-        """What a finished task gave."""
+        """Result of a finished task."""
         actor = self._owner.pop(handle)
         try:
             rows: Rows = self._ray.get(handle)

@@ -1,4 +1,4 @@
-"""Where tasks run: in this process, in worker processes on this machine, or on a Ray cluster.
+"""Executors of tasks: this process, worker processes on this machine, or a Ray cluster.
 
 An executor turns tasks into rows, in any order; only the driver writes.
 """
@@ -82,7 +82,7 @@ class ProcessPool:
         return list(done)
 
     def result(self, handle: Future[Rows]) -> Rows:
-        """What a finished task gave."""
+        """Result of a finished task."""
         try:
             return handle.result()
         except BrokenProcessPool:
@@ -116,7 +116,7 @@ def worker_devices(options: Options) -> list[str]:
 
 
 def _fresh_or_forked(devices: Sequence[str]) -> BaseContext:
-    """How worker processes begin: on CPUs as forks of one server that has imported what all of them need, in no time.
+    """Start method of worker processes: on CPUs forks of one server that has imported what all of them need.
 
     On other devices each begins afresh: a GPU that a process has merely looked at does not survive a fork.
     """

@@ -1,4 +1,4 @@
-"""What every executor shares: a task, the worker that measures it, and how tasks are handed to workers that may die.
+"""Parts that every executor shares: a task, the worker that measures it, and the queue for workers that may die.
 
 A worker keeps its model loaded from one task to the next, whatever run they belong to. Work in flight is bounded, so a
 slow disk slows the workers down instead of growing memory. A worker that dies takes at most the tasks in flight with
@@ -69,7 +69,7 @@ class Pool(Protocol[H]):
     """Workers that tasks can be handed to; a handle stands for a task in flight."""
 
     def slots(self) -> int:
-        """How many tasks may be in flight now, at least one; waits for a worker where there is none."""
+        """Number of tasks that may be in flight now, at least one; waits for a worker where there is none."""
         ...
 
     def submit(self, task: Task) -> H:
@@ -81,7 +81,7 @@ class Pool(Protocol[H]):
         ...
 
     def result(self, handle: H) -> Rows:
-        """What a finished task gave; raises WorkerDiedError if its worker is gone."""
+        """Result of a finished task; raises WorkerDiedError if its worker is gone."""
         ...
 
     def mend(self) -> None:

@@ -1,1 +1,1 @@
-"""What is left of a sweep: runs, their batches, and what a run remembers of its model and settings."""
+"""Rest of a sweep: runs, their batches, and the recorded facts of a run's model and settings."""

@@ -1,4 +1,4 @@
-"""What the row of a run remembers: its model and settings, and what earlier calls of the sweep recorded of it."""
+"""Facts of a run for its row: model and settings, and what earlier calls of the sweep recorded of it."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunIdentity:
-    """What makes two runs the same run: never the items, the sites, the metrics, the batch size or the device."""
+    """Identity of a run: never the items, the sites, the metrics, the batch size or the device."""
 
     fingerprint: str
     dtype: str

@@ -1,4 +1,4 @@
-"""What is planned: runs (one model x one suite each), and what is left of them."""
+"""Planned runs (one model x one suite each), and what is left of them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Run:
 
     @property
     def label(self) -> str:
-        """How progress calls it."""
+        """Name in the progress bar."""
         return f"{self.model} x {self.suite}"
 
 
@@ -79,7 +79,7 @@ class RunPlan:
         return replace(self, facts=replace(self.facts, measure_seconds=self.facts.measure_seconds + seconds))
 
     def member_batches(self, names: Sequence[str]) -> list[list[str]]:
-        """Which of some items of the reservoir go through the model together, as they do when they are measured.
+        """Batches in which some items of the reservoir go through the model, as they do when they are measured.
 
         Those that came in for members that failed have batches of their own.
         """

@@ -198,7 +198,7 @@ def _kept(spec: SweepSpec, model: LoadedModel, sites: Sequence[Site]) -> tuple[s
 
 
 def _settled(stored: Records, run_id: str, spec: SweepSpec, options: Options) -> list[Done]:
-    """What is recorded of a run, as far as it settles anything under this spec."""
+    """Recorded cells of a run, as far as they settle anything under this spec."""
     return [
         entry
         for entry in stored.done(run_id, with_failures=not options.retry_failed)

@@ -1,4 +1,4 @@
-"""What may stand under ``suites`` in a spec: shipped suites, data of one's own, benchmarks, and shifts of either."""
+"""Entries under ``suites`` in a spec: shipped suites, data of one's own, benchmarks, and shifts of either."""
 
 from __future__ import annotations
 

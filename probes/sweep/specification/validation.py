@@ -1,4 +1,4 @@
-"""What a reader of specs needs to turn mappings from YAML into validated types, each fault in one line."""
+"""Validation of specs: mappings from YAML into validated types, each fault in one line."""
 
 from __future__ import annotations
 
