@@ -5,6 +5,9 @@ Domains have no order, so each is contrasted with the in-distribution items: Cli
 of which each suite holds few: it rests on the mean delta over domains, and below six of them it is described and not
 decided. A parallel corpus (the same sources in every domain, as translations) is paired: all domains together beside
 the reference, with a source as the unit. Primary: Hoyer at the final norm, shifted sparser.
+
+Suites that ask two questions about one text hold no shifted texts: what they say is the question `limits`, and here
+they are secondary.
 """
 
 from __future__ import annotations
@@ -48,6 +51,7 @@ from analyses.statistics.equivalence import noise_floor
 from analyses.statistics.groups import Contrast, average, contrast
 from analyses.statistics.permutation import CONTRAST_NAMES
 from analyses.statistics.trend import RESAMPLES
+from probes.vocabulary.axes import TWO_QUESTIONS
 
 QUESTION: Final = "Are activations sparser on shifted texts than on in-distribution ones?"
 NO_INTERVAL: Final = (float("nan"), float("nan"))
@@ -139,7 +143,7 @@ def _turned(panel: Panel) -> Float[np.ndarray, "items columns"]:
 
 def _panel_findings(panel: Panel, found: list[Domain], whole: Domain | None) -> list[Finding]:
     means = level_means(panel, resamples=RESAMPLES)
-    primary = primary_column(panel)
+    primary = None if panel.axis.name in TWO_QUESTIONS else primary_column(panel)
     findings = [
         unanswered(panel, "domains", QUESTION, f"{metric} is undefined for every item at {', '.join(at)}")
         for metric, at in undefined_columns(panel)

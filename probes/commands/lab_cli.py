@@ -169,7 +169,8 @@ def twins(
     """Train paired models that differ in one thing, to find what an effect of exposure is due to.
 
     Conditions: AdamW, a rotation-equivariant optimiser, shuffled answers (nothing to know), exposure crossed with
-    recency (early_late), untrained. Each model takes about a minute of one core.
+    recency (early_late), untrained; other architectures of as many weights: gpt2, mixture, mamba. Each model takes
+    about a minute of one core.
     """
     import torch
 
@@ -223,9 +224,9 @@ def grade(
 
 def twins_table(found: Sequence[Twin]) -> Table:
     """Means over seeds with 95 % Student intervals, one row per measure and one column per kind of model."""
-    from probes.lab.paired_table import CONDITIONS, MEASURED, summarise
+    from probes.lab.paired_table import CONDITIONS, FAMILIES, MEASURED, summarise
 
-    names = [name for name in CONDITIONS if any(twin.condition == name for twin in found)]
+    names = [name for name in (*CONDITIONS, *FAMILIES) if any(twin.condition == name for twin in found)]
     table = Table(
         "exposure with Hoyer at final_norm", *names, title="mean over seeds [95 % t interval]", box=SIMPLE_HEAD
     )

@@ -28,7 +28,7 @@ from scipy.stats import pearsonr, rankdata, spearmanr
 
 import sparsity
 from probes.errors import InputError
-from probes.lab.paired_table import CONDITIONS, TABLE, Twin, write_twins
+from probes.lab.paired_table import CONDITIONS, FAMILIES, TABLE, Twin, write_twins
 from probes.lab.recipe import TINY, Recipe
 from probes.lab.training import Course, prepare, train
 from probes.lab.training_record import TrainingRecord, read_record
@@ -56,16 +56,17 @@ def train_twins(
     Raises:
         InputError: if a condition is unknown, or a model in `out` was made by another recipe.
     """
-    unknown = [name for name in conditions if name not in CONDITIONS]
+    known = {**CONDITIONS, **FAMILIES}
+    unknown = [name for name in conditions if name not in known]
     if unknown:
-        raise InputError(f"no condition is called {unknown[0]!r}; there are {', '.join(CONDITIONS)}")
+        raise InputError(f"no condition is called {unknown[0]!r}; there are {', '.join(known)}")
     found: list[Twin] = []
     for seed in range(recipe.seed, recipe.seed + n_seeds):
         for name in conditions:
             if on_model is not None:
                 on_model(name, seed)
-            course = prepare(replace(recipe, seed=seed, **(CONDITIONS[name].changes or {})))
-            record = None if CONDITIONS[name].changes is None else _trained(course, out / f"{name}-{seed}")
+            course = prepare(replace(recipe, seed=seed, **(known[name].changes or {})))
+            record = None if known[name].changes is None else _trained(course, out / f"{name}-{seed}")
             found.append(measure_twin(name, course, record))
             write_twins(out / TABLE, found)
     return found

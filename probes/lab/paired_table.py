@@ -37,6 +37,7 @@ from probes.errors import InputError
 
 TABLE: Final = "twins.csv"
 SHIPPED: Final = Path(__file__).parent / TABLE
+SHIPPED_FAMILIES: Final = Path(__file__).parent / "architectures.csv"
 
 
 class Condition(NamedTuple):
@@ -53,6 +54,14 @@ CONDITIONS: Final[dict[str, Condition]] = {
     "early_late": Condition("exposure crossed with recency", {"order": "early_late"}),
     "untrained": Condition("the model before its first step", None),
 }
+FAMILIES: Final[dict[str, Condition]] = {
+    "gpt2": Condition("GPT-2", {"family": "gpt2", "d_mlp": 266}),
+    "mixture": Condition("mixture of experts", {"family": "mixture", "d_mlp": 48}),
+    "mamba": Condition("state-space model", {"family": "mamba"}),
+}
+"""Other architectures on the same facts in the same order, beside ``adamw``, which is a Llama of 119,616 weights: GPT-2
+has 119,572, the mixture 120,128 (a token reads half of its experts), and Mamba 110,912, because its inner width is a
+multiple of the outer one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -113,6 +113,8 @@ AXES: Final[Mapping[str, Axis]] = MappingProxyType(
         )
     }
 )
+TWO_QUESTIONS: Final = frozenset({"geometric", "physical", "causal"})
+"""Axes of suites that ask two questions about one text: what differs is what is asked, not the text that is read."""
 ELSEWHERE: Final = frozenset({"depth"})
 """Names that mean one thing in a suite of the toolkit and mostly another elsewhere; a spec says what they mean."""
 

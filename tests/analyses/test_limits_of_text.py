@@ -10,18 +10,20 @@ import pytest
 
 from analyses import analyse
 from analyses.questions.compression_view.limits import beyond
+from analyses.reporting.sections.headline import leads, sentences
 from probes.vocabulary.axes import AXES
-from tests.analyses.sweeps import Sweep, make_sweep, with_table
+from tests.analyses.sweeps import Sweep, make_sweep, merge, with_table
 
 STORIES = 60
 ASKED = [("words", math.nan, "in"), ("space", math.nan, "shifted")]
 
 
-def sweep_of(*, right: tuple[float, float], bits: float, sparser: float) -> Sweep:
+def sweep_of(*, right: tuple[float, float], bits: float, sparser: float, axis: str = "geometric") -> Sweep:
     """Stories whose two questions are answered right this often; the second costs more and is met with other states."""
     rng = np.random.default_rng(7)
+    suite = f"of-{axis}"
     sweep = make_sweep(
-        AXES["geometric"], ASKED, effect=lambda *_: sparser, rng=rng, n_per_level=STORIES, paired=True, suite="geometry"
+        AXES[axis], ASKED, effect=lambda *_: sparser, rng=rng, n_per_level=STORIES, paired=True, suite=suite
     )
     items = sweep.tables["examples"]
     world = (items["split"] == "shifted").to_numpy()
@@ -32,7 +34,7 @@ def sweep_of(*, right: tuple[float, float], bits: float, sparser: float) -> Swee
         "nll": (2 + np.tile(rng.normal(size=STORIES), 2) + bits * world) * math.log(2),
     }
     rows = [
-        pd.DataFrame({"run_id": "run-geometry", "example_id": items["example_id"], "name": name, "value": values})
+        pd.DataFrame({"run_id": f"run-{suite}", "example_id": items["example_id"], "name": name, "value": values})
         for name, values in told.items()
     ]
     return with_table(sweep, outcomes=pd.concat(rows, ignore_index=True))
@@ -71,3 +73,16 @@ def test_a_sweep_without_answers_says_what_to_add() -> None:
     sweep = make_sweep(AXES["causal"], ASKED, effect=lambda *_: 0.0, rng=np.random.default_rng(0), paired=True)
     (finding,) = analyse(sweep, "limits")
     assert "add it to `outcomes`" in finding.text
+
+
+def test_the_first_screen_says_what_this_question_says_and_nothing_about_shifted_texts() -> None:
+    """States of the second question differ with its answer's cost: no shift, and nothing beyond the covariates."""
+    sweep = sweep_of(right=(0.5, 0.5), bits=0.0, sparser=1.5)
+    found = [*analyse(sweep, "domains"), *analyse(sweep, "limits")]
+    assert any(finding.analysis == "domains" and finding.side == 1 for finding in found)
+    (lead,) = leads(found)
+    assert (lead.analysis, lead.verdict) == ("limits", "undecided")
+    assert sentences(found)[0] == lead.text
+    other = analyse(merge(sweep, sweep_of(right=(0.9, 0.4), bits=1.0, sparser=0.0, axis="physical")), "limits")
+    assert "undecided in 1 of 2 suites (of-geometric)" in sentences(other)[0]
+    assert "supported in 1 of 2 suites (of-physical)" in sentences(other)[0]

@@ -30,11 +30,11 @@ from analyses.findings.record import Control, Finding, Mark, Plot, Verdict
 from analyses.findings.registry import analysis
 from analyses.statistics.groups import average
 from analyses.statistics.trend import RESAMPLES
+from probes.vocabulary.axes import TWO_QUESTIONS
 
 QUESTION: Final = (
     "Are questions about the world behind the words answered worse than about the words, in sparser states?"
 )
-AXES_ASKED: Final = ("geometric", "physical", "causal")
 ACCURACY: Final = ("choice_correct", "correct")
 ACCURACY_UNIT: Final = "accuracy on the words less accuracy on the world, positive = the world is answered worse"
 CODE_UNIT: Final = "bits per token of the right answer, positive = longer where the world is asked"
@@ -60,10 +60,10 @@ class Paired(NamedTuple):
     world: Float[np.ndarray, " stories"]
 
 
-@analysis(QUESTION, order=13, title="Limits of text")
+@analysis(QUESTION, order=4, title="Limits of text", headline=True)
 def limits(run: Run) -> list[Finding]:
     """Answer for every suite of stories with two questions."""
-    panels = [panel for panel in read_panels(run, ["nominal"]) if panel.axis.name in AXES_ASKED]
+    panels = [panel for panel in read_panels(run, ["nominal"]) if panel.axis.name in TWO_QUESTIONS]
     return [finding for panel in panels for finding in _panel_findings(panel)]
 
 

@@ -33,6 +33,7 @@ COUNTED: Final = (
     ("undecided", "not significantly sparser or denser"),
     ("described", "described only, too few domains for a claim,"),
 )
+JUDGED: Final = tuple((verdict, verdict) for verdict, _ in COUNTED)  # of questions that are not about sparsity alone
 
 
 def opens(finding: Finding) -> bool:
@@ -97,13 +98,14 @@ def _opening(own: Sequence[Finding], findings: Sequence[Finding], *, by_suite: b
     suites = len({finding.scope.suite for finding in own})
     what = "suites" if models == 1 else "models" if suites == 1 else "pairs of model and suite"
     said: list[str] = []
-    for verdict, word in COUNTED:
+    who = FAR.get(first.analysis)
+    for verdict, word in COUNTED if who else JUDGED:
         named = [_named(finding, models, suites) for finding in own if finding.verdict == verdict]
         if named:
             said.append(f"{word} in {len(named)} of {len(own)} {what} ({_first_of(named)})")
-    who = FAR.get(first.analysis)
     claim = f"States of {who} are " if who else f"{first.question} "
     places = ", ".join(dict.fromkeys(where_words(finding) for finding in own))
+    places = places if who else first.unit
     return f"{claim}{'; '.join(said)}{_conditions(own)}. Measure: {places}.{_unadjusted(own, models, suites)}"
 
 
