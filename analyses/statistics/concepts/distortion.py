@@ -110,7 +110,7 @@ def paper_objective(vectors: Float[np.ndarray, "n width"], labels: Int[np.ndarra
 
 
 def point(vectors: Float[np.ndarray, "n width"], labels: Int[np.ndarray, " n"]) -> Point:
-    """Where a partition stands."""
+    """A partition as a point on the plane of rate and distortion."""
     return Point(len(np.unique(labels)), label_bits(labels), unexplained(vectors, labels))
 
 

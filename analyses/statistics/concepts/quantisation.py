@@ -100,7 +100,7 @@ def rivals(
 def _settled(
     points: Float[np.ndarray, "n axes"], labels: Int[np.ndarray, " n"], penalty: float
 ) -> Int[np.ndarray, " n"]:
-    """Where items and means come to rest if a cluster's distance has a penalty for each bit of its label."""
+    """Labels at rest, if going to a cluster costs the squared distance and a penalty for each bit of its label."""
     codes, n = recode(labels), len(labels)
     squares = (points**2).sum(axis=1)[:, None]
     for _ in range(ROUNDS):
