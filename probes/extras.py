@@ -22,6 +22,7 @@ PACKAGES: Final = {
     "zstandard": "activation-sparsity[compression]",
     "tokengrams": "activation-sparsity[tokengrams]",
     "bm25s": "activation-sparsity[curriculum]",
+    "wordfreq": "activation-sparsity[concepts]",
     "infini_gram": "infini-gram",
 }
 

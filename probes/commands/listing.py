@@ -75,6 +75,12 @@ def suites_table() -> Table:
         "modality (nominal)",
         "Text, code, pictures, sound and chance as ASCII chunks of 2,048 bytes, of your files or a packaged sample.",
     )
+    table.add_row(
+        "concepts",
+        "1",
+        "typicality (familiarity)",
+        "Members of people's categories and how typical they are, by norms of your own or a small list that ships.",
+    )
     for name, shift in SHIFTS.items():
         axis = shift.model_construct(shift=name).ruler()
         summary = (shift.__doc__ or "").strip().split("\n\n")[0]

@@ -78,6 +78,7 @@ _ORDERED: Final[dict[AxisKind, tuple[tuple[str, str, Harder], ...]]] = {
         ("exposure", "presentations in training", "lower"),
         ("frequency", "occurrences in training text", "lower"),
         ("popularity", "how often it is looked up", "lower"),
+        ("typicality", "share of the range that people's ratings have", "lower"),
         ("demonstrations", "solved examples before", "lower"),
         ("shots", "solved examples before", "lower"),
         ("typos", "share of letters", "higher"),

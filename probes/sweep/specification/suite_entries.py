@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from probes.errors import InputError
 from probes.suites.benchmarks.benchmark_suite import BENCHMARKS, BenchmarkSuite
+from probes.suites.concepts import NAME as CONCEPTS
+from probes.suites.concepts import ConceptSuite
 from probes.suites.example import SUITES, Suite
 from probes.suites.files import FileSuite, Source
 from probes.suites.frozen import FrozenSuite
@@ -49,7 +51,7 @@ class RegisteredSuite(BaseModel):
         try:
             return SUITES[self.name]
         except UnknownNameError:
-            known = [*SUITES, *BENCHMARKS, TEXT_DOMAINS, MODALITY]
+            known = [*SUITES, *BENCHMARKS, TEXT_DOMAINS, MODALITY, CONCEPTS]
             raise InputError(str(UnknownNameError("suite", self.name, known))) from None
 
 
@@ -61,6 +63,7 @@ SuiteEntry = (
     RegisteredSuite
     | TextDomains
     | ModalitySuite
+    | ConceptSuite
     | FileSuite
     | HubSuite
     | BenchmarkSuite
@@ -80,7 +83,7 @@ def suite_entry(entry: object, folder: Path, origin: str) -> SuiteEntry | Shift:
     place = f"{origin}: suite {fields.get('name', '')!r}"
     if "shift" in fields:
         return _shift(fields, folder, place)
-    if {"hub", "frozen", "lab", "files"}.intersection(fields) or fields.get("name") == MODALITY:
+    if {"hub", "frozen", "lab", "files", "norms"}.intersection(fields) or fields.get("name") in (MODALITY, CONCEPTS):
         return _data(fields, folder, place)
     if str(fields.get("name")) in BENCHMARKS:
         benchmark = checked(BenchmarkSuite, fields, f"{origin}: benchmark {fields['name']!r}")
@@ -100,8 +103,10 @@ def suite_entry(entry: object, folder: Path, origin: str) -> SuiteEntry | Shift:
 
 def _data(
     fields: Mapping[str, Any], folder: Path, place: str
-) -> FileSuite | HubSuite | FrozenSuite | LabSuite | ModalitySuite:
+) -> FileSuite | HubSuite | FrozenSuite | LabSuite | ModalitySuite | ConceptSuite:
     """Items of the user's own: files, a data set, a suite written down, or the world of a model trained here."""
+    if "norms" in fields or fields.get("name") == CONCEPTS:
+        return checked(ConceptSuite, fields, place).resolved(folder)
     if "files" in fields or fields.get("name") == MODALITY:
         kinds = checked(ModalitySuite, fields, place)
         return kinds.model_copy(update={"files": tuple(str(folder / file) for file in kinds.files)})
