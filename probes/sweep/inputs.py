@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from probes.capture.choices import with_choices
 from probes.capture.prompts import encode
 from probes.models.loading import LoadedModel, load_model
@@ -28,6 +30,7 @@ def read_prompt(spec: SweepSpec, model: LoadedModel, item: Item) -> Prompt:
     if example.fault or example.repeats:
         raise PromptError(example.fault or example.repeats)
     prompt = encode(model, example.text, target=example.target, before=example.before, **spec.reading())
+    prompt = replace(prompt, skip_first=spec.skip_first)
     if example.right is None or not set(spec.outcomes) & set(CHOICE_OUTCOMES):
         return prompt
     return with_choices(

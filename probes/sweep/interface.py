@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 
@@ -46,6 +48,7 @@ class Progress(NamedTuple):
         run: the run it is at.
         unit: what a step is.
         at_most: seconds after which the stage stops by itself; infinite where it does not.
+        values: means of the primary measures so far, by name.
     """
 
     n_done: int
@@ -53,6 +56,7 @@ class Progress(NamedTuple):
     run: str
     unit: Literal["items", "control cells", "bytes", "tokens", "steps"] = "items"
     at_most: float = math.inf
+    values: Mapping[str, float] = MappingProxyType({})
 
 
 class Seconds(NamedTuple):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tempfile
 import weakref
 from collections.abc import Iterator
@@ -28,6 +29,8 @@ from probes.suites.example import Example, Item, Suite
 AT_ONCE: Final = 4096  # items that become Arrow text together
 FIELDS: Final = tuple(field.name for field in fields(Example))
 VALUES: Final = attrgetter(*FIELDS)
+CONTENT: Final = "content"  # the attribute that holds a hash of prompt and target where no text is kept
+NUMBER: Final = re.compile(r"[-+]?[0-9.]+(e[-+]?[0-9]+)?")
 
 
 class Lines:
@@ -109,13 +112,16 @@ class ItemStore:
         return digest.hexdigest()
 
 
-def store_items(suite: Suite, rng: np.random.Generator, limit: int | None = None) -> ItemStore:
+def store_items(
+    suite: Suite, rng: np.random.Generator, limit: int | None = None, *, no_text: bool = False
+) -> ItemStore:
     """Read a suite once and keep it on disk.
 
     Args:
         suite: what to read.
         rng: its only source of chance.
         limit: at most so many items per (split, level), see :func:`limited`.
+        no_text: whether rows of the items will hold hashes in the stead of texts.
 
     Raises:
         InputError: if the suite is empty or two items share an id.
@@ -130,7 +136,7 @@ def store_items(suite: Suite, rng: np.random.Generator, limit: int | None = None
         starts.append(lines.add(json.dumps([example_id, VALUES(example)])))
         sizes.append(len(example.text.encode(errors="replace")) + len((example.target or "").encode(errors="replace")))
         contents.append(content_hash(example.text, example.target))
-        lies.append(place_hash(**place_of(example_id, example)))
+        lies.append(place_hash(**place_of(example_id, example, no_text=no_text)))
         names.append(example_id)
         if limit is not None:
             clusters.append(example.cluster or example_id)
@@ -156,6 +162,11 @@ def content_hash(text: str, target: str | None) -> int:
     return _hash(f"{text}\0{target}" if target is not None else text)
 
 
+def recorded_content(text: str | None, target: str | None, attrs: str) -> int:
+    """The same of a row of ``examples``, which may hold the hash in the stead of the text."""
+    return content_hash(text, target) if text is not None else int(json.loads(attrs)[CONTENT], 16)
+
+
 class Place(TypedDict):
     """Split and level of an item, as its row of ``examples`` says them."""
 
@@ -166,21 +177,28 @@ class Place(TypedDict):
     attrs: str
 
 
-def place_of(example_id: str, example: Example) -> Place:
+def place_of(example_id: str, example: Example, *, no_text: bool = False) -> Place:
     """Split and level of an item; without a cluster it is one of its own."""
     return Place(
         level=example.level,
         level_name=example.label(),
         split=example.split,
         cluster=example.cluster or example_id,
-        attrs=json.dumps(_attributes(example), ensure_ascii=False),
+        attrs=json.dumps(_attributes(example, no_text=no_text), ensure_ascii=False),
     )
 
 
-def _attributes(example: Example) -> dict[str, str]:
-    """Attributes of an item, and the turns before its text if it is a conversation."""
+def _attributes(example: Example, *, no_text: bool) -> dict[str, str]:
+    """Attributes of an item, and the turns before its text if it is a conversation.
+
+    Where no text is kept: the attributes that are numbers, and a hash of what is asked.
+    """
     turns = {"before": json.dumps(example.before, ensure_ascii=False)} if example.before else {}
-    return {**dict(example.attrs), **turns}
+    if not no_text:
+        return {**dict(example.attrs), **turns}
+    numbers = {name: value for name, value in example.attrs if NUMBER.fullmatch(value)}
+    hashed = {name: f"{_hash(text):016x}" for name, text in turns.items()}
+    return {**numbers, **hashed, CONTENT: f"{content_hash(example.text, example.target):016x}"}
 
 
 def place_hash(level: float, level_name: str, split: str, cluster: str, attrs: str) -> int:

@@ -16,24 +16,25 @@ from probes.records.arrow import found
 from probes.records.read import Records
 from probes.records.schema import SCHEMAS
 from probes.suites.example import Item, Suite
-from probes.sweep.item_store import ItemStore, Place, content_hash, place_hash, place_of
+from probes.sweep.item_store import ItemStore, Place, content_hash, place_hash, place_of, recorded_content
 from probes.vocabulary.prompt import Prompt
 
+ASKED: Final = ("text", "target", "attrs")  # by which an item is known to be the same
 ITEMS_AT_ONCE: Final = 4096  # per part of the table of examples
 NOTHING: Final = np.uint64(content_hash("", None))  # what is asked by items that could not be read
 PLACE: Final = tuple(Place.__annotations__)
 
 
-def example_rows(suite: Suite, items: Iterable[Item]) -> pa.Table:
+def example_rows(suite: Suite, items: Iterable[Item], *, no_text: bool = False) -> pa.Table:
     """Rows of ``examples``; an item without a cluster is a cluster of its own."""
     rows = [
         {
             "example_id": example_id,
             "suite": suite.name,
             "axis": suite.axis.name,
-            **place_of(example_id, example),
-            "text": example.text,
-            "target": example.target,
+            **place_of(example_id, example, no_text=no_text),
+            "text": None if no_text else example.text,
+            "target": None if no_text else example.target,
             "n_bytes": len(example.text.encode("utf-8", errors="surrogatepass")),
         }
         for example_id, example in items
@@ -41,8 +42,8 @@ def example_rows(suite: Suite, items: Iterable[Item]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=SCHEMAS["examples"])
 
 
-def input_rows(run_id: str, prompts: Mapping[str, Prompt]) -> pa.Table:
-    """Rows of ``inputs``: the tokens as the model read them."""
+def input_rows(run_id: str, prompts: Mapping[str, Prompt], *, no_text: bool = False) -> pa.Table:
+    """Rows of ``inputs``: the tokens as the model read them, or their number and hash where no text is kept."""
     rows = [
         {
             "run_id": run_id,
@@ -54,8 +55,8 @@ def input_rows(run_id: str, prompts: Mapping[str, Prompt]) -> pa.Table:
             "n_control": prompt.n_control,
             "truncated": prompt.truncated,
             "prompt_sha": hashlib.sha256(json.dumps(prompt.ids).encode()).hexdigest(),
-            "token_ids": prompt.ids,
-            "char_starts": prompt.char_starts,
+            "token_ids": None if no_text else prompt.ids,
+            "char_starts": None if no_text else prompt.char_starts,
         }
         for example_id, prompt in prompts.items()
     ]
@@ -71,8 +72,8 @@ def failure_rows(run_id: str, failures: Mapping[str, str], stage: str) -> pa.Tab
     return pa.Table.from_pylist(rows, schema=SCHEMAS["failures"])
 
 
-def refuse_changed(stored: Records, suites: Iterable[tuple[Suite, ItemStore]]) -> None:
-    """Refuse a suite of which an item has another text than is recorded, or another name.
+def refuse_changed(stored: Records, suites: Iterable[tuple[Suite, ItemStore]], *, no_text: bool = False) -> None:
+    """Refuse a suite of which an item has another text than is recorded, another name, or a text that should not be.
 
     Raises:
         InputError: naming the item.
@@ -80,11 +81,15 @@ def refuse_changed(stored: Records, suites: Iterable[tuple[Suite, ItemStore]]) -
     for suite, store in suites:
         unrecorded = np.ones(len(store), dtype=bool)
         elsewhere: dict[int, str] = {}
-        for recorded in stored.batches("examples", ["example_id", "text", "target"], suite=suite.name):
-            columns: dict[str, Any] = {name: recorded.column(name) for name in ("example_id", "text", "target")}
+        for recorded in stored.batches("examples", ["example_id", *ASKED], suite=suite.name):
+            columns: dict[str, Any] = {name: recorded.column(name) for name in ("example_id", *ASKED)}
             at = found(columns["example_id"], store.example_ids)
-            asked = zip(columns["text"].to_pylist(), columns["target"].to_pylist(), strict=True)
-            contents = np.array([content_hash(text, target) for text, target in asked], dtype=np.uint64)
+            asked = zip(*(columns[name].to_pylist() for name in ASKED), strict=True)
+            contents = np.array([recorded_content(*one) for one in asked], dtype=np.uint64)
+            if no_text and columns["text"].null_count < len(contents):
+                raise InputError(
+                    "no_text: the texts of this sweep's items are recorded in it already; sweep into a new directory"
+                )
             changed = np.flatnonzero((at >= 0) & (store.contents[at] != contents))
             if len(changed):
                 raise InputError(

@@ -148,7 +148,7 @@ class Measurement:
         whole = [reading for reading in found.readings if reading.position != "all"]
         each = [reading for reading in found.readings if reading.position == "all"]
         tables: dict[Table, pa.Table] = {
-            "inputs": input_rows(run_id, prompts),
+            "inputs": input_rows(run_id, prompts, no_text=self.spec.no_text),
             "measurements": measurement_rows(whole, run_id=run_id, example_ids=ids, metrics=names),
             "token_measurements": token_rows(each, run_id=run_id, example_ids=ids, metrics=names),
             "outcomes": outcome_rows(found.outcomes, run_id=run_id, example_ids=ids),

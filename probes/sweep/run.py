@@ -32,6 +32,7 @@ from probes.sweep.items import example_rows, unrecorded
 from probes.sweep.measurement import Rows, together
 from probes.sweep.planning.run_plan import RunPlan, Survey
 from probes.sweep.planning.surveys import as_begun, survey
+from probes.sweep.primary_means import PrimaryMeans
 from probes.sweep.provenance import package_versions, session
 from probes.sweep.spec import SweepSpec, load_spec, parse_spec
 
@@ -94,14 +95,14 @@ def run_sweep(
                 if plan.run.run_id not in finished:
                     writer.commit({"runs": run_row(spec, plan, measured_status(plan, options))})
                 continue
-            before = spent.sum()
+            before, means = spent.sum(), PrimaryMeans(spec, plan)
             for rows in execute(tasks(plan)):
                 pending.add(rows)
                 n_settled += rows.n_items()
                 spent += (rows.encode_seconds, rows.model_seconds)
                 n_measured += rows.n_items(failed=False)
                 lost += _losses(rows)
-                on_progress(Progress(n_settled, n_items, plan.run.label))
+                on_progress(Progress(n_settled, n_items, plan.run.label, values=means.add(rows)))
                 interrupted = should_stop()
                 if interrupted:
                     break
@@ -210,7 +211,7 @@ def _open_runs(spec: SweepSpec, writer: Writer, stored: Records, plans: Sequence
         if plan.suite.name not in shelved:
             shelved.add(plan.suite.name)
             for items in unrecorded(stored, plan.suite, plan.items):
-                writer.commit({"examples": example_rows(plan.suite, items)})
+                writer.commit({"examples": example_rows(plan.suite, items, no_text=spec.no_text)})
         if run_id not in recorded or plan.batches:
             writer.commit({"runs": run_row(spec, plan, "running")})
         elif run_id in moved:

@@ -1,15 +1,17 @@
 """Sinks of the progress of a sweep besides the terminal: a log file, Weights & Biases, MLflow, TensorBoard.
 
-A sink is told the spec, how far the sweep is (at most once a second), and what it came to. The services are imported
-when asked for by name and are not dependencies; what they need (keys, addresses) they read from their own environment
-variables. Nothing that a sink does reaches a number: one that cannot be opened stops the sweep before it begins, and
-one that fails later is left out from there on, with a warning, while the sweep goes on.
+A sink is told the spec, how far the sweep is (at most once a second) with the means of its primary measures so far, and
+what it came to, level by level (`probes.sweep.primary_means`). The services are imported when asked for by name and are
+not dependencies; what they need (keys, addresses) they read from their own environment variables. Nothing that a sink
+does reaches a number: one that cannot be opened stops the sweep before it begins, and one that fails later is left out
+from there on, with a warning, while the sweep goes on.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import importlib
+import re
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -20,9 +22,11 @@ import yaml
 
 from probes.errors import InputError
 from probes.sweep.interface import Progress, SweepResult
+from probes.sweep.primary_means import level_means
 from probes.sweep.spec import SweepSpec
 from sparsity.registry import Registry, UnknownNameError
 
+UNNAMEABLE: Final = re.compile(r"[^\w\-./ ]")  # characters that MLflow takes in no name
 PROJECT: Final = "sparsity"
 BETWEEN_SECONDS: Final = 1.0
 
@@ -70,7 +74,7 @@ class MlflowSink:
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         """Take numbers."""
-        self._mlflow.log_metrics(dict(values), step=step)
+        self._mlflow.log_metrics({UNNAMEABLE.sub("_", name): value for name, value in values.items()}, step=step)
 
     def close(self) -> None:
         """End the run."""
@@ -127,6 +131,7 @@ class Audience:
             makers = [SINKS[name] for name in names]
         except UnknownNameError as error:
             raise InputError(str(error)) from None
+        self._spec = spec
         self._log = LogFile(log) if log else None
         self._sinks: dict[str, Sink] = {}
         for name, make in zip(names, makers, strict=True):
@@ -154,6 +159,7 @@ class Audience:
         rate = progress.n_done / max(now - self._began, 1e-9)
         self._say(f"{progress.run}: {progress.n_done} of {progress.n_items} items, {rate:.1f} per second")
         values = {"items_done": float(progress.n_done), "items": float(progress.n_items), "items_per_second": rate}
+        values |= progress.values
         self._each(lambda sink: sink.log(values, progress.n_done))
 
     def dismiss(self, result: SweepResult | None) -> None:
@@ -161,13 +167,20 @@ class Audience:
         if result is not None:
             came_to = {"items_measured": result.n_measured, "items_failed": result.n_failed, **result.seconds._asdict()}
             values = {name: float(value) for name, value in came_to.items()}
-            self._each(lambda sink: sink.log(values, result.n_measured))
+            means = self._means(result.directory) if self._sinks else {}
+            self._each(lambda sink: sink.log(values | means, result.n_measured))
             self._say(", ".join(f"{name} {value:g}" for name, value in values.items()))
         else:
             self._say("broke off; what was committed stands")
         self._each(lambda sink: sink.close())
         if self._log:
             self._log.close()
+
+    def _means(self, directory: Path) -> dict[str, float]:
+        try:
+            return level_means(directory, self._spec)
+        except InputError:  # a sweep with nothing committed, or measured in two versions, which a report refuses
+            return {}
 
     def _each(self, tell: Callable[[Sink], None]) -> None:
         """Tell every sink; what a service says or breaks must not cost a measurement."""

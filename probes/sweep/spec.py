@@ -96,6 +96,9 @@ class SweepSpec(BaseModel):
         answer_prefix: text between prompt and answer; ``auto`` is a space where running text has one.
         special_tokens: special tokens spelled out in a text are read as ``control`` tokens (and counted), or as
             plain ``text``.
+        skip_first: so many tokens at the beginning of each sequence, attention sinks say, are left out of positions
+            ``mean``, ``typical``, ``all``, ``prompt`` and expressions. Another number makes another run.
+        no_text: keep no text: prompts, targets and token ids do not go to the tables, hashes of them do.
         seed: seed of everything random in suites.
     """
 
@@ -120,6 +123,8 @@ class SweepSpec(BaseModel):
     template: Template = "none"
     answer_prefix: str = "auto"
     special_tokens: Literal["control", "text"] = "control"
+    skip_first: int = Field(default=0, ge=0)
+    no_text: bool = False
     seed: int = Field(default=0, ge=0)
 
     def for_model(self, entry: ModelEntry) -> SweepSpec:

@@ -19,6 +19,9 @@ answer    mean over the target's tokens
 /[0-9]+/  mean over the tokens of mean whose text, white space around it taken off, holds a match of the expression
 ========= ==============================================================================================================
 
+The spec key ``skip_first`` leaves so many tokens at the beginning of the sequence out of ``mean``, ``typical``,
+``all``, ``prompt`` and expressions: attention sinks that are not one token long.
+
 In a notebook any function from a :class:`~probes.vocabulary.prompt.Prompt` to token indices is a position too.
 """
 
@@ -71,7 +74,7 @@ SELECTORS: Final[dict[str, Selector]] = {
     "last": Selector("last", lambda prompt: range(prompt.end - 1, prompt.end), each=True),
     "mean": Selector("mean", lambda prompt: prompt.content),
     "typical": Selector("typical", lambda prompt: prompt.content, typical=True),
-    "all": Selector("all", lambda prompt: prompt.text, each=True),
+    "all": Selector("all", lambda prompt: prompt.each, each=True),
     "prompt": Selector("prompt", lambda prompt: prompt.whole),
     "answer": Selector("answer", lambda prompt: range(prompt.end, len(prompt.ids))),
 }

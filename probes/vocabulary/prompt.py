@@ -27,6 +27,7 @@ class Prompt:
             is not known (token ids, a template that rewrites the text).
         joint: what stands between the item's text and its target.
         n_control: how many special tokens the text itself spells out.
+        skip_first: so many tokens at the beginning of the sequence are in no mean over tokens, nor in ``all``.
     """
 
     ids: tuple[int, ...]
@@ -39,6 +40,7 @@ class Prompt:
     chars: tuple[int, int] | None = None
     joint: str = ""
     n_control: int = 0
+    skip_first: int = 0
 
     @property
     def end(self) -> int:
@@ -47,7 +49,7 @@ class Prompt:
 
     @property
     def text(self) -> range:
-        """The tokens of the item's text: what ``all``, familiarity and code lengths are about."""
+        """The tokens of the item's text: what familiarity and code lengths are about."""
         return range(self.n_special, self.end) if self.span is None else range(*self.span)
 
     @property
@@ -57,12 +59,21 @@ class Prompt:
         The first token of a sequence is left out whatever it is. Nothing precedes it, so heads that look for nothing
         look at it, and models without a BOS turn whatever word stands there into their attention sink.
         """
-        return range(max(self.text.start, 1), max(self.text.stop, 1))
+        return self._counted(range(max(self.text.start, 1), max(self.text.stop, 1)))
+
+    @property
+    def each(self) -> range:
+        """The tokens of the item's text that are measured one by one: what ``all`` is about."""
+        return self._counted(self.text)
 
     @property
     def whole(self) -> range:
         """The prompt with its template, its first token and special tokens at its beginning left out."""
-        return range(min(max(self.n_special, 1), self.end), self.end)
+        return self._counted(range(min(max(self.n_special, 1), self.end), self.end))
+
+    def _counted(self, tokens: range) -> range:
+        """The same without the first tokens of the sequence, as many as ``skip_first`` says."""
+        return range(min(max(tokens.start, self.skip_first), tokens.stop), tokens.stop)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ class RunFacts:
         template_arguments: of a chat template that is given some.
         answer_prefix: what stands between prompt and answer.
         special_tokens: whether those that a text spells out are ``control`` tokens or ``text``.
+        skip_first: tokens at the beginning of a sequence that no mean over tokens counts.
         reading: version of what words such as ``mean`` mean.
         max_tokens: where texts are cut.
         min_tokens: shorter items are left out.
@@ -60,6 +61,7 @@ class RunFacts:
     template_arguments: Mapping[str, Any] | None = None
     answer_prefix: str = "auto"
     special_tokens: str = "control"
+    skip_first: int = 0
     reading: int = 1
     max_tokens: int | None = None
     min_tokens: int | None = None

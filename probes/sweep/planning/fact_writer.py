@@ -40,6 +40,7 @@ def facts_of(
         template_arguments=None if isinstance(spec.template, str) else spec.template.model_dump(mode="json"),
         answer_prefix=spec.answer_prefix,
         special_tokens=spec.special_tokens,
+        skip_first=spec.skip_first,
         reading=READING,
         max_tokens=spec.max_tokens,
         min_tokens=spec.min_tokens,

@@ -72,7 +72,7 @@ def survey(spec: SweepSpec, directory: Path, options: Options) -> Survey:
         model, own = open_model(entry, options.device), spec.for_model(entry)
         if not asked:
             asked = list(_asked(own, model))
-            refuse_changed(stored, asked)
+            refuse_changed(stored, asked, no_text=spec.no_text)
         cells = () if spec.familiarity is None else open_reader(own, model).cells
         plans += [
             _plan(own, entry, name, model, suite, items, stored, options, cells)
@@ -121,7 +121,8 @@ def _refuse_other_reading(stored: Records) -> None:
 def _asked(spec: SweepSpec, model: LoadedModel) -> Iterator[tuple[Suite, ItemStore]]:
     for entry in spec.suites:
         suite = entry.suite(tools_of(spec, model)) if isinstance(entry, Shift) and entry.needs else entry.suite()
-        yield suite, store_items(suite, suite.generator(spec.seed), entry.limit or spec.limit)
+        limit = entry.limit or spec.limit
+        yield suite, store_items(suite, suite.generator(spec.seed), limit, no_text=spec.no_text)
 
 
 def _plan(
@@ -144,7 +145,7 @@ def _plan(
         template=template_identity(model.tokenizer, spec.template),
         bos=spec.bos,
         max_tokens=spec.max_tokens,
-        reading=json.dumps([READING, spec.answer_prefix, spec.special_tokens]),
+        reading=_reading(spec),
         suite=suite.name,
         suite_version=suite.version,
     )
@@ -180,6 +181,12 @@ def _plan(
         control_cells=cells,
         members=members,
     )
+
+
+def _reading(spec: SweepSpec) -> str:
+    """How texts are read, for the identity of a run; a key at its default says nothing, so older runs go on."""
+    skipped = [spec.skip_first] if spec.skip_first else []
+    return json.dumps([READING, spec.answer_prefix, spec.special_tokens, *skipped])
 
 
 def _kept(spec: SweepSpec, model: LoadedModel, sites: Sequence[Site]) -> tuple[str, ...]:

@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 
 from probes.errors import InputError
-from probes.sweep.interface import Progress, Seconds, SweepResult
+from probes.records import open_run
+from probes.sweep.interface import Options, Progress, Seconds, SweepResult
+from probes.sweep.run import run_sweep
 from probes.sweep.sinks import Audience
 from tests.probes.conftest import MakeSpec
+from tests.tolerances import STORED
 
 
 class Recorder:
@@ -58,6 +61,30 @@ def test_a_service_hears_of_progress_and_of_the_end(
     assert names[-1] == ends
     assert any("items_done" in str(arguments) for called, arguments in service.told if called == logs)
     assert any("items_measured" in str(arguments) for called, arguments in service.told if called == logs)
+
+
+def test_a_service_hears_the_means_of_the_primary_measure(
+    make_spec: MakeSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = Recorder()
+    monkeypatch.setitem(sys.modules, "mlflow", service)
+    monkeypatch.setattr("probes.sweep.sinks.BETWEEN_SECONDS", 0.0)
+    spec = make_spec(positions=["last", "2:4"])
+    audience = Audience(spec, tmp_path / "run", ("mlflow",), None)
+    audience.dismiss(run_sweep(spec, tmp_path / "run", Options(batch_size=3), on_progress=audience.hear))
+    told = [arguments[0] for name, arguments in service.told if name == "log_metrics"]
+    records = open_run(tmp_path / "run")
+    rows = records.measurements(site="final_norm", metric="hoyer", position="last")
+    rows = rows.merge(records.examples()[["example_id", "level_name"]], on="example_id")
+    label = f"{spec.model_names()[0]} x items"
+    name = f"{label}/final_norm/last/hoyer"
+    assert len(told) == 4
+    assert told[2][name] == pytest.approx(rows["value"].mean(), rel=STORED)
+    nll = records.outcomes().query("name == 'nll'")["value"]
+    assert told[2][f"{label}/nll"] == pytest.approx(nll.mean(), rel=STORED)
+    for level, own in rows.groupby("level_name", observed=True):
+        assert told[3][f"{name}/{level}"] == pytest.approx(own["value"].mean(), rel=STORED)
+    assert f"{label}/final_norm/2_4/hoyer" in told[2]  # MLflow takes no colon
 
 
 def test_the_log_says_how_far_it_is_and_what_it_came_to(make_spec: MakeSpec, tmp_path: Path) -> None:
