@@ -8,15 +8,16 @@ intervals, a report says.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from probes.records.read import open_sweep
-from probes.sweep.measurement import Rows
-from probes.sweep.planning.run_plan import RunPlan
+from probes.records.schema import Table
 from probes.sweep.spec import SweepSpec
 from probes.vocabulary.names import RAW
 from probes.vocabulary.sites import SiteKind
@@ -35,14 +36,14 @@ def primary_metric(spec: SweepSpec) -> str:
 class PrimaryMeans:
     """Means over the items of one run that this call has measured so far."""
 
-    def __init__(self, spec: SweepSpec, plan: RunPlan) -> None:
-        self._metric, self._label = primary_metric(spec), plan.run.label
+    def __init__(self, spec: SweepSpec, label: str) -> None:
+        self._metric, self._label = primary_metric(spec), label
         self._sums: defaultdict[str, float] = defaultdict(float)
         self._counts: defaultdict[str, int] = defaultdict(int)
 
-    def add(self, rows: Rows) -> dict[str, float]:
+    def add(self, tables: Mapping[Table, pa.Table]) -> dict[str, float]:
         """Count the rows of a batch; the means so far."""
-        values, outcomes = (_frame(rows.tables.get(name)) for name in ("measurements", "outcomes"))
+        values, outcomes = (_frame(tables.get(name)) for name in ("measurements", "outcomes"))
         if len(values):
             own = _primary(values, self._metric)
             for place, found in own.groupby("place")["value"]:

@@ -95,14 +95,14 @@ def run_sweep(
                 if plan.run.run_id not in finished:
                     writer.commit({"runs": run_row(spec, plan, measured_status(plan, options))})
                 continue
-            before, means = spent.sum(), PrimaryMeans(spec, plan)
+            before, means = spent.sum(), PrimaryMeans(spec, plan.run.label)
             for rows in execute(tasks(plan)):
                 pending.add(rows)
                 n_settled += rows.n_items()
                 spent += (rows.encode_seconds, rows.model_seconds)
                 n_measured += rows.n_items(failed=False)
                 lost += _losses(rows)
-                on_progress(Progress(n_settled, n_items, plan.run.label, values=means.add(rows)))
+                on_progress(Progress(n_settled, n_items, plan.run.label, values=means.add(rows.tables)))
                 interrupted = should_stop()
                 if interrupted:
                     break
