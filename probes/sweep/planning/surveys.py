@@ -184,7 +184,7 @@ def _plan(
 
 
 def _reading(spec: SweepSpec) -> str:
-    """How texts are read, for the identity of a run; a key at its default says nothing, so older runs go on."""
+    """Version and settings of reading texts, for the identity of a run; defaults say nothing, so older runs go on."""
     skipped = [spec.skip_first] if spec.skip_first else []
     return json.dumps([READING, spec.answer_prefix, spec.special_tokens, *skipped])
 
