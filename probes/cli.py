@@ -24,6 +24,7 @@ from rich.text import Text
 
 from probes.commands.compression_cli import compress, compression, decompress
 from probes.commands.console import err, out
+from probes.commands.curriculum_cli import curriculum
 from probes.commands.index_cli import index
 from probes.commands.lab_cli import lab
 from probes.commands.listing import LISTS, axioms_table
@@ -48,6 +49,7 @@ app.command()(freeze)
 app.command()(compress)
 app.command()(decompress)
 app.command()(compression)
+app.command()(curriculum)
 app.add_typer(runs, name="runs")
 app.add_typer(lab, name="lab")
 app.add_typer(index, name="index")

@@ -28,7 +28,8 @@ def cut_points(pool: Float64[np.ndarray, " n"], levels: int) -> Float64[np.ndarr
 
     Args:
         pool: hardness of each item; NaN is left out.
-        levels: how many levels to make at most. Ties make fewer: equal scores share a level.
+        levels: how many levels to make at most. Ties make fewer: equal scores share a level, and where there are no
+            more values than levels every value is one.
 
     Returns:
         Ascending values of hardness; a level begins at each of them. Empty where all scores are equal.
@@ -44,6 +45,9 @@ def cut_points(pool: Float64[np.ndarray, " n"], levels: int) -> Float64[np.ndarr
     ordered = np.sort(pool[np.isfinite(pool)])
     if not len(ordered):
         raise InputError("no item of the pool has this score, so it makes no levels")
+    distinct = np.unique(ordered)
+    if len(distinct) <= levels:
+        return distinct[1:]
     starts = np.unique(ordered[(np.arange(1, levels) * len(ordered)) // levels])
     return starts[starts > ordered[0]]
 

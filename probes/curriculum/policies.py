@@ -5,6 +5,7 @@ order of the prompt: the last one stands right before the question.
 
 ================ =====================================================================================================
 nearest          the k most similar, the most similar last
+nearest_first    the k most similar, the most similar first
 matched          those of the question's level, then of the levels next to it; the most similar last
 easy_to_hard     the k most similar, the hardest last
 hard_to_easy     the k most similar, the easiest last
@@ -79,6 +80,11 @@ def nearest(candidates: Candidates, k: int) -> list[int]:
     return list(range(min(k, len(candidates))))[::-1]
 
 
+def nearest_first(candidates: Candidates, k: int) -> list[int]:
+    """The k most similar, the most similar first."""
+    return list(range(min(k, len(candidates))))
+
+
 def matched(candidates: Candidates, k: int) -> list[int]:
     """Similar ones of the own level, else of the nearest level, else what is less similar; the best last."""
     distance = np.abs(candidates.levels - candidates.own)
@@ -139,6 +145,7 @@ def filled(chosen: Iterable[int], candidates: Candidates, k: int) -> list[int]:
 POLICIES: Final[Registry[Policy]] = Registry("policy")
 for _policy in (
     Policy("nearest", nearest, scored=False),
+    Policy("nearest_first", nearest_first, scored=False),
     Policy("matched", matched),
     Policy("easy_to_hard", easy_to_hard),
     Policy("hard_to_easy", hard_to_easy),

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +20,7 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from probes.errors import InputError
-from probes.suites.example import Example, Suite
+from probes.suites.example import Example, Item, Suite
 from probes.suites.files import Source, read
 from probes.suites.sources.fields import Declared, digest
 from probes.suites.sources.labelled import Record
@@ -40,15 +40,9 @@ def freeze(suite: Suite, rng: np.random.Generator, path: Path) -> int:
         InputError: if the suite cannot give its items, or the file is there already.
     """
     items = suite.items(rng)
-    head = {"suite": suite.name, "version": suite.version, "axis": asdict(suite.axis)}
-    lines: list[dict[str, Any]] = [{**head, "description": suite.description, "source": suite.source}]
-    for item in items:
-        given = {field.name: getattr(item.example, field.name) for field in fields(Example)}
-        lines.append({**given, "id": item.example_id.split(":", 1)[1], "level": _number(item.example.level)})
-    text = "\n".join(json.dumps(line, ensure_ascii=False) for line in lines)
     try:
         with path.open("x", encoding="utf-8") as file:
-            file.write(f"{text}\n")
+            file.write(written_down(suite, items))
     except FileExistsError:
         raise InputError(f"{path} is there already; a frozen suite does not change") from None
     except OSError as error:
@@ -56,26 +50,39 @@ def freeze(suite: Suite, rng: np.random.Generator, path: Path) -> int:
     return len(items)
 
 
+def written_down(suite: Suite, items: Iterable[Item]) -> str:
+    """The content of the file of some items of a suite."""
+    head = {"suite": suite.name, "version": suite.version, "axis": asdict(suite.axis)}
+    lines: list[dict[str, Any]] = [{**head, "description": suite.description, "source": suite.source}]
+    for item in items:
+        given = {field.name: getattr(item.example, field.name) for field in fields(Example)}
+        lines.append({**given, "id": item.example_id.split(":", 1)[1], "level": _number(item.example.level)})
+    return "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines)
+
+
 class FrozenSuite(Declared):
     """A frozen suite as a spec asks for it.
 
     Attributes:
         frozen: path of the file; relative to the spec.
+        growing: whether items may be added to the file, so that its hash is no part of the version; an item whose text
+            changes is refused by a sweep all the same.
     """
 
     frozen: str
+    growing: bool = False
 
     def suite(self) -> Suite:
         """The suite as it was written down."""
         head = next(self._records())
-        content = digest(Path(self.frozen).read_bytes())
+        content = "" if self.growing else f"+frozen-{digest(Path(self.frozen).read_bytes())}"
         try:
             axis = AXIS.validate_python(head.fields.get("axis"))
         except ValidationError:
             raise InputError(f"{head.place}: no frozen suite; its first line should say its axis") from None
         return Suite(
             name=self.name,
-            version=f"{head.text('version')}+frozen-{content}",
+            version=f"{head.text('version')}{content}",
             axis=axis,
             generate=self._examples,
             description=head.text("description"),

@@ -43,6 +43,11 @@ def test_distinct_scores_fill_the_levels_equally():
     assert np.bincount(levels).tolist() == [4] * 5
 
 
+def test_few_values_are_a_level_each_however_unequal() -> None:
+    graded = np.array([0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 2.0])
+    assert level_of(graded, cut_points(graded, 3)).tolist() == graded.tolist()
+
+
 def test_what_is_missing_has_no_level_and_moves_no_cut():
     pool = np.array([1.0, np.nan, 2.0, 3.0, 4.0])
     assert level_of(pool, cut_points(pool, 2)).tolist() == [0, -1, 0, 1, 1]

@@ -19,6 +19,7 @@ def candidates(own, *, levels=LEVELS, n_levels=5, near=10):
     ("policy", "own", "chosen"),
     [
         ("nearest", 0, [2, 1, 0]),
+        ("nearest_first", 0, [0, 1, 2]),
         ("matched", 2, [3, 4, 0]),  # both of level 2, then the most similar one level away, farthest first
         ("matched", 0, [3, 6, 1]),
         ("easy_to_hard", 0, [1, 0, 2]),
