@@ -44,7 +44,7 @@ class Draw:
 
     @property
     def levels_differ(self) -> bool:
-        """Whether the items of every pool state more than one level."""
+        """True where the items of every pool state more than one level."""
         levels = np.array([item.example.level for item in self.items], dtype=np.float64)
         return all(len(np.unique(levels[pool][np.isfinite(levels[pool])])) > 1 for pool in self.pools)
 
@@ -108,7 +108,7 @@ def _shuffled(suite: Suite, limit: int | None, seed: int) -> list[Item]:
 
 
 def _shown(item: Item) -> bool:
-    """Whether an item can be a solved example."""
+    """True for an item that can be a solved example."""
     example = item.example
     return not (example.fault or example.repeats or example.before) and solution(item) is not None
 
@@ -130,6 +130,6 @@ def marks(item: Item) -> frozenset[str]:
 
 
 def strangers(question: Item, pool: Sequence[Item]) -> Bool[np.ndarray, " pool"]:
-    """Which items of a pool may be shown for a question."""
+    """Mark the items of a pool that may be shown for a question."""
     own = marks(question)
     return np.array([not own.intersection(marks(item)) for item in pool], dtype=bool)

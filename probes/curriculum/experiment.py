@@ -32,7 +32,7 @@ PREFIX: Final = "curriculum-"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """What a call of :func:`run_curriculum` came to.
+    """Result of one call of :func:`run_curriculum`.
 
     Attributes:
         sweeps: what each sweep came to, the scoring first, then one per model.
@@ -48,7 +48,7 @@ class Comparison:
 
     @property
     def interrupted(self) -> bool:
-        """Whether it was told to stop before all was done."""
+        """True where it was told to stop before all was done."""
         return any(result.interrupted for result in self.sweeps)
 
 

@@ -35,7 +35,7 @@ VERSION: Final = "1"
 
 
 class Chosen(NamedTuple):
-    """What an arm shows for a question.
+    """Examples that an arm shows for a question.
 
     Attributes:
         shown: places among the items of the draw, in the order of the prompt.
@@ -241,7 +241,7 @@ def _solved(item: Item, prefix: str) -> str:
 
 
 def _ungradable(asked: Example, grade: str) -> str:
-    """Why an answer cannot be graded; empty where it can."""
+    """Reason for which an answer cannot be graded; empty where it can."""
     if grade == "correct":
         return "" if asked.target is not None else "the question has no answer to grade by"
     return "" if asked.right is not None else f"the question has no choices, which grade {grade} needs"

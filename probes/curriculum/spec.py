@@ -137,7 +137,7 @@ def _counts(value: object) -> object:
 
 
 class CurriculumSpec(BaseModel):
-    """What to compare.
+    """Models, data, scores and arms of a comparison.
 
     Attributes:
         models: models as in a sweep; ``{name: ..., template: chat}`` asks one of them in its chat template.
@@ -202,7 +202,7 @@ class CurriculumSpec(BaseModel):
         return tuple(map(Measured.parse, self.sparsity))
 
     def chats(self, entry: ModelEntry) -> bool:
-        """Whether a model is asked in its chat template."""
+        """True where a model is asked in its chat template."""
         return chat_of(entry.template if entry.template is not None else self.template) is not None
 
     def model_names(self) -> tuple[str, ...]:
