@@ -1,7 +1,8 @@
 """Coordinates that carry a change of mean Hoyer: the substitution rows of the population table, read into records.
 
 The controls of a sweep replace coordinates of one group by those of another and record which share of the change comes
-with them. Here are only the records; what may be said of them is for the questions.
+with them. Where the change does not differ from zero its shares are not defined (a share of nearly nothing is any
+number) and are NaN here. Here are only the records; what may be said of them is for the questions.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ class Substitution(NamedTuple):
         layer: its layer.
         position: which tokens.
         n: vectors behind it.
-        curve: share carried by the m top coordinates together, by m.
-        k50: the least m that carries half.
         change: the change of mean Hoyer itself.
-        coordinates: share carried by single coordinates, put into the reference, by coordinate.
+        curve: share carried by the m top coordinates together, by m; empty where there is no change.
+        k50: the least m that carries half.
+        coordinates: share carried by single coordinates, put into the reference, by coordinate; likewise.
     """
 
     model: str
@@ -42,9 +43,9 @@ class Substitution(NamedTuple):
     layer: int
     position: str
     n: int
+    change: Estimate
     curve: dict[int, Estimate]
     k50: Estimate
-    change: Estimate
     coordinates: dict[int, Estimate]
 
     @property
@@ -55,7 +56,7 @@ class Substitution(NamedTuple):
     @property
     def has_change(self) -> bool:
         """True where there is a change to carry: its interval leaves out zero."""
-        return self.change.low > 0 or self.change.high < 0
+        return self.change.sign != 0
 
     @property
     def top(self) -> tuple[int, Estimate] | None:
@@ -79,6 +80,9 @@ def read_substitutions(run: Run) -> list[Substitution]:
         run_id, group, site, layer, position = cast("tuple[str, str, str, int, str]", key)
         by_metric = {str(metric): _shares(part) for metric, part in own.groupby("metric", observed=True)}
         suite = suites.get(str(run_id), "")
+        change = by_metric.get(names.SUBSTITUTION_CHANGE, {}).get(-1, UNDEFINED)
+        if not change.sign:
+            by_metric = {}
         found.append(
             Substitution(
                 models.get(str(run_id), ""),
@@ -88,9 +92,9 @@ def read_substitutions(run: Run) -> list[Substitution]:
                 int(layer),
                 str(position),
                 int(own["n_vectors"].max()),
+                change,
                 by_metric.get(names.SUBSTITUTION_CURVE, {}),
                 by_metric.get(names.SUBSTITUTION_K50, {}).get(-1, UNDEFINED),
-                by_metric.get(names.SUBSTITUTION_CHANGE, {}).get(-1, UNDEFINED),
                 by_metric.get(names.SUBSTITUTION_FORWARD, {}),
             )
         )

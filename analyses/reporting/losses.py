@@ -17,7 +17,7 @@ from analyses.data.panels import WHOLE
 from analyses.data.runs import Run, facts
 from analyses.findings.formatting import short_model, shown
 from analyses.findings.panel import PRIMARY_METRIC
-from probes.vocabulary.names import RAW
+from probes.vocabulary.names import RAW, SUBSTITUTION_CHANGE
 
 CUT: Final = "cut to max_tokens"
 FAILED: Final = "failed"
@@ -84,6 +84,8 @@ class ControlsRow(NamedTuple):
         budget: the most they might take, in words.
         left_out: cells that found no time, by name.
         skipped: what the model or the run cannot have, and why.
+        no_change: changes of which no share is defined, because they do not differ from zero.
+        n_changes: changes that substitution was asked of.
     """
 
     model: str
@@ -93,6 +95,8 @@ class ControlsRow(NamedTuple):
     budget: str
     left_out: tuple[str, ...]
     skipped: tuple[str, ...]
+    no_change: int
+    n_changes: int
 
     @property
     def said(self) -> str:
@@ -112,9 +116,12 @@ class ControlsRow(NamedTuple):
 def take_controls(run: Run) -> list[ControlsRow]:
     """The controls of every run that has some."""
     found: list[ControlsRow] = []
+    changes = run.populations()
+    changes = changes[changes["metric"] == SUBSTITUTION_CHANGE]
     for row in run.runs().itertuples():
         own = facts(str(row.spec_json)).get("controls")
         if own:
+            asked = changes[changes["run_id"].astype(str) == str(row.run_id)]
             found.append(
                 ControlsRow(
                     short_model(str(row.model)),
@@ -124,6 +131,8 @@ def take_controls(run: Run) -> list[ControlsRow]:
                     _budget(own.get("budget")),
                     tuple(own.get("left_out", ())),
                     tuple(f"{what}: {why}" for what, why in own.get("skipped", {}).items()),
+                    int((~((asked["ci_low"] > 0) | (asked["ci_high"] < 0))).sum()),
+                    len(asked),
                 )
             )
     return found

@@ -6,6 +6,9 @@ reference's and see how much goes (backward). Here for one measure, in closed fo
 two sums that Hoyer is made of, so all coordinates, and all leading sets of them, take one pass over the pairs, and
 intervals are affordable.
 
+A share is a quotient with the change below it: where the change does not differ from zero (its interval holds zero)
+there is nothing to have a share of, and all shares are NaN.
+
 Coordinates are ranked on one half of the items and the curve of leading sets is measured on the other, so that it does
 not rise by selection alone. Intervals resample the items of both groups; for the curve the two rankings are held as
 they are.
@@ -42,7 +45,8 @@ class Substitution(NamedTuple):
     """Decomposition by coordinates of the change of mean Hoyer from the reference to a group.
 
     Attributes:
-        change: mean of the group minus mean of the reference, in units of Hoyer.
+        change: mean of the group minus mean of the reference, in units of Hoyer. Where its interval holds zero, all
+            others but `order` are NaN.
         forward: (d,) share of the change gained when a reference vector gets that coordinate from the group.
         backward: (d,) share lost when a vector of the group gets that coordinate from the reference.
         curve: (d,) share carried by the m leading coordinates together, m = 1 .. d, both directions averaged; 1 at d.
@@ -75,7 +79,8 @@ def substitute(
         rng: draws halves, partners and resamples.
 
     Returns:
-        Shares in units of the change. With fewer than two items in a group there are no halves: everything is NaN.
+        Shares in units of the change; NaN where the change does not differ from zero. With fewer than two items in a
+        group there are no halves: everything is NaN.
     """
     d = reference.shape[1]
     halves = paired_halves(reference, group, reference_item, group_item, rng, max(64, MOST_NUMBERS // d // 2))
@@ -91,10 +96,13 @@ def substitute(
     gained, lost = (np.concatenate(both) for both in zip(*effects, strict=True))
     change = np.concatenate(changes)
     total = weights @ change
-    unit = np.where(total == 0, np.nan, total)[:, None]  # no change has no shares, nor has a resample without pairs
+    moved = _estimate(total / np.where(weights.any(axis=1), weights.sum(axis=1), np.nan))
+    is_told = moved.low > 0 or moved.high < 0
+    # no change has no shares, nor has a resample without pairs
+    unit = np.where(is_told & (total != 0), total, np.nan)[:, None]
     curve = (weights @ np.concatenate(paths)) / unit
     return Substitution(
-        change=_estimate(total / np.where(weights.any(axis=1), weights.sum(axis=1), np.nan)),
+        change=moved,
         forward=_estimate((weights @ gained) / unit),
         backward=_estimate((weights @ lost) / unit),
         curve=_estimate(curve),

@@ -1,10 +1,13 @@
 """One report, two verdicts: each planted mechanism is told by its own evidence, and neither where there is none."""
 
+import json
+
 import numpy as np
 import pytest
 
 from analyses import analyse
 from analyses.questions.mechanisms.mechanism import ALIGNMENT, ONE, TEMPERATURE
+from analyses.reporting.losses import take_controls
 from tests.analyses.controlled import with_controls
 from tests.analyses.sweeps import exposure, merge, text_domains, with_table
 
@@ -44,6 +47,21 @@ def test_a_change_that_nothing_known_explains_is_undecided(rng):
     (found,) = by_suite(analyse(with_controls(text_domains(rng), "nothing", rng), "mechanism")).values()
     assert found.verdict == "undecided"
     assert "mechanism undecided" in found.text
+
+
+def test_no_share_is_shown_of_a_change_that_does_not_differ_from_zero(rng):
+    """Near zero shares were up to 488 times the change; an older sweep still holds them."""
+    sweep = with_controls(text_domains(rng), "nothing", rng)
+    found = [f for f in analyse(sweep, "localization") if f.unit.startswith("share of the change")]
+    assert found
+    for finding in found:
+        assert np.isnan(finding.estimate)
+        assert finding.plot is None
+        assert "shares of it are not defined" in finding.text
+        assert [effect.name for effect in finding.effects] == ["change of mean hoyer"]
+    facts = [json.dumps(json.loads(text) | {"controls": {"n_cells": 1}}) for text in sweep.runs()["spec_json"]]
+    row, *_ = take_controls(with_table(sweep, runs=sweep.runs().assign(spec_json=facts)))
+    assert (row.no_change, row.n_changes) == (len(found), len(found))
 
 
 def test_a_share_without_pinning_is_not_enough(rng):

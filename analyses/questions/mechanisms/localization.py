@@ -55,8 +55,13 @@ def localization(run: Run) -> list[Finding]:
         findings += _where(panel)
         findings += _bases(run, panel)
     substitutions = read_substitutions(run)
-    last = max((found.layer for found in substitutions if found.site == STREAM), default=-1)
-    carried = [_carried(found) for found in substitutions if found.site in UNLAYERED or found.layer == last]
+    last: dict[str, int] = {}
+    for found in substitutions:
+        if found.site == STREAM:
+            last[found.model] = max(found.layer, last.get(found.model, -1))
+    carried = [
+        _carried(found) for found in substitutions if found.site in UNLAYERED or found.layer == last.get(found.model)
+    ]
     return findings + carried
 
 
@@ -211,8 +216,9 @@ def _carried(found: Substitution) -> Finding:
     marks = tuple(Mark(shown(found.group), str(m), float(m), *share) for m, share in found.curve.items())
     effects = [
         Effect("change of mean hoyer", found.change.value, (found.change.low, found.change.high)),
-        Effect("coordinates that account for half", found.k50.value, (found.k50.low, found.k50.high)),
     ]
+    if found.has_change:
+        effects.append(Effect("coordinates that account for half", found.k50.value, found.k50.interval))
     top = found.top
     if top is not None:
         effects.append(Effect(f"coordinate {top[0]} alone, put into the reference", top[1].value, top[1][1:]))
@@ -238,7 +244,9 @@ def _carried(found: Substitution) -> Finding:
         effects=tuple(effects),
         verdict="described" if found.has_change else "undecided",
         text="",
-        plot=Plot("curve", "coordinates replaced together", "share of the change of mean Hoyer", marks, 0.5),
+        plot=Plot("curve", "coordinates replaced together", "share of the change of mean Hoyer", marks, 0.5)
+        if marks
+        else None,
     )
     return replace(finding, text=_carried_sentence(finding, found))
 
@@ -247,7 +255,10 @@ def _carried_sentence(finding: Finding, found: Substitution) -> str:
     change = with_interval(found.change.value, (found.change.low, found.change.high))
     group, where = shown(found.group), found.place
     if not found.has_change:
-        return f"No significant change of mean Hoyer to {group} at {where} ({change}), so no coordinate is named."
+        return (
+            f"No significant change of mean Hoyer to {group} at {where} ({change}): shares of it are not "
+            "defined, and no coordinate is named."
+        )
     more = np.isnan(found.k50.value)
     many = "More than were tried" if more else f"{found.k50.value:.0f}"
     verb = "is" if not more and found.k50.value == 1 else "are"

@@ -70,6 +70,16 @@ def test_one_planted_coordinate_carries_the_change(rng, denser):
     assert found.forward.low[7] < found.forward.value[7] < found.forward.high[7]
 
 
+def test_of_a_change_that_does_not_differ_from_zero_no_share_is_defined(rng):
+    reference, group = rng.standard_normal((2, 40, 24))
+    found = substitute(reference, group, np.arange(40), np.arange(40, 80), rng)
+    assert found.change.low < 0 < found.change.high
+    for shares in (found.forward, found.backward, found.curve, found.k50):
+        assert np.isnan(shares.value).all()
+        assert np.isnan(shares.low).all()
+    assert sorted(found.order) == list(range(24))
+
+
 def test_many_planted_coordinates_need_many(rng):
     found = planted(rng, list(range(0, 24, 4)), size=4.0)
     assert found.k50.value > 2
