@@ -184,7 +184,7 @@ def _power(finding: Finding) -> str:
     if finding.verdict not in {"undecided", "not significant"}:
         return ""
     if finding.bound is not None and finding.bound.verdict == "negligible":
-        return f", no effect beyond {signed(finding.bound.bound).replace('+', PLUS_MINUS)} (noise floor)"
+        return f", no effect larger than {signed(finding.bound.bound).replace('+', PLUS_MINUS)} (noise floor)"
     if math.isfinite(finding.detectable):
         return f", where {signed(finding.detectable).replace('+', PLUS_MINUS)} is detected with 80 % power"
     return ""

@@ -94,9 +94,9 @@ def sentence(twins: Twins) -> str:
         return ""
     plain, without, other = (_said(by_key[key].over_seeds) for key in wanted)
     return (
-        f"Over {twins.n_pairs} pairs of small laboratory models sparsity goes with unfamiliarity among mastered facts "
-        f"by a rank correlation of {plain} under AdamW, {without} with the answer's row projected out, and {other} "
-        f"under {CONDITIONS[OTHER].meaning} (a difference of {_said(twins.difference)})."
+        f"Over {twins.n_pairs} pairs of small laboratory models sparsity is associated with unfamiliarity "
+        f"among mastered facts: Spearman {plain} under AdamW, {without} with the answer's row projected out, and "
+        f"{other} under {CONDITIONS[OTHER].meaning} (a difference of {_said(twins.difference)})."
     )
 
 

@@ -232,7 +232,7 @@ def _dose_response(panel: Panel, column: int) -> list[Finding]:
     claims = (
         "Still sparser where less familiar among what is mastered",
         "Denser where less familiar among what is mastered",
-        "Undecided whether familiarity matters beyond mastery",
+        "Undecided whether familiarity matters among mastered items",
     )
     text = (
         f"{claim_of(settled, claims)} ({spans}, answers right with probability {MASTERED:g} or more): "

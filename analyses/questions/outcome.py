@@ -24,7 +24,7 @@ from analyses.findings.registry import analysis
 from analyses.statistics.prediction import FEWEST_OF_A_KIND, held_out_gain
 from probes.vocabulary.axes import AXIS_KINDS
 
-QUESTION: Final = "Does sparsity predict errors beyond entropy, margin and length?"
+QUESTION: Final = "Does sparsity predict errors after adjusting for entropy, margin and length?"
 BEATEN: Final = ("next_token_entropy", "mean_next_token_entropy", "margin", "mean_margin")
 NOTHING: Final = (float("nan"), float("nan"))
 
@@ -63,7 +63,7 @@ def _panel_findings(panel: Panel) -> list[Finding]:
             Finding(
                 analysis="outcome",
                 question=QUESTION,
-                scope=scope_of(panel, column, "" if not findings else f"beyond {name}"),
+                scope=scope_of(panel, column, "" if not findings else f"adjusted for {name}"),
                 primary=not findings,
                 estimate=found.bits,
                 unit=f"gain of held-out log loss over {name}, bits per item",

@@ -204,7 +204,7 @@ def _finding(panel: Panel, probed: Probed) -> Finding | None:
     if alone is not None:
         effects += [
             Effect(f"{metric} alone", *alone, key=ALONE),
-            Effect(f"beyond {metric} alone", *at(effect_lost(found, one, before=0, after=1), 0)),
+            Effect(f"gain over {metric} alone", *at(effect_lost(found, one, before=0, after=1), 0)),
         ]
     adjusted = ()
     if probed.lengths is not None:
@@ -284,7 +284,7 @@ def _with_primary(panel: Panel, findings: list[Finding]) -> list[Finding]:
         for index, finding in enumerate(findings)
         for series, value, interval in _series(finding)
     ]
-    plot = Plot("curve", "place in the network, in the order of a forward pass", findings[0].unit, tuple(marks), 0.0)
+    plot = Plot("curve", "site and layer, in the order of a forward pass", findings[0].unit, tuple(marks), 0.0)
     is_axis = findings[0].scope.group != ERRORS
     places = [finding.scope.place for finding in findings]
     index = places.index(stated) if stated in places else len(places) - 1

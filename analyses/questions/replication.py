@@ -113,7 +113,9 @@ def _judged(claim: Claim, finding: Finding) -> Finding:
         n_clusters=finding.n_clusters,
         test=finding.test,
         generalises_over=finding.generalises_over,
-        effects=() if entropy is None else (Effect(f"given {entropy.name}", entropy.estimate, entropy.interval),),
+        effects=()
+        if entropy is None
+        else (Effect(f"adjusted for {entropy.name}", entropy.estimate, entropy.interval),),
         bound=finding.bound,
         verdict=finding.verdict,
         controls=tuple(control for control in finding.controls if control.name == LENGTH),

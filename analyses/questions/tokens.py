@@ -278,7 +278,7 @@ def _dose_response(found: Tokens, name: str) -> Plot:
             point = float(mean.mean[0]), float(mean.low[0]), float(mean.high[0])
             marks.append(Mark(name, f"eighth {number + 1}", (number + 0.5) / OCTILES, *point))
     return Plot(
-        "curve", f"unfamiliarity by {name}, place within the item", "sparsity, place within the item less one half",
+        "curve", f"unfamiliarity by {name}, rank within the item", "sparsity, rank within the item minus one half",
         tuple(marks), 0.0,
     )  # fmt: skip
 

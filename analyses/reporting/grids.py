@@ -20,10 +20,11 @@ from analyses.findings.formatting import excess, number, p_value, short_model, s
 from analyses.findings.record import Finding, Verdict
 
 ABSENT: Final = "\N{EN DASH}"
-ROLES: Final = {"pre_treatment": "given {}", "mediator": "beyond {}"}  # how an estimate with a covariate is headed
+# Headings of an estimate with a covariate.
+ROLES: Final = {"pre_treatment": "adjusted for {}", "mediator": "adjusted for {} (mediator)"}
 CLAUSE: Final = re.compile(r", | \(")  # where the first words of a unit end
 LONGEST: Final = 70
-ELSEWHERE: Final = " at other places"
+ELSEWHERE: Final = " at other sites and layers"
 RAW: Final = frozenset({"", "raw"})
 
 

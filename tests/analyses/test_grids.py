@@ -96,8 +96,8 @@ def test_what_stands_beside_a_lead_without_a_table():
     assert facts(finding(effects=effects, controls=controls)) == [
         ("coordinates", "3"),
         ("d", "+0.80 [+0.50, +1.10]"),
-        ("given n_tokens", "+0.40 [+0.20, +0.60]"),
-        ("beyond nll", "+0.10 [+0.01, +0.20]"),
+        ("adjusted for n_tokens", "+0.40 [+0.20, +0.60]"),
+        ("adjusted for nll (mediator)", "+0.10 [+0.01, +0.20]"),
     ]
 
 

@@ -71,7 +71,7 @@ def test_a_planted_direction_is_decodable_where_it_was_planted_and_nowhere_else(
     bits = {name: e.estimate for name, e in named.items() if name.startswith("bits per item")}
     assert bits["bits per item, online code by states"] < 0.9 < bits["bits per item, online code by the base rate"]
     assert named["hoyer alone"].interval[0] < 0 < named["hoyer alone"].interval[1]
-    assert named["beyond hoyer alone"].interval[0] > 0
+    assert named["gain over hoyer alone"].interval[0] > 0
     series = {mark.series for mark in found.plot.marks}
     assert series == {"probe of the states", "shuffled labels (range)", "hoyer alone"}
 

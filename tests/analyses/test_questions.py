@@ -304,7 +304,7 @@ def test_no_effect_is_said_only_inside_the_bound_and_power_otherwise(rng):
     sweep = make_sweep(STEPS, STEP_LEVELS, effect=lambda *_: 0.0, rng=rng, n_per_level=40, metrics=("hoyer",))
     for found in analyse(sweep, "difficulty"):
         negligible = found.bound.verdict == "negligible"
-        assert ("no effect beyond" in found.text) == (not found.side and negligible)
+        assert ("no effect larger than" in found.text) == (not found.side and negligible)
         assert ("detected with 80 % power" in found.text) == (not found.side and not negligible)
         if negligible:
             assert max(abs(bound) for bound in found.interval) < 1.5 * found.bound.bound

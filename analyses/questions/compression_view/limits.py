@@ -48,7 +48,7 @@ CLAIMS: Final[dict[Verdict, str]] = {
 SPARSER: Final[dict[Verdict, str]] = {
     "supported": "are sparser, also with each covariate held fixed",
     "contradicted": "are denser, also with each covariate held fixed",
-    "undecided": "are not shown to be sparser or denser beyond the covariates",
+    "undecided": "are not shown to be sparser or denser after adjusting for the covariates",
     "described": "are described",
 }
 

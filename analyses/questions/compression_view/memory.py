@@ -63,9 +63,9 @@ CLAIMS: Final = {
         "Undecided whether, within texts, the memory saves more where states are sparser",
     ),
     "given": (
-        "Beyond surprisal and counts, sparser states still go with more bits saved",
-        "Beyond surprisal and counts, denser states go with more bits saved",
-        "Undecided whether sparsity says anything of bits saved beyond surprisal and counts",
+        "Adjusted for surprisal and counts, sparser states still go with more bits saved",
+        "Adjusted for surprisal and counts, denser states go with more bits saved",
+        "Undecided whether sparsity predicts bits saved after adjusting for surprisal and counts",
     ),
     "of": (
         "The memory saves more where tokens are less familiar by {of}",

@@ -33,9 +33,9 @@ def caveats_of(findings: Sequence[Finding], lead: Finding | None) -> list[str]:
     if any(_few_items(finding) for finding in about):
         said.append(f"Fewer than {FEW_CLUSTERS} independent items: intervals leave one out at a time and are wide.")
     if moved := _taking_away(about, "pre_treatment"):
-        said.append(f"With {_joined(moved)} held fixed the interval reaches zero.")
+        said.append(f"After adjusting for {_joined(moved)} the interval reaches zero.")
     if accounted := _taking_away(about, "mediator"):
-        said.append(f"Nothing is left by its interval beyond what {_joined(accounted)} accounts for.")
+        said.append(f"After adjusting for {_joined(accounted)} the interval no longer excludes zero.")
     return said
 
 
@@ -75,8 +75,8 @@ def _generality(findings: Sequence[Finding], inventory: Inventory) -> list[str]:
     if findings:
         whom = "this model" if len(models) == 1 else "each of these models"
         said.append(
-            f"Intervals and tests are over items: they speak about more items like these, put to {whom}, and not "
-            "about other models, seeds or templates."
+            f"Intervals and tests are over items: they generalise to more items like these, put to {whom}, and not "
+            "to other models, seeds or templates."
         )
     if any(finding.generalises_over == "domains" for finding in findings):
         said.append(
@@ -101,8 +101,8 @@ def _output(findings: Sequence[Finding]) -> list[str]:
         return []
     verb = "is a mediator" if len(names) == 1 else "are mediators"
     text = (
-        f"{_joined(sorted(names))} {verb}, read off the model's output: what is left beyond it is not accounted for by "
-        "the output. This is no removal of a confounder."
+        f"{_joined(sorted(names))} {verb}, read off the model's output: an association that remains after "
+        "adjusting is not accounted for by the output. This is no removal of a confounder."
     )
     return [text]
 
