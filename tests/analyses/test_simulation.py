@@ -51,7 +51,8 @@ def test_no_effect_is_said_only_inside_the_bound(runs, proof):
                 wrong += claims and (effect > 0 or not inside)
     assert wrong <= 0.05 * max(said, 20)
     proof(
-        f"Of {said} findings that said 'no effect larger than', {wrong} were about a planted effect or outside the bound."
+        f"Of {said} findings that said 'no effect larger than', {wrong} were about a planted effect or "
+        "outside the bound."
     )
 
 
