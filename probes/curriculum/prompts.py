@@ -173,7 +173,18 @@ def grade_of(spec: CurriculumSpec, item: Item) -> str:
 
 
 def prompts(chooser: Chooser, arms: Sequence[Arm], *, chat: bool) -> Iterator[Example]:
-    """Every prompt of a comparison: the questions without examples, then each arm, pool and number of examples."""
+    """Every prompt of a comparison: the questions without examples, then each arm, pool and number of examples.
+
+    A prompt that another arm asks already is a repetition, which a sweep leaves out: its answer is known.
+    """
+    first: dict[str, str] = {}
+    for example in _prompts(chooser, arms, chat=chat):
+        earlier = first.setdefault(example.content_hash(), example.id)
+        same = "" if earlier == example.id or example.fault else f"the same prompt is asked as {earlier}"
+        yield replace(example, repeats=same)
+
+
+def _prompts(chooser: Chooser, arms: Sequence[Arm], *, chat: bool) -> Iterator[Example]:
     draw, spec = chooser.draw, chooser.spec
     questions = draw.items[: draw.n_questions]
     for question in questions:
