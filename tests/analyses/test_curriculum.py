@@ -147,7 +147,7 @@ def test_the_curve_over_examples_and_the_places_of_sparsity_are_drawn() -> None:
 
 
 def test_no_arm_helps_where_none_was_planted() -> None:
-    """Of 200 comparisons without any effect, about one in twenty finds some arm better or worse than random examples."""
+    """Of 200 comparisons without any effect, about one in twenty finds some arm better or worse than chance."""
     rng, wrong, both = np.random.default_rng(0), 0, 0
     for _ in range(SIMULATIONS):
         hardness = rng.uniform(0.2, 0.8, 60)[:, None]
