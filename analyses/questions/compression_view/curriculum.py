@@ -76,7 +76,7 @@ CLAIMS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Answers:
-    """What one model answered after the examples of every arm, at the pre-stated number of examples.
+    """Answers of one model after the examples of every arm, at the pre-stated number of examples.
 
     Attributes:
         scope: the model and suite.
@@ -103,7 +103,7 @@ class Answers:
         return self.right[:, self.arms.index(arm)]
 
     def has(self, *arms: str) -> bool:
-        """Whether these arms are compared."""
+        """True where these arms are compared."""
         return set(arms) <= set(self.arms)
 
 
