@@ -27,6 +27,7 @@ class SetValue(NamedTuple):
         metric: the measure.
         estimate: its value, with an interval where it has one.
         n: how many vectors.
+        key: the group as the table names it, suite and split with it.
     """
 
     model: str
@@ -39,6 +40,7 @@ class SetValue(NamedTuple):
     metric: str
     estimate: Estimate
     n: int
+    key: str
 
     @property
     def place(self) -> str:
@@ -49,7 +51,7 @@ class SetValue(NamedTuple):
 def read_sets(run: Run, metrics: tuple[str, ...], bases: tuple[str, ...] = (names.RAW,)) -> list[SetValue]:
     """The rows of some measures of sets in some bases, groups in the order of their levels."""
     rows = run.populations()
-    rows = rows[rows["metric"].astype(str).isin(metrics) & rows["basis"].astype(str).isin(bases)]
+    rows = rows[rows["metric"].astype(str).isin(metrics) & rows["basis"].astype(str).isin(bases) & (rows["unit"] == -1)]
     if rows.empty:
         return []
     runs = run.runs()
@@ -64,7 +66,7 @@ def read_sets(run: Run, metrics: tuple[str, ...], bases: tuple[str, ...] = (name
     found = [
         SetValue(
             models.get(run_id, ""), suites.get(run_id, ""), group.removeprefix(f"{suites.get(run_id, '')}/"), site,
-            int(layer), position, basis, metric, Estimate(float(value), float(low), float(high)), int(n),
+            int(layer), position, basis, metric, Estimate(float(value), float(low), float(high)), int(n), group,
         )
         for run_id, group, site, position, basis, metric, layer, n, value, low, high in zip(
             *columns, rows["layer"], rows["n_vectors"], *numbers, strict=True

@@ -65,10 +65,10 @@ class Substitution(NamedTuple):
         return max(known.items(), key=lambda entry: entry[1].value) if known else None
 
 
-def read_substitutions(run: Run) -> list[Substitution]:
-    """All substitutions of a sweep; empty where it ran without controls."""
+def read_substitutions(run: Run, of: str = "") -> list[Substitution]:
+    """All substitutions of a sweep, of coordinates or (``of`` is ``unit_``) of heads; empty without controls."""
     rows = run.populations()
-    rows = rows[rows["metric"].astype(str).str.startswith("substitution_")]
+    rows = rows[rows["metric"].astype(str).str.startswith(f"{of}substitution_")]
     if rows.empty:
         return []
     runs = run.runs()
@@ -78,7 +78,9 @@ def read_substitutions(run: Run) -> list[Substitution]:
     keys = ["run_id", "group", "site", "layer", "position"]
     for key, own in rows.groupby(keys, observed=True, sort=False):
         run_id, group, site, layer, position = cast("tuple[str, str, str, int, str]", key)
-        by_metric = {str(metric): _shares(part) for metric, part in own.groupby("metric", observed=True)}
+        by_metric = {
+            str(metric).removeprefix(of): _shares(part) for metric, part in own.groupby("metric", observed=True)
+        }
         suite = suites.get(str(run_id), "")
         change = by_metric.get(names.SUBSTITUTION_CHANGE, {}).get(-1, UNDEFINED)
         if not change.sign:

@@ -21,10 +21,13 @@ ROUTING: Final = "routing"
 UNTRAINED: Final = "untrained"
 OF_A_SITE: Final[frozenset[Control]] = frozenset({"bases", "populations", "substitution", "rotations", "shuffle"})
 
+OF_UNITS: Final[frozenset[Control]] = frozenset({"populations", "substitution"})  # at sites with a vector per head
+
 
 def cells_of(model: LoadedModel, sites: Sequence[Site], controls: Collection[Control]) -> tuple[str, ...]:
     """Names of the cells, in the order of work; a site's cell has its name."""
     whole = [site for site in sites if not model.taps.points[site].heads]
+    of_units = bool(OF_UNITS.intersection(controls))
     final, last = final_of(model), last_of(model)
     ahead = [site for site in (final, last) if site in whole] if OF_A_SITE.intersection(controls) else []
     others = spread([site for site in whole if site not in ahead]) if OF_A_SITE.intersection(controls) else []
@@ -33,6 +36,7 @@ def cells_of(model: LoadedModel, sites: Sequence[Site], controls: Collection[Con
     cells += [READOUT] if {"readout", "pinning"}.intersection(controls) else []
     cells += [str(site) for site in ahead if site != final]
     cells += [str(site) for site in others]
+    cells += [str(site) for site in spread([site for site in sites if site not in whole])] if of_units else []
     has_routers = any(site.kind is SiteKind.ROUTER_LOGITS for site in sites)
     cells += [ROUTING] if "routing" in controls and has_routers else []
     return (*cells, *([UNTRAINED] if "untrained" in controls and whole else []))

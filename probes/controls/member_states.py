@@ -23,7 +23,7 @@ from torch import Tensor
 from probes.capture.batches import Failed, Room, plan_batches
 from probes.capture.prompts import pad
 from probes.capture.reading import Picks
-from probes.controls.control_cells import final_of, last_of
+from probes.controls.control_cells import OF_UNITS, final_of, last_of
 from probes.models.hooks import CaptureError, watching
 from probes.models.loading import LoadedModel
 from probes.vocabulary.massive_tokens import massive
@@ -72,7 +72,7 @@ class Wanted(NamedTuple):
     """Request for states to keep.
 
     Attributes:
-        sites: where; none of them has heads.
+        sites: where; of one with heads, all heads side by side.
         positions: ``last``, ``mean`` or both.
         n_tokens: at most so many of an item at ``mean``.
         row_bytes: what the states of one token take, all sites together.
@@ -96,13 +96,17 @@ def wanted_states(
     n_items: int,
     controls: Sequence[Control] = (),
 ) -> Wanted:
-    """States that the controls of some sites need; the readout adds the end of the stream, outliers add ``mean``."""
-    whole = [site for site in sites if not model.taps.points[site].heads]
+    """States that the controls of some sites need; the readout adds the end of the stream, outliers add ``mean``.
+
+    Of a site with heads all heads side by side, where a control looks at heads.
+    """
+    heads = {site: model.taps.points[site].heads for site in sites}
+    whole = [site for site in sites if not heads[site] or OF_UNITS.intersection(controls)]
     ends = [site for site in (final_of(model), last_of(model)) if site in model.sites]
     extra = ends if {"readout", "pinning"}.intersection(controls) else []
     ordinary = ["mean"] if "outliers" in controls else []
     every = tuple(dict.fromkeys([*whole, *extra]))
-    row_bytes = 4 * sum(model.width(site) for site in every)
+    row_bytes = 4 * sum(model.width(site) * max(heads.get(site, 0), 1) for site in every)
     kept = tuple(dict.fromkeys([*positions, *ordinary]))
     return Wanted(every, kept, tokens_kept(n_items, row_bytes), row_bytes)
 

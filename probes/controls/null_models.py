@@ -35,7 +35,7 @@ from probes.vocabulary.sites import Site
 from sparsity.rotations import rotation_tests
 
 if TYPE_CHECKING:
-    from probes.controls.stage import Ask
+    from probes.controls.request import Ask
 
 ROTATIONS: Final = 99  # the least p is 1 in 100
 CHANCE: Final = {"shuffle": 2, "rotations": 3}  # which generator of a sample is whose; the stage has 0 and 1

@@ -58,10 +58,13 @@ class PopulationRows:
             }
         )
 
-    def add_substitution(self, group: str, sample: Sample, found: Substitution, n_vectors: int) -> None:
-        """Add the share of each coordinate in the change from the reference to a group, and its k50."""
+    def add_substitution(
+        self, group: str, sample: Sample, found: Substitution, n_vectors: int, *, of: str = ""
+    ) -> None:
+        """Add the share of each coordinate (or unit) in the change from the reference to a group, and its k50."""
         for name, single in ((names.SUBSTITUTION_CHANGE, found.change), (names.SUBSTITUTION_K50, found.k50)):
-            self.add(group, sample, -1, name, float(single.value), n_vectors, (float(single.low), float(single.high)))
+            interval = float(single.low), float(single.high)
+            self.add(group, sample, -1, f"{of}{name}", float(single.value), n_vectors, interval)
         per_coordinate = {names.SUBSTITUTION_FORWARD: found.forward, names.SUBSTITUTION_BACKWARD: found.backward}
         share = np.abs(found.forward.value + found.backward.value)
         for name, rows in per_coordinate.items():
@@ -70,14 +73,14 @@ class PopulationRows:
                     group,
                     sample,
                     int(j),
-                    name,
+                    f"{of}{name}",
                     float(rows.value[j]),
                     n_vectors,
                     (float(rows.low[j]), float(rows.high[j])),
                 )
         for m in sizes(len(found.order)):
             at = (found.curve.low[m - 1], found.curve.high[m - 1])
-            self.add(group, sample, m, names.SUBSTITUTION_CURVE, found.curve.value[m - 1], n_vectors, at)
+            self.add(group, sample, m, f"{of}{names.SUBSTITUTION_CURVE}", found.curve.value[m - 1], n_vectors, at)
 
     def add_population(
         self,
@@ -87,10 +90,11 @@ class PopulationRows:
         metrics: Sequence[str] | None = None,
         *,
         basis: str = names.RAW,
+        unit: int = -1,
     ) -> None:
         """Measures of the group's vectors as a set; a resample repeats vectors, which biases ranks: no interval."""
         for name, value in population_profile(vectors, metrics).items():
-            self.add(group, sample, -1, name, value, len(vectors), basis=basis)
+            self.add(group, sample, unit, name, value, len(vectors), basis=basis)
 
     def table(self) -> pa.Table:
         """The rows as the table has them."""

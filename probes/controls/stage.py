@@ -9,12 +9,12 @@ on which other cells are done, or in what order.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import product
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -31,8 +31,10 @@ from probes.controls.outliers import add_outliers
 from probes.controls.pinning import pinned_outcomes
 from probes.controls.populations import PopulationRows
 from probes.controls.readout import Unembedding, Unread, alignments, read_out, unembedding_of, without_row
-from probes.controls.reservoir import Member, reference_groups
+from probes.controls.request import Ask, Controls, together
+from probes.controls.reservoir import reference_groups
 from probes.controls.substitution import Substitution, substitute
+from probes.controls.units import add_units, unit_blocks
 from probes.errors import InputError
 from probes.interventions.changes import FinalNorm, final_norm_of
 from probes.models.hooks import CaptureError
@@ -40,60 +42,8 @@ from probes.models.loading import LoadedModel
 from probes.records.rows import measurement_rows, outcome_rows
 from probes.records.schema import Table
 from probes.vocabulary import names
-from probes.vocabulary.axes import Axis
 from probes.vocabulary.positions import SELECTORS
-from probes.vocabulary.prompt import Prompt
 from probes.vocabulary.sites import Site, SiteKind
-from sparsity import MetricSpec
-
-
-class Controls(NamedTuple):
-    """Results of the controls of one cell, or of several.
-
-    Attributes:
-        tables: rows of measurements, populations and outcomes.
-        skipped: what a model or a run cannot have, and why.
-        pinned: where coordinates were pinned, and which.
-    """
-
-    tables: dict[Table, pa.Table]
-    skipped: dict[str, str]
-    pinned: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Ask:
-    """Request for controls: items, sites, positions, metrics and seed.
-
-    Attributes:
-        run_id: the run.
-        members: the reservoir.
-        prompts: its items as the model reads them.
-        axis: of the suite.
-        suite: its name.
-        sites: where, as the sweep was asked.
-        positions: ``last``, ``mean`` or both.
-        metrics: measured in every basis.
-        seed: of partners, halves, resamples and random coordinates.
-        controls: which of them.
-        batches: which items of the reservoir go through the model together; none: as many as a pass takes.
-        states: what was kept of the reservoir while it was measured; closed with the stage.
-        populations: measures of sets; None for all.
-    """
-
-    run_id: str
-    members: Sequence[Member]
-    prompts: Sequence[Prompt]
-    axis: Axis
-    suite: str
-    sites: Sequence[Site]
-    positions: Sequence[str]
-    metrics: Sequence[MetricSpec]
-    seed: int
-    controls: Sequence[names.Control] = names.CONTROLS
-    batches: Sequence[Sequence[int]] = ()
-    states: States | None = None
-    populations: Sequence[str] | None = None
 
 
 def control(model: LoadedModel, ask: Ask) -> Controls:
@@ -101,21 +51,6 @@ def control(model: LoadedModel, ask: Ask) -> Controls:
     with open_stage(model, ask) as stage:
         found = [stage.cell(name) for name in cells_of(model, ask.sites, ask.controls)]
     return together(found)
-
-
-def together(found: Sequence[Controls]) -> Controls:
-    """Several cells as one commit holds them."""
-    tables: dict[Table, pa.Table] = {}
-    skipped: dict[str, str] = {}
-    pinned: dict[str, Any] = {}
-    for name in ("measurements", "populations", "outcomes"):
-        own = [one.tables[name] for one in found if name in one.tables]
-        if own:
-            tables[name] = pa.concat_tables(own, promote_options="default").unify_dictionaries()
-    for one in found:
-        skipped |= one.skipped
-        pinned |= one.pinned
-    return Controls(tables, skipped, pinned)
 
 
 @contextmanager
@@ -221,13 +156,28 @@ class _Cell:
 
     def site(self, site: Site) -> None:
         """One site in every basis, its groups as sets, and what carries their differences from the reference."""
-        for position in self.stage.ask.positions:
+        stage = self.stage
+        for position in stage.ask.positions:
             sample = self._sample(site, position)
+            chance = partial(_rng, stage.ask.seed, sample)
+            blocks = unit_blocks(stage.model, site)
+            if blocks:
+                self.skipped |= add_units(
+                    self.rows,
+                    sample,
+                    blocks,
+                    stage.groups[sample.item],
+                    stage.ask,
+                    stage.reference,
+                    chance,
+                    stage.pause,
+                )
+            if site not in stage.whole_sites:
+                continue
             if "bases" in self.stage.ask.controls:
                 self._bases(sample)
             self._populations(sample)
             groups = self.stage.groups[sample.item]
-            chance = partial(_rng, self.stage.ask.seed, sample)
             ends = (final_of(self.stage.model), last_of(self.stage.model))
             self.skipped |= add_nulls(
                 self.rows, sample, groups, self.stage.ask, self.stage.reference, ends, chance, self.stage.pause

@@ -31,6 +31,7 @@ LEVELS: Final = (2.5, 97.5)
 MOST_NUMBERS: Final = 1 << 22  # of a matrix pairs x coordinates: 32 MB; pairs beyond it are left out
 
 Matrix = Float64[np.ndarray, "n d"]
+Parts = Float64[np.ndarray, "n parts"]  # a column per coordinate, or per block of them
 
 
 class Estimate(NamedTuple):
@@ -68,8 +69,9 @@ def substitute(
     reference_item: Int64[np.ndarray, " n"],
     group_item: Int64[np.ndarray, " m"],
     rng: np.random.Generator,
+    blocks: int | None = None,
 ) -> Substitution:
-    """Attribute the change of mean Hoyer between two groups of vectors to coordinates.
+    """Attribute the change of mean Hoyer between two groups of vectors to coordinates, or to blocks of them.
 
     Args:
         reference: vectors of the reference group, finite.
@@ -77,22 +79,24 @@ def substitute(
         reference_item: the item each vector belongs to (several tokens of one text are not independent).
         group_item: the same for the other group.
         rng: draws halves, partners and resamples.
+        blocks: exchange so many equal blocks of coordinates that follow each other (the heads of ``attn_z``, groups of
+            experts) instead of single coordinates; d is then their number in everything that is returned.
 
     Returns:
         Shares in units of the change; NaN where the change does not differ from zero. With fewer than two items in a
         group there are no halves: everything is NaN.
     """
-    d = reference.shape[1]
-    halves = paired_halves(reference, group, reference_item, group_item, rng, max(64, MOST_NUMBERS // d // 2))
+    width, d = reference.shape[1], blocks or reference.shape[1]
+    halves = paired_halves(reference, group, reference_item, group_item, rng, max(64, MOST_NUMBERS // width // 2))
     if len(halves) < 2 or d < 2:
         nan, nans = np.array(np.nan), np.full(d, np.nan)
         empty, rows = Estimate(nan, nan, nan), Estimate(nans, nans, nans)
         return Substitution(empty, rows, rows, rows, empty, np.arange(d))
     weights = _weights(halves, rng)
-    effects = [exchanged(half.first, half.second) for half in halves]
+    effects = [exchanged(half.first, half.second, blocks) for half in halves]
     changes = [hoyer(half.second) - hoyer(half.first) for half in halves]
     orders = [_order(*effect, change) for effect, change in zip(effects, changes, strict=True)]
-    paths = [leading(half.first, half.second, order) for half, order in zip(halves, orders[::-1], strict=True)]
+    paths = [leading(half.first, half.second, order, blocks) for half, order in zip(halves, orders[::-1], strict=True)]
     gained, lost = (np.concatenate(both) for both in zip(*effects, strict=True))
     change = np.concatenate(changes)
     total = weights @ change
@@ -122,21 +126,28 @@ class _Sums(NamedTuple):
         return cls(np.abs(x).sum(axis=1, keepdims=True), np.square(x).sum(axis=1, keepdims=True))
 
 
-def exchanged(one: Matrix, other: Matrix) -> tuple[Matrix, Matrix]:
-    """Effect of each coordinate alone on Hoyer: gained by ``one`` when it gets the other's, lost by ``other``."""
-    return _effects(one, other, np.abs(other) - np.abs(one), np.square(other) - np.square(one))
+def exchanged(one: Matrix, other: Matrix, blocks: int | None = None) -> tuple[Parts, Parts]:
+    """Effect of each coordinate (or block) alone on Hoyer: gained by ``one`` when it gets the other's, or lost."""
+    return _effects(one, other, *_differences(one, other, blocks))
 
 
-def leading(one: Matrix, other: Matrix, order: Int64[np.ndarray, " d"]) -> Matrix:
-    """Effect of the first m coordinates of an order together, m = 1 .. d: mean of gain and loss."""
-    one, other = one[:, order], other[:, order]
-    magnitude = np.cumsum(np.abs(other) - np.abs(one), axis=1)
-    energy = np.cumsum(np.square(other) - np.square(one), axis=1)
+def leading(one: Matrix, other: Matrix, order: Int64[np.ndarray, " parts"], blocks: int | None = None) -> Parts:
+    """Effect of the first m coordinates (or blocks) of an order together, m = 1 .. d: mean of gain and loss."""
+    magnitude, energy = (np.cumsum(found[:, order], axis=1) for found in _differences(one, other, blocks))
     gained, lost = _effects(one, other, magnitude, energy)
     return (gained + lost) / 2
 
 
-def _effects(one: Matrix, other: Matrix, magnitude: Matrix, energy: Matrix) -> tuple[Matrix, Matrix]:
+def _differences(one: Matrix, other: Matrix, blocks: int | None) -> tuple[Parts, Parts]:
+    """Differences of magnitude and of energy, coordinate by coordinate or summed over blocks."""
+    found = np.abs(other) - np.abs(one), np.square(other) - np.square(one)
+    if blocks is None:
+        return found
+    magnitude, energy = (own.reshape(len(own), blocks, -1).sum(axis=2) for own in found)
+    return magnitude, energy
+
+
+def _effects(one: Matrix, other: Matrix, magnitude: Parts, energy: Parts) -> tuple[Parts, Parts]:
     """Gain of ``one`` and loss of ``other`` when both sums change by so much."""
     d = one.shape[1]
     of_one, of_other = _Sums.of(one), _Sums.of(other)
@@ -151,7 +162,7 @@ def _hoyer(magnitude: Matrix, energy: Matrix, d: int) -> Matrix:
         return hoyer_of_sums(np.maximum(magnitude, 0), np.maximum(energy, 0), d)
 
 
-def _order(gained: Matrix, lost: Matrix, change: Float64[np.ndarray, " n"]) -> Int64[np.ndarray, " d"]:
+def _order(gained: Parts, lost: Parts, change: Float64[np.ndarray, " n"]) -> Int64[np.ndarray, " parts"]:
     """Coordinates by decreasing share of the change."""
     return np.argsort(-(gained + lost).mean(axis=0) * np.sign(change.mean()), kind="stable")
 

@@ -19,8 +19,9 @@ import numpy as np
 from probes.controls.control_cells import READOUT, final_of, last_of
 from probes.controls.member_states import TOKENS, States
 from probes.controls.readout import Unembedding, Unread, unembedding_of
+from probes.controls.request import Ask
 from probes.controls.reservoir import POSITIONS, Member
-from probes.controls.stage import Ask, Stage
+from probes.controls.stage import Stage
 from probes.models.loading import LoadedModel
 from probes.records.store import as_file
 from probes.sweep.controlling import budget_seconds

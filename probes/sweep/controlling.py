@@ -25,8 +25,9 @@ from typing import Any, Final, Literal, NamedTuple
 import pyarrow as pa
 
 from probes.controls.member_states import States
+from probes.controls.request import Ask, Controls, together
 from probes.controls.reservoir import POSITIONS, Member, reference_groups, reservoir
-from probes.controls.stage import Ask, Controls, Stage, open_stage, together
+from probes.controls.stage import Stage, open_stage
 from probes.models.loading import LoadedModel
 from probes.records.cells import Block, Done
 from probes.records.read import Records

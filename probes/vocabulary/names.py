@@ -10,6 +10,7 @@ table                      column        names
                                          :mod:`probes.controls.outliers`; of
                                          sites ``router_logits`` also, in basis ``routing``, the measures of
                                          :mod:`probes.capture.routing` over all tokens of the position
+``populations``            metric        ``unit_substitution_*(hoyer)``: the same of heads and groups of experts
 ``populations``            metric        of the nulls: ``rotation_change(hoyer)``, whose interval holds 95 % of shared
                                          random rotations, ``rotation_p(hoyer)``, and in bases ``shuffled`` and
                                          ``untrained`` ``mean_hoyer`` and the population measures
@@ -57,6 +58,10 @@ SUBSTITUTION_BACKWARD: Final = "substitution_backward(hoyer)"
 SUBSTITUTION_CURVE: Final = "substitution_curve(hoyer)"
 SUBSTITUTION_K50: Final = "substitution_k50(hoyer)"
 SUBSTITUTION_CHANGE: Final = "substitution_change(hoyer)"
+
+# the same of units, blocks of coordinates: heads at sites ``attn_z``, groups of experts at ``router_logits``; ``unit``
+# is the head or group, the number m of them, or -1
+UNIT: Final = "unit_"
 
 # outlier coordinates and massive tokens of a site, over the items of the whole suite; ``unit`` is the coordinate or -1
 TOP_COORDINATE_ENERGY: Final = "top_coordinate_energy"

@@ -14,8 +14,9 @@ from probes.controls.basis_panel import views
 from probes.controls.control_cells import OUTLIERS, READOUT, cells_of
 from probes.controls.member_states import Sample
 from probes.controls.readout import Unread, unembedding_of
+from probes.controls.request import Ask
 from probes.controls.reservoir import Member
-from probes.controls.stage import Ask, control, open_stage
+from probes.controls.stage import control, open_stage
 from probes.interventions.edits import pin
 from probes.interventions.effects import intervene
 from probes.models import load_model
@@ -314,7 +315,9 @@ def test_a_layer_norm_with_a_bias_and_heads_and_wide_sites():
     model = load_model(uneven(GPT2LMHeadModel(config)))
     controls = control(model, ask(model, sites=("attn_z.0", "mlp_post.1", "final_norm"), positions=("last",)))
     skipped = controls.skipped
-    assert skipped["attn_z.0"] == "it has one vector per head"
+    assert skipped["attn_z.0"] == "it has one vector per head"  # of outliers; units have rows of their own
+    units = frames(controls)["populations"].query("site == 'attn_z'")
+    assert set(units.unit) == {-1, 0, 1, 2, 3, 4}
     assert "more than those" in skipped["pca at mlp_post.1, last"]
     assert "not in the coordinates" in skipped["unembed at mlp_post.1, last"]
     assert set(frames(controls)["measurements"].site) == {"mlp_post", "final_norm"}
