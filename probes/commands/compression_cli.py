@@ -14,7 +14,7 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from probes.commands.console import err, out, shown_progress
+from probes.commands.console import out, shown_progress
 from probes.errors import InputError
 from probes.sweep.interface import Progress
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from probes.compression.archive import Packed
 
 UNFINISHED = ".unfinished"
+PREQUENTIAL = (
+    "Size (0.3M, 1M ...) of a model that is trained while it codes, on both sides, so that no weights are needed."
+)
 
 Device = Annotated[str, typer.Option(help="Where the model is put: cpu, cuda, cuda:1 ...")]
 Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16 or float16; as stored by default.")]
@@ -31,14 +34,20 @@ Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16 or float16; a
 
 def compress(
     files: Annotated[list[Path], typer.Argument(help="Any files.")],
-    model: Annotated[str, typer.Option(help="A local path or hub name of a causal language model.")],
     out_file: Annotated[Path, typer.Option("--out", help="The archive to write.")],
+    model: Annotated[str | None, typer.Option(help="A local path or hub name of a causal language model.")] = None,
+    prequential: Annotated[str | None, typer.Option(help=PREQUENTIAL)] = None,
     mode: Annotated[
         str,
         typer.Option(help="lockstep: any model, read where it was written. exact: small Llamas, read anywhere."),
     ] = "lockstep",
-    chunk: Annotated[int, typer.Option(min=1, help="Bytes that the model reads from an empty context on.")] = 2048,
-    batch: Annotated[int, typer.Option(min=1, help="Chunks that it reads side by side.")] = 16,
+    chunk: Annotated[
+        int | None,
+        typer.Option(min=1, help="Bytes that the model reads from an empty context on; 2048, or 256 in training."),
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="Chunks that it reads side by side; 16, or 4 in training.")
+    ] = None,
     device: Device = "cpu",
     dtype: Dtype = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Of the processor; as many as it has by default.")] = None,
@@ -50,17 +59,31 @@ def compress(
     if not out_file.parent.is_dir():
         raise InputError(f"there is no folder {out_file.parent} to write {out_file.name} to")
 
+    if (model is None) == (prequential is None):
+        raise InputError("name either a model that is there (--model) or the size of one to train (--prequential 0.3M)")
+
     import torch
 
-    from probes.compression.archive import Input, codec_of, pack
+    from probes.compression import prequential as training
+    from probes.compression.archive import BATCH, CHUNK, Input, codec_of, pack
     from probes.compression.fingerprint import mode_of
     from probes.models.loading import load_model
 
     if threads is not None:
         torch.set_num_threads(threads)
     wanted = mode_of(mode)
-    local = Path(model).expanduser()
-    codec = codec_of(load_model(str(local.resolve()) if local.exists() else model, device=device, dtype=dtype), wanted)
+    if model is None:
+        if wanted == "exact" or device != "cpu" or dtype is not None:
+            raise InputError(
+                "a model in training codes in lockstep mode, on the processor, in float32: leave out the options"
+            )
+        chunk, batch = chunk or training.CHUNK, batch or training.BATCH
+        codec = training.codec_in_training(training.Plan(size=prequential or ""), chunk=chunk)
+    else:
+        chunk, batch = chunk or CHUNK, batch or BATCH
+        local = Path(model).expanduser()
+        name = str(local.resolve()) if local.exists() else model
+        codec = codec_of(load_model(name, device=device, dtype=dtype), wanted)
     named = [Input(path.name, path.stat().st_size, _opener(path)) for path in inputs]
     unfinished = out_file.with_name(out_file.name + UNFINISHED)
     with _told("compress") as tell, _whole([unfinished]):
@@ -89,10 +112,14 @@ def decompress(
             raise InputError(f"{out_dir / taken} is there already: name another folder")
 
         from probes.compression.archive import codec_of, unpack
+        from probes.compression.prequential import codec_of_archive
         from probes.models.loading import load_model
 
-        dtype = opened.header.fingerprint.get("dtype")
-        codec = codec_of(load_model(model or opened.header.model, device=device, dtype=dtype), opened.header.mode)
+        if opened.header.trained is not None:
+            codec = codec_of_archive(opened)
+        else:
+            dtype = opened.header.fingerprint.get("dtype")
+            codec = codec_of(load_model(model or opened.header.model, device=device, dtype=dtype), opened.header.mode)
         parts = {file.name: out_dir / (file.name + UNFINISHED) for file in opened.header.files}
         made = not out_dir.exists()
         out_dir.mkdir(parents=True, exist_ok=True)
@@ -114,9 +141,16 @@ def compression(
     model: Annotated[
         list[str] | None, typer.Option("--model", help="A causal language model; may be repeated.")
     ] = None,
+    prequential: Annotated[list[str] | None, typer.Option(help=f"{PREQUENTIAL} May be repeated.")] = None,
     data: Annotated[
         list[Path] | None,
         typer.Option("--data", help="A .txt .md .py .png .jpg .wav or .flac file; may be repeated. Else a sample."),
+    ] = None,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--kind", help="text, code, image, audio or random; may be repeated. Of what no file is, a sample."
+        ),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Chunks of 2,048 bytes per kind of data.")] = 16,
     mode: Annotated[str, typer.Option(help="lockstep or exact, as sparsity compress has them.")] = "lockstep",
@@ -124,17 +158,25 @@ def compression(
     device: Device = "cpu",
     dtype: Dtype = None,
 ) -> None:
-    """Rates of language models and classical compressors on five kinds of data; every stream is read again."""
+    """Rates of language models and classical compressors on five kinds of data; a fresh process reads every stream."""
+    from probes.compression.again import fresh_process
     from probes.compression.fingerprint import mode_of
+    from probes.compression.prequential import Plan
     from probes.compression.table import rates, samples
     from probes.models.loading import load_model
 
     if out_dir.exists():
         raise InputError(f"{out_dir} is there already: name another folder")
     wanted = mode_of(mode)
-    found = samples(_checked(data or []), limit=limit)
+    found = samples(_checked(data or []), limit=limit, kinds=kind)
+    plans = [Plan(size=size) for size in prequential or []]
     models = [load_model(name, device=device, dtype=dtype) for name in model or []]
-    told = rates(models, found, mode=wanted, batch=batch, say=lambda text: err().print(text, soft_wrap=True))
+    with fresh_process() as process, shown_progress() as show:
+
+        def tell(row: str, done: int, total: int) -> None:
+            show(Progress(done, total, row, unit="bytes"))
+
+        told = rates([*models, *plans], found, mode=wanted, batch=batch, process=process, tell=tell)
     out_dir.mkdir(parents=True)
     told.table.to_csv(out_dir / "rates.csv", index=False)
     told.positions.to_csv(out_dir / "positions.csv", index=False)
@@ -144,7 +186,7 @@ def compression(
         ("adjusted_rate", "with the weights or the dictionary that both sides must have"),
     ):
         out().print(_rates_table(told.table, column, title))
-    out().print(f"every stream was read again; {out_dir / 'rates.csv'}", soft_wrap=True)
+    out().print(f"every stream was read again by a fresh process; {out_dir / 'rates.csv'}", soft_wrap=True)
 
 
 def _rates_table(rates: pd.DataFrame, column: str, title: str) -> Table:

@@ -2,5 +2,8 @@
 
 from probes.compression.archive import compress as compress
 from probes.compression.archive import decompress as decompress
+from probes.compression.prequential import Plan as Plan
+from probes.compression.prequential import describe as describe
+from probes.compression.prequential import recall as recall
 from probes.compression.table import rates as rates
 from probes.compression.table import samples as samples

@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from io import BufferedIOBase, BytesIO
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -74,6 +75,19 @@ class Packed(NamedTuple):
         return self.n_container_bytes / self.n_bytes if self.n_bytes else float("nan")
 
 
+class Learner(Protocol):
+    """Training that goes on while a model codes (:mod:`probes.compression.prequential`)."""
+
+    @property
+    def plan(self) -> Any:  # noqa: ANN401  a dataclass
+        """Everything that a reader needs to repeat it, as a dataclass."""
+        ...
+
+    def learn(self, chunks: Sequence[bytes]) -> None:
+        """Change the model by chunks that have just been coded."""
+        ...
+
+
 class Codec(NamedTuple):
     """A model that is ready to write and read streams.
 
@@ -82,12 +96,15 @@ class Codec(NamedTuple):
         mode: ``lockstep`` or ``exact``.
         reader: how it reads symbols.
         spelling: what they stand for.
+        learner: trains the model after every group of chunks; None leaves it as it is. With one, a codec is for one
+            container.
     """
 
     model: LoadedModel
     mode: Mode
     reader: Reader
     spelling: Spelling
+    learner: Learner | None = None
 
 
 def codec_of(model: object, mode: Mode = "lockstep") -> Codec:
@@ -189,6 +206,7 @@ def pack(
         stream=rows * max(1, STREAM_BYTES // (chunk * rows)),
         threads=torch.get_num_threads(),
         fingerprint=fingerprint(codec.model, codec.mode),
+        trained=None if codec.learner is None else asdict(codec.learner.plan),
         files=[FileEntry(each.name, each.n_bytes) for each in inputs],
     )
     writer = Writer(sink, header)
@@ -205,6 +223,8 @@ def pack(
             n_symbols += sum(len(cost.bits) for cost in costs)
             if on_costs is not None:
                 on_costs(costs)
+            if codec.learner is not None:
+                codec.learner.learn(group)
         writer.stream(np.asarray(encoder.get_compressed(), dtype="<u4").tobytes())
         n_streams += 1
     writer.finish(digests)
@@ -258,6 +278,8 @@ def _decoded(opened: Opened, codec: Codec, tell: _Telling) -> Iterator[tuple[int
             lengths = [length for _, length in group]
             found = decode_group(decoder, codec.reader, codec.spelling, lengths, tell)
             yield from zip((index for index, _ in group), found, strict=True)
+            if codec.learner is not None:
+                codec.learner.learn(found)
         if not decoder.maybe_exhausted():
             raise InputError("the archive is damaged: a stream holds more than it should; take another copy of it")
     if next(streams, None) is not None:

@@ -51,12 +51,21 @@ class Classical(NamedTuple):
     most: float = math.inf
 
 
-def compressors(seen: Sequence[bytes] = ()) -> list[Classical]:
+def dictionary_of(seen: Sequence[bytes]) -> bytes:
+    """A dictionary for zstd that was trained with chunks which are not to be compressed; empty if they are too few."""
+    if not has_extra("zstandard"):
+        return b""
+    try:
+        return train_dictionary("zstd", [chunk.decode("latin-1") for chunk in seen], size=DICTIONARY).dictionary
+    except InputError:
+        return b""
+
+
+def compressors(dictionary: bytes = b"") -> list[Classical]:
     """Every compressor whose package is installed.
 
     Args:
-        seen: chunks of the same kind that are not to be compressed, to train zstd's dictionary with; without enough of
-            them there is no such row.
+        dictionary: what zstd may know (:func:`dictionary_of`); without one there is no such row.
     """
     found = [
         _bytes("gzip", lambda data: gzip.compress(data, 9, mtime=0), gzip.decompress),
@@ -65,17 +74,13 @@ def compressors(seen: Sequence[bytes] = ()) -> list[Classical]:
     ]
     if has_extra("zstandard"):
         found.append(_bytes("zstd", lambda data: CODECS["zstd"](data, b""), lambda data: _unzstd(data, b"")))
-        try:
-            known = train_dictionary("zstd", [chunk.decode("latin-1") for chunk in seen], size=DICTIONARY).dictionary
-        except InputError:
-            known = b""
-        if known:
+        if dictionary:
             own = _bytes(
                 "zstd, trained dictionary",
-                lambda data: CODECS["zstd"](data, known),
-                lambda data: _unzstd(data, known),
+                lambda data: CODECS["zstd"](data, dictionary),
+                lambda data: _unzstd(data, dictionary),
             )
-            found.append(own._replace(n_known=len(known)))
+            found.append(own._replace(n_known=len(dictionary)))
     if has_extra("pyppmd"):
         found.append(Classical("PPMd", _ppmd, _unppmd, len(_ppmd(b""))))
     found.append(_media("PNG", lambda grey: _pillow(grey, "PNG", optimize=True), _unpillow))
@@ -86,18 +91,6 @@ def compressors(seen: Sequence[bytes] = ()) -> list[Classical]:
     if has_extra("soundfile"):
         found.append(Classical("FLAC", _flac, _unflac, len(_flac(b"\x80"))))
     return found
-
-
-def stream_of(compressor: Classical, data: bytes) -> bytes:
-    """A stream of some bytes, which was read again.
-
-    Raises:
-        RuntimeError: if other bytes came back, so that there is no stream.
-    """
-    stream = compressor.encode(data)
-    if compressor.decode(stream, len(data)) != data:
-        raise RuntimeError(f"{compressor.name} does not give {len(data)} bytes back")
-    return stream
 
 
 def _bytes(name: str, encode: Callable[[bytes], bytes], decode: Callable[[bytes], bytes]) -> Classical:

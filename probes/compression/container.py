@@ -53,6 +53,7 @@ class Header:
         threads: of the writer; the reader takes as many.
         fingerprint: everything else that the probabilities depend on.
         files: what is inside, in order.
+        trained: training by which both sides change the model while they code; None for a model that stays as it is.
     """
 
     model: str
@@ -63,6 +64,7 @@ class Header:
     threads: int
     fingerprint: Mapping[str, str]
     files: Sequence[FileEntry]
+    trained: Mapping[str, object] | None = None
 
     def chunks(self) -> Iterator[tuple[int, int]]:
         """Index of the file and number of bytes of every chunk, in order."""
@@ -181,6 +183,7 @@ def _header(content: object, name: str) -> Header:
         fine = header.mode in MODES and min(counts) >= 1 and header.stream % header.batch == 0
         fine = fine and all(is_plain(file.name) and file.n_bytes >= 0 for file in files)
         fine = fine and len({file.name for file in files}) == len(files)
+        fine = fine and (header.trained is None or isinstance(header.trained, dict))
     except (TypeError, ValueError, KeyError, AttributeError):
         header, fine = None, False
     if header is None or not fine:

@@ -8,7 +8,9 @@ is nothing to gain. A language model reads chunks, as it has to; classical compr
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from functools import partial
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
@@ -17,25 +19,26 @@ from typing import Final, NamedTuple
 import numpy as np
 import pandas as pd
 
-from probes.compression.archive import BATCH, Codec, Input, codec_of, pack, unpack
-from probes.compression.classical import Classical, compressors, stream_of
+from probes.compression.again import archive_again, streams_again
+from probes.compression.archive import BATCH, Codec, Input, Progress, codec_of, pack
+from probes.compression.classical import Classical, compressors, dictionary_of
 from probes.compression.coding import Cost
-from probes.compression.container import Opened
 from probes.compression.fingerprint import Mode
+from probes.compression.prequential import Plan, describe, recall
 from probes.errors import InputError
 from probes.models.loading import LoadedModel
 from probes.suites.sources.media import CHUNK, MODALITIES, Chunk, Modality, modality_of, packaged, read_chunks
 
 COLUMNS: Final = (
     *("compressor", "kind", "modality", "chunk", "n_chunks", "n_bytes", "n_stream_bytes", "rate", "rate_header_once"),
-    *("n_known_bytes", "adjusted_rate"),
+    *("n_file_bytes", "n_known_bytes", "adjusted_rate"),
 )
 POSITION_BYTES: Final = 128
 """Width of the stretches of a chunk that bits per byte are averaged over."""
 DICTIONARY_CHUNKS: Final = 400
 """Chunks beyond those compressed that zstd's dictionary is trained with, at most."""
 
-Say = Callable[[str], None]
+Tell = Callable[[str, int, int], None]
 
 
 class Sample(NamedTuple):
@@ -65,24 +68,32 @@ class Rates(NamedTuple):
     positions: pd.DataFrame
 
 
-def samples(files: Iterable[Path] = (), *, limit: int, seed: int = 0) -> list[Sample]:
-    """Data of the files, or the packaged sample of every kind where there are none; random bytes always.
+def samples(
+    files: Iterable[Path] = (), *, limit: int, kinds: Collection[str] | None = None, seed: int = 0
+) -> list[Sample]:
+    """Data of the files, or the packaged sample of every kind that no file is of.
 
     Args:
         files: what to read; what they hold is told by their endings.
         limit: chunks of 2,048 bytes per kind, at most.
+        kinds: those to take; None takes the kinds of the files and random bytes, or all where there are no files.
         seed: of what is drawn.
 
     Raises:
-        InputError: if a file cannot be read, or is shorter than a chunk.
+        InputError: if there is no such kind, or a file cannot be read, or is shorter than a chunk.
     """
     paths = list(files)
+    unknown = next((kind for kind in kinds or () if kind not in MODALITIES), None)
+    if unknown is not None:
+        raise InputError(f"the kinds of data are {', '.join(MODALITIES)}; got {unknown!r}")
+    given = {modality_of(path) for path in paths}
+    wanted = set(kinds) if kinds else given | {"random"} if paths else set(MODALITIES)
     found: list[Sample] = []
     for modality in MODALITIES:
+        if modality not in wanted:
+            continue
         rng = np.random.default_rng([seed, MODALITIES.index(modality)])
         own = [path for path in paths if modality_of(path) == modality]
-        if paths and not own and modality != "random":
-            continue
         source = _of_files(own) if own else packaged(modality, rng)
         chunks = [chunk.data for chunk in islice(source, limit)]
         if not chunks:
@@ -97,38 +108,47 @@ def rates(
     *,
     mode: Mode = "lockstep",
     batch: int = BATCH,
-    say: Say | None = None,
+    process: Executor | None = None,
+    tell: Tell | None = None,
 ) -> Rates:
     """Rates of language models and of every classical compressor that is installed.
 
     Args:
-        models: anything that :func:`probes.load_model` takes.
+        models: anything that :func:`probes.load_model` takes, and plans of models that are trained while they code
+            (:class:`probes.compression.prequential.Plan`), which read everything at once and need no weights.
         data: what to compress (:func:`samples`).
         mode: of language models.
         batch: chunks that a model reads side by side.
-        say: told of every row of a model before it is made.
+        process: where streams are read again (:func:`probes.compression.again.fresh_process`); in this one if there is
+            none. It loads models by their names, so they must be paths or names of the hub.
+        tell: told of the row of a model that is being made, of the bytes of it that are written, and of all.
 
     Returns:
         The table has one row per compressor, kind of data and chunk (2048, or 0 for everything at once): compressor,
-        kind (``model`` or ``classical``), modality, chunk, n_chunks, n_bytes, n_stream_bytes, rate (0 for nothing left,
-        1 for no gain), rate_header_once (with the header of each chunk but the first taken off; models share one
-        header, which is not in ``rate``), n_known_bytes and adjusted_rate.
+        kind (``model``, ``prequential`` or ``classical``), modality, chunk, n_chunks, n_bytes, n_stream_bytes, rate
+        (0 for nothing left, 1 for no gain), rate_header_once (with the header of each chunk but the first taken off;
+        models write one stream for all chunks), n_file_bytes (what a file of it takes; for models with the container's
+        own header, which no rate counts), n_known_bytes and adjusted_rate.
 
     Raises:
         InputError: if a model cannot be a codec.
     """
-    codecs = [codec_of(model, mode) for model in models]
+    codecs = [codec_of(model, mode) for model in models if not isinstance(model, Plan)]
+    plans = [model for model in models if isinstance(model, Plan)]
     rows: list[Mapping[str, object]] = []
     positions: list[Mapping[str, object]] = []
     for sample in data:
         for codec in codecs:
-            if say is not None:
-                say(f"{codec.model.name} on {sample.modality}")
             costs: list[Cost] = []
-            rows.append(_model_row(codec, sample, batch, costs))
+            told = None if tell is None else partial(tell, f"{Path(codec.model.name).name} on {sample.modality}")
+            rows.append(_model_row(codec, sample, batch, process, costs, told))
             positions += _positions(codec.model.name, sample.modality, costs)
-        for compressor in compressors(sample.seen):
-            rows += _classical_rows(compressor, sample)
+        for plan in plans:
+            told = None if tell is None else partial(tell, f"{plan.name} on {sample.modality}")
+            rows.append(_prequential_row(plan, sample, process, told))
+        dictionary = dictionary_of(sample.seen)
+        for compressor in compressors(dictionary):
+            rows += _classical_rows(compressor, sample, dictionary, process)
     columns = ("compressor", "modality", "position", "bits_per_byte")
     return Rates(pd.DataFrame(rows, columns=list(COLUMNS)), pd.DataFrame(positions, columns=list(columns)))
 
@@ -140,38 +160,62 @@ def weight_bytes(model: LoadedModel) -> int:
     return stored or sum(tensor.numel() * tensor.element_size() for tensor in model.module.state_dict().values())
 
 
-def _model_row(codec: Codec, sample: Sample, batch: int, costs: list[Cost]) -> Mapping[str, object]:
+def _model_row(
+    codec: Codec,
+    sample: Sample,
+    batch: int,
+    process: Executor | None,
+    costs: list[Cost],
+    progress: Progress | None,
+) -> Mapping[str, object]:
     """One model on one kind of data, chunk by chunk, read again."""
     data = b"".join(sample.chunks)
-    sink, back = BytesIO(), BytesIO()
-    packed = pack(
-        [Input("data", len(data), lambda: BytesIO(data))], sink, codec, chunk=CHUNK, batch=batch, on_costs=costs.extend
-    )
-    unpack(Opened(BytesIO(sink.getvalue()), "the archive"), codec, lambda _: back)
-    if back.getvalue() != data:
+    sink = BytesIO()
+    inputs = [Input("data", len(data), lambda: BytesIO(data))]
+    packed = pack(inputs, sink, codec, chunk=CHUNK, batch=batch, progress=progress, on_costs=costs.extend)
+    if archive_again(process, codec.model, sink.getvalue()) != data:
         raise RuntimeError(f"{codec.model.name} does not give its {len(data)} bytes back")
-    lengths = (packed.n_stream_bytes, packed.n_stream_bytes / len(data))
+    lengths = (packed.n_stream_bytes, packed.n_stream_bytes / len(data), packed.n_container_bytes)
     return _row(codec.model.name, "model", sample, CHUNK, lengths, weight_bytes(codec.model))
 
 
-def _classical_rows(compressor: Classical, sample: Sample) -> Iterator[Mapping[str, object]]:
-    """One compressor on one kind of data, in chunks and whole."""
+def _prequential_row(
+    plan: Plan, sample: Sample, process: Executor | None, progress: Progress | None
+) -> Mapping[str, object]:
+    """A model that is trained on one kind of data while it codes it, read again."""
+    data = b"".join(sample.chunks)
+    found = describe(data, plan, progress=progress)
+    back = recall(found.archive) if process is None else process.submit(recall, found.archive).result()
+    if back != data:
+        raise RuntimeError(f"{plan.name} does not give its {len(data)} bytes back")
+    lengths = (len(found.stream), len(found.stream) / len(data), len(found.archive))
+    return _row(plan.name, "prequential", sample, 0, lengths, 0)
+
+
+def _classical_rows(
+    compressor: Classical, sample: Sample, dictionary: bytes, process: Executor | None
+) -> Iterator[Mapping[str, object]]:
+    """One compressor on one kind of data, in chunks and whole, read again."""
     n_bytes = sum(map(len, sample.chunks))
     for chunk, parts in ((CHUNK, list(sample.chunks)), (0, [b"".join(sample.chunks)])):
         if max(map(len, parts)) > compressor.most:
             continue
-        length = sum(len(stream_of(compressor, part)) for part in parts)
+        streams = [compressor.encode(part) for part in parts]
+        if streams_again(process, compressor.name, dictionary, streams, [len(part) for part in parts]) != parts:
+            raise RuntimeError(f"{compressor.name} does not give its {n_bytes} bytes back")
+        length = sum(map(len, streams))
         once = (length - (len(parts) - 1) * compressor.n_header) / n_bytes
-        yield _row(compressor.name, "classical", sample, chunk, (length, once), compressor.n_known)
+        yield _row(compressor.name, "classical", sample, chunk, (length, once, length), compressor.n_known)
 
 
 def _row(
-    name: str, kind: str, sample: Sample, chunk: int, lengths: tuple[int, float], n_known: int
+    name: str, kind: str, sample: Sample, chunk: int, lengths: tuple[int, float, int], n_known: int
 ) -> Mapping[str, object]:
-    length, once = lengths
+    length, once, n_file = lengths
     n_bytes = sum(map(len, sample.chunks))
     values = (name, kind, sample.modality, chunk, len(sample.chunks) if chunk else 1, n_bytes, length)
-    return dict(zip(COLUMNS, (*values, length / n_bytes, once, n_known, (length + n_known) / n_bytes), strict=True))
+    rate, adjusted = length / n_bytes, (length + n_known) / n_bytes
+    return dict(zip(COLUMNS, (*values, rate, once, n_file, n_known, adjusted), strict=True))
 
 
 def _positions(name: str, modality: Modality, costs: Sequence[Cost]) -> Iterator[Mapping[str, object]]:

@@ -1,12 +1,15 @@
 """The two commands: files in a folder again, one line for what cannot be used, nothing half-written."""
 
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from probes.cli import app, at_the_edge
+from probes.compression.table import Sample
 from tests.probes.compression.conftest import SENTENCE
 
 Run = Callable[..., int]
@@ -23,7 +26,9 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
         said = capsys.readouterr()
         if status:
             assert status == 2
-            lines = [line for line in said.err.splitlines() if not line.startswith("decompress: ")]  # progress
+            lines = [
+                line for line in said.err.splitlines() if not re.match(r"(de)?compress: |.* on text: ", line)
+            ]  # progress
             assert len(lines) == 1, said.err
         return status
 
@@ -47,6 +52,29 @@ def test_files_come_back(run: Run, tmp_path: Path, files: list[Path], byte_model
     assert run("compress", files[0], "--model", byte_model, "--out", archive) == 2
 
 
+def test_an_archive_of_a_model_in_training_needs_no_model(run: Run, tmp_path: Path, files: list[Path]) -> None:
+    archive, back = tmp_path / "a.spz", tmp_path / "back"
+    assert run("compress", *files, "--prequential", "0.3M", "--out", archive, "--chunk", 16) == 0
+    assert run("decompress", archive, "--out", back) == 0
+    assert {path.name: path.read_bytes() for path in back.iterdir()} == {p.name: p.read_bytes() for p in files}
+
+
+def test_the_table_is_read_again_by_a_fresh_process(
+    run: Run, tmp_path: Path, byte_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "rates"
+    for wrong in (("--kind", "smell"), ("--prequential", "2M"), ("--data", tmp_path)):
+        assert run("compression", *wrong, "--out", out) == 2
+        assert not out.exists()
+    short = [Sample("text", [SENTENCE.encode()], [])]
+    monkeypatch.setattr("probes.compression.table.samples", lambda *_, **__: short)
+    assert run("compression", "--model", byte_model, "--prequential", "0.3M", "--out", out) == 0
+    table = pd.read_csv(out / "rates.csv").set_index("compressor")
+    assert table.loc["prequential 0.3M", "adjusted_rate"] == table.loc["prequential 0.3M", "rate"]
+    assert table.loc[str(byte_model), "n_known_bytes"] == (byte_model / "model.safetensors").stat().st_size
+    assert run("compression", "--out", out) == 2
+
+
 def test_what_cannot_be_used_is_one_line_and_leaves_nothing(
     run: Run, tmp_path: Path, files: list[Path], byte_model: Path, token_model: Path, tiny_model: Path
 ) -> None:
@@ -59,6 +87,10 @@ def test_what_cannot_be_used_is_one_line_and_leaves_nothing(
         ("compress", files[0], "--model", tiny_model),
         ("compress", files[0], "--model", tmp_path / "no-model"),
         ("compress", files[0], *model, "--mode", "quick"),
+        ("compress", files[0]),
+        ("compress", files[0], *model, "--prequential", "0.3M"),
+        ("compress", files[0], "--prequential", "2M"),
+        ("compress", files[0], "--prequential", "0.3M", "--mode", "exact"),
         ("decompress", files[0]),
         ("decompress", files[1]),
         ("decompress", tmp_path),
