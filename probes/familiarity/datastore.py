@@ -113,7 +113,7 @@ class Datastore:
         states: Float[np.ndarray, "queries width"],
         k: int,
         *,
-        without: Sequence[str] | None = None,
+        without: Sequence[str | tuple[str, ...]] | None = None,
         itself: Int64[np.ndarray, " queries"] | None = None,
     ) -> Neighbours:
         """Find the nearest keys.
@@ -121,7 +121,8 @@ class Datastore:
         Args:
             states: queries.
             k: neighbours of each.
-            without: the document of each query, whose keys are nobody's neighbours here; None leaves nothing out.
+            without: the document of each query, or several, whose keys are nobody's neighbours here; None leaves
+                nothing out.
             itself: the key that each query is, which is not its own neighbour; -1, or None: none.
 
         Raises:
@@ -135,14 +136,17 @@ class Datastore:
                 f"{states.shape[-1]}{'' if np.isfinite(states).all() else ' and states that are not finite'}"
             )
         number = {name: index for index, name in enumerate(self.documents)}
-        own = np.array([number.get(name, -1) for name in without or [""] * len(states)], dtype=np.int64)
-        if without is None:
-            own[:] = -1
+        names = [()] * len(states) if without is None else [(n,) if isinstance(n, str) else n for n in without]
+        sets = {own: index for index, own in enumerate(dict.fromkeys(names))}
+        gone = np.zeros((len(sets), len(self.documents)), dtype=bool)
+        for own, index in sets.items():
+            gone[index, [number[name] for name in own if name in number]] = True
+        own = np.array([sets[own] for own in names], dtype=np.int64)
         keys = np.full(len(states), -1, dtype=np.int64) if itself is None else itself
         found = Neighbours(np.full((len(states), k), np.inf), np.full((len(states), k), -1, dtype=np.int64))
         for start in range(0, len(states), QUERIES_AT_A_TIME):
             rows = np.arange(start, min(start + QUERIES_AT_A_TIME, len(states)))
-            self._search_block(states, rows, _LeftOut(own, keys), found)
+            self._search_block(states, rows, _LeftOut(gone, own, keys), found)
         return found
 
     def recall(self, k: int, *, queries: int = RECALLED) -> float:
@@ -176,13 +180,13 @@ class Datastore:
         """Neighbours of some queries; those whose own document crowds out the others are asked for more again."""
         k = into.distance.shape[1]
         sizes = np.bincount(self.document, minlength=len(self.documents))
-        crowd = int(sizes[out.document[rows]].max(initial=0, where=out.document[rows] >= 0))
+        crowd = int((out.documents[np.unique(out.of[rows])] @ sizes).max(initial=0))
         first = (k if self.exact else PROPOSED * k) + SPARE + int((out.key[rows] >= 0).any())
         n, most = min(first + min(crowd, CROWD), len(self.keys)), min(first + crowd, len(self.keys))
         while len(rows):
             candidates = self._candidates((states[rows] - self.mean).astype(np.float32), n)
-            own, key = out.document[rows, None], out.key[rows, None]
-            gone = (candidates < 0) | ((self.document[candidates] == own) & (own >= 0)) | (candidates == key)
+            left_out = out.documents[out.of[rows, None], self.document[candidates]]
+            gone = (candidates < 0) | left_out | (candidates == out.key[rows, None])
             step = max(1, RANKED_AT_A_TIME // (n * states.shape[1]))
             for at in range(0, len(rows), step):
                 few = rows[at : at + step]
@@ -232,9 +236,16 @@ class Datastore:
 
 
 class _LeftOut(NamedTuple):
-    """Keys that are no neighbour of each query: those of a document, and one key; -1 for none."""
+    """Keys that are no neighbour of each query: those of some documents, and one key.
 
-    document: Int64[np.ndarray, " queries"]
+    Attributes:
+        documents: sets of documents, each as a row of truths.
+        of: which of them belongs to each query.
+        key: one key for each query; -1 for none.
+    """
+
+    documents: Bool[np.ndarray, "sets documents"]
+    of: Int64[np.ndarray, " queries"]
     key: Int64[np.ndarray, " queries"]
 
 

@@ -17,6 +17,7 @@ from jaxtyping import Float64
 from probes.errors import InputError
 from probes.familiarity.predictor import Prediction, Predictor
 from probes.familiarity.texts import CausalLM, read_text
+from probes.memory.knn import KnnMemory
 from probes.memory.recall import Memory, Recall, Weight, fit_weight, mixed
 from probes.models.loading import LoadedModel
 from probes.models.tokens import BosPolicy, special_id
@@ -85,6 +86,9 @@ class Interpolated(Predictor):
     ) -> list[Float64[np.ndarray, " _"]]:
         """Surprisal of every token under the model less that under the interpolation.
 
+        Documents of a datastore that a text is taken from are left out for this text: what a memory knows by heart
+        says nothing about a text. A decoder has learned its corpus as a whole, and nothing can be left out of it.
+
         Args:
             prompts: encoded texts.
             surprisals: bits of every token under the model.
@@ -93,7 +97,12 @@ class Interpolated(Predictor):
             Bits per token of the ids, negative where the memory misleads; NaN at index 0.
         """
         found: list[Float64[np.ndarray, " _"]] = []
-        for surprisal, own in zip(surprisals, self.memory.recall(prompts, [self.temperature]), strict=True):
+        memory, at = self.memory, [self.temperature]
+        if isinstance(memory, KnnMemory):
+            recalled = memory.recall(prompts, at, without=memory.sharing(prompts))
+        else:
+            recalled = memory.recall(prompts, at)
+        for surprisal, own in zip(surprisals, recalled, strict=True):
             found.append(mixed(-surprisal, own.log2_p[0], self.weight.at(own.distance)) + surprisal)
         return found
 

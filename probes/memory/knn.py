@@ -22,6 +22,7 @@ from jaxtyping import Bool, Float64, Int64
 
 from probes.errors import InputError
 from probes.familiarity.datastore import Datastore
+from probes.memory.overlap import sharing
 from probes.memory.recall import Memory, Recall
 from probes.memory.states import FFN_INPUT, key_place, read_rows
 from probes.models.loading import LoadedModel
@@ -130,7 +131,7 @@ class KnnMemory(Memory):
         self,
         states: np.ndarray,
         *,
-        without: Sequence[str] | None = None,
+        without: Sequence[str | tuple[str, ...]] | None = None,
         itself: Int64[np.ndarray, " queries"] | None = None,
     ) -> Votes:
         """Neighbours of some states; arguments as :meth:`Datastore.nearest` takes them.
@@ -144,14 +145,19 @@ class KnnMemory(Memory):
         return Votes(distance**2, np.where(key < 0, -1, self.values[key]))
 
     def recall(
-        self, prompts: Sequence[Prompt], temperatures: Sequence[float], *, without: Sequence[str] | None = None
+        self,
+        prompts: Sequence[Prompt],
+        temperatures: Sequence[float],
+        *,
+        without: Sequence[str | tuple[str, ...]] | None = None,
     ) -> list[Recall]:
         """Its probabilities of the tokens of some prompts.
 
         Args:
             prompts: encoded texts.
             temperatures: at which; each positive.
-            without: for each prompt the document of the corpus that it comes from, whose keys are left out.
+            without: for each prompt the document of the corpus that it comes from, or several, whose keys are left
+                out.
         """
         found: list[Recall] = []
         for number, states in self._read(prompts):
@@ -164,6 +170,15 @@ class KnnMemory(Memory):
                 log2_p[row, 1:] = _log2_sum(votes.log_weights(temperature), here)
             found.append(Recall(log2_p, np.append(np.nan, np.sqrt(votes.square[:, 0]))))
         return found
+
+    def sharing(self, prompts: Sequence[Prompt]) -> list[tuple[str, ...]]:
+        """Documents of the corpus that each text is taken from (:mod:`probes.memory.overlap`).
+
+        The first token of a prompt does not count: as nothing predicts it, the datastore does not hold it.
+        """
+        texts = [np.array(own.ids[max(1, own.text.start) : own.text.stop], dtype=np.int64) for own in prompts]
+        found = sharing(texts, self.values, self.store.document, vocabulary=self.model.vocabulary)
+        return [tuple(self.store.documents[number] for number in own) for own in found]
 
     def distribution(self, states: np.ndarray, temperature: float) -> Float64[np.ndarray, "queries vocabulary"]:
         """Probability of every token after each state; a row adds up to 1."""

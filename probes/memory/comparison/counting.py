@@ -17,7 +17,7 @@ from probes.familiarity.ngrams import NGram
 from probes.memory.recall import Memory, Recall
 from probes.vocabulary.prompt import Prompt
 
-CONCENTRATIONS: Final = (0.1, 0.3, 1.0, 3.0, 10.0)
+CONCENTRATIONS: Final = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 
 
 @dataclass(frozen=True, eq=False)

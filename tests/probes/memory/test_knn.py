@@ -13,6 +13,7 @@ from probes.familiarity.texts import CausalLM
 from probes.memory.interpolation import Interpolated, encode_text, recall_texts, tune
 from probes.memory.knn import KnnMemory, Votes, remember_corpus
 from probes.memory.opening import open_memory, save_memory
+from probes.memory.overlap import sharing
 from probes.memory.recall import Recall, Weight, best_share, fit_weight, mixed
 from probes.memory.states import key_place, read_rows
 from tests.probes.memory.conftest import TEXTS, make_model
@@ -114,6 +115,29 @@ def test_a_planted_text_costs_nothing_until_its_document_is_left_out(model, prom
     np.testing.assert_allclose(again.log2_p[0, 1:], expected, atol=DISTANCE)
     itself = memory.store.nearest(memory.store.keys + memory.store.mean, 1, itself=np.arange(len(memory.values)))
     assert (itself.key[:, 0] != np.arange(len(memory.values))).all()
+
+
+def test_a_sweep_leaves_out_the_documents_that_a_text_is_taken_from(model, prompts):
+    planted = {**prompts, "twin": encode_text(model, f"Said before. {NEXT}"), "again": encode_text(model, NEXT)}
+    memory = remember_corpus(model, planted, k=3)
+    asked = [encode_text(model, NEXT), encode_text(model, "A bird sings on the roof of a house."), prompts["sums"]]
+    assert memory.sharing(asked) == [("twin", "again"), (), ("sums",)]
+    beside = Interpolated(model, memory, Weight((0.9,)), 1e-3 * memory.temperatures[0])
+    bits = [np.append(np.nan, np.full(len(prompt.ids) - 1, 8.0)) for prompt in asked]
+    saved, *_ = beside.bits_saved(asked, bits)
+    without = Interpolated(model, remember_corpus(model, prompts, k=3), beside.weight, beside.temperature)
+    (expected,) = without.bits_saved(asked[:1], bits[:1])
+    np.testing.assert_allclose(saved, expected, atol=DISTANCE)
+    (known,) = memory.recall(asked[:1], [beside.temperature])
+    assert np.nanmean(mixed(-bits[0], known.log2_p[0], np.full(len(saved), 0.9)) + bits[0]) > np.nanmean(saved) + 1
+
+
+def test_runs_of_a_text_are_found_where_no_document_ends():
+    rng = np.random.default_rng(0)
+    corpus, document = rng.integers(0, 1000, 500), np.repeat(np.arange(5), 100)
+    texts = [corpus[90:110], corpus[130:150], corpus[200:206], np.append(corpus[317:332], -1), corpus[:3]]
+    # across two documents; inside one; a short text; a run one token too short; too short to say
+    assert sharing(texts, corpus, document, vocabulary=1000) == [(), (1,), (2,), (), ()]
 
 
 def test_the_whole_crowd_of_a_document_is_left_out_however_near_it_is():
