@@ -17,7 +17,7 @@ from jaxtyping import Float64, Int
 from torch import Tensor
 
 from probes.compression.archive import Codec
-from probes.compression.reading import Lockstep
+from probes.compression.reading import Lockstep, start_of
 from probes.compression.spelling import spelling_of
 from probes.errors import InputError
 from probes.memory.decoder import DecoderMemory
@@ -70,6 +70,8 @@ class MixedReader:
 
     def begin(self, n_rows: int) -> Float64[Tensor, "rows 1 vocabulary"]:
         """Forget what was read; logits of the first symbol of every row."""
+        if start_of(self.beside.model) is None and self._decoder is None:  # nothing is read that could be looked up
+            return self._model.begin(n_rows)
         return self._mixed(n_rows, None)
 
     def read(self, ids: Int[Tensor, "rows 1"]) -> Float64[Tensor, "rows 1 vocabulary"]:

@@ -1,8 +1,8 @@
 """Intervals of Cliff's delta and of rank correlations near complete separation, where the normal law is far off.
 
 One column of values is one simulated run, so that a thousand runs are one call. The truth is that of the law, for items
-of different clusters. Of a discrete estimate no interval holds the truth in exactly 95 % of runs: what must not be is
-less than that by more than a little, nor an interval that says nothing.
+of different clusters. Of a discrete estimate no interval holds the truth in exactly 95 % of runs, and near the edge one
+end alone can miss it: what must not be is less than that by more than a little, nor an interval that says nothing.
 """
 
 from typing import NamedTuple
@@ -12,11 +12,11 @@ import pytest
 from scipy import stats
 
 from analyses.statistics.association import associate_items
+from analyses.statistics.intervals import area_variance
 
-LEAST = {"normal": 0.93, "skewed": 0.9}  # chosen after a first look: the worst cells had .94 and .909
-LEAST_OF_RANKS = (
-    0.92  # chosen likewise; with 3 sources of 3 levels, which is not asked here, a cell had .87 of 600 runs
-)
+# chosen after a first look: the worst cells had .951 and .916, the latter where the truth is inside (delta .8 and .9)
+LEAST = {"normal": 0.94, "skewed": 0.91}
+LEAST_OF_RANKS = 0.93  # chosen likewise: the worst cell had .938
 DELTAS = (0.8, 0.9, 0.95, 0.975, 0.99)
 SLOPES = (0.5, 1.0, 1.5, 2.0, 3.0)
 FULL = 2000  # runs a cell; the standard error of a coverage is .005
@@ -99,6 +99,30 @@ def test_deltas_near_separation_are_covered_at_full_counts(kind, law, proof):
     )
 
 
+@pytest.mark.long
+def test_what_disagreement_says_of_the_variance_depends_on_the_tails(proof):
+    """Two groups of 10 whose true delta is .975: no interval can have the coverage of all these laws at once."""
+    rng = np.random.default_rng(3)
+    laws = {
+        "normal": rng.standard_normal,
+        "exponential": rng.standard_exponential,
+        "lognormal": lambda shape: np.exp(rng.standard_normal(shape)),
+    }
+    ratio, complete = {}, {}
+    for name, draw in laws.items():
+        shift = np.quantile(draw(1_000_000) - draw(1_000_000), (1 + 0.975) / 2)
+        low, high = draw((FULL, 10, 1)), draw((FULL, 1, 10)) + shift
+        delta = np.sign(high - low).mean(axis=(1, 2))
+        ratio[name] = float(delta.var() / (4 * area_variance(np.array([(1 + 0.975) / 2]), 10, 10)[0]))
+        complete[name] = float((delta > 1 - 1e-9).mean())
+    assert 1.5 * ratio["normal"] < ratio["exponential"] < ratio["lognormal"]
+    proof(
+        "Variance of Cliff's delta at .975, 10 items a side, over Newcombe's: "
+        f"{', '.join(f'{name} {value:.2f}' for name, value in ratio.items())}; share of samples without any overlap: "
+        f"{', '.join(f'{value:.2f}' for value in complete.values())}."
+    )
+
+
 def levels_of(kind, n_clusters, n_levels):
     """A level per item and its cluster: each cluster at one level with three items, or at every level."""
     if kind == "within":
@@ -145,7 +169,7 @@ def test_tied_correlations_near_the_largest_are_covered_at_full_counts(kind, n_l
             correlation_coverage(kind, n, n_levels, slope * 2 / (n_levels - 1), FULL, np.random.default_rng(7))
             for slope in SLOPES
         ]
-        for n in (5, 10, 18, 30)
+        for n in (3, 5, 10, 18, 30)
         if kind == "within" or n >= 2 * n_levels
     }
     assert min(covered for row in rows.values() for _, covered in row) >= LEAST_OF_RANKS - 0.01
