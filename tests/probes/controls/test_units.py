@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from analyses.findings.registry import analyse
-from probes.capture import capture_states
-from probes.controls.stage import control
+from probes.controls.member_states import Sample
+from probes.controls.populations import PopulationRows
 from probes.controls.substitution import exchanged, substitute
-from probes.controls.units import unit_blocks
+from probes.controls.units import add_units, unit_blocks
 from probes.models import load_model
 from probes.records import open_run
 from probes.sweep.run import run_sweep
@@ -20,10 +20,9 @@ from probes.vocabulary import names
 from probes.vocabulary.sites import Site
 from sparsity import hoyer
 from sparsity.locate import substitution_shares
-from sparsity.population import population_profile
 from tests.probes.conftest import MakeSpec, tiny_llama
-from tests.probes.controls.test_stage import N, ask, frames
-from tests.tolerances import FLOAT64_SOLVED, LOGITS
+from tests.probes.controls.test_stage import N, ask
+from tests.tolerances import FLOAT64_SOLVED
 
 HEADS, WIDE = 4, 6
 
@@ -45,24 +44,32 @@ def test_blocks_are_the_parts_of_the_general_method() -> None:
 
 
 def test_rows_of_heads_repeat_by_hand() -> None:
+    rng = np.random.default_rng(0)
+    z = rng.standard_normal((2 * N, HEADS, WIDE)).astype(np.float32)
+    z[N:, 2] *= 5  # one head of the shifted group is long
+    items = np.arange(2 * N, dtype=np.int32)
+    sample = Sample(Site.parse("attn_z.1"), "last", items, items * 0, z.reshape(2 * N, -1))
+    groups = np.repeat(["s/in/x", "s/shifted/x"], N)
     model = load_model(tiny_llama(hidden_size=16, num_hidden_layers=2))
     asked = replace(ask(model, positions=("last",), sites=("attn_z",)), controls=("populations", "substitution"))
-    rows = frames(control(model, asked))["populations"]
-    rows = rows[(rows["group"] == "s/shifted/x") & (rows["layer"] == 1) & (rows["site"] == "attn_z")]
-    ids = [list(prompt.ids[:8]) for prompt in asked.prompts]
-    states = capture_states(model, ids, "attn_z.1", "last")
-    z = np.stack([np.stack(list(own["vector"])) for _, own in states.groupby("unit")], axis=1).astype(np.float64)
+    made = PopulationRows("r")
+    assert add_units(made, sample, HEADS, groups, asked, ["s/in/x"], np.random.default_rng) == {}
+    rows = made.table().to_pandas()
+    rows = rows[rows["group"] == "s/shifted/x"]
     change = rows[rows["metric"] == names.UNIT + names.SUBSTITUTION_CHANGE]["value"].item()
-    whole = hoyer(z.reshape(len(z), -1))
-    assert change == pytest.approx(whole[N:].mean() - whole[:N].mean(), rel=1e3 * LOGITS)
+    whole = hoyer(sample.vectors.astype(np.float64))
+    assert change == pytest.approx(whole[N:].mean() - whole[:N].mean(), rel=0.1)  # pairs repeat some items
     shares = rows[rows["metric"] == names.UNIT + names.SUBSTITUTION_FORWARD].set_index("unit")["value"]
     assert sorted(shares.index) == list(range(HEADS))
+    assert shares.idxmax() == 2
     curve = rows[rows["metric"] == names.UNIT + names.SUBSTITUTION_CURVE].set_index("unit")["value"]
     assert curve[HEADS] == pytest.approx(1.0)  # all heads together are all of the change
+    assert rows[rows["metric"] == names.UNIT + names.SUBSTITUTION_K50]["value"].item() == 1
     ranks = rows[rows["metric"] == "rankme"].set_index("unit")["value"]
     for head in range(HEADS):
-        expected = population_profile(z[N:, head], ["rankme"])["rankme"]
-        assert ranks[head] == pytest.approx(expected, rel=1e3 * LOGITS)
+        singular = np.linalg.svd(z[N:, head].astype(np.float64), compute_uv=False)
+        p = singular / singular.sum()
+        assert ranks[head] == pytest.approx(np.exp(-(p * np.log(p)).sum()), rel=FLOAT64_SOLVED)
 
 
 def test_groups_of_experts_are_units_where_the_model_has_them() -> None:
@@ -75,15 +82,11 @@ def test_a_sweep_asks_and_the_question_answers(make_spec: MakeSpec, tmp_path: Pa
     spec = make_spec(n=24, sites=["attn_z"], positions=["last"], controls=["substitution"], metrics=["hoyer"])
     run_sweep(spec, tmp_path / "run")
     run = open_run(tmp_path / "run")
-    found = [finding for finding in analyse(run, "heads") if finding.answered]
-    assert found
     rows = run.populations()
-    for finding in found:
-        scope = finding.scope
-        here = (rows["layer"] == scope.layer) & (rows["metric"] == names.UNIT + names.SUBSTITUTION_CURVE)
-        here &= (rows["unit"] == 1) & rows["group"].astype(str).str.endswith(f"/{scope.group}")
-        assert finding.estimate == pytest.approx(rows[here]["value"].item())
-        assert "head" in finding.text
-        assert finding.plot is not None
-        n_heads = run.measurements(site="attn_z")["unit"].max() + 1
-        assert len(finding.plot.marks) == 2 * n_heads
+    n_heads = int(run.measurements(site="attn_z")["unit"].max()) + 1
+    shares = rows[rows["metric"] == names.UNIT + names.SUBSTITUTION_FORWARD]
+    assert set(shares["unit"]) == set(range(n_heads))
+    assert set(shares["layer"]) == {0, 1}
+    found = analyse(run, "heads")
+    assert len(found) == rows.loc[rows["metric"] == names.UNIT + names.SUBSTITUTION_CHANGE, "group"].nunique()
+    assert all("head" in finding.text for finding in found)
