@@ -11,11 +11,13 @@ import io
 import json
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import typer.main
 import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -23,6 +25,7 @@ from hypothesis import strategies as st
 import sparsity
 from analyses.cli import main
 from probes.capture.prompts import encode
+from probes.cli import app
 from probes.errors import InputError
 from probes.models.loading import load_model
 from probes.records import open_run
@@ -258,6 +261,18 @@ def test_filters_of_readers(n: int, make_spec: Callable[..., object], tmp_path: 
     proof(CAME.format(n=n, what="filters of readers"))
 
 
+def every_command() -> list[tuple[str, ...]]:
+    """The names of all commands that need more than their name: none of them begins to work on nothing."""
+
+    def under(command: Any, names: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+        for name, own in getattr(command, "commands", {}).items():
+            yield from under(own, (*names, name))
+        if any(parameter.required for parameter in command.params):
+            yield names
+
+    return list(under(typer.main.get_command(app), ()))
+
+
 @pytest.mark.parametrize("n", COUNTS)
 def test_commands(
     n: int,
@@ -277,6 +292,15 @@ def test_commands(
         *(("report",), ("index", "query", "nowhere"), ("index", "build"), ("sweep", "--dry-run", "--out", "x")),
         *(("measure", "--text", "the cat"), ("measure", "--file"), ("verify",), ("freeze", "--out", "f", "good.yaml")),
         *(("lab", "world"), ("lab", "grade"), ("schema", "x"), ("init", "bad.txt")),
+        *(("compress", "--out", "a"), ("compress", "good.yaml", "--out", "a", "--model"), ("decompress", "--out", "d")),
+        *(
+            ("compression", "--out", "c", "--model", "nowhere"),
+            ("index", "query", "empty"),
+            ("curriculum", "--out", "q"),
+        ),
+        *(("memory", "train", "nowhere", "--out", "m"), ("lab", "text")),
+        *(("memory", "write", "nowhere", "empty"), ("memory", "evaluate", "--out", "e", "--model", "empty")),
+        *every_command(),
     )
     # no NUL bytes and no surrogates: no shell can pass them
     words = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=6)
