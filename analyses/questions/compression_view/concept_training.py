@@ -1,0 +1,95 @@
+"""Concepts by training step: when do clusters, graded membership and its tie to sparsity appear?
+
+Each checkpoint is read as the question `concepts` reads a model, at the pre-stated place; a training is one draw.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Float
+
+from analyses.data.concepts import Members, places_of, sparsity_of, vectors_at
+from analyses.data.panels import place
+from analyses.data.runs import Run, with_states
+from analyses.findings.contrast import fresh
+from analyses.findings.formatting import short_model, shown, with_interval
+from analyses.findings.null import sparser
+from analyses.findings.panel import PRIMARY_SITES
+from analyses.findings.record import Effect, Finding, Mark, Plot
+from analyses.questions.compression_view.typicality import QUESTION, hold, measured_in, scope_in
+from analyses.statistics.concepts.profile import read_place
+from analyses.statistics.groups import average
+from probes.records.stored_states import StoredPlace
+
+
+def training_findings(run: Run, every: Sequence[Members]) -> list[Finding]:
+    """Agreement, graded membership and sparsity by training step, means over trainings, where there are checkpoints."""
+    keeper = with_states(run)
+    stepped = [own for own in every if math.isfinite(own.step)]
+    findings: list[Finding] = []
+    for suite, norms in dict.fromkeys((own.suite, own.norms) for own in stepped):
+        mine = [own for own in stepped if (own.suite, own.norms) == (suite, norms)]
+        steps = sorted({own.step for own in mine})
+        if len(steps) < 2 or keeper is None or not places_of(keeper):
+            continue
+        where = max(places_of(keeper), key=lambda one: (one.site == PRIMARY_SITES[0], one.layer))
+        values: dict[str, dict[float, list[float]]] = {}
+        for own, vectors in vectors_at(keeper, run, where, mine):
+            for name, value in _at_step(run, own, vectors).items():
+                values.setdefault(name, {}).setdefault(own.step, []).append(value)
+        findings.append(_over_steps(mine, where, values))
+    return findings
+
+
+def _at_step(run: Run, own: Members, vectors: Float[np.ndarray, "n width"]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    if np.isfinite(vectors).all() and np.ptp(vectors) > 0:
+        reading = read_place(vectors, own.categories, own.typicality, fresh())
+        found = {"agreement": reading.agreement.ami, "graded membership": reading.typicality["centred"].estimate}
+    measured = measured_in(run, own)
+    if measured is not None:
+        sign = 1.0 if sparser(measured[0]) == "higher" else -1.0
+        held = hold(sparsity_of(run, own, *measured) * sign, -own.typicality, [own])
+        found["sparser where less typical"] = held.alone[0]
+        if held.together is not None:
+            found["the same, adjusted"] = held.together.estimate
+    return found
+
+
+def _over_steps(mine: Sequence[Members], where: StoredPlace, values: dict[str, dict[float, list[float]]]) -> Finding:
+    own = mine[-1]
+    trainings = len({one.training for one in mine})
+    means = {
+        (name, step): average(np.array([value for value in found if math.isfinite(value)]))
+        for name, by_step in values.items()
+        for step, found in by_step.items()
+    }
+    marks = [Mark(name, f"step {step:.0f}", step, mean.mean, *mean.interval) for (name, step), mean in means.items()]
+    last = {name: (step, mean) for (name, step), mean in sorted(means.items(), key=lambda one: one[0][1])}
+    said = "; ".join(f"{name} {with_interval(mean.mean, mean.interval)}" for name, (_, mean) in last.items())
+    graded = last.get("graded membership")
+    estimate = graded[1] if graded is not None else next(iter(last.values()))[1]
+    alone = trainings == 1
+    models = "one training" if alone else f"{trainings} trainings"
+    return Finding(
+        analysis="concepts",
+        question=QUESTION,
+        scope=replace(
+            scope_in(own, where, "by training step"), model=short_model(own.training) if trainings == 1 else ""
+        ),
+        estimate=estimate.mean,
+        interval=estimate.interval,
+        unit="correlation of typicality with closeness to the category after the last checkpoint, mean over trainings",
+        quantity="rank correlation",
+        n=len(own.items),
+        n_clusters=trainings,
+        generalises_over="seeds",
+        effects=tuple(Effect(name, mean.mean, mean.interval, key="step", of=name) for name, (_, mean) in last.items()),
+        verdict="described",
+        plot=Plot("curve", "training step", f"correlation or agreement ({shown(own.norms)})", tuple(marks), 0.0),
+        text=f"At the last checkpoint of {models} ({place(where.site, where.layer)}, {shown(own.norms)}): {said}.",
+    )
