@@ -38,6 +38,7 @@ class Members:
             n_item_tokens, item_bytes and bits_per_byte; NaN where a number is not known.
         sentence: row of ``items`` by example, one entry per sentence.
         n_missing: members that could not be read, or have no rating.
+        n_alike: members that the tokenizer writes as it writes another one (as unknown words, say); they are left out.
     """
 
     model: str
@@ -49,6 +50,7 @@ class Members:
     items: pd.DataFrame
     sentence: pd.Series
     n_missing: int
+    n_alike: int
 
     @property
     def categories(self) -> Int[np.ndarray, " items"]:
@@ -87,10 +89,10 @@ def read_members(run: Run) -> list[Members]:
     wanted = runs[runs["suite"].isin(list(own["suite"].astype(str).unique()))]
     for label, (_, of_run) in zip(labels[wanted.index], wanted.iterrows(), strict=True):
         read = _numbers(run, str(of_run["run_id"]))
-        for norms, rows in own[own["suite"].astype(str) == str(of_run["suite"])].groupby("norms", sort=False):
-            members = _members(of_run, str(label), str(norms), rows, read)
-            if len(members.items) >= FEWEST:
-                found.append(members)
+        asked = own["example_id"].astype(str).isin(read.index.union(_failed(run, str(of_run["run_id"]))))
+        of_suite = own[asked & (own["suite"].astype(str) == str(of_run["suite"]))]
+        for norms, rows in of_suite.groupby("norms", sort=False):
+            found.append(_members(of_run, str(label), str(norms), rows, read))
     return sorted(found, key=lambda one: (one.training, one.suite, one.step if math.isfinite(one.step) else -1.0))
 
 
@@ -102,6 +104,10 @@ def _members(of_run: pd.Series, model: str, norms: str, rows: pd.DataFrame, read
         item_bytes=[float(len(str(item).encode())) for item in table["item"]],
     )
     table = table.assign(bits_per_byte=table["bits"] / table["item_bytes"])
+    spelled = [str(spelling) for spelling in table["spelling"]]
+    alike = table["item"].str.lower().groupby(spelled).transform("nunique") > 1
+    n_alike = len(table[alike].drop_duplicates(["category", "item"]))
+    table = table[~alike]
     items = table.groupby(keys, sort=False)[["level", "frequency", "n_item_tokens", "item_bytes", "bits_per_byte"]]
     first = items.mean().reset_index().rename(columns={"level": "typicality"})
     at = pd.MultiIndex.from_frame(first[keys]).get_indexer(pd.MultiIndex.from_frame(table[keys]))
@@ -115,20 +121,29 @@ def _members(of_run: pd.Series, model: str, norms: str, rows: pd.DataFrame, read
         run_id=str(of_run["run_id"]),
         items=first,
         sentence=pd.Series(at, index=table.index, dtype=np.float64),
-        n_missing=asked - int(np.isfinite(first["typicality"].to_numpy(np.float64)).sum()),
+        n_missing=asked - n_alike - int(np.isfinite(first["typicality"].to_numpy(np.float64)).sum()),
+        n_alike=n_alike,
     )
 
 
 def _numbers(run: Run, run_id: str) -> pd.DataFrame:
-    """How many tokens the item itself has, and its code length in bits, by example."""
+    """Tokens of the item itself, how many, and its code length in bits, by example."""
     inputs = run.inputs()
     own = inputs[inputs["run_id"].astype(str) == run_id].drop_duplicates("example_id").set_index("example_id")
-    length = [float(len(ids)) if ids is not None else math.nan for ids in own.get("token_ids", [None] * len(own))]
-    tokens = pd.Series(length, index=own.index, dtype=np.float64) - own["n_tokens"].astype(np.float64)
+    whole: list[Sequence[int]] = [() if ids is None else list(ids) for ids in own["token_ids"]]
+    ends = own["n_tokens"].astype(int).tolist()
+    spelling = [tuple(ids[end:]) for ids, end in zip(whole, ends, strict=True)]
+    tokens = pd.Series([float(len(ids)) for ids in spelling], index=own.index, dtype=np.float64)
     told = run.outcomes()
     rows = told[(told["run_id"].astype(str) == run_id) & (told["name"].astype(str) == "nll")]
     nats = rows.drop_duplicates("example_id").set_index("example_id")["value"].astype(np.float64).reindex(own.index)
-    return pd.DataFrame({"n_item_tokens": tokens, "bits": nats * tokens / math.log(2)})
+    return pd.DataFrame({"n_item_tokens": tokens, "bits": nats * tokens / math.log(2), "spelling": spelling})
+
+
+def _failed(run: Run, run_id: str) -> pd.Index:
+    """Examples that the run could not read; what a sweep holds for other models is nothing that it was asked."""
+    failures = run.failures()
+    return pd.Index(failures.loc[failures["run_id"].astype(str) == run_id, "example_id"].astype(str))
 
 
 def places_of(keeper: KeepsStates) -> list[StoredPlace]:

@@ -81,6 +81,7 @@ def text(
     steps: Annotated[int, typer.Option(min=1, help="Optimizer steps.")] = 1000,
     context_length: Annotated[int, typer.Option(min=2, help="Tokens per training window.")] = 256,
     batch_size: Annotated[int, typer.Option(min=1, help="Windows per step.")] = 16,
+    checkpoints: Annotated[int, typer.Option(min=0, help="Models to keep from the way there.")] = 0,
     seed: Seed = 0,
     family: Family = None,
     size: Size = "0.3M",
@@ -104,11 +105,38 @@ def text(
             changed(plain, family=family, size=size),
             n_steps=steps,
             vocabulary=vocabulary or None,
+            n_checkpoints=checkpoints,
             on_step=show,
         )
     _out().print(
         f"{out_dir}: {made.n_tokens} tokens of corpus read {made.epochs:.2f} times, "
         f"loss {made.losses[-1]:.3f} nats per token",
+        soft_wrap=True,
+    )
+
+
+@lab.command("concepts")
+def concepts(
+    out_dir: Out,
+    frequency: Annotated[
+        str, typer.Option(help="coupled: typical members are frequent; decoupled: frequency says nothing of it.")
+    ] = "decoupled",
+    sentences: Annotated[int, typer.Option(min=1000, help="Sentences of the corpus.")] = 30_000,
+    seed: Seed = 0,
+) -> None:
+    """Write a world of categories whose members resemble them by degrees: its text, its norms and its word counts.
+
+    `sparsity lab text` trains a model on the text; the suite `concepts` reads norms and counts.
+    """
+    from probes.lab.concept_world import ARMS, build_concepts, write_concepts
+
+    if frequency not in ARMS:
+        raise InputError(f"--frequency should be one of {', '.join(ARMS)} and is {frequency!r}")
+    world = build_concepts(coupled=frequency == ARMS[0], seed=seed)
+    write_concepts(world, out_dir, n_sentences=sentences, seed=seed)
+    _out().print(
+        f"{out_dir}: {len(world.members)} members of {world.n_categories} categories, {sentences} sentences; "
+        f"rank correlation of typicality with frequency {world.coupling:+.2f}",
         soft_wrap=True,
     )
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, cast
@@ -29,11 +29,20 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from probes.errors import InputError
 from probes.lab.families import build_model
-from probes.lab.history import STATE, due, load_state, save_state
+from probes.lab.history import (
+    FOLDER,
+    STATE,
+    checkpoint_name,
+    checkpoint_steps,
+    due,
+    load_state,
+    save_state,
+)
 from probes.lab.optimizers import build_update
 from probes.lab.recipe import Recipe
 from probes.lab.tokenizer import BOS, SPECIAL_TOKENS
 from probes.lab.training import OnStep
+from probes.lab.training_record import Lineage, write_lineage
 
 N_BYTES: Final = 256
 
@@ -62,6 +71,7 @@ def train_on_text(
     *,
     n_steps: int,
     vocabulary: int | None = None,
+    n_checkpoints: int = 0,
     on_step: OnStep | None = None,
 ) -> TextModel:
     """Train a model on the text of some files and write it to `out`, whole or not at all.
@@ -74,6 +84,7 @@ def train_on_text(
         recipe: seed, architecture and optimisation; what it says of facts is not used.
         n_steps: optimizer steps of ``recipe.batch_size`` windows of ``recipe.context_length`` tokens.
         vocabulary: entries of a BPE vocabulary, more than 256; None reads bytes.
+        n_checkpoints: how many models to keep from the way there; the first is the untrained one.
         on_step: told of every step.
 
     Raises:
@@ -93,11 +104,23 @@ def train_on_text(
     unfinished = out.with_name(f"{out.name}.unfinished")
     task = {"recipe": asdict(recipe), "steps": n_steps, "vocabulary": vocabulary, "corpus": _digest(texts)}
     batches = _batches(len(windows), recipe.batch_size, n_steps, order_rng)
-    losses = _read(module, recipe, windows, list(batches), unfinished, task, on_step)
+
+    def write(folder: Path, step: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        module.config.save_pretrained(folder)
+        (folder / "model.safetensors").write_bytes(save(module.state_dict(), metadata={"format": "pt"}))
+        tokenizer.save_pretrained(folder)
+        write_lineage(folder, Lineage(step, recipe.seed))
+
+    kept = checkpoint_steps(n_steps, n_checkpoints)
+
+    def keep(step: int) -> None:
+        if step in kept:
+            write(unfinished / FOLDER / checkpoint_name(step), step)
+
+    losses = _read(module, recipe, windows, list(batches), unfinished, task, keep, on_step)
     module.eval()
-    module.config.save_pretrained(unfinished)
-    (unfinished / "model.safetensors").write_bytes(save(module.state_dict(), metadata={"format": "pt"}))
-    tokenizer.save_pretrained(unfinished)
+    write(unfinished, n_steps)
     (unfinished / STATE).unlink(missing_ok=True)
     unfinished.replace(out)
     return TextModel(
@@ -112,6 +135,7 @@ def _read(
     batches: Sequence[Int[np.ndarray, " batch"]],
     unfinished: Path,
     task: Mapping[str, Any],
+    keep: Callable[[int], None],
     on_step: OnStep | None,
 ) -> list[float]:
     """Read what is left of the batches; the losses of all of them, those before an interruption too."""
@@ -124,6 +148,8 @@ def _read(
         update.restore(state.moments, len(losses))
     unfinished.mkdir(parents=True, exist_ok=True)
     saved = time.monotonic()
+    if not losses:
+        keep(0)
     for step in range(len(losses) + 1, len(batches) + 1):
         ids = windows[torch.from_numpy(batches[step - 1])]
         logits = cast("Tensor", module(input_ids=ids[:, :-1], use_cache=False).logits)
@@ -131,6 +157,7 @@ def _read(
         loss.backward()
         update(recipe.learning_rate * min(1.0, step / recipe.warmup_steps))
         losses.append(loss.item())
+        keep(step)
         if due(saved):
             history = {"losses": torch.tensor(losses, dtype=torch.float64)}
             save_state(unfinished, task, module.state_dict(), update.state(), history)

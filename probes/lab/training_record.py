@@ -19,6 +19,7 @@ from probes.lab.recipe import Recipe
 from probes.lab.world import World
 
 FILE_NAME: Final = "world.json"
+TEXT_LINEAGE: Final = "training.json"  # of a model trained on text: steps taken and seed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,7 +80,7 @@ class Lineage(NamedTuple):
 
 
 def lineage(model: str, revision: str | None) -> Lineage:
-    """Read the record of a laboratory model, or the name of a hub revision such as ``step3000``.
+    """Read the record of a laboratory model, that of one trained on text, or a hub revision such as ``step3000``.
 
     >>> lineage("EleutherAI/pythia-70m", "step3000")
     Lineage(step=3000, seed=None)
@@ -87,8 +88,15 @@ def lineage(model: str, revision: str | None) -> Lineage:
     if Path(model, FILE_NAME).is_file():
         record = read_record(Path(model))
         return Lineage(record.step, record.recipe.seed)
+    if Path(model, TEXT_LINEAGE).is_file():
+        return TypeAdapter(Lineage).validate_json(Path(model, TEXT_LINEAGE).read_bytes())
     named = re.fullmatch(r"step[-_]?(\d+)", revision or "")
     return Lineage(int(named.group(1)) if named else None, None)
+
+
+def write_lineage(directory: Path, found: Lineage) -> None:
+    """Write the steps and the seed of a model trained on text into its directory."""
+    (directory / TEXT_LINEAGE).write_text(json.dumps(found._asdict()) + "\n", encoding="utf-8")
 
 
 def write_record(directory: Path, record: TrainingRecord) -> None:

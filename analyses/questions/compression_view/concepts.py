@@ -21,11 +21,11 @@ from typing import Final
 
 import numpy as np
 
-from analyses.data.concepts import Members, places_of, read_members, vectors_at
+from analyses.data.concepts import AXIS, FEWEST, Members, places_of, read_members, vectors_at
 from analyses.data.runs import Run, with_states
 from analyses.findings.contrast import fresh, judge
 from analyses.findings.formatting import number, shown, signed, with_interval
-from analyses.findings.record import Effect, Finding, Mark, Plot
+from analyses.findings.record import Effect, Finding, Mark, Plot, Scope
 from analyses.findings.registry import analysis
 from analyses.findings.sentences import claim_of
 from analyses.findings.verdicts import settle
@@ -56,12 +56,27 @@ CLAIMS: Final = (
 @analysis(QUESTION, order=14, title="Concepts")
 def concepts(run: Run) -> list[Finding]:
     """Answer for every model that was asked the suite ``concepts``, for each set of norms."""
-    every = read_members(run)
+    asked = read_members(run)
+    every = [own for own in asked if len(own.items) >= FEWEST]
     final = [own for own in every if _is_last(own, every)]
-    findings = [found for own in by_run(final) if (found := sparsity_finding(run, own)) is not None]
+    findings = [_unanswered(own) for own in asked if len(own.items) < FEWEST and _is_last(own, asked)]
+    findings += [found for own in by_run(final) if (found := sparsity_finding(run, own)) is not None]
     for own, layers in _profiles(run, final):
         findings += [_agreement(own, layers), _rate(own, layers), graded_finding(own, layers, stated_of(layers))]
     return settle([*findings, *training_findings(run, every)])
+
+
+def _unanswered(own: Members) -> Finding:
+    left = "; ".join(f"{left.n:,} {left.reason}" for left in left_out_of(own))
+    return Finding(
+        analysis="concepts",
+        question=QUESTION,
+        scope=Scope(model=own.model, suite=own.suite, axis=AXIS, group=own.norms),
+        n=len(own.items),
+        n_clusters=len(own.items),
+        left_out=left_out_of(own),
+        text=f"Not answered for {shown(own.norms)}: {len(own.items)} members can be told apart{left and f' ({left})'}.",
+    )
 
 
 def _is_last(own: Members, every: Sequence[Members]) -> bool:
@@ -123,7 +138,7 @@ def _agreement(own: Members, layers: Sequence[Layer]) -> Finding:
     return replace(
         finding,
         text=(
-            f"{claim_of(finding, CLAIMS)} of {shown(own.norms)}: adjusted mutual information "
+            f"{claim_of(finding, CLAIMS)}: {shown(own.norms)}, adjusted mutual information "
             f"{with_interval(found.agreement.ami, found.interval)} at {stated.name}, {len(own.items):,} members of {k} "
             f"categories, where at most {number(ceiling)} is possible; the largest is {number(top.agreement.ami)} at "
             f"{best.name}."

@@ -24,7 +24,7 @@ from analyses.findings.null import sparser
 from analyses.findings.panel import PRIMARY_METRIC, PRIMARY_SITES
 from analyses.findings.record import LENGTH, Control, Effect, Finding, LeftOut, Mark, Plot, Role, Scope
 from analyses.findings.sentences import claim_of
-from analyses.statistics.association import associate_centred, centred_within
+from analyses.statistics.association import Association, associate_centred, centred_within
 from analyses.statistics.concepts.profile import Reading
 from analyses.statistics.design import recode
 from analyses.statistics.trend import RESAMPLES
@@ -42,6 +42,7 @@ HELD: Final[tuple[tuple[str, str, Role], ...]] = (
     ("bits per byte", "bits_per_byte", "mediator"),
 )
 FEWEST: Final = 6
+WORDS: Final = {LENGTH: "number of tokens"}
 SHARE_KNOWN: Final = 0.5  # of the members, for a covariate to be held fixed
 SPARSITY_CLAIMS: Final = (
     "Within categories, less typical members have sparser states",
@@ -94,7 +95,7 @@ class Held(NamedTuple):
         found = self.together
         if found is None:
             return "No covariate varies."
-        names = ", ".join(own.name.replace("_", " ") for own in self.controls if own.name != TOGETHER)
+        names = ", ".join(WORDS.get(own.name, own.name) for own in self.controls if own.name != TOGETHER)
         left = with_interval(found.estimate, found.interval)
         return f"Adjusting for {names} together leaves a partial correlation of {left}."
 
@@ -129,8 +130,9 @@ def mark(series: str, layer: Layer, value: float, interval: tuple[float, float])
 
 
 def left_out_of(own: Members) -> tuple[LeftOut, ...]:
-    """Members without a rating, or that could not be read."""
-    return (LeftOut("without a rating, or not read", own.n_missing),) if own.n_missing else ()
+    """Members that are not used, by reason."""
+    counts = (("without a rating, or not read", own.n_missing), ("written in the same tokens as another", own.n_alike))
+    return tuple(LeftOut(reason, n) for reason, n in counts if n)
 
 
 def hold(values: Float[np.ndarray, " n"], score: Float[np.ndarray, " n"], several: Sequence[Members]) -> Held:
@@ -149,15 +151,19 @@ def hold(values: Float[np.ndarray, " n"], score: Float[np.ndarray, " n"], severa
         (name, role, items[column].to_numpy(np.float64)) for name, column, role in HELD
     ]
     kept = [(name, role, own) for name, role, own in told if _varies(own[usable], category[usable])]
-    controls = [
-        Control(name, role, *_partial([values, score, own], category, names), _alone(values, own, category, names)[0])
-        for name, role, own in kept
-    ]
-    if len(kept) > 1:
-        given = _partial([values, score, *(own for *_, own in kept)], category, names)
+    controls: list[Control] = []
+    for name, role, own in kept:
+        found = _associated([values, score, own], category, names)
+        if found is not None:
+            beside = float(found.correlation(1).value[0])
+            controls.append(Control(name, role, *at(found.partial_all([1], slope=False), 0), beside))
+    several_held = _associated([values, score, *(own for *_, own in kept)], category, names) if len(kept) > 1 else None
+    if several_held is not None:
+        given = at(several_held.partial_all(list(range(1, len(kept) + 1)), slope=False), 0)
         controls.append(Control(TOGETHER, "mediator", *given, math.nan))
-    alone = _alone(values, score, category, names)
-    return Held(alone, tuple(controls), int(usable.sum()), len(np.unique(names[usable])))
+    alone = _associated([values, score], category, names)
+    own_value = (math.nan, NO_INTERVAL) if alone is None else at(alone.correlation(), 0)
+    return Held(own_value, tuple(controls), int(usable.sum()), len(np.unique(names[usable])))
 
 
 def _varies(values: Float[np.ndarray, " n"], category: Int[np.ndarray, " n"]) -> bool:
@@ -168,28 +174,17 @@ def _varies(values: Float[np.ndarray, " n"], category: Int[np.ndarray, " n"]) ->
     return bool((spread > 1).any())
 
 
-def _alone(
-    values: Float[np.ndarray, " n"],
-    score: Float[np.ndarray, " n"],
-    category: Int[np.ndarray, " n"],
-    names: Int[np.ndarray, " n"],
-) -> Numbers:
-    return _partial([values, score], category, names)
-
-
-def _partial(
+def _associated(
     numbers: Sequence[Float[np.ndarray, " n"]], category: Int[np.ndarray, " n"], names: Int[np.ndarray, " n"]
-) -> Numbers:
-    """Correlation of the first with the second given all others, by ranks within categories, of complete items."""
+) -> Association | None:
+    """The first number beside all others, by ranks within categories, of items that have them all; None of too few."""
     table = np.stack(numbers, axis=1)
     known = np.isfinite(table).all(axis=1)
     if known.sum() < FEWEST:
-        return math.nan, NO_INTERVAL
+        return None
     codes = recode(category[known])
     ranks = centred_within(table[known], codes) / (np.bincount(codes)[codes] + 1)[:, None]
-    found = associate_centred(ranks[:, :1], ranks[:, 1:], recode(names[known]), resamples=RESAMPLES, rng=fresh())
-    others = list(range(1, len(numbers) - 1))
-    return at(found.partial_all(others, slope=False) if others else found.correlation(), 0)
+    return associate_centred(ranks[:, :1], ranks[:, 1:], recode(names[known]), resamples=RESAMPLES, rng=fresh())
 
 
 def graded_finding(own: Members, layers: Sequence[Layer], stated: Layer) -> Finding:
@@ -228,7 +223,7 @@ def graded_finding(own: Members, layers: Sequence[Layer], stated: Layer) -> Find
     return replace(
         finding,
         text=(
-            f"{claim_of(finding, GRADED_CLAIMS)} ({shown(own.norms)}): Spearman "
+            f"{claim_of(finding, GRADED_CLAIMS)}: {shown(own.norms)}, Spearman "
             f"{with_interval(found.estimate, found.interval)} within {found.n_categories} categories at {stated.name}, "
             f"cosines centred ({signed(raw)} raw). {held.sentence}"
         ),

@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from probes.errors import InputError
 from probes.lab import Recipe
 from probes.lab.text_training import build_text_tokenizer, cut, train_on_text
+from probes.lab.training_record import Lineage, lineage
 
 TEXT = "The cat sat on the mat. A dog sat on a log; the naïve cat ran → off. " * 12
 MINIATURE = Recipe(
@@ -125,3 +126,14 @@ def test_a_corpus_that_cannot_be_read_is_refused_in_one_line(content, vocabulary
         train_on_text([file], tmp_path / "model", MINIATURE, n_steps=1, vocabulary=vocabulary)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "model").exists()
+
+
+def test_checkpoints_on_the_way_know_their_step_and_seed(tmp_path):
+    file = tmp_path / "corpus.txt"
+    file.write_text(TEXT, encoding="utf-8")
+    made = train_on_text([file], tmp_path / "model", MINIATURE, n_steps=8, n_checkpoints=3)
+    kept = sorted((made.path / "checkpoints").iterdir())
+    assert [lineage(str(path), None) for path in kept] == [Lineage(step, MINIATURE.seed) for step in (0, 1, 3)]
+    assert lineage(str(made.path), None) == Lineage(8, MINIATURE.seed)
+    first, last = (AutoModelForCausalLM.from_pretrained(path).state_dict() for path in (kept[0], made.path))
+    assert not torch.equal(first["lm_head.weight"], last["lm_head.weight"])
