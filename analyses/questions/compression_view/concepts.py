@@ -189,7 +189,12 @@ def _rate(own: Members, layers: Sequence[Layer]) -> Finding:
             Effect("the paper's L of clusters", stated.reading.paper[1], NO_INTERVAL, key="L of clusters"),
         ),
         verdict="described",
-        plot=Plot("curve", "bits that the label takes", f"variance not explained ({stated.name})", tuple(marks)),
+        plot=Plot(
+            "curve",
+            "bits that the label takes",
+            f"variance not explained ({shown(own.norms)}, {stated.name})",
+            tuple(marks),
+        ),
         text=(
             f"People's categories ({shown(own.norms)}, {people[0].bits:.3f} bits) leave {found.share:.1%} of the "
             f"variance at {stated.name} unexplained; the best partition found of no greater entropy leaves "

@@ -26,6 +26,7 @@ from analyses.findings.record import LENGTH, Control, Effect, Finding, LeftOut, 
 from analyses.findings.sentences import claim_of
 from analyses.statistics.association import Association, associate_centred, centred_within
 from analyses.statistics.concepts.profile import Reading
+from analyses.statistics.concepts.resemblance import Frame
 from analyses.statistics.design import recode
 from analyses.statistics.trend import RESAMPLES
 from probes.records.stored_states import StoredPlace
@@ -42,6 +43,7 @@ HELD: Final[tuple[tuple[str, str, Role], ...]] = (
     ("bits per byte", "bits_per_byte", "mediator"),
 )
 FEWEST: Final = 6
+DRAWN: Final[tuple[Frame, ...]] = ("centred", "raw")
 WORDS: Final = {LENGTH: "number of tokens"}
 SHARE_KNOWN: Final = 0.5  # of the members, for a covariate to be held fixed
 SPARSITY_CLAIMS: Final = (
@@ -216,7 +218,7 @@ def graded_finding(own: Members, layers: Sequence[Layer], stated: Layer) -> Find
             for frame, within in stated.reading.typicality.items()
         ),
         verdict=judge(found.interval),
-        plot=Plot("curve", LAYERS, f"correlation with typicality ({shown(own.norms)})", tuple(marks), 0.0),
+        plot=Plot("curve", LAYERS, "correlation of typicality with similarity", tuple(marks), 0.0),
         text="",
     )
     raw = stated.reading.typicality["raw"].estimate
@@ -244,7 +246,7 @@ def sparsity_finding(run: Run, several: Sequence[Members]) -> Finding | None:
         Mark("norms", "all", math.nan, held.alone[0], *held.alone[1]),
         *(Mark("norms", shown(name), math.nan, value, *bounds) for name, (value, bounds) in alone if len(alone) > 1),
         *(
-            Mark("adjusting for", own.name.replace("_", " "), math.nan, own.estimate, *own.interval)
+            Mark("adjusting for", WORDS.get(own.name, own.name), math.nan, own.estimate, *own.interval)
             for own in held.controls
         ),
     ]

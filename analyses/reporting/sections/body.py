@@ -125,7 +125,9 @@ def _one_sheet(own: Sequence[Finding]) -> Finding:
     for finding in own:
         name = finding.scope.group
         name = name if groups.count(name) == 1 else f"{name}, {finding.scope.place}"
-        marks += [mark._replace(series=name) for mark in (finding.plot.marks if finding.plot else ())]
+        own_marks = finding.plot.marks if finding.plot else ()
+        several = len({mark.series for mark in own_marks}) > 1
+        marks += [mark._replace(series=f"{name}, {mark.series}" if several else name) for mark in own_marks]
     first = own[0]
     plot = None if first.plot is None else first.plot._replace(marks=tuple(marks))
     return replace(first, scope=replace(first.scope, group=""), plot=plot, text=" ".join(f.text for f in own))
