@@ -149,10 +149,11 @@ def hold(values: Float[np.ndarray, " n"], score: Float[np.ndarray, " n"], severa
     category = recode(np.concatenate([own.categories + 100_000 * number for number, own in enumerate(several)]))
     names = pd.factorize(items["item"].str.lower())[0].astype(np.int64)
     usable = np.isfinite(values) & np.isfinite(score)
-    told: list[tuple[str, Role, np.ndarray]] = [
-        (name, role, items[column].to_numpy(np.float64)) for name, column, role in HELD
+    kept: list[tuple[str, Role, np.ndarray]] = [
+        (name, role, items[column].to_numpy(np.float64))
+        for name, column, role in HELD
+        if _varies(items[column].to_numpy(np.float64)[usable], category[usable])
     ]
-    kept = [(name, role, own) for name, role, own in told if _varies(own[usable], category[usable])]
     controls: list[Control] = []
     for name, role, own in kept:
         found = _associated([values, score, own], category, names)
