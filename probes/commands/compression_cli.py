@@ -152,6 +152,10 @@ def compression(
             "--kind", help="text, code, image, audio or random; may be repeated. Of what no file is, a sample."
         ),
     ] = None,
+    chunk: Annotated[
+        list[int] | None,
+        typer.Option("--chunk", help="Bytes of a chunk, 2048 at most, which is the default; may be repeated."),
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Chunks of 2,048 bytes per kind of data.")] = 16,
     mode: Annotated[str, typer.Option(help="lockstep or exact, as sparsity compress has them.")] = "lockstep",
     batch: Annotated[int, typer.Option(min=1, help="Chunks that a model reads side by side.")] = 16,
@@ -162,7 +166,7 @@ def compression(
     from probes.compression.again import fresh_process
     from probes.compression.fingerprint import mode_of
     from probes.compression.prequential import Plan
-    from probes.compression.table import rates, samples
+    from probes.compression.table import CHUNK, rates, samples
     from probes.models.loading import load_model
 
     if out_dir.exists():
@@ -176,7 +180,9 @@ def compression(
         def tell(row: str, done: int, total: int) -> None:
             show(Progress(done, total, row, unit="bytes"))
 
-        told = rates([*models, *plans], found, mode=wanted, batch=batch, process=process, tell=tell)
+        told = rates(
+            [*models, *plans], found, mode=wanted, batch=batch, chunks=chunk or [CHUNK], process=process, tell=tell
+        )
     out_dir.mkdir(parents=True)
     told.table.to_csv(out_dir / "rates.csv", index=False)
     told.positions.to_csv(out_dir / "positions.csv", index=False)

@@ -60,8 +60,8 @@ class Rates(NamedTuple):
 
     Attributes:
         table: a row per compressor, kind of data and chunk; see :func:`rates`.
-        positions: mean bits per byte of language models by position in the chunk: compressor, modality, position (the
-            first byte of a stretch of 128), bits_per_byte.
+        positions: mean bits per byte of language models by position in the chunk: compressor, modality, chunk, position
+            (the first byte of a stretch of 128), bits_per_byte (NaN where no chunk is so long).
     """
 
     table: pd.DataFrame
@@ -108,6 +108,7 @@ def rates(
     *,
     mode: Mode = "lockstep",
     batch: int = BATCH,
+    chunks: Sequence[int] = (CHUNK,),
     process: Executor | None = None,
     tell: Tell | None = None,
 ) -> Rates:
@@ -119,12 +120,13 @@ def rates(
         data: what to compress (:func:`samples`).
         mode: of language models.
         batch: chunks that a model reads side by side.
+        chunks: lengths of chunks in bytes, a row each; 2,048 is the longest, because the data is cut into that.
         process: where streams are read again (:func:`probes.compression.again.fresh_process`); in this one if there is
             none. It loads models by their names, so they must be paths or names of the hub.
         tell: told of the row of a model that is being made, of the bytes of it that are written, and of all.
 
     Returns:
-        The table has one row per compressor, kind of data and chunk (2048, or 0 for everything at once): compressor,
+        The table has one row per compressor, kind of data and chunk (in bytes; 0 for everything at once): compressor,
         kind (``model``, ``prequential`` or ``classical``), modality, chunk, n_chunks, n_bytes, n_stream_bytes, rate
         (0 for nothing left, 1 for no gain), rate_header_once (with the header of each chunk but the first taken off;
         models write one stream for all chunks), n_file_bytes (what a file of it takes; for models with the container's
@@ -133,23 +135,27 @@ def rates(
     Raises:
         InputError: if a model cannot be a codec.
     """
+    if not chunks or min(chunks) < 1 or max(chunks) > CHUNK:
+        raise InputError(f"chunks have 1 to {CHUNK} bytes; got {', '.join(map(str, chunks)) or 'none'}")
     codecs = [codec_of(model, mode) for model in models if not isinstance(model, Plan)]
     plans = [model for model in models if isinstance(model, Plan)]
     rows: list[Mapping[str, object]] = []
     positions: list[Mapping[str, object]] = []
     for sample in data:
         for codec in codecs:
-            costs: list[Cost] = []
-            told = None if tell is None else partial(tell, f"{Path(codec.model.name).name} on {sample.modality}")
-            rows.append(_model_row(codec, sample, batch, process, costs, told))
-            positions += _positions(codec.model.name, sample.modality, costs)
+            for chunk in chunks:
+                costs: list[Cost] = []
+                what = f"{Path(codec.model.name).name} on {sample.modality}, chunks of {chunk}"
+                told = None if tell is None else partial(tell, what)
+                rows.append(_model_row(codec, sample, chunk, batch, process, costs, told))
+                positions += _positions(codec.model.name, sample.modality, chunk, costs)
         for plan in plans:
             told = None if tell is None else partial(tell, f"{plan.name} on {sample.modality}")
             rows.append(_prequential_row(plan, sample, process, told))
         dictionary = dictionary_of(sample.seen)
         for compressor in compressors(dictionary):
-            rows += _classical_rows(compressor, sample, dictionary, process)
-    columns = ("compressor", "modality", "position", "bits_per_byte")
+            rows += _classical_rows(compressor, sample, chunks, dictionary, process)
+    columns = ("compressor", "modality", "chunk", "position", "bits_per_byte")
     return Rates(pd.DataFrame(rows, columns=list(COLUMNS)), pd.DataFrame(positions, columns=list(columns)))
 
 
@@ -163,6 +169,7 @@ def weight_bytes(model: LoadedModel) -> int:
 def _model_row(
     codec: Codec,
     sample: Sample,
+    chunk: int,
     batch: int,
     process: Executor | None,
     costs: list[Cost],
@@ -172,11 +179,11 @@ def _model_row(
     data = b"".join(sample.chunks)
     sink = BytesIO()
     inputs = [Input("data", len(data), lambda: BytesIO(data))]
-    packed = pack(inputs, sink, codec, chunk=CHUNK, batch=batch, progress=progress, on_costs=costs.extend)
+    packed = pack(inputs, sink, codec, chunk=chunk, batch=batch, progress=progress, on_costs=costs.extend)
     if archive_again(process, codec.model, sink.getvalue()) != data:
         raise RuntimeError(f"{codec.model.name} does not give its {len(data)} bytes back")
     lengths = (packed.n_stream_bytes, packed.n_stream_bytes / len(data), packed.n_container_bytes)
-    return _row(codec.model.name, "model", sample, CHUNK, lengths, weight_bytes(codec.model))
+    return _row(codec.model.name, "model", sample, chunk, lengths, weight_bytes(codec.model))
 
 
 def _prequential_row(
@@ -193,11 +200,12 @@ def _prequential_row(
 
 
 def _classical_rows(
-    compressor: Classical, sample: Sample, dictionary: bytes, process: Executor | None
+    compressor: Classical, sample: Sample, chunks: Sequence[int], dictionary: bytes, process: Executor | None
 ) -> Iterator[Mapping[str, object]]:
     """One compressor on one kind of data, in chunks and whole, read again."""
     n_bytes = sum(map(len, sample.chunks))
-    for chunk, parts in ((CHUNK, list(sample.chunks)), (0, [b"".join(sample.chunks)])):
+    for chunk in (*chunks, 0):
+        parts = _cut(sample, chunk) if chunk else [b"".join(sample.chunks)]
         if max(map(len, parts)) > compressor.most:
             continue
         streams = [compressor.encode(part) for part in parts]
@@ -213,20 +221,33 @@ def _row(
 ) -> Mapping[str, object]:
     length, once, n_file = lengths
     n_bytes = sum(map(len, sample.chunks))
-    values = (name, kind, sample.modality, chunk, len(sample.chunks) if chunk else 1, n_bytes, length)
+    values = (name, kind, sample.modality, chunk, len(_cut(sample, chunk)) if chunk else 1, n_bytes, length)
     rate, adjusted = length / n_bytes, (length + n_known) / n_bytes
     return dict(zip(COLUMNS, (*values, rate, once, n_file, n_known, adjusted), strict=True))
 
 
-def _positions(name: str, modality: Modality, costs: Sequence[Cost]) -> Iterator[Mapping[str, object]]:
+def _cut(sample: Sample, chunk: int) -> list[bytes]:
+    """Its chunks in shorter ones."""
+    return [own[start : start + chunk] for own in sample.chunks for start in range(0, len(own), chunk)]
+
+
+def _positions(name: str, modality: Modality, chunk: int, costs: Sequence[Cost]) -> Iterator[Mapping[str, object]]:
     """Bits per byte by position; a symbol's bits are spread evenly over its bytes."""
-    total = np.zeros(CHUNK)
+    total, count = np.zeros(chunk), np.zeros(chunk)
     for cost in costs:
         spread = np.repeat(cost.bits / cost.n_bytes, cost.n_bytes)
         total[: len(spread)] += spread
-    for start in range(0, CHUNK, POSITION_BYTES):
-        mean = total[start : start + POSITION_BYTES].mean() / len(costs) if costs else math.nan
-        yield {"compressor": name, "modality": modality, "position": start, "bits_per_byte": float(mean)}
+        count[: len(spread)] += 1
+    for start in range(0, chunk, POSITION_BYTES):
+        own = slice(start, start + POSITION_BYTES)
+        mean = total[own].sum() / count[own].sum() if count[own].any() else math.nan
+        yield {
+            "compressor": name,
+            "modality": modality,
+            "chunk": chunk,
+            "position": start,
+            "bits_per_byte": float(mean),
+        }
 
 
 def _of_files(paths: Sequence[Path]) -> Iterator[Chunk]:

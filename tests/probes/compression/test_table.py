@@ -37,9 +37,21 @@ def test_rows_say_what_was_counted(byte_model: Path) -> None:
     assert row["adjusted_rate"] == pytest.approx((row["n_stream_bytes"] + row["n_known_bytes"]) / 128)
     # all 128 bytes lie in the first stretch of one chunk, and a stream ends on a whole word
     assert positions["bits_per_byte"].iloc[0] * 128 / 8 == pytest.approx(row["n_stream_bytes"], abs=8)
+    assert positions["bits_per_byte"].iloc[1:].isna().all()
     gzip = table[table["compressor"] == "gzip"].set_index("chunk")
     assert gzip.loc[CHUNK, "rate"] - gzip.loc[CHUNK, "rate_header_once"] == pytest.approx(20 / 128)
     assert gzip.loc[0, "rate"] < gzip.loc[CHUNK, "rate"]
+
+
+def test_shorter_chunks_have_rows_of_their_own() -> None:
+    short = [Sample("text", [(SENTENCE * 2).encode()[:64]], [])]
+    table = rates([], short, chunks=(16, 64)).table
+    gzip = table[table["compressor"] == "gzip"].set_index("chunk")
+    assert gzip["n_chunks"].to_dict() == {16: 4, 64: 1, 0: 1}
+    assert gzip.loc[16, "rate"] > gzip.loc[64, "rate"] == gzip.loc[0, "rate"]
+    for wrong in ((), (0,), (4096,)):
+        with pytest.raises(InputError, match="chunks"):
+            rates([], short, chunks=wrong)
 
 
 def test_random_bytes_cost_no_less_than_they_are() -> None:
