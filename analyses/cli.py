@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from analyses.retest.retest_cli import claims_table, retest
 from probes.cli import app, at_the_edge
-from probes.commands.console import PLAIN_PROGRESS_SECONDS, err, out
+from probes.commands.console import err, out, telling
 from probes.commands.listing import LISTS
 from probes.commands.sweep_cli import conduct
 
@@ -40,6 +37,8 @@ def analyses_table() -> Table:
 
 
 LISTS.add("analyses", analyses_table)
+LISTS.add("claims", claims_table)
+app.command()(retest)
 
 
 @app.command()
@@ -86,24 +85,6 @@ def report(
     console = out()
     console.print(headline(written.findings))
     console.print(f"report: {written.html}")
-
-
-@contextmanager
-def telling(console: Console) -> Generator[Callable[[str], None]]:
-    """Progress of a report: one line that changes on a terminal, else a line when some seconds have passed."""
-    if console.is_terminal:
-        with console.status("reading the sweep") as status:
-            yield status.update
-        return
-    said = time.monotonic()
-
-    def tell(text: str) -> None:
-        nonlocal said
-        if time.monotonic() - said >= PLAIN_PROGRESS_SECONDS:
-            said = time.monotonic()
-            console.print(f"report: {text}", markup=False, soft_wrap=True)
-
-    yield tell
 
 
 @app.command("diff")

@@ -197,12 +197,12 @@ def verify_(
 
 @app.command("list")
 def list_(
-    what: Annotated[str, typer.Argument(help="metrics, suites, axes, sites, familiarity or analyses.")],
+    what: Annotated[str, typer.Argument(help="metrics, suites, axes, sites, familiarity, analyses or claims.")],
     with_axioms: Annotated[
         bool, typer.Option("--axioms", help="With metrics: the axioms that each satisfies.")
     ] = False,
 ) -> None:
-    """List what can be named in a spec: metrics, suites, axes, sites, familiarity measures, analyses."""
+    """List what can be named in a spec: metrics, suites, axes, sites, familiarity measures, analyses; and claims."""
     out().print(axioms_table() if with_axioms and what == "metrics" else LISTS[what]())
 
 

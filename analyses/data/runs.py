@@ -66,8 +66,13 @@ class KeepsStates(Protocol):
 
 def with_states(run: Run) -> KeepsStates | None:
     """The run as one that can be asked for raw vectors; None where it cannot. Vectors are never remembered."""
-    inner = run.unwrapped if isinstance(run, _Once) else run
+    inner = unwrapped(run)
     return inner if isinstance(inner, KeepsStates) else None
+
+
+def unwrapped(run: Run) -> Run:
+    """The run itself, without its memory."""
+    return run.unwrapped if isinstance(run, _Once) else run
 
 
 def once(run: Run) -> Run:

@@ -122,6 +122,24 @@ def _rate(pace: float | None) -> str:
     return f"{pace:.1f}/s" if pace >= 0.5 else f"{60 * pace:.1f}/min"
 
 
+@contextmanager
+def telling(console: Console) -> Generator[Callable[[str], None]]:
+    """Progress of a report: one line that changes on a terminal, else a line when some seconds have passed."""
+    if console.is_terminal:
+        with console.status("reading the sweep") as status:
+            yield status.update
+        return
+    said = time.monotonic()
+
+    def tell(text: str) -> None:
+        nonlocal said
+        if time.monotonic() - said >= PLAIN_PROGRESS_SECONDS:
+            said = time.monotonic()
+            console.print(f"report: {text}", markup=False, soft_wrap=True)
+
+    yield tell
+
+
 class Stop:
     """State of a request to end, and the signal that made it."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,6 +48,25 @@ class Section:
     body: Part
     caveats: list[str]
     counted: str
+
+    @property
+    def anchor(self) -> str:
+        """The name that other pages link to."""
+        return _anchor(self.analysis, self.model, self.suite)
+
+
+def anchor(finding: Finding) -> str:
+    """The name of the section that carries a finding, for links from other pages.
+
+    >>> from analyses.findings.record import Scope
+    >>> anchor(Finding(analysis="limits", question="", scope=Scope(model="/data/my model", suite="physics"), text=""))
+    'limits-my-model-physics'
+    """
+    return _anchor(finding.analysis, short_model(finding.scope.model), finding.scope.suite)
+
+
+def _anchor(*words: str) -> str:
+    return "-".join(re.sub(r"[^\w.]+", "-", word).strip("-") for word in words if word)
 
 
 class Silence(NamedTuple):

@@ -1,0 +1,142 @@
+"""A whole retest: models and texts made ready, trials run, questions asked, the page written."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from analyses.data.written_tables import beside
+from analyses.findings.record import Finding
+from analyses.findings.registry import ANALYSES, analyse
+from analyses.reporting.opening import open_sweeps
+from analyses.reporting.pictures import Progress
+from analyses.reporting.writing import write_report
+from analyses.retest.claims import Claim
+from analyses.retest.judgements import judge_all
+from analyses.retest.page import REPORT, write_page
+from analyses.retest.running import Done, Say, run_trials, tasks
+from analyses.retest.trials import model_of
+from probes.commands.console import duration
+from probes.errors import InputError
+from probes.suites.sources.media import packaged
+from probes.vocabulary.naming import told_apart
+
+PASSAGE: Final = 600  # characters of a packaged text
+N_TEXTS: Final = 64
+TEXTS: Final = "texts.jsonl"
+
+
+class Page(NamedTuple):
+    """What was written.
+
+    Attributes:
+        path: the page.
+        models: labels of the models, its columns.
+        verdicts: of every claim, a verdict a model.
+        notes: time, and what is still to be run.
+    """
+
+    path: Path
+    models: tuple[str, ...]
+    verdicts: Mapping[str, list[str]]
+    notes: tuple[str, ...]
+
+
+def conduct(
+    names: Sequence[str],
+    claims: Sequence[Claim],
+    out: Path,
+    *,
+    minutes: float,
+    texts: Path | None,
+    command: str,
+    say: Say,
+    progress: Progress,
+) -> Page:
+    """Run what fits the budget and write the page of everything that is there.
+
+    Args:
+        names: models as the user names them.
+        claims: what is asked about.
+        out: folder of all tables; an earlier call's are gone on with.
+        minutes: after which nothing more is begun.
+        texts: English texts of the user's; None for packaged ones.
+        command: what gives the page again.
+        say: told of trials.
+        progress: told of the report's parts.
+    """
+    if texts is not None and not texts.is_file():
+        raise InputError(f"there is no file {texts} of texts")
+    out.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+    labels = told_apart(names)
+    models = [model_of(name, labels[name]) for name in names]
+    done = run_trials(
+        claims, tasks(claims, models, out), texts=texts or _packaged_texts(out), seconds=60 * minutes, say=say
+    )
+    findings = answers(done, claims, out, command, progress)
+    judgements = judge_all(claims, models, done, findings, out)
+    waiting = [one for one in done if not one.ran and "budget" in one.reason]
+    notes = [f"Run in {duration(time.monotonic() - began)} of {duration(60 * minutes)}."]
+    if waiting:
+        left = sum(one.trial.price(one.model or models[0]) for one in waiting)
+        notes.append(f"Still to be run: {len(waiting)} trials, about {duration(left)}; the same command goes on.")
+    page = write_page(judgements, out, command=command, notes=notes)
+    verdicts: dict[str, list[str]] = {}
+    for row in judgements:
+        verdicts.setdefault(row.claim.name, []).append(row.verdict)
+    return Page(page, tuple(model.label for model in models), verdicts, tuple(notes))
+
+
+def answers(
+    done: Sequence[Done], claims: Sequence[Claim], out: Path, command: str, progress: Progress
+) -> list[Finding]:
+    """Everything that the questions say of the tables of trials; the report of the sweeps is written beside."""
+    sweeps = [one.folder for one in done if one.ran and one.trial.spec]
+    tables = written_tables([one for one in done if one.ran and one.trial.command])
+    if sweeps:
+        opened = open_sweeps(sweeps)
+        written = write_report(
+            beside(opened.run, tables),
+            out / REPORT,
+            directories=[str(folder) for folder in sweeps],
+            command=command,
+            notes=opened.notes,
+            progress=progress,
+        )
+        return list(written.findings)
+    asked = dict.fromkeys(name for claim in claims for name in claim.questions if name in ANALYSES)
+    run = beside(None, tables)
+    return [finding for name in asked for finding in analyse(run, name, reproduce=command)]
+
+
+def written_tables(done: Sequence[Done]) -> dict[str, dict[str, pd.DataFrame]]:
+    """CSV tables that commands wrote, by the name of the file and the model they are about."""
+    found: dict[str, dict[str, pd.DataFrame]] = {}
+    for one in done:
+        for path in sorted(one.folder.glob("*.csv")):
+            label = "" if one.model is None else one.model.label
+            found.setdefault(path.stem, {})[label] = pd.read_csv(path)
+    return found
+
+
+def _packaged_texts(out: Path) -> Path:
+    """Passages of Python's help as a file of texts, written once."""
+    path = out / TEXTS
+    if path.exists():
+        return path
+    passages: list[str] = []
+    for chunk in packaged("text", np.random.default_rng(0)):
+        text = " ".join(chunk.data.decode("utf-8", "ignore").split())[:PASSAGE]
+        if len(text) == PASSAGE:
+            passages.append(text)
+        if len(passages) == N_TEXTS:
+            break
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in passages), encoding="utf-8")
+    return path

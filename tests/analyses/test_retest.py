@@ -1,0 +1,274 @@
+"""Retest: every claim comes out either way in a planted world, is never surer than its question, and is resumed."""
+
+import json
+import math
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analyses import ANALYSES, analyse
+from analyses.cli import main
+from analyses.findings.record import Finding, Scope, Verdict
+from analyses.reporting.sections.arrangement import anchor
+from analyses.retest.claims import CLAIMS, Claim, named
+from analyses.retest.conduct import conduct
+from analyses.retest.judgements import Judgement, combined, judge_all
+from analyses.retest.page import write_page
+from analyses.retest.running import Done, silent, tasks
+from analyses.retest.trials import TRIALS, Model, model_of
+from probes.errors import InputError
+from tests.analyses.sweeps import EXPOSURE, exposure, make_sweep
+from tests.analyses.test_limits_of_text import sweep_of
+from tests.analyses.test_reporting import read
+
+TEXT = Model("m", "m", "text", 1e6)
+GRADED = Model("m", "m", "graded", 1e6)
+
+
+def answer(verdict: Verdict, *, question: str, axis: str = "", model: str = "m", estimate: float = 0.3) -> Finding:
+    return Finding(
+        analysis=question, question="?", scope=Scope(model=model, suite="s", axis=axis), primary=True, n=10,
+        estimate=estimate, interval=(estimate - 0.1, estimate + 0.1), verdict=verdict, text="It is so.",
+    )  # fmt: skip
+
+
+def ran(claim: Claim, model: Model) -> list[Done]:
+    """All trials of a claim, run with this model as far as it can be."""
+    found = []
+    for name in claim.trials:
+        trial = TRIALS[name]
+        own = None if trial.reads == "nothing" else model
+        found.append(Done(trial, own, Path("x"), "sparsity sweep x", trial.refused(model), 1.0))
+    return found
+
+
+def judged(claim: Claim, model: Model, findings: Sequence[Finding]) -> Judgement:
+    (row,) = judge_all([claim], [model], ran(claim, model), findings, Path("out"))
+    return row
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.name)
+@pytest.mark.parametrize("verdict", ["supported", "contradicted", "undecided"])
+def test_every_claim_comes_out_as_its_question_says(claim: Claim, verdict: Verdict) -> None:
+    model = GRADED if claim.name == "exposure" else TEXT
+    axis = claim.axes[0] if claim.axes else ""
+    row = judged(claim, model, [answer(verdict, question=claim.questions[0], axis=axis)])
+    assert (row.verdict, row.reason) == (verdict, "")
+    assert row.command == f"sparsity retest m --claim {claim.name} --out out"
+    other = answer("supported", question="difficulty", axis=axis)  # another question's answer decides nothing
+    assert judged(claim, model, [other]).verdict == "not run"
+
+
+@pytest.mark.parametrize(("effect", "verdict"), [(0.5, "supported"), (-0.5, "contradicted"), (0.0, "undecided")])
+def test_planted_exposure_and_shift_come_out_through_their_questions(effect: float, verdict: str) -> None:
+    rng = np.random.default_rng(2)
+    facts = exposure(rng, effect=lambda *_: effect, n_layers=1, n_per_level=30, model="m")
+    (claim,) = named(["exposure"])
+    assert judged(claim, GRADED, analyse(facts, "familiarity")).verdict == verdict
+    levels = [("0", 0.0, "in"), ("0.1", 0.1, "shifted"), ("0.3", 0.3, "shifted")]
+    typos = replace(EXPOSURE, name="typos", unit="share of letters", harder="higher")
+    noisy = make_sweep(typos, levels, effect=lambda *_: effect, rng=rng, n_layers=1, suite="typos", model="m")
+    (claim,) = named(["shift"])
+    assert judged(claim, TEXT, analyse(noisy, "familiarity")).verdict == verdict
+
+
+@pytest.mark.parametrize(("right", "verdict"), [((0.9, 0.4), "supported"), ((0.4, 0.9), "contradicted")])
+def test_planted_limits_come_out_through_their_question(right: tuple[float, float], verdict: str) -> None:
+    found = analyse(sweep_of(right=right, bits=0.0, sparser=0.0), "limits")
+    (claim,) = named(["limits"])
+    toy = TEXT._replace(label="toy")
+    assert judged(claim, toy, found).verdict == verdict
+    undecided = replace(found[0], verdict="undecided")
+    row = judged(claim, toy, [*found, undecided])
+    assert (row.verdict, row.reason) == (
+        ("undecided", "1 supported, 1 undecided") if verdict == "supported" else ("contradicted", row.reason)
+    )
+
+
+@given(st.lists(st.sampled_from(["supported", "contradicted", "undecided", "described"]), min_size=1, max_size=6))
+def test_no_claim_is_surer_than_its_questions(verdicts: list[Verdict]) -> None:
+    said, _ = combined([answer(verdict, question="q") for verdict in verdicts])
+    if said == "supported":
+        assert set(verdicts) == {"supported"}
+    if said == "contradicted":
+        assert "contradicted" in verdicts
+        assert "supported" not in verdicts
+
+
+def test_what_was_not_run_says_why() -> None:
+    (limits,) = named(["limits"])
+    assert "reads the words of its own world" in judged(limits, GRADED, []).reason
+    (exposed,) = named(["exposure"])
+    assert "laboratory model" in judged(exposed, TEXT, []).reason
+    why = Finding(analysis="limits", question="?", scope=Scope(model="m", axis="causal"), text="No answers.")
+    assert judged(limits, TEXT, [why]).reason == "No answers."
+    absent = replace(limits, questions=("no_such_question",))
+    assert silent([absent]) == "this installation has no question no_such_question (`sparsity list analyses`)"
+    assert not silent([limits])
+
+
+def test_a_part_that_is_still_to_come_keeps_a_claim_undecided() -> None:
+    (claim,) = named(["shift"])
+    done = [
+        done._replace(reason="the budget ended") if done.trial.name == "changed_facts" else done
+        for done in ran(claim, GRADED)
+    ]
+    fact = answer("supported", question="familiarity", axis="typos")
+    (row,) = judge_all([claim], [GRADED], [*done, ran(claim, TEXT)[0]._replace(model=GRADED)], [fact], Path("out"))
+    assert row.verdict == "undecided"
+    assert "not run: the budget ended" in row.reason
+
+
+def test_the_table_names_what_there_is() -> None:
+    assert len({claim.name for claim in CLAIMS}) == len(CLAIMS) >= 7
+    assert {name for claim in CLAIMS for name in claim.trials} == set(TRIALS)
+    assert {"limits", "familiarity", "domains", "decoder", "generalisation"} <= set(ANALYSES)
+    with pytest.raises(InputError, match=r"no claim is called 'limit'; did you mean 'limits'\?"):
+        named(["limit"])
+
+
+def test_trials_run_once_the_cheapest_first(tmp_path: Path) -> None:
+    models = [model_of("lab-graded", "lab-graded"), model_of("gpt2", "gpt2")]
+    todo = tasks(CLAIMS, models, tmp_path)
+    prices = [task.trial.price(task.model) for task in todo]
+    assert prices == sorted(prices)
+    independent = [task.trial.name for task in todo if task.trial.reads == "nothing"]
+    assert len(independent) == len(set(independent)) > 0
+
+
+def test_the_page_is_whole_and_links_to_the_sections(tmp_path: Path) -> None:
+    rows = [
+        judged(claim, TEXT, [answer("supported", question=claim.questions[0], axis=(*claim.axes, "")[0])])
+        for claim in CLAIMS
+    ]
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "report.html").write_text("")
+    path = write_page(rows, tmp_path, command="sparsity retest m", notes=["<b>note</b>"])
+    text, page = read(path)
+    assert not page.open
+    assert not page.unbalanced
+    assert "<b>note" not in text
+    told = [row for row in rows if row.findings]
+    assert text.count("<figure>") == len(told)
+    for row in told:
+        assert f"report/report.html#{anchor(row.findings[0])}" in page.links
+        assert row.command in text
+    data = json.loads((tmp_path / "retest.json").read_text())
+    assert [row["verdict"] for row in data] == [row.verdict for row in rows]
+    assert (tmp_path / "retest.tex").read_text().count(r" \\") == len(rows) + 1
+
+
+def run(monkeypatch: pytest.MonkeyPatch, command: str) -> int:
+    monkeypatch.setattr(sys, "argv", shlex.split(command))
+    try:
+        main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+def told(out: Path) -> dict[str, tuple[str, list[float]]]:
+    """Verdict and estimates of every row of a retest."""
+    rows = json.loads((out / "retest.json").read_text())
+    return {row["claim"]: (row["verdict"], [found["estimate"] for found in row["findings"]]) for row in rows}
+
+
+def test_rows_are_repeated_by_the_commands_that_they_print(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "all"
+    claims = ["exposure", "shift", "limits"]
+    asked = " ".join(f"--claim {name}" for name in claims)
+    assert run(monkeypatch, f"sparsity retest lab-graded --out {out} --budget 9 {asked}") == 0
+    assert f"page: {out}/retest.html" in " ".join(capsys.readouterr().out.split())
+    whole = told(out)
+    assert whole["limits"] == ("not run", [])
+    assert len(whole["exposure"][1]) == 1
+    assert len(whole["shift"][1]) == 2
+    rows = json.loads((out / "retest.json").read_text())
+    _, page = read(out / "report" / "report.html")
+    for row in rows:
+        (name,) = [name for name in claims if f"--claim {name}" in row["command"]]
+        fresh = tmp_path / name
+        assert run(monkeypatch, row["command"].replace(str(out), str(fresh))) == 0
+        assert told(fresh)[name] == whole[name]
+        for command in row["trials"]:
+            assert run(monkeypatch, command) == 0  # nothing is left to be measured
+            assert "0 items measured, 0 failed" in capsys.readouterr().err
+        for found in row["findings"]:
+            scope = Scope(model=found["scope"]["model"], suite=found["scope"]["suite"])
+            assert anchor(Finding(analysis=found["analysis"], question="", scope=scope, text="")) in page.ids
+
+
+def test_without_time_everything_is_listed_as_not_run(tmp_path: Path) -> None:
+    page = conduct(
+        ["lab-graded"], CLAIMS, tmp_path / "out", minutes=0, texts=None, command="sparsity retest",
+        say=lambda _: None, progress=lambda _: None,
+    )  # fmt: skip
+    assert {verdict for verdicts in page.verdicts.values() for verdict in verdicts} == {"not run"}
+    rows = json.loads((tmp_path / "out" / "retest.json").read_text())
+    assert "of the budget were left" in next(row["reason"] for row in rows if row["claim"] == "exposure")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--claim limit", "did you mean 'limits'"),
+        ("--texts nothing.txt", "there is no file nothing.txt"),
+    ],
+)
+def test_bad_input_is_one_line(
+    arguments: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, f"sparsity retest lab-graded --out {tmp_path / 'x'} {arguments}") == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_a_model_that_cannot_be_read_says_why_in_its_row(tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "config.json").write_text("{}")
+    conduct(
+        [str(broken)], named(["limits"]), tmp_path / "out", minutes=60, texts=None, command="sparsity retest",
+        say=lambda _: None, progress=lambda _: None,
+    )  # fmt: skip
+    (row,) = json.loads((tmp_path / "out" / "retest.json").read_text())
+    assert row["verdict"] == "not run"
+    assert "broken" in row["reason"]
+
+
+@pytest.mark.long
+def test_a_retest_that_is_killed_goes_on_and_says_the_same(tmp_path: Path, proof) -> None:
+    words = [sys.executable, "-c", "from analyses.cli import main; main()", "retest", "lab-graded"]
+    words += ["--claim", "exposure", "--claim", "shift", "--budget", "30", "--out"]
+    subprocess.run([*words, str(tmp_path / "whole")], check=True, capture_output=True)
+    out, kills = tmp_path / "killed", 0
+    while not (out / "retest.json").exists():
+        process = subprocess.Popen([*words, str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        before = sum(1 for _ in out.rglob("*")) if out.exists() else 0
+        while process.poll() is None and kills < 4:
+            if out.exists() and sum(1 for _ in out.rglob("*")) > before + 3:
+                os.kill(process.pid, signal.SIGKILL)
+                kills += 1
+            time.sleep(0.02)
+        process.wait()
+    assert kills == 4
+    whole, again = told(tmp_path / "whole"), told(out)
+    assert whole.keys() == again.keys()
+    for name, (verdict, estimates) in whole.items():
+        assert again[name][0] == verdict
+        assert all(math.isclose(a, b, rel_tol=1e-6) for a, b in zip(again[name][1], estimates, strict=True))
+    proof(f"A retest killed {kills} times with SIGKILL says the same verdicts and numbers in {len(whole)} rows.")
