@@ -3,7 +3,8 @@
 The same suites put to several models: architectures, a base model and its tuned copy, a trained model and an untrained
 one, two optimizers. Models are compared on the very items that both measured, which are resampled together, so that
 what an item is about cancels. One model of a kind is one draw: a difference between two models is a difference between
-these two, and says nothing of their kinds.
+these two, and says nothing of their kinds. For kinds, models of the laboratory were trained seed by seed; what came of
+it is shipped and cited beside a sweep over laboratory facts (:mod:`analyses.findings.trained_families`).
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from analyses.findings.formatting import short_model, shown, signed, with_interv
 from analyses.findings.panel import primary_column
 from analyses.findings.record import Effect, Finding, Mark, Plot, Scope
 from analyses.findings.registry import analysis
-from analyses.findings.training_pairs import cited
+from analyses.findings.trained_families import family_findings, shipped_families
+from analyses.findings.training_pairs import cited, is_laboratory
 from analyses.statistics.trend import RESAMPLES
 from probes.vocabulary.axes import AXIS_KINDS
 
@@ -39,11 +41,14 @@ Numbers = tuple[float, tuple[float, float]]
 
 @analysis(QUESTION, order=14)
 def architecture(run: Run) -> list[Finding]:
-    """Answer for every suite that two models or more were asked."""
+    """Answer for every suite that two models or more were asked, and of laboratory facts for trained architectures."""
     by_suite: dict[str, list[Panel]] = {}
     for panel in read_panels(run, AXIS_KINDS):
         by_suite.setdefault(panel.suite, []).append(panel)
-    return [finding for panels in by_suite.values() if len(panels) > 1 for finding in _suite_findings(panels)]
+    found = [finding for panels in by_suite.values() if len(panels) > 1 for finding in _suite_findings(panels)]
+    facts = [suite for suite in by_suite if is_laboratory(suite)]
+    trained = shipped_families() if facts else []
+    return [*found, *family_findings(trained, analysis="architecture", question=QUESTION, suite="".join(facts[:1]))]
 
 
 def _suite_findings(panels: list[Panel]) -> list[Finding]:

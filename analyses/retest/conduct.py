@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import pandas as pd
 
+from analyses.data.panels import model_labels
 from analyses.data.written_tables import beside
 from analyses.findings.record import Finding
 from analyses.findings.registry import ANALYSES, analyse
@@ -55,6 +56,7 @@ def conduct(
     *,
     minutes: float,
     texts: Path | None,
+    limit: int | None = None,
     command: str,
     say: Say,
     progress: Progress,
@@ -67,6 +69,7 @@ def conduct(
         out: folder of all tables; an earlier call's are gone on with.
         minutes: after which nothing more is begun.
         texts: English texts of the user's; None for packaged ones.
+        limit: items per level of every sweep; None for what each trial says.
         command: what gives the page again.
         say: told of trials.
         progress: told of the report's parts.
@@ -78,15 +81,28 @@ def conduct(
     labels = told_apart(names)
     models = [model_of(name, labels[name]) for name in names]
     done = run_trials(
-        claims, tasks(claims, models, out), texts=texts or _packaged_texts(out), seconds=60 * minutes, say=say
+        claims,
+        tasks(claims, models, out),
+        texts=texts or _packaged_texts(out),
+        seconds=60 * minutes,
+        say=say,
+        limit=limit,
     )
-    findings = answers(done, claims, out, command, progress)
-    judgements = judge_all(claims, models, done, findings, out)
+    told = answers(done, claims, out, command, progress)
+    paths = {str(model.path.resolve()): model.label for model in models} | {model.name: model.label for model in models}
+    called = {model.label: model.label for model in models} | {
+        name: paths[path] for name, path in told.models.items() if path in paths
+    }
+    options = ["--out", str(out), "--budget", f"{minutes:g}"]
+    options += ["--limit", str(limit)] if limit is not None else []
+    options += ["--texts", str(texts)] if texts is not None else []
+    judgements = judge_all(claims, models, done, told.findings, called, options)
     waiting = [one for one in done if not one.ran and "budget" in one.reason]
     notes = [f"Run in {duration(time.monotonic() - began)} of {duration(60 * minutes)}."]
     if waiting:
         left = sum(one.trial.price(one.model or models[0]) for one in waiting)
-        notes.append(f"Still to be run: {len(waiting)} trials, about {duration(left)}; the same command goes on.")
+        n = "one trial" if len(waiting) == 1 else f"{len(waiting)} trials"
+        notes.append(f"Still to be run: {n}, about {duration(left)}; the same command with a larger --budget goes on.")
     page = write_page(judgements, out, command=command, notes=notes)
     verdicts: dict[str, list[str]] = {}
     for row in judgements:
@@ -94,9 +110,19 @@ def conduct(
     return Page(page, tuple(model.label for model in models), verdicts, tuple(notes))
 
 
-def answers(
-    done: Sequence[Done], claims: Sequence[Claim], out: Path, command: str, progress: Progress
-) -> list[Finding]:
+class Told(NamedTuple):
+    """What the questions said, and which model each name in it stands for.
+
+    Attributes:
+        findings: all of them.
+        models: the path or hub name of every name that findings call a model by.
+    """
+
+    findings: list[Finding]
+    models: Mapping[str, str]
+
+
+def answers(done: Sequence[Done], claims: Sequence[Claim], out: Path, command: str, progress: Progress) -> Told:
     """Everything that the questions say of the tables of trials; the report of the sweeps is written beside."""
     sweeps = [one.folder for one in done if one.ran and one.trial.spec]
     tables = written_tables([one for one in done if one.ran and one.trial.command])
@@ -110,10 +136,11 @@ def answers(
             notes=opened.notes,
             progress=progress,
         )
-        return list(written.findings)
+        runs = opened.run.runs()
+        return Told(list(written.findings), dict(zip(model_labels(runs), runs["model"].astype(str), strict=True)))
     asked = dict.fromkeys(name for claim in claims for name in claim.questions if name in ANALYSES)
     run = beside(None, tables)
-    return [finding for name in asked for finding in analyse(run, name, reproduce=command)]
+    return Told([finding for name in asked for finding in analyse(run, name, reproduce=command)], {})
 
 
 def written_tables(done: Sequence[Done]) -> dict[str, dict[str, pd.DataFrame]]:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, Literal
 
 from analyses.findings.formatting import with_interval
@@ -22,6 +21,8 @@ from analyses.retest.trials import TRIALS, Model
 Outcome = Literal["supported", "contradicted", "undecided", "not run"]
 OUTCOMES: Final[tuple[Outcome, ...]] = ("supported", "contradicted", "undecided", "not run")
 NAN: Final = float("nan")
+Named = tuple[str, Finding]
+"""The label of the model that a finding is about, empty where it is none of the user's, and the finding."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +74,12 @@ class Judgement:
 
 
 def judge_all(
-    claims: Sequence[Claim], models: Sequence[Model], done: Sequence[Done], findings: Sequence[Finding], out: Path
+    claims: Sequence[Claim],
+    models: Sequence[Model],
+    done: Sequence[Done],
+    findings: Sequence[Finding],
+    called: Mapping[str, str],
+    options: Sequence[str],
 ) -> list[Judgement]:
     """A judgement for every claim and model, in their order.
 
@@ -82,9 +88,11 @@ def judge_all(
         models: the models.
         done: what became of the trials.
         findings: everything that the questions answered.
-        out: the folder of this retest, for the command that repeats a row.
+        called: the label of the model that each name in a finding stands for.
+        options: of the command, which the command that repeats a row has too.
     """
-    return [_judged(claim, model, done, findings, out) for claim in claims for model in models]
+    named = [(called.get(finding.scope.model, ""), finding) for finding in findings]
+    return [_judged(claim, model, done, named, options) for claim in claims for model in models]
 
 
 def combined(findings: Sequence[Finding]) -> tuple[Outcome, str]:
@@ -110,11 +118,13 @@ def counted(findings: Sequence[Finding]) -> str:
     return ", ".join(f"{number} {verdict}" for verdict, number in counts.most_common())
 
 
-def _judged(claim: Claim, model: Model, done: Sequence[Done], findings: Sequence[Finding], out: Path) -> Judgement:
+def _judged(
+    claim: Claim, model: Model, done: Sequence[Done], findings: Sequence[Named], options: Sequence[str]
+) -> Judgement:
     own = [one for one in done if one.trial.name in claim.trials and one.model in (None, model)]
-    about = _about(claim, model, own, findings)
+    about = _about(claim, own, model, findings)
     answered = tuple(finding for finding in about if finding.answered)
-    command = shlex.join(["sparsity", "retest", model.name, "--claim", claim.name, "--out", str(out)])
+    command = shlex.join(["sparsity", "retest", model.name, "--claim", claim.name, *options])
     if answered:
         verdict, reason = combined(answered)
         missing = [one for one in own if not one.ran and not one.trial.refused(model)]
@@ -135,23 +145,18 @@ def _judged(claim: Claim, model: Model, done: Sequence[Done], findings: Sequence
     )
 
 
-def _about(claim: Claim, model: Model, own: Sequence[Done], findings: Sequence[Finding]) -> list[Finding]:
+def _about(claim: Claim, own: Sequence[Done], model: Model, findings: Sequence[Named]) -> list[Finding]:
     """Pre-stated answers to the claim's questions, of this model or of trials that ask none of the user's."""
     independent = any(one.ran and one.model is None for one in own)
     its_own = any(one.ran and one.model is not None for one in own)
     return [
         finding
-        for finding in findings
+        for label, finding in findings
         if finding.analysis in claim.questions
         and (finding.primary or not finding.answered)
         and (not claim.axes or finding.scope.axis in claim.axes)
-        and ((its_own and finding.scope.model == model.label) or (independent and not _of_a_model(finding, own)))
+        and ((its_own and label == model.label) or (independent and not label))
     ]
-
-
-def _of_a_model(finding: Finding, own: Sequence[Done]) -> bool:
-    """Whether a finding is about a model that the user named."""
-    return any(one.model is not None and one.model.label == finding.scope.model for one in own)
 
 
 def _why(claim: Claim, model: Model, own: Sequence[Done], about: Sequence[Finding]) -> str:

@@ -44,6 +44,9 @@ def retest(
     claims: Annotated[
         list[str] | None, typer.Option("--claim", help="Only this claim (`sparsity list claims`). May be repeated.")
     ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Items per level of every sweep, instead of what each trial takes.")
+    ] = None,
     texts: Annotated[
         Path | None, typer.Option(help="English texts, one a line or record; by default Python's help.")
     ] = None,
@@ -62,13 +65,22 @@ def retest(
     words = ["sparsity", "retest", *names, "--out", str(out_dir), "--budget", f"{budget:g}"]
     words += [word for claim in claims or () for word in ("--claim", claim)]
     words += ["--texts", str(texts)] if texts is not None else []
+    words += ["--limit", str(limit)] if limit is not None else []
 
     def say(text: str) -> None:
         err().print(text, markup=False, soft_wrap=True)
 
     with telling(err()) as progress:
         page = conduct(
-            names, asked, out_dir, minutes=budget, texts=texts, command=shlex.join(words), say=say, progress=progress
+            names,
+            asked,
+            out_dir,
+            minutes=budget,
+            texts=texts,
+            limit=limit,
+            command=shlex.join(words),
+            say=say,
+            progress=progress,
         )
     table = Table("claim", *page.models, title="verdicts")
     for name, verdicts in page.verdicts.items():

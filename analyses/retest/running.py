@@ -86,7 +86,9 @@ def tasks(claims: Sequence[Claim], models: Sequence[Model], out: Path) -> list[T
     return sorted(found.values(), key=lambda task: task.trial.price(task.model))
 
 
-def run_trials(claims: Sequence[Claim], todo: Sequence[Task], *, texts: Path, seconds: float, say: Say) -> list[Done]:
+def run_trials(
+    claims: Sequence[Claim], todo: Sequence[Task], *, texts: Path, seconds: float, say: Say, limit: int | None = None
+) -> list[Done]:
     """Run what the time allows.
 
     Args:
@@ -95,6 +97,7 @@ def run_trials(claims: Sequence[Claim], todo: Sequence[Task], *, texts: Path, se
         texts: English texts, one a record.
         seconds: after which nothing more is begun, and what runs is ended.
         say: told of every trial.
+        limit: items per level of every sweep; None for what each trial says.
     """
     deadline = time.monotonic() + seconds
     done: list[Done] = []
@@ -102,7 +105,7 @@ def run_trials(claims: Sequence[Claim], todo: Sequence[Task], *, texts: Path, se
         reason = silent([claim for claim in claims if task.trial.name in claim.trials]) or task.trial.refused(
             task.model
         )
-        attempt = _Attempt(task, texts)
+        attempt = _Attempt(task, texts, limit)
         if reason:
             done.append(attempt.without(reason))
             continue
@@ -129,19 +132,20 @@ def silent(claims: Sequence[Claim]) -> str:
     if any(question in ANALYSES for claim in claims for question in claim.questions):
         return ""
     asked = dict.fromkeys(question for claim in claims for question in claim.questions)
-    return f"this installation has no question {' or '.join(asked)} (`sparsity list analyses`)"
+    return f"this installation has no question {' or '.join(asked)} yet"
 
 
 class _Attempt:
     """One trial with one model: its words, and running them."""
 
-    def __init__(self, task: Task, texts: Path) -> None:
+    def __init__(self, task: Task, texts: Path, limit: int | None) -> None:
         self.trial, self.model, self.folder = task
         given = {MODEL: str(self.model.path), OUT: str(self.folder), TEXTS: str(texts.resolve())}
         self.is_sweep = bool(self.trial.spec)
         self.spec_path = self.folder.with_name(f"{self.folder.name}.yaml")
         if self.is_sweep:
             self.spec: dict[str, Any] = {"models": [str(self.model.path)], **_filled(self.trial.spec, given)}
+            self.spec |= {} if limit is None else {"limit": limit}
             words = ["sweep", str(self.spec_path), "--out", str(self.folder)]
         else:
             self.spec = {}
@@ -185,7 +189,7 @@ class _Attempt:
     def _swept(self, deadline: float, say: Say) -> tuple[str, bool]:
         unknown = [name for name in self.spec["suites"] if isinstance(name, str) and name not in SUITES]
         if unknown:
-            return f"this installation has no suite {unknown[0]} (`sparsity list suites`)", False
+            return f"this installation has no suite {unknown[0]} yet", False
         spoken = time.monotonic()
 
         def tell(progress: Progress) -> None:
@@ -196,6 +200,8 @@ class _Attempt:
 
         try:
             spec = parse_spec(self.spec, folder=Path.cwd(), origin=str(self.spec_path))
+            if self.folder.is_dir() and self.spec_path.read_text(encoding="utf-8") != spec.to_yaml():
+                return f"{self.folder} was made from other texts or another version: name another --out", False
             self.spec_path.write_text(spec.to_yaml(), encoding="utf-8")
             result = run_sweep(
                 spec, self.folder, Options(), on_progress=tell, should_stop=lambda: time.monotonic() > deadline

@@ -111,7 +111,7 @@ TRIALS: Final[Mapping[str, Trial]] = {
             name="facts",
             reads="laboratory",
             about="facts of the model's own world, by presentations in training",
-            spec={"suites": [{"lab": MODEL, "name": "facts"}], "positions": "last", "limit": 60, **QUICK},
+            spec={"suites": [{"lab": MODEL, "name": "lab_exposure"}], "positions": "last", "limit": 60, **QUICK},
             tokens=3e3,
         ),
         Trial(

@@ -54,7 +54,9 @@ def ran(claim: Claim, model: Model) -> list[Done]:
 
 
 def judged(claim: Claim, model: Model, findings: Sequence[Finding]) -> Judgement:
-    (row,) = judge_all([claim], [model], ran(claim, model), findings, Path("out"))
+    independent = all(TRIALS[name].reads == "nothing" for name in claim.trials)
+    called = {} if independent else {finding.scope.model: "m" for finding in findings}
+    (row,) = judge_all([claim], [model], ran(claim, model), findings, called, ["--out", "out"])
     return row
 
 
@@ -87,10 +89,9 @@ def test_planted_exposure_and_shift_come_out_through_their_questions(effect: flo
 def test_planted_limits_come_out_through_their_question(right: tuple[float, float], verdict: str) -> None:
     found = analyse(sweep_of(right=right, bits=0.0, sparser=0.0), "limits")
     (claim,) = named(["limits"])
-    toy = TEXT._replace(label="toy")
-    assert judged(claim, toy, found).verdict == verdict
+    assert judged(claim, TEXT, found).verdict == verdict
     undecided = replace(found[0], verdict="undecided")
-    row = judged(claim, toy, [*found, undecided])
+    row = judged(claim, TEXT, [*found, undecided])
     assert (row.verdict, row.reason) == (
         ("undecided", "1 supported, 1 undecided") if verdict == "supported" else ("contradicted", row.reason)
     )
@@ -114,7 +115,7 @@ def test_what_was_not_run_says_why() -> None:
     why = Finding(analysis="limits", question="?", scope=Scope(model="m", axis="causal"), text="No answers.")
     assert judged(limits, TEXT, [why]).reason == "No answers."
     absent = replace(limits, questions=("no_such_question",))
-    assert silent([absent]) == "this installation has no question no_such_question (`sparsity list analyses`)"
+    assert silent([absent]) == "this installation has no question no_such_question yet"
     assert not silent([limits])
 
 
@@ -125,7 +126,8 @@ def test_a_part_that_is_still_to_come_keeps_a_claim_undecided() -> None:
         for done in ran(claim, GRADED)
     ]
     fact = answer("supported", question="familiarity", axis="typos")
-    (row,) = judge_all([claim], [GRADED], [*done, ran(claim, TEXT)[0]._replace(model=GRADED)], [fact], Path("out"))
+    run = [*done, ran(claim, TEXT)[0]._replace(model=GRADED)]
+    (row,) = judge_all([claim], [GRADED], run, [fact], {"m": "m"}, ["--out", "out"])
     assert row.verdict == "undecided"
     assert "not run: the budget ended" in row.reason
 

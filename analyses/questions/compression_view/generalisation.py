@@ -129,7 +129,8 @@ def _along_trainings(found: list[Point]) -> list[Finding]:
     }
     if len(values) < 2:
         return []
-    mean, interval, p = average(np.array(list(values.values()), dtype=np.float64))
+    mean, (low, high), p = average(np.array(list(values.values()), dtype=np.float64))
+    interval = max(low, -1.0), min(high, 1.0)
     return [_finding(" + ".join(values), mean, interval, p, found, n_draws=len(values), over="seeds")]
 
 
