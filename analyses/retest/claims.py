@@ -28,6 +28,8 @@ class Claim:
         contradicts: what counts as contradiction.
         questions: the questions whose pre-stated answers decide.
         axes: which of their answers do, by the axis of the suite; all where there are none.
+        metrics: names of what is measured, where the claim is about answers that their question does not state first; a
+            secondary answer supports only where it is significant after correction.
         controls: what each answer holds fixed or stands beside.
         trials: what is run for it (:mod:`analyses.retest.trials`); a model is asked those that it can read.
     """
@@ -39,6 +41,7 @@ class Claim:
     contradicts: str
     questions: tuple[str, ...]
     axes: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
     controls: tuple[str, ...]
     trials: tuple[str, ...]
 
@@ -79,9 +82,10 @@ CLAIMS: Final = (
         name="concepts",
         sentence="Models compress concepts harder than people do.",
         source="arXiv:2505.17117: broad categories kept, graded typicality lost",
-        supports="categories of people are recovered, and their regret exceeds that of the model's own partition",
-        contradicts="the categories of people cost the model nothing",
+        supports="regret: people's categories leave more unexplained than the best partition of no greater entropy",
+        contradicts="they leave no more",
         questions=("concepts",),
+        metrics=("regret",),
         controls=("random partitions of the same sizes", "word frequency", "number of tokens"),
         trials=("concepts",),
     ),

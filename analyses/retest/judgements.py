@@ -97,13 +97,13 @@ def judge_all(
 
 def combined(findings: Sequence[Finding]) -> tuple[Outcome, str]:
     """The verdict that several answers give together, and why it is undecided where it is."""
-    verdicts = Counter(finding.verdict for finding in findings)
-    n, up, down = len(findings), verdicts["supported"], verdicts["contradicted"]
+    sides = Counter(finding.side for finding in findings)
+    n, up, down = len(findings), sides[1], sides[-1]
     if up == n:
         return "supported", ""
     if down and not up:
         return "contradicted", "" if down == n else counted(findings)
-    if verdicts["described"] == n:
+    if all(finding.verdict == "described" for finding in findings):
         return "undecided", "described only, too little for a decision"
     return "undecided", counted(findings) if n > 1 else ""
 
@@ -153,7 +153,7 @@ def _about(claim: Claim, own: Sequence[Done], model: Model, findings: Sequence[N
         finding
         for label, finding in findings
         if finding.analysis in claim.questions
-        and (finding.primary or not finding.answered)
+        and (not finding.answered or (finding.scope.metric in claim.metrics if claim.metrics else finding.primary))
         and (not claim.axes or finding.scope.axis in claim.axes)
         and ((its_own and label == model.label) or (independent and not label))
     ]

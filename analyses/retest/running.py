@@ -21,7 +21,6 @@ from analyses.retest.trials import MODEL, OUT, TEXTS, TRIALS, Model, Trial
 from probes.commands.console import duration
 from probes.errors import InputError
 from probes.records.read import open_sweep
-from probes.suites.example import SUITES
 from probes.sweep.interface import Options, Progress
 from probes.sweep.run import run_sweep
 from probes.sweep.spec import parse_spec
@@ -187,9 +186,6 @@ class _Attempt:
         return json.dumps([self.words, self.spec], sort_keys=True)
 
     def _swept(self, deadline: float, say: Say) -> tuple[str, bool]:
-        unknown = [name for name in self.spec["suites"] if isinstance(name, str) and name not in SUITES]
-        if unknown:
-            return f"this installation has no suite {unknown[0]} yet", False
         spoken = time.monotonic()
 
         def tell(progress: Progress) -> None:

@@ -189,7 +189,13 @@ TRIALS: Final[Mapping[str, Trial]] = {
             name="concepts",
             reads="text",
             about="items of human categories",
-            spec={"suites": ["concepts"], "positions": "last", **QUICK},
+            spec={
+                "suites": ["concepts"],
+                "positions": "answer",
+                "sites": ["embed", "final_norm"],
+                "states": ["embed", "final_norm"],
+                "controls": "none",
+            },
             tokens=1e4,
         ),
         Trial(

@@ -36,10 +36,10 @@ TEXT = Model("m", "m", "text", 1e6)
 GRADED = Model("m", "m", "graded", 1e6)
 
 
-def answer(verdict: Verdict, *, question: str, axis: str = "", model: str = "m", estimate: float = 0.3) -> Finding:
+def answer(verdict: Verdict, *, question: str, axis: str = "", metric: str = "", estimate: float = 0.3) -> Finding:
     return Finding(
-        analysis=question, question="?", scope=Scope(model=model, suite="s", axis=axis), primary=True, n=10,
-        estimate=estimate, interval=(estimate - 0.1, estimate + 0.1), verdict=verdict, text="It is so.",
+        analysis=question, question="?", scope=Scope(model="m", suite="s", axis=axis, metric=metric), primary=True,
+        n=10, estimate=estimate, interval=(estimate - 0.1, estimate + 0.1), verdict=verdict, text="It is so.",
     )  # fmt: skip
 
 
@@ -65,7 +65,8 @@ def judged(claim: Claim, model: Model, findings: Sequence[Finding]) -> Judgement
 def test_every_claim_comes_out_as_its_question_says(claim: Claim, verdict: Verdict) -> None:
     model = GRADED if claim.name == "exposure" else TEXT
     axis = claim.axes[0] if claim.axes else ""
-    row = judged(claim, model, [answer(verdict, question=claim.questions[0], axis=axis)])
+    metric = claim.metrics[0] if claim.metrics else "hoyer"
+    row = judged(claim, model, [answer(verdict, question=claim.questions[0], axis=axis, metric=metric)])
     assert (row.verdict, row.reason) == (verdict, "")
     assert row.command == f"sparsity retest m --claim {claim.name} --out out"
     other = answer("supported", question="difficulty", axis=axis)  # another question's answer decides nothing
@@ -151,7 +152,15 @@ def test_trials_run_once_the_cheapest_first(tmp_path: Path) -> None:
 
 def test_the_page_is_whole_and_links_to_the_sections(tmp_path: Path) -> None:
     rows = [
-        judged(claim, TEXT, [answer("supported", question=claim.questions[0], axis=(*claim.axes, "")[0])])
+        judged(
+            claim,
+            TEXT,
+            [
+                answer(
+                    "supported", question=claim.questions[0], axis=(*claim.axes, "")[0], metric=(*claim.metrics, "")[0]
+                )
+            ],
+        )
         for claim in CLAIMS
     ]
     (tmp_path / "report").mkdir()
