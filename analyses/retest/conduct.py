@@ -34,7 +34,7 @@ TEXTS: Final = "texts.jsonl"
 
 
 class Page(NamedTuple):
-    """What was written.
+    """The page that was written.
 
     Attributes:
         path: the page.
@@ -111,7 +111,7 @@ def conduct(
 
 
 class Told(NamedTuple):
-    """What the questions said, and which model each name in it stands for.
+    """Answers of the questions, and the model that each name in them stands for.
 
     Attributes:
         findings: all of them.

@@ -109,7 +109,7 @@ def combined(findings: Sequence[Finding]) -> tuple[Outcome, str]:
 
 
 def counted(findings: Sequence[Finding]) -> str:
-    """How many answers have which verdict.
+    """The number of answers of each verdict, in words.
 
     >>> counted([])
     ''
@@ -141,7 +141,7 @@ def _judged(
         findings=answered,
         command=command,
         made=tuple(one.command for one in ran),
-        seconds=sum(one.seconds for one in ran),
+        seconds=sum((one.seconds for one in ran), 0.0),
     )
 
 

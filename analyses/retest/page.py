@@ -96,5 +96,5 @@ def _section(rows: list[Judgement], studio: Studio) -> Section:
 
 
 def _link(finding: Finding, *, has_report: bool) -> str:
-    """Where the report carries an answer; empty where there is no report."""
+    """The link to the section of the report that carries an answer; empty where there is no report."""
     return f"{REPORT}#{anchor(finding)}" if has_report else ""

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from analyses.findings.registry import ANALYSES
 from analyses.retest.claims import Claim
@@ -41,7 +41,7 @@ Say = Callable[[str], None]
 
 
 class Done(NamedTuple):
-    """What became of one trial with one model.
+    """The outcome of one trial with one model.
 
     Attributes:
         trial: which.
@@ -61,7 +61,7 @@ class Done(NamedTuple):
 
     @property
     def ran(self) -> bool:
-        """Whether it has a result."""
+        """True where it has a result."""
         return not self.reason
 
 
@@ -157,7 +157,7 @@ class _Attempt:
         return Done(self.trial, model, self.folder, self.command, reason, seconds)
 
     def ended(self) -> Done | None:
-        """What an earlier call left, where it was of the same spec or command and came to its end."""
+        """The outcome of an earlier call, where it was of the same spec or command and came to its end."""
         try:
             content = json.loads(self._mark.read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -239,7 +239,8 @@ class _Attempt:
 def _filled(value: Any, given: Mapping[str, str]) -> Any:  # noqa: ANN401  what YAML holds
     """Keys of a spec with the model, its folder and the texts in their places."""
     if isinstance(value, Mapping):
-        return {key: _filled(entry, given) for key, entry in value.items()}  # pyright: ignore[reportUnknownVariableType]
+        entries = cast("Mapping[str, Any]", value)
+        return {key: _filled(entry, given) for key, entry in entries.items()}
     if isinstance(value, list | tuple):
-        return [_filled(entry, given) for entry in value]  # pyright: ignore[reportUnknownVariableType]
+        return [_filled(entry, given) for entry in cast("Sequence[Any]", value)]
     return given.get(value, value) if isinstance(value, str) else value

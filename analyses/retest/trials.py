@@ -1,4 +1,4 @@
-"""What is run for a claim: an ordinary sweep, or an ordinary command, with an estimate of what it takes.
+"""Trials of claims: ordinary sweeps and ordinary commands, each with an estimate of what it takes.
 
 A laboratory model reads the words of its world and nothing else; other models read English. So most claims have one
 trial for either, and some say nothing of one of them. A trial without a model is the same whatever model is asked.

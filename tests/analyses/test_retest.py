@@ -28,6 +28,7 @@ from analyses.retest.page import write_page
 from analyses.retest.running import Done, silent, tasks
 from analyses.retest.trials import TRIALS, Model, model_of
 from probes.errors import InputError
+from probes.records import open_run
 from tests.analyses.sweeps import EXPOSURE, exposure, make_sweep
 from tests.analyses.test_limits_of_text import sweep_of
 from tests.analyses.test_reporting import read
@@ -195,6 +196,28 @@ def told(out: Path) -> dict[str, tuple[str, list[float]]]:
     return {row["claim"]: (row["verdict"], [found["estimate"] for found in row["findings"]]) for row in rows}
 
 
+def test_a_row_is_repeated_by_the_command_of_its_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "one"
+    command = f"sparsity retest lab-graded --claim exposure --out {out} --budget 9 --limit 8"
+    assert run(monkeypatch, command) == 0
+    (row,) = json.loads((out / "retest.json").read_text())
+    assert row["command"] == command
+    (found,) = row["findings"]
+    scope = Scope(model=found["scope"]["model"], suite=found["scope"]["suite"])
+    _, page = read(out / "report" / "report.html")
+    assert anchor(Finding(analysis=found["analysis"], question="", scope=scope, text="")) in page.ids
+    capsys.readouterr()
+    assert run(monkeypatch, row["trials"][0]) == 0  # nothing is left to be measured
+    assert "0 items measured, 0 failed" in capsys.readouterr().err
+    moved = {"OUT": str(tmp_path / "again")}
+    assert run(monkeypatch, row["trials"][0].rpartition(" ")[0] + " " + moved["OUT"]) == 0
+    again = [found for found in analyse(open_run(moved["OUT"]), "familiarity") if found.primary]
+    assert [(own.verdict, own.estimate) for own in again] == [(row["verdict"], found["estimate"])]
+
+
+@pytest.mark.long
 def test_rows_are_repeated_by_the_commands_that_they_print(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -224,7 +247,7 @@ def test_rows_are_repeated_by_the_commands_that_they_print(
 
 def test_without_time_everything_is_listed_as_not_run(tmp_path: Path) -> None:
     page = conduct(
-        ["lab-graded"], CLAIMS, tmp_path / "out", minutes=0, texts=None, command="sparsity retest",
+        ["lab-graded"], CLAIMS, tmp_path / "out", minutes=0.0, texts=None, command="sparsity retest",
         say=lambda _: None, progress=lambda _: None,
     )  # fmt: skip
     assert {verdict for verdicts in page.verdicts.values() for verdict in verdicts} == {"not run"}
@@ -253,7 +276,7 @@ def test_a_model_that_cannot_be_read_says_why_in_its_row(tmp_path: Path) -> None
     broken.mkdir()
     (broken / "config.json").write_text("{}")
     conduct(
-        [str(broken)], named(["limits"]), tmp_path / "out", minutes=60, texts=None, command="sparsity retest",
+        [str(broken)], named(["limits"]), tmp_path / "out", minutes=60.0, texts=None, command="sparsity retest",
         say=lambda _: None, progress=lambda _: None,
     )  # fmt: skip
     (row,) = json.loads((tmp_path / "out" / "retest.json").read_text())
