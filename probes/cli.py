@@ -25,6 +25,7 @@ from rich.text import Text
 from probes.commands.compression_cli import compress, compression, decompress
 from probes.commands.console import err, out
 from probes.commands.curriculum_cli import curriculum
+from probes.commands.density_cli import density
 from probes.commands.index_cli import index
 from probes.commands.lab_cli import lab
 from probes.commands.listing import LISTS, axioms_table
@@ -46,6 +47,7 @@ app.command()(init)
 app.command()(sweep)
 app.command()(schema)
 app.command()(freeze)
+app.command()(density)
 app.command()(compress)
 app.command()(decompress)
 app.command()(compression)

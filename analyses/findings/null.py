@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
+from probes.vocabulary.names import cett_sparsity
 from sparsity import MetricSpec
 from sparsity.nulls import gaussian
 
@@ -24,10 +25,13 @@ class Chance(NamedTuple):
     sd: float
 
 
+OF_TAILS: Final = cett_sparsity(0.0).partition("(")[0]
+
+
 @lru_cache(maxsize=1024)
 def chance(metric: str, width: float) -> Chance | None:
     """The Gaussian reference of a measure at a width; None where it has none (sizes) or the width is not known."""
-    if math.isnan(width):
+    if math.isnan(width) or metric.startswith(OF_TAILS):
         return None
     null = gaussian(MetricSpec.parse(metric), int(width))
     return Chance(float(null.mean), float(null.sd)) if math.isfinite(null.mean) else None
@@ -36,6 +40,8 @@ def chance(metric: str, width: float) -> Chance | None:
 @lru_cache(maxsize=1024)
 def sparser(metric: str) -> Literal["higher", "lower"] | None:
     """In which direction the measure says sparser; None for a measure of size."""
+    if metric.startswith(OF_TAILS):  # of the controls: no measure of a vector alone
+        return "higher"
     return MetricSpec.parse(metric).record.sparser
 
 

@@ -128,6 +128,11 @@ def reading(sample: Sample, basis: str, vectors: np.ndarray, metrics: Sequence[M
     threads = torch.get_num_threads()
     columns = profile(np.ascontiguousarray(vectors, dtype=np.float32), metrics=metrics, threads=threads)
     values = np.stack([np.asarray(columns[str(spec)], dtype=np.float32) for spec in metrics], axis=-1)
+    return reading_of(sample, basis, values)
+
+
+def reading_of(sample: Sample, basis: str, values: np.ndarray) -> Reading:
+    """Values of a sample, a column per metric: token by token for ``last``, their mean per item for ``mean``."""
     undefined = np.isnan(values)
     if sample.position == "last":
         return Reading(

@@ -19,6 +19,7 @@ OUTLIERS: Final = "outliers"
 READOUT: Final = "readout"
 ROUTING: Final = "routing"
 UNTRAINED: Final = "untrained"
+DENSITY: Final = "density"
 OF_A_SITE: Final[frozenset[Control]] = frozenset({"bases", "populations", "substitution", "rotations", "shuffle"})
 
 OF_UNITS: Final[frozenset[Control]] = frozenset({"populations", "substitution"})  # at sites with a vector per head
@@ -39,6 +40,8 @@ def cells_of(model: LoadedModel, sites: Sequence[Site], controls: Collection[Con
     cells += [str(site) for site in spread([site for site in sites if site not in whole])] if of_units else []
     has_routers = any(site.kind is SiteKind.ROUTER_LOGITS for site in sites)
     cells += [ROUTING] if "routing" in controls and has_routers else []
+    has_neurons = any(site.kind is SiteKind.MLP_POST for site in sites)
+    cells += [DENSITY] if DENSITY in controls and has_neurons else []
     return (*cells, *([UNTRAINED] if "untrained" in controls and whole else []))
 
 

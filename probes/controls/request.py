@@ -50,6 +50,7 @@ class Ask:
         batches: which items of the reservoir go through the model together; none: as many as a pass takes.
         states: what was kept of the reservoir while it was measured; closed with the stage.
         populations: measures of sets; None for all.
+        density: errors of tail truncation.
     """
 
     run_id: str
@@ -65,6 +66,7 @@ class Ask:
     batches: Sequence[Sequence[int]] = ()
     states: States | None = None
     populations: Sequence[str] | None = None
+    density: Sequence[float] = ()
 
 
 def together(found: Sequence[Controls]) -> Controls:

@@ -23,8 +23,8 @@ import torch
 import sparsity
 from probes.capture.reading import Reading
 from probes.capture.routing import measure_routing
-from probes.controls.basis_panel import reading, views
-from probes.controls.control_cells import OUTLIERS, READOUT, ROUTING, UNTRAINED, cells_of, final_of, last_of
+from probes.controls.basis_panel import reading, reading_of, views
+from probes.controls.control_cells import DENSITY, OUTLIERS, READOUT, ROUTING, UNTRAINED, cells_of, final_of, last_of
 from probes.controls.member_states import Sample, States, per_item, read_states_of, wanted_states
 from probes.controls.null_models import add_nulls, add_untrained
 from probes.controls.outliers import add_outliers
@@ -37,6 +37,7 @@ from probes.controls.substitution import Substitution, substitute
 from probes.controls.units import add_units, unit_blocks
 from probes.errors import InputError
 from probes.interventions.changes import FinalNorm, final_norm_of
+from probes.interventions.tails import cett_sparsity, down_projection
 from probes.models.hooks import CaptureError
 from probes.models.loading import LoadedModel
 from probes.records.rows import measurement_rows, outcome_rows
@@ -124,6 +125,8 @@ class Stage:
             work.routing()
         elif name == UNTRAINED:
             work.untrained()
+        elif name == DENSITY:
+            work.density()
         else:
             work.site(next(site for site in self.ask.sites if str(site) == name))
         return work.done()
@@ -136,6 +139,7 @@ class _Cell:
     stage: Stage
     rows: PopulationRows = field(init=False)
     readings: list[Reading] = field(default_factory=list[Reading])
+    tails: list[Reading] = field(default_factory=list[Reading])
     outcomes: dict[str, np.ndarray] = field(default_factory=dict[str, np.ndarray])
     skipped: dict[str, str] = field(default_factory=dict[str, str])
     pinned: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -147,8 +151,13 @@ class _Cell:
         """The tables."""
         ask = self.stage.ask
         metrics, ids = [str(metric) for metric in ask.metrics], [one.example_id for one in ask.members]
+        of_tails = [names.cett_sparsity(error) for error in ask.density]
+        measured = [
+            measurement_rows(found, run_id=ask.run_id, example_ids=ids, metrics=of)
+            for found, of in ((self.readings, metrics), (self.tails, of_tails))
+        ]
         tables: dict[Table, pa.Table] = {
-            "measurements": measurement_rows(self.readings, run_id=ask.run_id, example_ids=ids, metrics=metrics),
+            "measurements": pa.concat_tables(measured).unify_dictionaries(),
             "populations": self.rows.table(),
             "outcomes": outcome_rows(self.outcomes, run_id=ask.run_id, example_ids=ids),
         }
@@ -228,6 +237,22 @@ class _Cell:
         """The same reservoir in a model that has learned nothing."""
         stage = self.stage
         self.readings += add_untrained(self.rows, stage.model, stage.ask, stage.whole_sites, stage.groups, stage.pause)
+
+    def density(self) -> None:
+        """Share of the neurons of every MLP that can be cut, for every item."""
+        stage = self.stage
+        sites = [site for site in stage.ask.sites if site.kind is SiteKind.MLP_POST]
+        for site, position in product(sites, stage.ask.positions):
+            stage.pause()
+            sample = self._sample(site, position)
+            try:
+                down = down_projection(stage.model, site)
+            except InputError as error:
+                self.skipped[f"density at {site}"] = str(error)
+                continue
+            vectors = torch.from_numpy(sample.vectors).to(down.rows.device)
+            shares = [cett_sparsity(vectors, down, error) for error in stage.ask.density]
+            self.tails.append(reading_of(sample, names.TAILS, np.stack(shares, axis=-1).astype(np.float32)))
 
     def routing(self) -> None:
         """Measure the routing of each group's tokens at the routers of the sweep."""

@@ -151,13 +151,14 @@ def _controls(
     members, seconds = plan.members, 0.0
     positions = [position for position in spec.positions if position in POSITIONS]
     names = set(plan.control_cells)
-    by_width: dict[int, list[Site]] = {}
+    by_width: dict[tuple[int, int], list[Site]] = {}
     for site in plan.run.sites:
         if str(site) in names:
-            by_width.setdefault(model.width(site), []).append(site)
-    for width, sites in by_width.items():
+            heads = max(model.taps.points[site].heads, 1)
+            by_width.setdefault((model.width(site) * heads, heads), []).append(site)
+    for (width, heads), sites in by_width.items():
         ask = _ask(spec, plan, members, positions, [sites[0]])
-        narrow = min(width, WIDEST)
+        narrow = min(width, WIDEST) if heads == 1 else width
         one = _seconds_of(model, head, ask, {sites[0]: narrow}, str(sites[0]), TOKENS)
         seconds += one * (width / narrow) ** 3 * len(sites)
     return seconds + per_vector * _rows(positions, len(members)) * (READOUT in names)

@@ -167,6 +167,7 @@ def _key(spec: SweepSpec, plan: RunPlan, members: Sequence[Member]) -> str:
         [list(one[:3]) for one in members],
         list(reference_groups(members, plan.suite.axis)),
         *([] if spec.population_names() is None else [spec.population_names()]),
+        *([list(spec.density)] if spec.density else []),
     ]
     digest = hashlib.sha256(json.dumps(depends_on, ensure_ascii=False).encode()).hexdigest()
     return f"controls@{names.VERSION}:{digest[:KEY_DIGITS]}"
@@ -318,6 +319,7 @@ class _Work:
             batches=[[place[name] for name in batch] for batch in plan.member_batches(list(place))],
             states=self.states,
             populations=spec.population_names(),
+            density=spec.density,
         )
 
 

@@ -22,7 +22,7 @@ from probes.suites.sources.fields import FieldMap
 from probes.sweep.specification import yaml12
 from probes.sweep.specification.suite_entries import SuiteEntry, suite_entry
 from probes.sweep.specification.validation import checked, mapping, nearest, refuse_unknown, sequence, validate
-from probes.vocabulary.names import CONTROLS, NULLS, Control, Mechanism, Null
+from probes.vocabulary.names import CONTROLS, NULLS, Control, Extra, Mechanism, Null
 from probes.vocabulary.naming import labels
 from probes.vocabulary.outcomes import DEFAULT_OUTCOMES, OUTCOMES
 from sparsity import MetricSpec, parse_metrics
@@ -32,6 +32,7 @@ from sparsity.registry import UnknownNameError
 WHOLE_PROMPT = frozenset({"mean", "all"})  # positions whose output uncertainty is that of the whole prompt
 CONTROLLED = frozenset({"last", "mean"})  # positions whose vectors the controls read
 
+DENSITY: Extra = "density"
 Dtype = Literal["float32", "bfloat16", "float16", "int8"]
 
 
@@ -83,6 +84,8 @@ class SweepSpec(BaseModel):
             of them, ``sparsity list populations``), ``none``, or a list; unset, ``controls`` decides.
         nulls: what chance gives beside the controls: ``rotations``, ``shuffle``, ``untrained`` (a model of the same
             configuration before training).
+        density: errors of tail truncation between 0 and 1, such as ``[0.1, 0.2]``: the share of an MLP's neurons that
+            can be cut before its output is off by more, at sites ``mlp_post``, for the items of the controls.
         controls_budget: most time for the controls, as a multiple of the time of measuring (at least a minute is
             given), or ``unlimited``. Controls left out for lack of time are named in the run's row.
         states: sites, among ``sites``, whose raw vectors are kept (`Records.states`) at every position but ``all``.
@@ -114,6 +117,7 @@ class SweepSpec(BaseModel):
     controls: Literal["default", "none"] | tuple[Mechanism, ...] = "default"
     populations: Literal["default", "none"] | tuple[str, ...] | None = None
     nulls: tuple[Null, ...] = ()
+    density: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
     controls_budget: Annotated[float, Field(ge=0)] | Literal["unlimited"] = 1.0
     states: Names = ()
     max_tokens: int | None = Field(default=None, ge=1)
@@ -156,7 +160,8 @@ class SweepSpec(BaseModel):
         asked = set(CONTROLS if self.controls == "default" else () if self.controls == "none" else self.controls)
         if self.populations is not None:
             asked = asked - {"populations"} if self.populations == "none" else asked | {"populations"}
-        return tuple(name for name in (*CONTROLS, *NULLS) if name in asked or name in self.nulls)
+        extra = (DENSITY,) if self.density else ()
+        return (*(name for name in (*CONTROLS, *NULLS) if name in asked or name in self.nulls), *extra)
 
     def population_names(self) -> tuple[str, ...] | None:
         """The measures of sets asked for by name; None for all."""
@@ -225,12 +230,7 @@ def parse_spec(raw: object, *, folder: Path, origin: str = "spec") -> SweepSpec:
     unknown = [name for name in spec.outcomes if name not in OUTCOMES]
     if unknown:
         raise InputError(f"{origin}: unknown outcome {unknown[0]!r}{nearest(unknown[0], tuple(OUTCOMES))}")
-    strange = [name for name in spec.population_names() or () if name not in POPULATION]
-    if strange:
-        raise InputError(f"{origin}: unknown population measure {strange[0]!r}{nearest(strange[0], tuple(POPULATION))}")
-    set_keys = [key for key in ("populations", "nulls") if fields.get(key) not in (None, "none", [])]
-    if set_keys and not CONTROLLED.intersection(spec.positions):
-        raise InputError(f"{origin}: {set_keys[0]} are of positions last and mean; add one of them to positions")
+    _refuse_controls(spec, fields, origin)
     names = [entry.name for entry in spec.suites]
     doubled = next((name for name in names if names.count(name) > 1), None)
     if doubled:
@@ -240,6 +240,18 @@ def parse_spec(raw: object, *, folder: Path, origin: str = "spec") -> SweepSpec:
     except (UnknownNameError, ValueError) as error:
         raise InputError(f"{origin}: metrics: {error}") from None
     return spec.model_copy(update={"metrics": metrics})
+
+
+def _refuse_controls(spec: SweepSpec, fields: Mapping[str, Any], origin: str) -> None:
+    """Refuse measures of sets that there are not, and keys about vectors that this sweep will not have."""
+    strange = [name for name in spec.population_names() or () if name not in POPULATION]
+    if strange:
+        raise InputError(f"{origin}: unknown population measure {strange[0]!r}{nearest(strange[0], tuple(POPULATION))}")
+    if spec.density and not any("mlp_post" in site.split(".") for site in spec.sites):
+        raise InputError(f"{origin}: density is about the neurons of MLPs; add mlp_post to sites")
+    set_keys = [key for key in ("populations", "nulls", "density") if fields.get(key) not in (None, "none", [])]
+    if set_keys and not CONTROLLED.intersection(spec.positions):
+        raise InputError(f"{origin}: {set_keys[0]} are of positions last and mean; add one of them to positions")
 
 
 def _refuse_undirected(suite: FieldMap, origin: str) -> None:

@@ -30,7 +30,8 @@ VERSION: Final = 4  # raised when any number below changes its meaning: old swee
 
 Mechanism = Literal["outliers", "bases", "populations", "substitution", "readout", "pinning", "routing"]
 Null = Literal["rotations", "shuffle", "untrained"]
-Control = Mechanism | Null
+Extra = Literal["density"]  # measured on the reservoir too, where its own key of a spec asks for it
+Control = Mechanism | Null | Extra
 CONTROLS: Final[tuple[Control, ...]] = get_args(Mechanism)  # what `controls: default` stands for
 NULLS: Final[tuple[Control, ...]] = get_args(Null)  # only where a spec asks for them
 
@@ -51,6 +52,19 @@ SHUFFLED: Final = "shuffled"
 UNTRAINED: Final = "untrained"
 ROTATION_CHANGE: Final = "rotation_change(hoyer)"
 ROTATION_P: Final = "rotation_p(hoyer)"
+
+# neurons that an MLP can do without, in ``measurements`` at ``mlp_post``
+TAILS: Final = "tails"  # the basis
+
+
+def cett_sparsity(error: float) -> str:
+    """The metric at one error of tail truncation.
+
+    >>> cett_sparsity(0.2)
+    'cett_sparsity(0.2)'
+    """
+    return f"cett_sparsity({error:g})"
+
 
 # metrics of ``populations``; the column ``unit`` is the coordinate, the number m of coordinates, or -1
 SUBSTITUTION_FORWARD: Final = "substitution_forward(hoyer)"
