@@ -30,19 +30,17 @@ class DeviceVectors(Vectors):
         self.width = int(rows.shape[-1])
         magnitudes = self.rows.abs()
         peak = magnitudes.amax(dim=-1)
-        self.peak = peak.double()
-        exponent = self.exponent()
+        self._kept = {("peak",): peak.double()}
+        exponent = self._exponent()
         extreme = exponent.abs() >= (1022 if self.rows.dtype == torch.float64 else 126)
         half = torch.where(extreme, exponent // 2, 0)
         ones = torch.ones_like(peak)
         first, second = torch.ldexp(ones, half - exponent), torch.ldexp(ones, -half)
-        self.magnitudes = magnitudes * first[:, None] * second[:, None]
-        self._kept = {}
+        self.taken = magnitudes * first[:, None] * second[:, None]
+        self.divided = True
 
-    @property
-    def ranked(self) -> Block:
-        """The magnitudes in ascending order: the one sort of the block."""
-        return self.once(("ranked",), lambda: self.magnitudes.sort(dim=-1).values)
+    def _ranked(self) -> Block:
+        return self.taken.sort(dim=-1).values
 
     @property
     def wide(self) -> Block:
@@ -60,9 +58,9 @@ class DeviceVectors(Vectors):
         return self.doubles**2
 
     def _logarithms(self) -> Block:
-        tiny = self.fn.finfo(self.magnitudes.dtype).tiny
-        unit = self.fn.ldexp(self.magnitudes.new_ones(len(self.magnitudes)), -self.typical_exponent())
-        return (self.magnitudes * unit[:, None]).clamp(min=tiny).log().double()
+        tiny = self.fn.finfo(self.taken.dtype).tiny
+        unit = self.fn.ldexp(self.taken.new_ones(len(self.taken)), -self._nearest(self.raw(("sum", 1))))
+        return (self.taken * unit[:, None]).clamp(min=tiny).log().double()
 
     def smallest(self, values: Block) -> Column:
         """The smallest entry of each row."""
@@ -78,7 +76,7 @@ class DeviceVectors(Vectors):
 
     def row(self, make: Callable[[int], NDArray[np.float64]]) -> Block:
         """A constant vector of this width, on this device."""
-        return self.fn.tensor(make(self.width), device=self.magnitudes.device)
+        return self.fn.tensor(make(self.width), device=self.taken.device)
 
     def dot(self, left: Block, right: Block) -> Column:
         """Row-wise inner products of float64 blocks."""

@@ -99,6 +99,12 @@ def as_rows(x: object, name: str, min_width: int = 1) -> Rows:
     return Rows(tensor.reshape(count, width), shape, width, not isinstance(tensor, np.ndarray))
 
 
+def viewed(rows: Array) -> Array:
+    """A float32 or float64 tensor on the CPU as the array over its memory, which is cut into blocks in less time."""
+    tensor = cast("Any", rows)
+    return tensor.numpy() if is_tensor(rows) and tensor.is_floating_point() and tensor.element_size() >= 4 else rows
+
+
 def promoted(rows: Array) -> Floats:
     """Copy or view a block of rows on the CPU as float32 or float64: half precision is stored, never computed in.
 

@@ -13,17 +13,20 @@ from typing import Any
 import numpy as np
 
 from sparsity.kernels.arrays import Block, Column
-from sparsity.kernels.vectors import Key, Vectors
+from sparsity.kernels.vectors import Key, Vectors, degree
 
 
 def block_of(key: Key) -> int:
-    """Index of the float64 block that a sum reads: 0 ranked magnitudes, 1 magnitudes, 2 their squares.
+    """Index of the float64 block that a sum reads: 0 ranked magnitudes, 2 magnitudes, 3 their squares.
 
-    Sums that read one block are taken one after another, so that each block is made once.
+    Sums that read one block are taken one after another, so that each block is made once. The peak comes while ranked
+    magnitudes are there, which show it.
     """
     if key[0] in {"rank_sum", "whole_top_sum", "next_to_top"}:
         return 0
-    return 2 if key in {("sum", 4), ("typical_log_sum", 2)} else 1
+    if key[0] == "peak":
+        return 1
+    return 3 if key in {("sum", 4), ("typical_log_sum", 2)} else 2
 
 
 class LooksAtCoordinatesError(Exception):
@@ -36,21 +39,34 @@ class Columns(Vectors):
     def __init__(self, width: int, keys: Iterable[Key], count: int) -> None:
         self.fn = np
         self.width = width
-        self._kept = {key: np.empty(count) for key in sorted(keys, key=block_of)}
-        self.peak = np.empty(count)
+        self.divided = False
+        self._kept = {key: np.empty(count) for key in sorted(dict.fromkeys([*keys, ("peak",)]), key=block_of)}
 
     def take(self, part: slice, block: Vectors) -> None:
         """Take over the sums of one block."""
-        self.peak[part] = block.peak
-        for (name, *arguments), column in self._kept.items():
-            column[part] = getattr(block, name)(*arguments)
+        block.spent = True
+        for key, column in self._kept.items():
+            column[part] = block.raw(key)
+        block.spent = False
 
-    def once(self, key: Key, compute: Callable[[], Column | Block]) -> Column | Block:
+    def divide(self) -> None:
+        """Divide all sums by the size of their vectors, once they are taken of vectors that were not divided."""
+        exponent = self._exponent()
+        for key, column in self._kept.items():
+            if degree(key):
+                np.ldexp(column, -degree(key) * exponent, out=column)
+        self.divided = True
+
+    def raw(self, key: Key) -> Column:
         """Give a sum that is held; nothing can be computed any more."""
-        del compute
         if key not in self._kept:
             raise LooksAtCoordinatesError(str(key))
         return self._kept[key]
+
+    def once(self, key: Key, compute: Callable[[], Block]) -> Block:
+        """Refuse a block, which is gone."""
+        del compute
+        raise LooksAtCoordinatesError(str(key))
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 -- nothing is ever returned
         """Refuse the coordinates, which are gone."""

@@ -17,18 +17,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsity.kernels.accelerator import evaluate_on_device
-from sparsity.kernels.arrays import A, Rows, as_rows, promoted
+from sparsity.kernels.arrays import A, Rows, as_rows, promoted, viewed
 from sparsity.kernels.columns import Columns, sums_of
 from sparsity.kernels.jobs import Job, defined
 from sparsity.kernels.vectors import Scratch, Vectors
 
 BLOCK_ROWS = 1024
-# 2^17 float32 numbers are 512 KiB, and a block needs some forty calls of numpy whatever its size. Halving it was slower
-# by up to 13 %, doubling it by up to 5 % at d = 576 to 1536 (AVX-512 and AVX2, second-level cache of 1 MiB).
-BLOCK_NUMBERS = 1 << 17
+# 2^16 float32 numbers need 1.5 MiB in all, and some forty calls of numpy whatever their number. Inside a forward pass
+# half as many and twice as many were slower by up to 4 % (d = 576 and 1536, second-level cache of 2 MiB).
+BLOCK_NUMBERS = 1 << 16
 
 # Memory that is new to a process is handed over page by page, which cost up to a third of a call on half a megabyte of
-# numbers. So each thread keeps its scratch, 3.5 MiB for float32 vectors and 3 MiB more for float64 ones.
+# numbers. So each thread keeps its scratch, 1.5 MiB for float32 vectors and 1 MiB more for float64 ones.
 _THREAD = threading.local()
 
 
@@ -49,7 +49,7 @@ def evaluate(x: A, jobs: Sequence[Job], threads: int = 1) -> list[A]:
 
 
 def _evaluate_on_cpu(batch: Rows, jobs: Sequence[Job], threads: int) -> list[NDArray[np.float64]]:
-    rows = cast("Any", batch.rows)
+    rows = cast("Any", viewed(batch.rows))
     count = rows.shape[0]
     step = max(1, min(BLOCK_ROWS, BLOCK_NUMBERS // batch.width))
     needed = [sums_of(job.kernel, job.arguments) for job in jobs]
@@ -64,6 +64,7 @@ def _evaluate_on_cpu(batch: Rows, jobs: Sequence[Job], threads: int) -> list[NDA
                 part = slice(start, min(start + step, count))
                 vectors = Vectors(promoted(rows[part]), scratch)
                 sums.take(part, vectors)
+                sums.divided = vectors.divided
                 for index, column in by_block.items():
                     column[part] = jobs[index].formula(vectors)
 
@@ -74,6 +75,8 @@ def _evaluate_on_cpu(batch: Rows, jobs: Sequence[Job], threads: int) -> list[NDA
     else:
         walk(starts)
     with np.errstate(all="ignore"):
+        if not sums.divided:
+            sums.divide()
         return [
             defined(sums, job, by_block[index] if index in by_block else job.formula(sums))
             for index, job in enumerate(jobs)

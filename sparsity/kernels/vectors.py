@@ -5,9 +5,9 @@ their logarithms, their order. Computing each measure alone pays for them again 
 formulas. Idea: a block computes each shared quantity at most once, when a formula first asks, so that a measure alone
 and the same measure among others run the same operations on the same numbers and agree to the last bit.
 
-Scale-free form: every vector is divided by the power of two next above its largest magnitude, so the magnitudes lie
-in (0, 1], nothing overflows in a square or a fourth power, and multiplying the input by a power of two changes no bit
-of the result.
+Scale-free form: formulas are given every sum as of the vector divided by the power of two next above its largest
+magnitude, so that magnitudes lie in (0, 1], nothing overflows, and multiplying the input by a power of two changes no
+bit of the result.
 
 Precision: of float32 vectors only the order and the logarithms are taken in float32; powers, products and sums are
 float64. Libraries add up in an order that suits the CPU; in float64 no order moves a sum by more than
@@ -35,6 +35,8 @@ ACCUMULATION = WIDEST * 2**-53 / (1 - WIDEST * 2**-53)
 # (all float32 numbers in (2**-14, 1], one in three).
 LOGARITHM = 5 * 2**-24
 
+DOUBLE = np.dtype(np.float64)
+MOST_VIEWS = 256
 # A shared sum by the name of its method and the arguments, so that it can be asked for again of another block.
 Key: TypeAlias = tuple[Any, ...]
 
@@ -46,25 +48,37 @@ class Scratch:
     """
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[str, np.dtype[Any]], NDArray[Any]] = {}
+        self._rooms: dict[tuple[str, np.dtype[Any]], NDArray[Any]] = {}
+        self._views: dict[tuple[str, np.dtype[Any], tuple[int, ...]], NDArray[Any]] = {}
 
-    def block(self, name: str, like: NDArray[Any], precision: type[np.float64] | None = None) -> NDArray[Any]:
+    def block(self, name: str, like: NDArray[Any], precision: np.dtype[Any] | None = None) -> NDArray[Any]:
         """Room of the shape and precision of ``like``, under a name of its own; its content is arbitrary."""
-        key = name, np.dtype(precision or like.dtype)
-        kept = self._kept.get(key)
-        if kept is None or kept.size < like.size:
-            kept = self._kept[key] = np.empty(like.size, key[1])
-        return kept[: like.size].reshape(like.shape)
+        kind = precision or like.dtype
+        view = self._views.get((name, kind, like.shape))
+        if view is None:
+            room = self._rooms.get((name, kind))
+            if room is None or room.size < like.size:
+                room = self._rooms[name, kind] = np.empty(like.size, kind)
+                self._views.clear()
+            if len(self._views) > MOST_VIEWS:
+                self._views.clear()
+            view = self._views[name, kind, like.shape] = room[: like.size].reshape(like.shape)
+        return view
 
 
 class Vectors:
     """The rows of a float32 or float64 array, with shared quantities computed on first use and kept.
 
+    Sums of float32 numbers are taken in float64 of the numbers as they came, where no fourth power leaves the range,
+    and divided by the power of two of their size afterwards, which changes no bit; only float64 numbers are divided
+    first.
+
     Attributes:
         width: the number of coordinates d.
         fn: the module whose ``exp``, ``log``, ``where`` ... work on this block's columns (numpy here, torch on a GPU).
-        peak: the largest magnitude of each vector, float64.
-        magnitudes: ``abs(x) / size`` in the working precision, (n, d).
+        taken: the magnitudes that sums are taken of, in the working precision, (n, d).
+        divided: True where ``taken`` was divided by :attr:`size`.
+        spent: True while nobody holds ranked magnitudes; logarithms then take their room, which keeps a block in cache.
     """
 
     def __init__(self, rows: Floats, scratch: Scratch | None = None) -> None:
@@ -72,19 +86,23 @@ class Vectors:
         self.rows = rows
         self.width = rows.shape[-1]
         self._scratch = Scratch() if scratch is None else scratch
-        magnitudes = np.abs(rows, out=self._scratch.block("magnitudes", rows))
-        self.peak: Column = np.maximum.reduce(magnitudes, axis=-1).astype(np.float64)
-        exponent, one = self.exponent(), rows.dtype.type(1)
-        factor = np.ldexp(one, -exponent)
-        if factor.max(initial=one) == np.inf:
-            # The power of two that enlarges a subnormal vector may overflow; its two halves never do.
-            half = np.where(exponent < 0, exponent // 2, 0)
-            magnitudes *= np.ldexp(one, -half)[:, None]
-            factor = np.ldexp(one, half - exponent)
-        magnitudes *= factor[:, None]
-        self.magnitudes: Block = magnitudes
-        self._passing: tuple[str, Block] = "", magnitudes
         self._kept: dict[Key, Any] = {}
+        self.taken: Block = np.abs(rows, out=self._scratch.block("taken", rows))
+        self.divided = rows.itemsize > np.float32().itemsize
+        self.spent = False
+        if self.divided:
+            _scaled(self.taken, -self._exponent(), out=self.taken)
+        self._passing: tuple[str, Block] = "", self.taken
+
+    @property
+    def peak(self) -> Column:
+        """The largest magnitude of each vector, float64."""
+        return self.raw(("peak",))
+
+    def _peak(self) -> Column:
+        if ("ranked",) in self._kept and not self.divided:
+            return self.ranked[:, -1].astype(np.float64)  # NaN is ranked last too
+        return np.maximum.reduce(self.taken, axis=-1).astype(np.float64)
 
     @property
     def finite(self) -> Column:
@@ -98,18 +116,38 @@ class Vectors:
 
     @property
     def size(self) -> Column:
-        """The power of two that each vector was divided by, float64."""
-        return self.fn.ldexp(self.fn.ones_like(self.peak), self.exponent())
+        """The power of two next above the largest magnitude of each vector, float64."""
+        return self.fn.ldexp(self.fn.ones_like(self.peak), self._exponent())
 
-    def exponent(self) -> Column:
-        """The exponent of the power of two next above the largest magnitude; arbitrary where that is not finite."""
+    def _exponent(self) -> Column:
+        """The exponent of :attr:`size`; arbitrary where the largest magnitude is not finite."""
         return self.fn.frexp(self.peak)[1]
 
-    def once(self, key: Key, compute: Callable[[], Column | Block]) -> Column | Block:
-        """Compute a shared quantity on first use and keep it for the life of the block."""
+    @property
+    def magnitudes(self) -> Block:
+        """``abs(x) / size`` in the working precision, (n, d)."""
+        return self.taken if self.divided else self.once(("magnitudes",), self._magnitudes)
+
+    def _magnitudes(self) -> Block:
+        return _scaled(self.taken, -self._exponent(), out=self._scratch.block("magnitudes", self.taken))
+
+    def once(self, key: Key, compute: Callable[[], Block]) -> Block:
+        """Compute a shared block on first use and keep it for the life of the vectors."""
         if key not in self._kept:
             self._kept[key] = compute()
         return self._kept[key]
+
+    def raw(self, key: Key) -> Column:
+        """A shared sum by its name and arguments, of the magnitudes that it is taken of; computed on first use."""
+        kept = self._kept.get(key)
+        if kept is None:
+            kept = self._kept[key] = getattr(self, f"_{key[0]}")(*key[1:])
+        return kept
+
+    def shared(self, *key: Any) -> Column:  # noqa: ANN401 -- names and numbers
+        """A shared sum of the magnitudes over their size."""
+        value = self.raw(key)
+        return value if self.divided else self.fn.ldexp(value, -degree(key) * self._exponent())
 
     @property
     def sums(self) -> tuple[Key, ...]:
@@ -118,12 +156,12 @@ class Vectors:
 
     @property
     def ranked(self) -> Block:
-        """The magnitudes in ascending order: the one sort of the block."""
+        """The magnitudes that sums are taken of, in ascending order: the one sort of the block."""
         return self.once(("ranked",), self._ranked)
 
     def _ranked(self) -> Block:
-        ranked = self._scratch.block("ranked", self.magnitudes)
-        np.copyto(ranked, self.magnitudes)
+        ranked = self._scratch.block("ranked", self.taken)
+        np.copyto(ranked, self.taken)
         # Numbers that are not negative are ordered as their bits are, and integers are sorted a fifth faster.
         ranked.view(np.int32 if ranked.itemsize == 4 else np.int64).sort(axis=-1)
         return ranked
@@ -135,12 +173,12 @@ class Vectors:
 
     @property
     def doubles(self) -> Block:
-        """The magnitudes in float64; see :meth:`passing`."""
-        return self.passing("doubles", self.magnitudes)
+        """The magnitudes that sums are taken of, in float64; see :meth:`passing`."""
+        return self.passing("doubles", self.taken)
 
     @property
     def squares(self) -> Block:
-        """The squares of the magnitudes in float64, of float32 magnitudes exact; see :meth:`passing`."""
+        """Their squares in float64, of float32 magnitudes exact; see :meth:`passing`."""
         if self._passing[0] != "squares":
             block = self.doubles
             self._passing = "squares", np.square(block, out=block)
@@ -148,7 +186,7 @@ class Vectors:
 
     @property
     def ranked_doubles(self) -> Block:
-        """The magnitudes in ascending order, in float64; see :meth:`passing`."""
+        """The same magnitudes in ascending order, in float64; see :meth:`passing`."""
         return self.passing("ranked", self.ranked)
 
     @property
@@ -159,30 +197,36 @@ class Vectors:
         """
         return self.once(("logarithms",), self._logarithms)
 
-    def typical_exponent(self) -> Column:
-        """The exponent of the power of two nearest to the mean magnitude."""
-        return self.fn.frexp(self.sum(1) * (sqrt(0.5) / self.width))[1]
-
     def _logarithms(self) -> Block:
-        smallest = self.ranked[:, 0] if ("ranked",) in self._kept else self.magnitudes
-        unit = np.ldexp(self.magnitudes.dtype.type(1), -self.typical_exponent())[:, None]
-        scaled = np.multiply(self.magnitudes, unit, out=self._scratch.block("logarithms", self.magnitudes))
-        if not smallest.min(initial=1) > 0:
+        ranked = self._kept.get(("ranked",))
+        least = self.taken if ranked is None else ranked[:, 0].copy()
+        if self.spent:
+            self._kept.pop(("ranked",), None)
+        typical = self._nearest(self.raw(("sum", 1)))
+        scaled = _scaled(
+            self.taken, -typical, out=self._scratch.block("ranked" if self.spent else "scaled", self.taken)
+        )
+        if not np.minimum.reduce(least, axis=None, initial=1) > 0:
             np.maximum(scaled, np.finfo(scaled.dtype).tiny, out=scaled)
-        wide = self._scratch.block("wide logarithms", scaled, np.float64)
+        wide = self._scratch.block("logarithms", scaled, DOUBLE)
         np.copyto(wide, np.log(scaled, out=scaled))
         return wide
 
+    def _nearest(self, total: Column) -> Column:
+        """The exponent of the power of two nearest to the mean of magnitudes that add up to ``total``."""
+        return self.fn.frexp(total * (sqrt(0.5) / self.width))[1]
+
     def sum(self, power: Number) -> Column:
         """Sum the magnitudes raised to ``power`` > 0."""
-        return self.once(("sum", power), lambda: self._sum(power))
+        return self.shared("sum", power)
 
     def _sum(self, power: Number) -> Column:
         if power == 2:
             return self.dot(self.doubles, self.doubles)
         if power == 4:
             return self.dot(self.squares, self.squares)
-        return self.dot(self.doubles if power == 1 else self.doubles**power, self.row(_ones))
+        block = self.doubles if power == 1 else self.double(self.magnitudes) ** power
+        return self.dot(block, self.row(_ones))
 
     def log_sum(self, power: Number) -> Column:
         r"""Sum ``a**power * log(a)`` over the magnitudes ``a``, for power 1 or 2; a zero contributes nothing.
@@ -195,41 +239,37 @@ class Vectors:
         :math:`D^{-1/2}`, D being ``effective_dimension_l2`` (the order of Renyi's entropies), which makes D off by
         :math:`D (-2 \ln D + 2/e + \ln 2)` LOGARITHM, 4.5e-7 at most. Neither grows with the width.
         """
-        return self.typical_log_sum(power) + log(2) * self.typical_exponent() * self.sum(power)
+        return self.shared("typical_log_sum", power) + log(2) * self._nearest(self.sum(1)) * self.sum(power)
 
-    def typical_log_sum(self, power: Number) -> Column:
-        """Sum ``a**power * log(a / t)`` over the magnitudes ``a``, t being the power of two nearest to their mean."""
-        return self.once(
-            ("typical_log_sum", power),
-            lambda: self.dot(self.logarithms, self.doubles if power == 1 else self.squares),
-        )
+    def _typical_log_sum(self, power: Number) -> Column:
+        """Sum ``a**power * log(a / t)``, power 1 or 2, t being the power of two nearest to their mean."""
+        return self.dot(self.logarithms, self.doubles if power == 1 else self.squares)
 
     def rank_sum(self) -> Column:
         """Sum ``(2 k - d - 1) / d`` times the k-th smallest magnitude: half the mean absolute difference times d."""
-        return self.once(("rank_sum",), lambda: self.dot(self.ranked_doubles, self.row(_rank_weights)))
+        return self.shared("rank_sum")
+
+    def _rank_sum(self) -> Column:
+        return self.dot(self.ranked_doubles, self.row(_rank_weights))
 
     def top_sum(self, power: Number, fraction: float) -> Column:
-        """Sum ``a**power`` over the ``fraction * d`` largest magnitudes; a fractional last one counts in proportion."""
+        """Sum ``a**power``, power 1 or 2, over the ``fraction * d`` largest; a fractional last one in proportion."""
         part = fraction * self.width - self.whole(fraction)
-        return self.whole_top_sum(power, fraction) + part * self.next_to_top(fraction) ** power
+        whole, following = self.shared("whole_top_sum", power, fraction), self.shared("next_to_top", fraction)
+        return whole + part * following**power
 
     def whole(self, fraction: float) -> int:
         """Number of whole coordinates in a fraction of the width, at most width - 1."""
         return min(int(fraction * self.width), self.width - 1)
 
-    def whole_top_sum(self, power: Number, fraction: float) -> Column:
-        """Sum ``a**power``, power 1 or 2, over the largest magnitudes that a fraction holds wholly."""
-        return self.once(("whole_top_sum", power, fraction), lambda: self._whole_top_sum(power, self.whole(fraction)))
-
-    def _whole_top_sum(self, power: Number, count: int) -> Column:
+    def _whole_top_sum(self, power: Number, fraction: float) -> Column:
+        count = self.whole(fraction)
         top = self.ranked_doubles[:, self.width - count :]
         return self.dot(top, top if power == 2 else self.row(_ones)[:count])
 
-    def next_to_top(self, fraction: float) -> Column:
+    def _next_to_top(self, fraction: float) -> Column:
         """The largest magnitude of those that a fraction does not hold wholly."""
-        return self.once(
-            ("next_to_top", fraction), lambda: self.double(self.ranked[:, self.width - self.whole(fraction) - 1])
-        )
+        return self.double(self.ranked[:, self.width - self.whole(fraction) - 1])
 
     def share(self, chosen: Block) -> Column:
         """The share of coordinates that are chosen by a block of truth values."""
@@ -257,7 +297,7 @@ class Vectors:
         One float64 copy at a time is as much as stays in cache beside the float32 blocks.
         """
         if self._passing[0] != name:
-            wide = self._scratch.block("passing", block, np.float64)
+            wide = self._scratch.block("passing", block, DOUBLE)
             np.copyto(wide, block)
             self._passing = name, wide
         return self._passing[1]
@@ -279,6 +319,27 @@ class Vectors:
             part = slice(start, start + SEGMENT)
             total += np.vecdot(left[:, part], right[..., part])
         return total
+
+
+def degree(key: Key) -> int:
+    """The power of the size that a shared sum grows by; 0 for one whose magnitudes were divided first."""
+    name, *arguments = key
+    if name in {"rank_sum", "next_to_top"}:
+        return 1
+    if name == "sum":
+        return int(arguments[0]) if arguments[0] in {1, 2, 4} else 0
+    return 0 if name == "peak" else int(arguments[0])
+
+
+def _scaled(block: Block, exponent: Column, out: Block) -> Block:
+    """Rows times a power of two each; where that overflows, as for subnormal rows, by its two halves."""
+    one = block.dtype.type(1)
+    factor = np.ldexp(one, exponent)
+    if np.maximum.reduce(factor, initial=one) == np.inf:
+        half = np.where(exponent > 0, exponent // 2, 0)
+        block = np.multiply(block, np.ldexp(one, half)[:, None], out=out)
+        factor = np.ldexp(one, exponent - half)
+    return np.multiply(block, factor[:, None], out=out)
 
 
 @lru_cache(maxsize=64)

@@ -5,7 +5,7 @@ import pytest
 
 import sparsity
 from sparsity.kernels import evaluation
-from sparsity.kernels.columns import sums_of
+from sparsity.kernels.columns import Columns, sums_of
 from sparsity.kernels.vectors import Key, Vectors
 from tests.sparsity.cases import ALL
 
@@ -58,6 +58,18 @@ def test_the_order_in_which_sums_are_asked_for_changes_no_bit():
             together = Vectors(x)
             for name, *arguments in keys:
                 np.testing.assert_array_equal(getattr(together, name)(*arguments), alone[name, *arguments])
+
+
+def test_ranked_magnitudes_that_a_formula_holds_stay_as_they_are():
+    """Logarithms take the room of ranked magnitudes, but only while sums alone are taken."""
+    x = np.random.default_rng(8).standard_normal((9, 50), dtype=np.float32)
+    keys: list[Key] = [("rank_sum",), ("sum", 1), ("typical_log_sum", 1)]
+    for asked in ([], keys[:2], keys):
+        block = Vectors(x)
+        Columns(50, asked, 9).take(slice(None), block)
+        held = block.ranked
+        block.log_sum(2)
+        np.testing.assert_array_equal(held, np.sort(np.abs(x), axis=1))
 
 
 def test_a_later_call_changes_no_value_of_an_earlier_one():
