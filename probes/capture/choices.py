@@ -19,7 +19,8 @@ Sums favour short answers and per-byte means long ones; letters ask whether the 
 
 The states that a sweep measures are those of the prompt with its own target. Answers need further sequences, which run
 without hooks after it: one for each distinct sequence of tokens up to an answer's last. What the measured pass has read
-already (the right answer where it is the target, one-token letters, the pair's own sentence) is not run again.
+already (the right answer where it is the target, one-token letters, the pair's own sentence) is not run again; of other
+answers only the tokens after the prompt are, where the model keeps what it reads (:mod:`probes.capture.continuing`).
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ import torch
 from jaxtyping import Float64
 
 from probes.capture.batches import plan_batches
+from probes.capture.continuing import Ending, ending_of, keeps, kept, read_endings
 from probes.capture.logits import Reducer, reduce_logits
 from probes.capture.prompts import encode, pad
 from probes.models.joining import AUTO
@@ -51,6 +53,10 @@ class Scored(NamedTuple):
     row: int
     token: int
     owner: int
+
+
+Contexts = dict[tuple[int, ...], tuple[int, list[Scored]]]
+"""Sequences that are left to read: the prompt that each belongs to, and what is asked of it."""
 
 
 def with_choices(
@@ -152,6 +158,12 @@ def read_choices(
     return found
 
 
+def has_endings(model: LoadedModel, prompts: Sequence[Prompt], outcomes: Sequence[str]) -> bool:
+    """True where answers will be read behind these prompts, and the model can go on from them."""
+    asked = set(CHOICE_OUTCOMES).intersection(outcomes)
+    return bool(asked) and any(prompt.choices is not None for prompt in prompts) and keeps(model)
+
+
 def _margins(
     model: LoadedModel, output: Output, prompts: Sequence[Prompt], how: str
 ) -> Float64[np.ndarray, " prompts"]:
@@ -183,15 +195,51 @@ def _log_probabilities(
     longest = max(len(prompt.ids) for prompt in prompts)
     total = np.zeros(len(owners))
     there: list[Scored] = []
-    contexts: dict[tuple[int, ...], list[Scored]] = {}
+    contexts: Contexts = {}
     for owner, (item, answer) in enumerate(owners):
         context, start = answer.ids[:-1], answer.end - 1
         scored = [Scored(row, answer.ids[row + 1], owner) for row in range(start, len(context))]
         if prompts[item].ids[: len(context)] == context:
             there += [one._replace(row=item * longest + one.row) for one in scored]
         else:
-            contexts.setdefault(context, []).extend(scored)
+            contexts.setdefault(context, (item, []))[1].extend(scored)
     _add(model, output, there, total)
+    _read_on(model, output, prompts, contexts, total)
+    _read_anew(model, contexts, total)
+    return total
+
+
+def _read_on(
+    model: LoadedModel,
+    output: Output,
+    prompts: Sequence[Prompt],
+    contexts: Contexts,
+    total: Float64[np.ndarray, " answers"],
+) -> None:
+    """Score the contexts that can be read behind their prompts, and take them out."""
+    endings: dict[tuple[int, ...], Ending] = {}
+    for context, (item, scored) in contexts.items():
+        ending = ending_of(context, min(one.row for one in scored), prompts[item].ids, item)
+        if ending is not None and kept(output):
+            endings[context] = ending
+    longest = max(len(prompt.ids) for prompt in prompts)
+    inputs = list(endings)
+    for batch in plan_batches([longest + len(endings[one].ids) for one in inputs]) if inputs else ():
+        some = [inputs[index] for index in batch]
+        read = read_endings(model, output, [endings[context] for context in some])
+        if read is None:
+            return
+        width = max(len(endings[context].ids) for context in some)
+        rows = [
+            one._replace(row=place * width + one.row - endings[context].shared)
+            for place, context in enumerate(some)
+            for one in contexts.pop(context)[1]
+        ]
+        _add(model, read, rows, total)
+
+
+def _read_anew(model: LoadedModel, contexts: Contexts, total: Float64[np.ndarray, " answers"]) -> None:
+    """Score contexts from their beginning."""
     inputs = list(contexts)
     for batch in plan_batches([len(ids) for ids in inputs]) if inputs else ():
         padded = pad([Prompt(inputs[index], 0, False, (), None) for index in batch], model.pad_id)
@@ -199,10 +247,9 @@ def _log_probabilities(
         rows = [
             one._replace(row=place * width + one.row)
             for place, index in enumerate(batch)
-            for one in contexts[inputs[index]]
+            for one in contexts[inputs[index]][1]
         ]
         _add(model, model.run(padded), rows, total)
-    return total
 
 
 def _add(model: LoadedModel, output: Output, scored: Sequence[Scored], total: Float64[np.ndarray, " answers"]) -> None:

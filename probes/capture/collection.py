@@ -14,6 +14,7 @@ from pandas.api.extensions import ExtensionArray
 from torch import Tensor
 
 from probes.capture.batches import BatchSize, run_batches
+from probes.capture.choices import has_endings
 from probes.capture.logits import Reducer
 from probes.capture.outcome_reading import read_logits
 from probes.capture.prompts import encode_all, pad
@@ -96,8 +97,9 @@ def read_batch(
             looks[site](site, vectors)
 
     watched = tuple(dict.fromkeys([*sites, *(site for site, _ in states), *looks]))
+    keep = has_endings(model, prompts, outcomes)
     with watching(model.taps, watched, look, rows=batch.ids.numel()):
-        output = model.run(batch)
+        output = model.run(batch, keep=True) if keep else model.run(batch)
     reducers = [reader(prompts) for reader in readers]
     found, reduced = read_logits(model, output, prompts, outcomes, reducers)
     return BatchReadings(profiler.readings(), found, tuple(reduced), store.kept())

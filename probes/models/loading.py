@@ -111,17 +111,18 @@ class LoadedModel:
             raise InputError(f"{self.name} came without a tokenizer: token texts are not known; hand one in")
         return str(self.tokenizer.decode([token]))
 
-    def run(self, batch: Batch) -> Output:
+    def run(self, batch: Batch, *, keep: bool = False) -> Output:
         """Run the model without its head; hooks on its modules see every tensor.
 
         Args:
             batch: right-padded ids and their mask.
+            keep: keep keys and values, so that other endings can be read (:mod:`probes.capture.continuing`).
 
         Returns:
             The body's own output; ``last_hidden_state`` is ``(prompts, longest, d_model)``.
         """
         ids, mask = batch.ids.to(self.device), batch.mask.to(self.device)
-        arguments: dict[str, Any] = {"input_ids": ids, "attention_mask": mask, "use_cache": False}
+        arguments: dict[str, Any] = {"input_ids": ids, "attention_mask": mask, "use_cache": keep}
         if self.module.config.is_encoder_decoder:
             # the decoder reads the same tokens, so that row t of either stack is about token t; an encoder looks both
             # ways, and would see the answer

@@ -1,6 +1,8 @@
 """Answers compared by their log-probability, against definitions computed one sequence at a time."""
 
 import json
+from dataclasses import replace
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
@@ -8,7 +10,7 @@ import pytest
 import torch
 
 import sparsity
-from probes.capture import encode, read_batch
+from probes.capture import collection, continuing, encode, read_batch
 from probes.capture.choices import with_choices
 from probes.errors import InputError
 from probes.models.templates import PromptError
@@ -18,6 +20,7 @@ from probes.suites.question import Question
 from probes.sweep.run import run_sweep
 from probes.sweep.spec import parse_spec
 from probes.vocabulary.outcomes import CHOICE_OUTCOMES
+from probes.vocabulary.prompt import Choices, Prompt
 from probes.vocabulary.sites import resolve_sites
 from tests.tolerances import LOGITS, REBATCHED
 
@@ -83,9 +86,9 @@ def test_what_the_measured_pass_has_read_is_not_run_again(stories, monkeypatch):
     original = type(stories).run
     sequences = []
 
-    def counted(self, batch):
+    def counted(self, batch, **more):
         sequences.append(len(batch.ids))
-        return original(self, batch)
+        return original(self, batch, **more)
 
     monkeypatch.setattr(type(stories), "run", counted)
     with_target = ask(stories, questions(stories), ["choice_margin"]).outcomes["choice_margin"]
@@ -93,6 +96,49 @@ def test_what_the_measured_pass_has_read_is_not_run_again(stories, monkeypatch):
     assert sum(sequences) <= len(QUESTIONS) + answers - len(QUESTIONS)
     alone = ask(stories, questions(stories, target=False), ["choice_margin"]).outcomes["choice_margin"]
     np.testing.assert_allclose(alone, with_target, rtol=LOGITS, atol=REBATCHED)
+
+
+def long_questions(model, rng):
+    """Questions behind a few dozen tokens, of different lengths, as token ids stand for them."""
+    prompts = []
+    for length in (20, 31, 12, 40):
+        text = rng.integers(3, model.vocabulary, length).tolist()
+        answers = [rng.integers(3, model.vocabulary, n).tolist() for n in (1, 3, 2)]
+        texts = tuple(Prompt((*text, *own), 0, False, (), length) for own in answers)
+        prompts.append(replace(texts[0], choices=Choices(right=0, texts=texts, n_bytes=(1, 3, 2), letters=())))
+    return prompts
+
+
+@pytest.mark.numeric
+@pytest.mark.parametrize("family", ["llama", "gpt2", "stories"])
+def test_other_answers_are_read_behind_the_prompt_and_score_the_same(family, request, monkeypatch):
+    model = request.getfixturevalue(family)
+    prompts = long_questions(model, np.random.default_rng(0))
+    read = []
+    watch = model.base.register_forward_pre_hook(
+        lambda _, __, given: read.append(given["input_ids"].numel() if "input_ids" in given else 0), with_kwargs=True
+    )
+    request.addfinalizer(watch.remove)
+    on = ask(model, prompts, ["choice_margin"])
+    tokens, read[:] = sum(read), []
+    monkeypatch.setattr(collection, "has_endings", lambda *_: False)
+    anew = ask(model, prompts, ["choice_margin"])
+    np.testing.assert_allclose(on.outcomes["choice_margin"], anew.outcomes["choice_margin"], rtol=LOGITS, atol=1e-5)
+    np.testing.assert_allclose(on.readings[0].values, anew.readings[0].values, rtol=REBATCHED)
+    assert tokens < 0.6 * sum(read)
+
+
+def test_a_model_whose_endings_are_not_those_of_the_whole_text_is_read_anew(llama, monkeypatch):
+    original = continuing.read_endings
+    monkeypatch.setattr(continuing, "_PROVED", WeakKeyDictionary())
+    assert continuing.keeps(llama)
+    monkeypatch.setattr(continuing, "_PROVED", WeakKeyDictionary())
+
+    def one_position_late(model, output, endings):
+        return original(model, output, [one._replace(shared=one.shared - 1) for one in endings])
+
+    monkeypatch.setattr(continuing, "read_endings", one_position_late)
+    assert not continuing.keeps(llama)
 
 
 def test_letters_are_read_off_the_prompt_itself(stories, monkeypatch):
@@ -106,7 +152,7 @@ def test_letters_are_read_off_the_prompt_itself(stories, monkeypatch):
     assert found["choice_correct_by_letter"][0] == float(margin > 0)
     if all(len(own.ids) == start + 1 for own in prompt.choices.letters):
         original, runs = type(stories).run, []
-        monkeypatch.setattr(type(stories), "run", lambda self, batch: runs.append(1) or original(self, batch))
+        monkeypatch.setattr(type(stories), "run", lambda self, *a, **b: runs.append(1) or original(self, *a, **b))
         ask(stories, [prompt], ["choice_margin_by_letter"])
         assert len(runs) == 1, "letters of one token need no other sequence"
 
