@@ -28,6 +28,7 @@ from probes.commands.curriculum_cli import curriculum
 from probes.commands.density_cli import density
 from probes.commands.index_cli import index
 from probes.commands.lab_cli import lab
+from probes.commands.learning_cli import learning_law
 from probes.commands.listing import LISTS, axioms_table
 from probes.commands.memory_cli import memory
 from probes.commands.spec_cli import freeze, init, schema
@@ -52,6 +53,7 @@ app.command()(compress)
 app.command()(decompress)
 app.command()(compression)
 app.command()(curriculum)
+app.command("learning-law")(learning_law)
 app.add_typer(runs, name="runs")
 app.add_typer(lab, name="lab")
 app.add_typer(index, name="index")

@@ -54,7 +54,7 @@ class Progress(NamedTuple):
     n_done: int
     n_items: int
     run: str
-    unit: Literal["items", "control cells", "bytes", "tokens", "steps"] = "items"
+    unit: Literal["items", "control cells", "bytes", "tokens", "steps", "epochs", "arms"] = "items"
     at_most: float = math.inf
     values: Mapping[str, float] = MappingProxyType({})
 

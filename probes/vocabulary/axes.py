@@ -87,6 +87,7 @@ _ORDERED: Final[dict[AxisKind, tuple[tuple[str, str, Harder], ...]]] = {
         ("character_noise", "share of characters", "higher"),
         ("word_order", "share of words", "higher"),
         ("perplexity", "perplexity under a reference", "higher"),
+        ("policy_weight", "fair shares of the weight in training", "lower"),
     ),
     "length": (  # how much text, or how far away in it
         ("length", "length", "higher"),

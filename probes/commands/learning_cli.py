@@ -1,0 +1,123 @@
+"""The command about the learning law: ``sparsity learning-law``."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from probes.commands.console import out, shown_progress
+from probes.errors import InputError
+from probes.sweep.interface import Progress
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = {
+    "desired_area": ("area,\ndesired", ".4f"),
+    "area": ("area,\nheld out", ".4f"),
+    "acceleration": ("accele-\nration", ".2f"),
+    "work": ("work", ".0f"),
+    "after_all_work": ("accelera-\ntion after\nall work", ".3f"),
+    "similarity": ("SIM,\npaper's", ".2f"),
+    "exact_similarity": ("SIM,\nexact", ".2f"),
+    "zero_of_harmful": ("zero of\nharmful", ".2f"),
+    "typical_residual": ("KKT\nresidual", ".2f"),
+}
+
+
+def learning_law(
+    out_dir: Annotated[
+        Path, typer.Option("--out", help="Folder for policies and tables; the same call goes on in it.")
+    ],
+    what: Annotated[str, typer.Argument(help="run, or weights: the table of a finished run.")] = "run",
+    scale: Annotated[str, typer.Option(help="small (minutes) or paper (the paper's sizes).")] = "small",
+    learner: Annotated[list[str] | None, typer.Option(help="perceptron or language; may be repeated.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds.")] = 5,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Of the search, instead of the scale's.")] = None,
+    step: Annotated[float | None, typer.Option(min=1e-9, help="Step size of training, instead of the scale's.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Of the processor; as many as it has by default.")] = None,
+) -> None:
+    """Search the weights of examples that minimise the area under the loss curve, with controls beside them.
+
+    With `weights`, write the weight of every sentence of a finished run as JSON lines for a sweep.
+    """
+    if what not in ("run", "weights"):
+        raise InputError(f"there is `run` and `weights`, got {what!r}")
+    if what == "weights":
+        _weights(out_dir, scale)
+        return
+
+    import torch
+
+    from probes.learning_law import results
+    from probes.learning_law.scales import TRIALS
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    plans: dict[str, Any] = {}
+    for name in learner or ["perceptron"]:
+        if name not in TRIALS:
+            raise InputError(f"no learner is called {name!r}; there are {', '.join(TRIALS)}")
+        if scale not in TRIALS[name][0]:
+            raise InputError(f"no scale is called {scale!r}; there are {', '.join(TRIALS[name][0])}")
+        plan = TRIALS[name][0][scale]
+        plans[name] = plan._replace(epochs=epochs or plan.epochs, rate=step or plan.rate)
+    results.claim(out_dir, {"scale": scale, "plans": {name: repr(plan) for name, plan in plans.items()}})
+    with shown_progress() as show:
+        for name, plan in plans.items():
+            for seed in range(seeds):
+                results.run_trial(
+                    TRIALS[name][1](plan, seed),
+                    out_dir / name / f"seed-{seed}",
+                    f"{name}, seed {seed}",
+                    lambda what, unit, done, total: show(Progress(done, total, what, unit)),
+                )
+    for name in plans:
+        rows = results.table(results.read_seeds(out_dir / name))
+        rows.to_csv(out_dir / name / "seeds.csv", index=False)
+        summary = results.summary(rows)
+        summary.to_csv(out_dir / name / "table.csv", index=False)
+        out().print(_shown(name, summary))
+    out().print(
+        "area: mean loss after each step. acceleration: steps over those until the final loss of equal weights, on "
+        f"held-out examples. work: gradients over those of equal weights. Intervals: {out_dir}/LEARNER/table.csv",
+        soft_wrap=True,
+    )
+
+
+def _shown(name: str, summary: pd.DataFrame) -> Table:
+    """Means over seeds."""
+    shown = Table(
+        "training", *(title for title, _ in COLUMNS.values()), title=f"{name}: means over seeds", box=SIMPLE_HEAD
+    )
+    for row in summary.to_dict("records"):
+        values = [(row.get(column, math.nan), form) for column, (_, form) in COLUMNS.items()]
+        shown.add_row(str(row["arm"]), *("" if math.isnan(value) else f"{value:{form}}" for value, form in values))
+    return shown
+
+
+def _weights(out_dir: Path, scale: str) -> None:
+    """Write the table of weights and say how well it finds what was spoiled."""
+    import numpy as np
+
+    from probes.learning_law.language import LANGUAGES, sentences_of
+    from probes.learning_law.results import interval
+    from probes.learning_law.weights import seeds_of, write_weights
+
+    folder = out_dir / "language"
+    seeds = seeds_of(folder)
+    path, found = write_weights(folder, [(seed, sentences_of(LANGUAGES[scale], seed)) for seed in seeds])
+    for name, values in (
+        ("little weight under the policy", [one.weight for one in found]),
+        ("little contribution with equal weights (no search)", [one.contribution for one in found]),
+    ):
+        mean, low, high = interval(np.array(values))
+        seeded = f"{len(values)} seeds" if len(values) > 1 else "one seed"
+        out().print(f"AUROC of {name} for spoiled sentences: {mean:.3f} [{low:.3f}, {high:.3f}], {seeded}")
+    name = f"{{file: {path}, name: weights, prompt: text, level: policy_weight, axis: policy_weight}}"
+    out().print(f"{path}; as a suite of a sweep: {name}", soft_wrap=True)

@@ -1,0 +1,220 @@
+"""Results of the learning law in a folder: one file an arm, written whole; what is there is not done again.
+
+``task.json`` says what was asked; ``LEARNER/seed-N/search-*.safetensors`` are the policies as far as they are,
+``arms/*.json`` curves and contributions of each arm, ``course-*.json`` equality against compression along the search.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, Literal, cast
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors import safe_open
+from safetensors.torch import save
+from scipy import stats
+
+from probes.errors import InputError
+from probes.learning_law.arms import UNIFORM, Arm, Trial, arms, milestones
+from probes.learning_law.contributions import Contributions, Equality, compression_ratio, contributions
+from probes.learning_law.descent import scheduled
+from probes.learning_law.learners import Learner
+from probes.learning_law.search import Search, begin, search
+
+SAVED_EVERY: Final = 30.0  # seconds
+TASK: Final = "task.json"
+LARGE: Final = "large"
+FEW: Final = "small"
+
+Unit = Literal["epochs", "arms"]
+Tell = Callable[[str, Unit, int, int], None]
+"""Told what is done, in what unit, how much of it, and how much there is."""
+
+
+def claim(out: Path, task: Mapping[str, Any]) -> None:
+    """Make sure that a folder is of this task.
+
+    Raises:
+        InputError: if it is of another.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    told = json.dumps(dict(task), sort_keys=True, indent=1)
+    path = out / TASK
+    if path.exists() and path.read_text(encoding="utf-8") != told:
+        raise InputError(f"{out} holds another learning law than was asked for: name another --out or remove it")
+    write(path, told.encode())
+
+
+def write(path: Path, content: bytes) -> None:
+    """A file, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f"{path.name}.unfinished")
+    fresh.write_bytes(content)
+    fresh.replace(path)
+
+
+def slug(name: str) -> str:
+    """Name of an arm as that of a file.
+
+    >>> slug("equal weights, steps x 3")
+    'equal-weights-steps-x-3'
+    """
+    return re.sub(r"[^a-z0-9]+", "-", name.lower())
+
+
+def save_search(path: Path, state: Search) -> None:
+    """A search as far as it is."""
+    told = json.dumps({"size": state.size, "totals": state.totals})  # one key: the order of several is not kept
+    write(path, save({"weights": state.weights.contiguous()}, metadata={"state": told}))
+
+
+def load_search(path: Path) -> Search | None:
+    """A search as it was left; None if it was not begun."""
+    if not path.exists():
+        return None
+    with cast("Any", safe_open)(path, "pt") as file:
+        told, weights = cast("dict[str, str]", file.metadata()), cast("torch.Tensor", file.get_tensor("weights"))
+    state = json.loads(told["state"])
+    return Search(weights, state["size"], tuple(state["totals"]))
+
+
+def save_arm(path: Path, arm: Arm) -> None:
+    """An arm as JSON; every number is read again as it was."""
+    seen = arm.seen
+    told = {
+        **arm._asdict(),
+        "seen": seen and {**_lists(seen._asdict()), "equality": seen.equality._asdict()},
+    }
+    write(path, json.dumps(told).encode())
+
+
+def load_arm(path: Path) -> Arm:
+    """An arm that was saved."""
+    told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    seen: dict[str, Any] | None = told.pop("seen")
+    if seen is None:
+        return Arm(**told, seen=None)
+    now, exact, weights, over_time = (np.array(seen[name]) for name in ("now", "exact", "weights", "over_time"))
+    equality = Equality(**seen["equality"])
+    return Arm(**told, seen=Contributions(tuple(seen["steps"]), now, exact, weights, over_time, equality))
+
+
+def _lists(told: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in told.items()}
+
+
+def run_trial(trial: Trial, folder: Path, name: str, tell: Tell) -> dict[str, Arm]:
+    """Search both policies and train every arm; what the folder holds already is taken from it."""
+    found = {
+        which: _searched(trial, learner, folder, which, f"{name}, {which} desired set", tell)
+        for which, learner in ((LARGE, trial.learner), (FEW, trial.small))
+    }
+    plans = arms(trial, found[LARGE], found[FEW])
+    done: dict[str, Arm] = {}
+    for number, (arm, run) in enumerate(plans.items(), 1):
+        path = folder / "arms" / f"{slug(arm)}.json"
+        if not path.exists():
+            save_arm(path, run())
+        done[arm] = load_arm(path)
+        tell(name, "arms", number, len(plans))
+    return done
+
+
+def _searched(trial: Trial, learner: Learner, folder: Path, which: str, name: str, tell: Tell) -> Search:
+    """A policy, from where an interrupted search left it, with a look at it now and then."""
+    path, course = folder / f"search-{which}.safetensors", folder / f"course-{which}.json"
+    state = load_search(path) or begin(learner, trial.n_steps)
+    seen: list[dict[str, float]] = json.loads(course.read_text(encoding="utf-8")) if course.exists() else []
+    saved = time.monotonic()
+
+    def told(state: Search) -> None:
+        nonlocal saved
+        tell(name, "epochs", state.epochs, trial.epochs)
+        if time.monotonic() - saved >= SAVED_EVERY:
+            save_search(path, state)
+            saved = time.monotonic()
+
+    for stop in milestones(trial.epochs, trial.looks):
+        if any(one["epoch"] == stop for one in seen):
+            continue
+        state = search(learner, state, rate=trial.rate, epochs=stop, every=trial.every, tell=told)
+        save_search(path, state)
+        seen.append({"epoch": state.epochs, **look(trial, learner, state)})
+        write(course, json.dumps(seen).encode())
+    return state
+
+
+def look(trial: Trial, learner: Learner, state: Search) -> dict[str, float]:
+    """Compression and equality under a policy; on the desired set, which it was found for, and on held-out examples."""
+    policy = scheduled(state.weights)
+    path = trial.trained(learner, policy, trial.rate)
+    return {
+        "desired_area": path.total / path.n_steps,
+        "area": float(path.held_out[1:].mean()),
+        "compression": compression_ratio(path.desired, learner.symbols),
+        "held_out_compression": compression_ratio(path.held_out, learner.symbols),
+        **contributions(learner, policy, path, trial.rate).equality._asdict(),
+    }
+
+
+def table(seeds: Mapping[int, Mapping[str, Arm]]) -> pd.DataFrame:
+    """A row per seed and arm."""
+    rows = [{"seed": seed, **arm.row(own[UNIFORM])} for seed, own in seeds.items() for arm in own.values()]
+    return pd.DataFrame(rows)
+
+
+def summary(rows: pd.DataFrame) -> pd.DataFrame:
+    """Mean over seeds and its 95 % interval (Student's t), a row per arm; NaN where a number is not defined.
+
+    >>> rows = pd.DataFrame({"seed": [0, 1], "arm": ["a", "a"], "area": [1.0, 3.0]})
+    >>> summary(rows).round(1).to_dict("records")
+    [{'arm': 'a', 'n_seeds': 2, 'area': 2.0, 'area_low': -10.7, 'area_high': 14.7}]
+    """
+    found: list[dict[str, Any]] = []
+    for arm, own in rows.groupby("arm", sort=False):
+        row: dict[str, Any] = {"arm": arm, "n_seeds": own["seed"].nunique()}
+        for name in own.columns.drop(["seed", "arm"]):
+            row |= dict(
+                zip((name, f"{name}_low", f"{name}_high"), interval(own[name].to_numpy(np.float64)), strict=True)
+            )
+        found.append(row)
+    return pd.DataFrame(found)
+
+
+def interval(values: np.ndarray) -> tuple[float, float, float]:
+    """Mean of independent values and its 95 % interval by Student's t; what is not finite is left out.
+
+    >>> [round(value, 2) for value in interval(np.array([1.0, 2.0, 3.0, np.nan]))]
+    [2.0, -0.48, 4.48]
+    """
+    there = np.asarray(values, np.float64)
+    there = there[np.isfinite(there)]
+    if len(there) < 2:
+        mean = float(there[0]) if len(there) else math.nan
+        return mean, math.nan, math.nan
+    mean, error = float(there.mean()), float(there.std(ddof=1)) / math.sqrt(len(there))
+    apart = float(stats.t.ppf(0.975, len(there) - 1)) * error
+    return mean, mean - apart, mean + apart
+
+
+def read_seeds(folder: Path) -> dict[int, dict[str, Arm]]:
+    """Arms of every seed that is there, in the order in which they were run."""
+    found: dict[int, dict[str, Arm]] = {}
+    for seed in sorted(int(path.name.removeprefix("seed-")) for path in folder.glob("seed-*")):
+        paths = sorted((folder / f"seed-{seed}" / "arms").glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
+        own = {arm.name: arm for arm in map(load_arm, paths)}
+        if UNIFORM in own:
+            found[seed] = own
+    return found
+
+
+def example_weights(state: Search) -> torch.Tensor:
+    """Weight of every example over the whole training, in fair shares: 1 is what equal weights give."""
+    return state.weights.mean(dim=0) * state.weights.shape[1]

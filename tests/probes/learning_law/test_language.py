@@ -1,0 +1,103 @@
+"""Sentences are spoiled as told and kept apart, the transformer is a learner, and its weights become a suite."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from probes.cli import app, at_the_edge
+from probes.errors import InputError
+from probes.lab.recipe import Recipe
+from probes.learning_law import language, scales
+from probes.learning_law.descent import scheduled, train, uniform
+from probes.learning_law.language import LanguagePlan, language_learner, sentences_of
+from probes.learning_law.search import begin, policy_gradient
+from probes.learning_law.sentences import EDITS, draw_sentences, help_sentences, spoil
+from probes.learning_law.weights import found_by
+
+TINY = LanguagePlan(
+    Recipe(d_model=8, n_layers=1, n_heads=2, d_mlp=8, context_length=9, initial_sd=0.1), (6, 6, 4), 2, 0.3, 3, 1
+)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_the_adjoint_of_a_transformer_is_what_central_differences_say(family):
+    plan = TINY._replace(recipe=replace(TINY.recipe, family=family))
+    learner = language_learner(plan.recipe, sentences_of(plan, 0))
+    weights = begin(learner, 3).weights
+    path = train(learner, scheduled(weights), rate=0.3, n_steps=3)
+    found = policy_gradient(learner, weights, path, 0.3)
+    h = 1e-3  # third derivatives leave h^2 of them; rounding 1e-16 / h
+    for step, example in ((0, 0), (1, 3)):
+        totals = []
+        for moved in (h, -h):
+            other = weights.clone()
+            other[step, example] += moved
+            totals.append(train(learner, scheduled(other), rate=0.3, n_steps=3, held_out=False).total)
+        assert (totals[0] - totals[1]) / (2 * h) == pytest.approx(found[step, example].item(), rel=1e-5)
+
+
+def test_parts_change_nothing(monkeypatch):
+    whole = language_learner(TINY.recipe, sentences_of(TINY, 0))
+    monkeypatch.setattr(language, "AT_ONCE", 4)
+    parts = language_learner(TINY.recipe, sentences_of(TINY, 0))
+    assert (len(whole.parts), len(parts.parts)) == (1, 2)
+    weights, direction = uniform(whole)(0, whole.start), torch.ones_like(whole.start)
+    for one, other in zip(
+        (whole.gradient(whole.start, weights), *whole.turn(whole.start, weights, direction)),
+        (parts.gradient(whole.start, weights), *parts.turn(whole.start, weights, direction)),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other)
+
+
+def test_half_of_the_sentences_are_spoiled_and_no_other_set_is():
+    texts = help_sentences(24)
+    assert len(texts) == len(set(texts)) > 1000
+    assert {len(one) for one in texts} == {24}
+    read = draw_sentences(texts, (40, 30, 20), np.random.default_rng(0))
+    assert sum(read.spoiled) == 20
+    assert all((one in texts) == (not bad) for one, bad in zip(read.train, read.spoiled, strict=True))
+    assert set(read.desired) | set(read.held_out) <= set(texts)
+    assert not set(read.desired) & set(read.held_out)
+    rng = np.random.default_rng(1)
+    lengths = [len(spoil("a" * 64, "b", rng)) for _ in range(50)]
+    assert 64 - EDITS * 64 <= min(lengths) <= max(lengths) <= 64
+
+
+def test_an_empty_or_overlapping_desired_set_is_refused():
+    texts = help_sentences(24)[:40]
+    with pytest.raises(InputError, match="desired set is empty"):
+        draw_sentences(texts, (20, 0, 5), np.random.default_rng(0))
+    with pytest.raises(InputError, match="at once, such as"):
+        draw_sentences(texts, (30, 10, 10), np.random.default_rng(0), desired=texts[:30])
+    with pytest.raises(InputError, match="30 training, 20 desired"):
+        draw_sentences(texts, (30, 20, 5), np.random.default_rng(0))
+
+
+def test_weights_are_a_table_and_are_held_against_what_was_spoiled(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(language.LANGUAGES, "small", TINY)
+    assert scales.TRIALS["language"][0] is language.LANGUAGES
+    out = ["--out", str(tmp_path)]
+    at_the_edge(lambda: app(["learning-law", *out, "--learner", "language", "--seeds", "1"], standalone_mode=False))
+    at_the_edge(lambda: app(["learning-law", "weights", *out], standalone_mode=False))
+    told = capsys.readouterr().out
+    assert "AUROC of little weight" in told
+    assert "axis: policy_weight" in told
+    rows = [json.loads(line) for line in (tmp_path / "language" / "weights.jsonl").read_text().splitlines()]
+    read = sentences_of(TINY, 0)
+    assert [row["text"] for row in rows] == list(read.train)
+    assert [row["spoiled"] for row in rows] == list(read.spoiled)
+    weights = np.array([row["policy_weight"] for row in rows])
+    assert weights.mean() == pytest.approx(1)
+    assert f"{found_by(weights, np.array(read.spoiled)):.3f}" in told
+
+
+def test_found_by_is_the_probability_of_the_right_order():
+    rng = np.random.default_rng(0)
+    score, spoiled = rng.integers(0, 4, 30).astype(float), rng.integers(0, 2, 30)
+    pairs = [(a, b) for a in score[spoiled == 1] for b in score[spoiled == 0]]
+    assert found_by(score, spoiled) == pytest.approx(np.mean([(a < b) + 0.5 * (a == b) for a, b in pairs]))
+    assert np.isnan(found_by(score, np.ones(30, int)))

@@ -1,0 +1,98 @@
+"""The command: a whole small experiment, gone on with after an interruption, and what it refuses."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from probes.cli import app, at_the_edge
+from probes.learning_law import results, scales
+from probes.learning_law.arms import DIRECT, ONLINE, POLICY, SHUFFLED, SMALL, UNIFORM, exchanged, milestones
+from probes.learning_law.perceptron import Sizes
+from probes.learning_law.scales import Plan
+
+TINY = Plan(Sizes(4, 24, 32, 32), 8, 0.2, 6, 3)
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch):
+    monkeypatch.setitem(scales.PERCEPTRONS, "small", TINY)
+
+
+def run(*arguments: str) -> None:
+    at_the_edge(lambda: app(["learning-law", *arguments], standalone_mode=False))
+
+
+def contents(folder) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_every_arm_is_trained_and_a_search_goes_on_where_it_was(tmp_path, monkeypatch, capsys):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    run("--out", str(whole), "--seeds", "2")
+    table = pd.read_csv(whole / "perceptron" / "table.csv").set_index("arm")
+    faster = [f"{UNIFORM}, steps x {times}" for times in (3, 10, 30)]
+    assert list(table.index) == [UNIFORM, *faster, POLICY, SMALL, SHUFFLED, ONLINE, DIRECT]
+    assert (table["n_seeds"] == 2).all()
+    assert table.loc[POLICY, "desired_area"] < table.loc[UNIFORM, "desired_area"]
+    assert table.loc[UNIFORM, "acceleration"] == table.loc[UNIFORM, "after_all_work"] == 1
+    assert table.loc[faster[0], "area"] < table.loc[UNIFORM, "area"]
+    assert table.loc[POLICY, "work"] > 3
+    course = json.loads((whole / "perceptron" / "seed-0" / "course-large.json").read_text())
+    assert [one["epoch"] for one in course] == [*milestones(TINY.epochs, 10)] == [0, 1, 2, 3]
+    assert course[-1]["compression"] >= course[0]["compression"]
+    assert "equal weights" in capsys.readouterr().out
+
+    saved = results.save_search
+
+    def stop(path, state):
+        saved(path, state)
+        if state.epochs == 2:
+            raise OSError("the disk is full")
+
+    monkeypatch.setattr(results, "save_search", stop)
+    with pytest.raises(SystemExit):
+        run("--out", str(broken), "--seeds", "2")
+    monkeypatch.setattr(results, "save_search", saved)
+    run("--out", str(broken), "--seeds", "2")
+    apart, again = contents(whole), contents(broken)
+    assert [name for name in apart | again if apart.get(name) != again.get(name)] == []
+
+
+def test_an_arm_is_read_as_it_was_written(tmp_path):
+    run("--out", str(tmp_path / "o"), "--seeds", "1")
+    folder = tmp_path / "o" / "perceptron"
+    arm = results.read_seeds(folder)[0][POLICY]
+    results.save_arm(tmp_path / "again.json", arm)
+    again = results.load_arm(tmp_path / "again.json")
+    assert again._replace(seen=None) == arm._replace(seen=None)
+    assert again.seen.equality == pytest.approx(arm.seen.equality, nan_ok=True)
+    np.testing.assert_array_equal(again.seen.exact, arm.seen.exact)
+    state = results.load_search(folder / "seed-0" / "search-large.safetensors")
+    shares = results.example_weights(state)
+    assert shares.mean().item() == pytest.approx(1)
+    other = exchanged(state.weights, np.random.default_rng(0))
+    assert not other.equal(state.weights)
+    assert other.sort(dim=1).values.equal(state.weights.sort(dim=1).values)
+
+
+def test_what_cannot_be_used_is_one_line(tmp_path, capsys, monkeypatch):
+    out = str(tmp_path / "out")
+    run("--out", out, "--seeds", "1")
+    monkeypatch.setitem(scales.PERCEPTRONS, "paper", TINY._replace(few=0))
+    capsys.readouterr()
+    for said, *arguments in (
+        ("there is `run` and `weights`", "other", "--out", out),
+        ("holds no seed", "weights", "--out", out),
+        ("no learner is called 'x'", "--out", out, "--learner", "x"),
+        ("no scale is called 'large'", "--out", out, "--scale", "large"),
+        ("holds another learning law", "--out", out, "--epochs", "2"),
+        ("every set needs an example", "--out", str(tmp_path / "other"), "--scale", "paper"),
+    ):
+        with pytest.raises(SystemExit) as left:
+            run(*arguments)
+        told = capsys.readouterr().err
+        assert left.value.code == 2, told
+        assert said in told
+        assert len(told.splitlines()) == 1, told
