@@ -1,4 +1,8 @@
-"""A small transformer language model of the laboratory as a learner: a byte at a time, one flat vector of weights."""
+"""A small transformer language model of the laboratory as a learner: a byte at a time, one flat vector of weights.
+
+Everything is float64. The scales use GPT-2, because a Llama's norm computes in float32 whatever it is given, which the
+derivatives are then off by.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +50,7 @@ class LanguagePlan(NamedTuple):
 
 LANGUAGES: Final = {
     "small": LanguagePlan(
-        Recipe(d_model=16, n_layers=2, n_heads=2, d_mlp=32, context_length=25, initial_sd=0.1),
+        Recipe(family="gpt2", d_model=16, n_layers=2, n_heads=2, d_mlp=32, context_length=25, initial_sd=0.1),
         (96, 96, 96),
         12,
         0.3,
@@ -54,7 +58,7 @@ LANGUAGES: Final = {
         6,
     ),
     "paper": LanguagePlan(
-        Recipe(d_model=128, n_layers=2, n_heads=8, d_mlp=512, context_length=65, initial_sd=0.02),
+        Recipe(family="gpt2", d_model=128, n_layers=2, n_heads=8, d_mlp=512, context_length=65, initial_sd=0.02),
         (16384, 512, 512),
         64,
         0.1,

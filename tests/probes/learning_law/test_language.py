@@ -18,25 +18,34 @@ from probes.learning_law.sentences import EDITS, draw_sentences, help_sentences,
 from probes.learning_law.weights import found_by
 
 TINY = LanguagePlan(
-    Recipe(d_model=8, n_layers=1, n_heads=2, d_mlp=8, context_length=9, initial_sd=0.1), (6, 6, 4), 2, 0.3, 3, 1
+    Recipe(family="gpt2", d_model=8, n_layers=1, n_heads=2, d_mlp=8, context_length=9, initial_sd=0.1),
+    (6, 6, 4),
+    2,
+    0.3,
+    3,
+    1,
 )
 
 
-@pytest.mark.parametrize("family", ["llama", "gpt2"])
-def test_the_adjoint_of_a_transformer_is_what_central_differences_say(family):
+DIFFERENCES = 1e-5  # third derivatives leave h^2 = 1e-6 of the derivative, of a few units here
+IN_FLOAT32 = 1e-2  # a Llama's norm rounds to 6e-8 of a total of 15: 9e-7 / h, against derivatives of 1e-2, less cancels
+
+
+@pytest.mark.parametrize(("family", "tolerance"), [("gpt2", DIFFERENCES), ("llama", IN_FLOAT32)])
+def test_the_adjoint_of_a_transformer_is_what_central_differences_say(family, tolerance):
     plan = TINY._replace(recipe=replace(TINY.recipe, family=family))
     learner = language_learner(plan.recipe, sentences_of(plan, 0))
     weights = begin(learner, 3).weights
     path = train(learner, scheduled(weights), rate=0.3, n_steps=3)
     found = policy_gradient(learner, weights, path, 0.3)
-    h = 1e-3  # third derivatives leave h^2 of them; rounding 1e-16 / h
+    h = 1e-3
     for step, example in ((0, 0), (1, 3)):
         totals = []
         for moved in (h, -h):
             other = weights.clone()
             other[step, example] += moved
             totals.append(train(learner, scheduled(other), rate=0.3, n_steps=3, held_out=False).total)
-        assert (totals[0] - totals[1]) / (2 * h) == pytest.approx(found[step, example].item(), rel=1e-5)
+        assert (totals[0] - totals[1]) / (2 * h) == pytest.approx(found[step, example].item(), rel=tolerance)
 
 
 def test_parts_change_nothing(monkeypatch):
