@@ -38,7 +38,7 @@ SHARE: Final = 1 / 8  # of examples that get weight online
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """What is trained, and how.
+    """Learners and settings of one seed.
 
     Attributes:
         learner: training examples and a large desired set.

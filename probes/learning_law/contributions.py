@@ -29,7 +29,7 @@ MOMENTS: Final = (0.0, 0.25, 0.5, 0.75)  # of a training, at which contributions
 
 
 class Equality(NamedTuple):
-    """How equal contributions are, over a whole training.
+    """Equality of contributions over a whole training.
 
     Attributes:
         similarity: of the paper's contributions.

@@ -23,7 +23,7 @@ Losses = Callable[[Tensor], Tensor]
 
 
 class Turn(NamedTuple):
-    """What happens along a direction in parameter space.
+    """Derivatives along a direction in parameter space.
 
     Attributes:
         losses: derivative of every training example's loss.
@@ -36,7 +36,7 @@ class Turn(NamedTuple):
 
 @runtime_checkable
 class Learner(Protocol):
-    """What can be trained under a policy.
+    """Anything that can be trained under a policy.
 
     Attributes:
         start: parameters before the first step.

@@ -24,7 +24,7 @@ DESIRED_MEAN: Final = 0.5
 
 
 class Sizes(NamedTuple):
-    """How much of everything.
+    """Sizes of the data.
 
     Attributes:
         width: of an input.

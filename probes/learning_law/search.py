@@ -59,7 +59,7 @@ def policy_gradient(learner: Learner, weights: Weights, path: Path, rate: float)
 
 @dataclass(frozen=True, eq=False)
 class Search:
-    """How far a search is.
+    """State of a search.
 
     Attributes:
         weights: the best policy so far.

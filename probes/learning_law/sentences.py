@@ -21,7 +21,7 @@ SENTENCE: Final = re.compile(r"(?<=[.!?])\s+")
 
 
 class Sentences(NamedTuple):
-    """What is read.
+    """Sentences of a trial.
 
     Attributes:
         train: training sentences, as they are read.

@@ -1,4 +1,4 @@
-"""What a policy gives a user: the weight of every sentence, and how well little weight finds what was spoiled.
+"""Weights of sentences under a policy as a table for a sweep, and as a detector of spoiled sentences.
 
 The table is a file of JSON lines that a sweep reads as a suite on the axis ``policy_weight``, so that the weight of a
 sentence can be held against the sparsity of a model's states on it.
@@ -23,7 +23,7 @@ FILE: Final = "weights.jsonl"
 
 
 class Found(NamedTuple):
-    """How well spoiled sentences are found, of one seed, as areas under the ROC curve; .5 finds nothing.
+    """Areas under the ROC curve of spoiled sentences, of one seed; .5 finds nothing.
 
     Attributes:
         seed: of sentences and model.
