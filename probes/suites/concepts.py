@@ -110,7 +110,7 @@ class ConceptSuite(Declared):
             text = resources.files("probes.suites").joinpath(OWN_LIST).read_text(encoding="utf-8")
             rows = csv.DictReader(text.splitlines())
             return [Record(f"{OWN_LIST}, line {rows.line_num}", row, is_typed=False) for row in rows]
-        if self._on_hub(Path()):
+        if self._on_hub(Path()) or Path(self.norms).is_dir():  # a directory stands for a data set
             return fetch(HubSource(hub=self.norms, hub_split=self.hub_split))
         return read(Source(file=self.norms))
 

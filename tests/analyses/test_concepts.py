@@ -124,7 +124,7 @@ def test_planted_categories_and_typicality_are_found_where_they_are_and_not_befo
     z = {effect.key: effect.estimate for effect in rate.effects}
     assert z["z"] < -20
     assert z["bits"] == pytest.approx(np.log2(CATEGORIES))
-    assert {mark.series for mark in rate.plot.marks} == {"people's categories, joined", "k-means", "random, same sizes"}
+    assert {mark.series for mark in rate.plot.marks} == {"categories, joined", "k-means", "random, same sizes"}
 
 
 def test_sparsity_of_less_typical_members_is_claimed_and_left_where_it_is_not_frequency(rng):

@@ -152,7 +152,7 @@ def _rate(own: Members, layers: Sequence[Layer]) -> Finding:
     people, clusters = stated.reading.people, stated.reading.clusters
     n = len(own.items)
     least = max(point.bits for point in clusters) / 16  # a wider range would be drawn on a scale of logarithms
-    lines = (("people's categories, joined", people), ("k-means", clusters))
+    lines = (("categories, joined", people), ("k-means", clusters))
     marks = [
         Mark(name, "", point.bits, point.share, *NO_INTERVAL)
         for name, points in lines

@@ -43,7 +43,7 @@ HELD: Final[tuple[tuple[str, str, Role], ...]] = (
     ("bits per byte", "bits_per_byte", "mediator"),
 )
 FEWEST: Final = 6
-DRAWN: Final[tuple[Frame, ...]] = ("centred", "raw")
+DRAWN: Final[Frame] = "centred"  # the others stand with the finding
 WORDS: Final = {LENGTH: "number of tokens"}
 SHARE_KNOWN: Final = 0.5  # of the members, for a covariate to be held fixed
 SPARSITY_CLAIMS: Final = (
@@ -192,15 +192,10 @@ def _associated(
 
 def graded_finding(own: Members, layers: Sequence[Layer], stated: Layer) -> Finding:
     """Closeness of typical members to their category, through the layers."""
-    found = stated.reading.typicality["centred"]
+    found = stated.reading.typicality[DRAWN]
     held = hold(stated.reading.similarity, own.typicality, [own])
-    marks = [
-        mark(
-            frame.replace("_", " "), one, one.reading.typicality[frame].estimate, one.reading.typicality[frame].interval
-        )
-        for frame in stated.reading.typicality
-        for one in layers
-    ]
+    drawn = [(one, one.reading.typicality[DRAWN]) for one in layers]
+    marks = [mark(DRAWN, one, within.estimate, within.interval) for one, within in drawn]
     small = (LeftOut("categories with fewer than four rated members", found.left_out),) if found.left_out else ()
     finding = Finding(
         analysis="concepts",
@@ -219,7 +214,7 @@ def graded_finding(own: Members, layers: Sequence[Layer], stated: Layer) -> Find
             for frame, within in stated.reading.typicality.items()
         ),
         verdict=judge(found.interval),
-        plot=Plot("curve", LAYERS, "correlation of typicality with similarity", tuple(marks), 0.0),
+        plot=Plot("curve", LAYERS, "correlation of typicality with similarity to the category", tuple(marks), 0.0),
         text="",
     )
     raw = stated.reading.typicality["raw"].estimate

@@ -103,6 +103,13 @@ def test_norms_of_which_a_column_or_the_file_is_missing_are_refused(tmp_path):
         suite_entry({"name": "concepts", "norms": "absent.csv"}, tmp_path, "a spec").ratings()
 
 
+def test_a_directory_stands_for_a_data_set_of_the_hub(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/train.csv").write_text(HEAD + BIRDS, encoding="utf-8")
+    entry = suite_entry({"name": "concepts", "norms": "data"}, tmp_path, "a spec")
+    assert [own.item for own in entry.ratings()] == ["Robin", "Ostrich", "Car"]
+
+
 def test_frequencies_come_from_a_file_of_counts_and_go_with_the_item(tmp_path):
     (tmp_path / "counts.csv").write_text("word,count\nrobin,1000\nOstrich,10\ncar,0\n", encoding="utf-8")
     found = items(norms(tmp_path, HEAD + BIRDS, frequency="counts.csv"))
