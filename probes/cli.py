@@ -32,6 +32,7 @@ from probes.commands.learning_cli import learning_law
 from probes.commands.listing import LISTS, axioms_table
 from probes.commands.memory_cli import memory
 from probes.commands.spec_cli import freeze, init, schema
+from probes.commands.states_cli import measure_states
 from probes.commands.sweep_cli import EXIT_FAILURES, runs, sweep
 from probes.errors import InputError
 from sparsity import __version__
@@ -49,6 +50,7 @@ app.command()(sweep)
 app.command()(schema)
 app.command()(freeze)
 app.command()(density)
+app.command()(measure_states)
 app.command()(compress)
 app.command()(decompress)
 app.command()(compression)
