@@ -25,6 +25,7 @@ from probes.suites.shifts.demonstrations import Demonstrations
 from probes.suites.shifts.instructions import WordingShift
 from probes.suites.shifts.noise import NoiseShift
 from probes.suites.shifts.shift_suite import SHIFTS, Shift
+from probes.suites.shifts.two_questions import TwoQuestions
 from probes.suites.sources.hub import HubSuite
 from probes.suites.text_domains import NAME as TEXT_DOMAINS
 from probes.suites.text_domains import TextDomains
@@ -56,7 +57,14 @@ class RegisteredSuite(BaseModel):
 
 
 PairedShift = Annotated[
-    NoiseShift | ChoiceCount | ContextLength | ContextDepth | Demonstrations | WordingShift | KnowledgeConflict,
+    NoiseShift
+    | ChoiceCount
+    | ContextLength
+    | ContextDepth
+    | Demonstrations
+    | WordingShift
+    | KnowledgeConflict
+    | TwoQuestions,
     Field(discriminator="shift"),
 ]
 SuiteEntry = (

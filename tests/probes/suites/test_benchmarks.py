@@ -45,6 +45,11 @@ MADE: dict[str, dict[str, list[dict[str, object]]]] = {
             }
         ]
     },
+    "piqa": {"validation": [{"goal": "cool tea?", "sol1": "heat it", "sol2": "add ice", "label": 1}]},
+    "bbh_world": {
+        "navigate": [{"input": "Turn. Are you home?\nOptions:\n- Yes\n- No", "target": "No"}],
+        "geometric_shapes": [{"input": "A path.\nOptions:\n(A) circle\n(B) kite", "target": "(B)"}],
+    },
     "longreason": {
         split: [{"example_idx": "7", "prompt": f"{split} of text, then a question", "answer": "C"}]
         for split in ("8k", "16k", "32k", "64k")
@@ -180,6 +185,7 @@ def test_scan_halves_are_in_and_shifted(assets: Path, tmp_path: Path) -> None:
         ("mmlu", "Question: sky?\nA. red\nB. blue\nC. a\nD. b\nAnswer:", "B", "physics"),
         ("mmlu_pro", "Question: sum?\nA. 1\nB. 2\nC. 3\nAnswer:", "C", "3"),
         ("arc", "Question: ice?\nA. cold\nB. hot\nAnswer:", "A", "easy"),
+        ("piqa", "Question: cool tea?\nA. heat it\nB. add ice\nAnswer:", "B", "physics"),
         ("babi", "A took x.\nA went home.\nQuestion: Where is x?\nAnswer:", "home", "2"),
         ("scan", "Command: jump\nActions:", "I_JUMP", "length"),
         ("cogs", "Sentence: A cat slept .\nMeaning:", "sleep ( x )", "subj_to_obj_common"),
@@ -188,6 +194,14 @@ def test_scan_halves_are_in_and_shifted(assets: Path, tmp_path: Path) -> None:
 def test_made_items_have_the_fields_of_the_hub(tmp_path: Path, name: str, text: str, target: str, level: str) -> None:
     (example,) = made(tmp_path, name)
     assert (example.text, example.target, example.label()) == (text, target, level)
+
+
+def test_options_of_either_kind_are_read(tmp_path: Path) -> None:
+    found = {example.label(): (example.text, example.target) for example in made(tmp_path, "bbh_world")}
+    assert found == {
+        "navigate": ("Question: Turn. Are you home?\nA. Yes\nB. No\nAnswer:", "B"),
+        "geometric_shapes": ("Question: A path.\nA. circle\nB. kite\nAnswer:", "B"),
+    }
 
 
 def test_longreason_pairs_lengths_and_mgsm_languages(tmp_path: Path) -> None:
@@ -246,6 +260,9 @@ def test_another_wording_or_revision_is_another_version(tmp_path: Path) -> None:
         ("arc", "easy", {"id": "1", "instruction": "x", "answer": "answer1"}, r"a question and its numbered answers"),
         ("longreason", "long", {"prompt": "x"}, r"should say how long the context is"),
         ("bbh_objects", "objects", {"input": "x"}, r"should be called like logical_deduction_three_objects"),
+        ("bbh_world", "walks", {"input": "x"}, r"should be called like geometric_shapes"),
+        ("bbh_world", "navigate", {"input": "x", "target": "Yes"}, r"should end in options"),
+        ("piqa", "piqa", {"goal": "x", "sol1": "a", "sol2": "b", "label": 2}, r"field 'label'"),
         ("babi", "qa1", {"text": "Mary moved."}, r"a line of bAbI should begin with its number"),
         ("babi", "qa1", {"text": "1 Where?\thome"}, r"question, answer and facts"),
         ("mgsm", "mgsm", {"question": "x"}, r"the file's name should hold a language"),
