@@ -90,7 +90,9 @@ def _finding(family: Family, p: float, *, analysis: str, question: str, suite: s
     sides = ((family.meaning, family.own), (LLAMA, family.llama), ("difference", family.apart))
     marks = tuple(Mark("", name, float("nan"), side.mean, *side.interval) for name, side in sides)
     words = {"supported": "differ by more than seeds do", "contradicted": "differ by more than seeds do"}
-    claim = words.get(verdict, "are described beside each other" if few else "do not differ by more than seeds do")
+    claim = words.get(
+        verdict, "are described beside each other" if few else "are not shown to differ by more than seeds do"
+    )
     return Finding(
         analysis=analysis,
         question=question,

@@ -406,4 +406,5 @@ def test_faults_of_items_name_file_item_and_field(capitals: Path, entry: dict[st
 
 def test_every_shift_has_a_ruler_and_is_tried_here() -> None:
     tried = {"choice_count", "context_length", "context_depth", "demonstrations", "wording", "language"}
-    assert set(SHIFTS) == tried | {"knowledge_conflict"} | set(NOISES)
+    elsewhere = {"knowledge_conflict", "two_questions"}  # which have modules of tests of their own
+    assert set(SHIFTS) == tried | elsewhere | set(NOISES)
