@@ -1,6 +1,7 @@
 """The first screen: what is missing from which group, and which sign at which layer, counted from planted data."""
 
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -66,6 +67,15 @@ def test_an_effect_that_length_accounts_for_is_no_sign():
     given = Control("n_tokens", "pre_treatment", 0.01, (-0.1, 0.12), 0.9)
     layers[0] = replace(layers[0], controls=(given,))
     assert "sparser at layers 1\N{EN DASH}2" in sides(by_depth(lead, [lead, *layers]))
+
+
+def test_what_length_cannot_be_separated_from_is_not_called_insignificant():
+    lead, *layers = suite("s", [1, -1, 1])
+    follows = Control("n_tokens", "pre_treatment", math.nan, (math.nan, math.nan), math.nan)
+    layers = [replace(own, controls=(follows,)) for own in layers]
+    assert sides(by_depth(lead, [lead, *layers])) == (
+        "not separable from length at any of 3 layers; unadjusted from \N{MINUS SIGN}0.30 to +0.30"
+    )
 
 
 def test_domains_are_counted_one_by_one_and_not_averaged_beside_other_suites():
@@ -157,7 +167,7 @@ def test_a_rogue_dimension_and_a_sink_are_named_with_their_numbers(tmp_path):
     assert take_outliers(run, Studio(tmp_path)) == []
     (own,) = take_outliers(with_table(run, populations=outliers([0.1, 0.9, 0.8])), Studio(tmp_path))
     rogue, sink, left = own.sentences
-    assert "`mean` leaves the first token of every sequence out" in left
+    assert "Position mean leaves the first token of every sequence out" in left
     assert "up to 2.0% of tokens" in left
     assert "at resid_post.1, resid_post.2, most at resid_post.1 (coordinate 7, 90%)" in rogue
     assert "mean Hoyer is 0.900 with it and 0.250 without it" in rogue

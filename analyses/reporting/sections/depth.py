@@ -82,6 +82,9 @@ def sides(depth: Depth) -> str:
         for strongest in (max(own, key=lambda finding: abs(finding.estimate)),)
     ]
     neither = len(depth.on(0))
+    if not said and all(own.length is not None and math.isnan(own.length.estimate) for own in depth.layers):
+        low, high = (signed(edge(own.estimate for own in depth.layers)) for edge in (min, max))
+        return f"not separable from length at any of {neither} layers; unadjusted from {low} to {high}"
     if not said:
         return f"neither sparser nor denser significantly at any of {neither} layers"
     if neither:

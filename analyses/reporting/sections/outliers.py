@@ -162,8 +162,8 @@ def _sentences(rows: Sequence[SiteRow]) -> list[str]:
     massive = max(rows, key=lambda row: np.nan_to_num(row.massive, nan=-1.0))
     if math.isfinite(massive.massive):
         said.append(
-            "Position `mean` leaves the first token of every sequence out. Other massive tokens stay in it and are "
-            f"left out of `typical`: with the first they are up to {massive.massive:.1%} of tokens ({massive.site})."
+            "Position mean leaves the first token of every sequence out. Other massive tokens stay in it and are "
+            f"left out of typical: with the first they are up to {massive.massive:.1%} of tokens ({massive.site})."
         )
     return said
 
