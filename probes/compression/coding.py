@@ -52,10 +52,22 @@ class Cost(NamedTuple):
 
 
 class _Table(NamedTuple):
-    """Weights of the symbols of some rows, and what symbols cost: as they are coded, and under the model itself."""
+    """Weights from which the symbols of some rows are coded, and how long the codes are.
+
+    Attributes:
+        weights: of every symbol.
+        totals: of each row.
+        rare: code lengths in bits of symbols whose weight is too small for a number.
+    """
 
     weights: Float64[np.ndarray, "rows symbols"]
-    bits: Callable[[Int64[np.ndarray, " rows"]], tuple[Float64[np.ndarray, " rows"], Float64[np.ndarray, " rows"]]]
+    totals: Float64[np.ndarray, " rows"]
+    rare: Callable[[Int64[np.ndarray, " rows"]], Float64[np.ndarray, " rows"]]
+
+    def bits(self, symbols: Int64[np.ndarray, " rows"]) -> Float64[np.ndarray, " rows"]:
+        """Ideal code lengths of a symbol of each row."""
+        own = self.weights[np.arange(len(symbols)), symbols]
+        return np.log2(self.totals / own) if own.all() else self.rare(symbols)
 
 
 def mass_kept(vocabulary: int) -> float:
@@ -102,27 +114,31 @@ def encode_group(
         symbols[row, : lengths[row]] = one.symbols
         read[row, : lengths[row]] = spelling.read_as(one.way, one.symbols)
         n_bytes[row, : lengths[row]] = spelling.n_bytes(one)
-    bits = np.zeros((2, len(chunks), longest))
+    bits = np.zeros((len(chunks), longest))
     escaped = [iter(one.escaped) for one in written]
+    written_as = [np.flatnonzero(as_bytes == (way == "bytes")) for way in WAYS]
+    escapes = (symbols == spelling.escape) & ~as_bytes[:, None]
+    has_escapes, done = escapes.any(axis=0).tolist(), n_bytes.sum(axis=0).tolist()
     logits, behind = reader.begin(len(chunks)), 0
     for time in range(longest):
         if behind == logits.shape[1]:
             ahead = min(reader.stride, reader.room, longest - time)
             logits, behind = reader.read(torch.from_numpy(read[:, time - 1 : time - 1 + ahead])), 0
-        for way in WAYS:
-            rows = np.flatnonzero((lengths > time) & (as_bytes == (way == "bytes")))
+        for way, every in zip(WAYS, written_as, strict=True):
+            rows = every[lengths[every] > time]
             if len(rows):
                 table = _table(reader, logits, behind, rows, way, spelling)
                 own = symbols[rows, time]
                 encoder.encode(own.astype(np.int32), family, table.weights)
-                bits[:, rows, time] = table.bits(own)
-        for row in _escapes(symbols[:, time], (lengths > time) & ~as_bytes, spelling):
+                bits[rows, time] = table.bits(own)
+        for row in np.flatnonzero(escapes[:, time]).tolist() if has_escapes[time] else ():
             encoder.encode(np.array([next(escaped[row])], dtype=np.int32), model.Uniform(N_BYTES))
-            bits[0, row, time] += math.log2(N_BYTES)
+            bits[row, time] += math.log2(N_BYTES)
         behind += 1
-        tell(int(n_bytes[:, time].sum()))
+        tell(done[time])
+    model_bits = np.where(escapes | as_bytes[:, None], np.nan, bits - math.log2(1 + ESCAPE_MASS))
     return [
-        Cost(one.way, bits[0, row, :length], bits[1, row, :length], n_bytes[row, :length])
+        Cost(one.way, bits[row, :length], model_bits[row, :length], n_bytes[row, :length])
         for row, (one, length) in enumerate(zip(written, lengths.tolist(), strict=True))
     ]
 
@@ -144,13 +160,14 @@ def decode_group(
     as_bytes = np.array(_decoded(decoder, model.Uniform(2), len(lengths))) == 1
     chunks = [bytearray() for _ in lengths]
     left = np.array(lengths, dtype=np.int64)
+    written_as = [np.flatnonzero(as_bytes == (way == "bytes")) for way in WAYS]
     logits = reader.begin(len(lengths))
     while True:
         symbols = np.full(len(lengths), -1, dtype=np.int64)
         read = np.full(len(lengths), spelling.placeholder, dtype=np.int64)
         active = left > 0
-        for way in WAYS:
-            rows = np.flatnonzero(active & (as_bytes == (way == "bytes")))
+        for way, every in zip(WAYS, written_as, strict=True):
+            rows = every[active[every]]
             if len(rows):
                 symbols[rows] = _decoded(decoder, family, _table(reader, logits, 0, rows, way, spelling).weights)
                 read[rows] = spelling.read_as(way, symbols[rows])
@@ -183,41 +200,44 @@ def _table(
     """Probability table from which the coder codes some rows that are written the same way."""
     own = logits[:, time] if len(rows) == len(logits) else logits[torch.from_numpy(rows), time]
     table = _token_table(reader, own) if way == "tokens" else _byte_table(reader, own, spelling)
-    if not np.isfinite(table.weights.sum()):
+    if not np.isfinite(table.totals.sum()):
         raise InputError("the model's logits are not numbers (NaN or infinite), so nothing can be coded with it")
     return table
 
 
 def _token_table(reader: Reader, logits: Float64[Tensor, "rows vocabulary"]) -> _Table:
-    weights = reader.weigh(logits)
-    total = weights.sum(-1, keepdim=True)
+    """The model's weights of its tokens, and that of the escape."""
+    size = logits.shape[-1]
+    weights = np.empty((len(logits), size + 1))
+    weights[:, :size] = reader.weigh(logits).cpu().numpy()
+    total = weights[:, :size].sum(-1)
+    weights[:, size] = ESCAPE_MASS * total
 
-    def bits(symbols: Int64[np.ndarray, " rows"]) -> tuple[Float64[np.ndarray, " rows"], Float64[np.ndarray, " rows"]]:
-        index = np.minimum(symbols, logits.shape[-1] - 1)
-        own, every = logits[torch.arange(len(index)), torch.from_numpy(index)].cpu().numpy(), total[:, 0].cpu().numpy()
-        model = (logits.amax(-1).cpu().numpy() - own) / math.log(2) + np.log2(every)
-        outside = symbols == logits.shape[-1]
-        coded = np.where(outside, -math.log2(ESCAPE_MASS), model) + math.log2(1 + ESCAPE_MASS)
-        return coded, np.where(outside, np.nan, model)
+    def rare(symbols: Int64[np.ndarray, " rows"]) -> Float64[np.ndarray, " rows"]:
+        index = np.minimum(symbols, size - 1)
+        own = logits[torch.arange(len(index)), torch.from_numpy(index)].cpu().numpy()
+        coded = (logits.amax(-1).cpu().numpy() - own) / math.log(2) + np.log2(total)
+        return np.where(symbols == size, -math.log2(ESCAPE_MASS), coded) + math.log2(1 + ESCAPE_MASS)
 
-    return _Table(torch.cat([weights, ESCAPE_MASS * total], dim=-1).cpu().numpy(), bits)
+    return _Table(weights, (1 + ESCAPE_MASS) * total, rare)
 
 
 def _byte_table(reader: Reader, logits: Float64[Tensor, "rows vocabulary"], spelling: Spelling) -> _Table:
     """The model's weights of byte tokens among themselves; a byte without a token has one in 256."""
     table = np.full((len(logits), N_BYTES), 1 / N_BYTES)
     known = np.flatnonzero(spelling.byte_tokens >= 0)
+    totals = np.ones(len(logits))
     if len(known):
         tokens = torch.from_numpy(spelling.byte_tokens[known]).to(logits.device)
         weights = reader.weigh(logits[:, tokens])
         table[:, known] = (len(known) / N_BYTES * weights / weights.sum(-1, keepdim=True)).cpu().numpy()
+        totals = table.sum(-1)
 
-    def bits(symbols: Int64[np.ndarray, " rows"]) -> tuple[Float64[np.ndarray, " rows"], Float64[np.ndarray, " rows"]]:
+    def rare(symbols: Int64[np.ndarray, " rows"]) -> Float64[np.ndarray, " rows"]:
         with np.errstate(divide="ignore"):
-            coded = -np.log2(table[np.arange(len(table)), symbols])
-        return coded, np.full(len(symbols), np.nan)
+            return -np.log2(table[np.arange(len(table)), symbols])
 
-    return _Table(table, bits)
+    return _Table(table, totals, rare)
 
 
 def _escapes(symbols: Int64[np.ndarray, " rows"], active: Bool[np.ndarray, " rows"], spelling: Spelling) -> list[int]:

@@ -99,7 +99,7 @@ class ExactLlama:
 
     def begin(self, n_rows: int) -> Float64[Tensor, "rows 1 vocabulary"]:
         """Forget what was read, and read the token that begins a text; without one all symbols are equally likely."""
-        self._window.clear(n_rows)
+        self._window.clear()
         self._forget(n_rows)
         if self._window.start is None:
             return torch.zeros((n_rows, 1, self.vocabulary), dtype=torch.float64, device=self._device)

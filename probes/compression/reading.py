@@ -76,7 +76,7 @@ class Window:
         start: the token that begins a text, None if there is none.
 
     >>> window = Window(4, None)
-    >>> window.clear(n_rows=1)
+    >>> window.clear()
     >>> [window.take(torch.tensor([[token]])).ids.tolist() for token in range(6)]
     [[[0]], [[1]], [[2]], [[3]], [[2, 3, 4]], [[5]]]
     """
@@ -86,7 +86,7 @@ class Window:
             raise InputError(f"a context of {context} tokens is too short to compress with: 4 at least")
         self.start = start
         self._context = context
-        self._seen = torch.empty((0, 0), dtype=torch.long)
+        self._seen: list[Int[Tensor, "rows times"]] = []
         self._used = 0
 
     @property
@@ -97,24 +97,23 @@ class Window:
         left = self._context - self._used
         return left or self._context - self._context // 2
 
-    def clear(self, n_rows: int) -> None:
+    def clear(self) -> None:
         """Forget everything."""
-        self._seen = torch.empty((n_rows, 0), dtype=torch.long)
+        self._seen = []
         self._used = 0
 
     def take(self, ids: Int[Tensor, "rows times"]) -> Turn:
         """Read on: no more positions than there is room for."""
         anew = self._used == self._context
         if anew:
-            kept = self._seen[:, -(self._used // 2) :].clone()
+            kept = torch.cat(self._seen, dim=1)[:, -(self._used // 2) :].clone()
             if self.start is not None:
                 kept[:, 0] = self.start
-            self._seen, self._used = kept, kept.shape[1]
-        turn = torch.cat([self._seen, ids], dim=1) if anew else ids
+            self._seen, self._used = [kept], kept.shape[1]
         if self._context is not None:
-            self._seen = torch.cat([self._seen, ids], dim=1)
+            self._seen.append(ids)
             self._used += ids.shape[1]
-        return Turn(turn, anew)
+        return Turn(torch.cat(self._seen, dim=1) if anew else ids, anew)
 
 
 class Lockstep:
@@ -150,7 +149,7 @@ class Lockstep:
     def begin(self, n_rows: int) -> Float64[Tensor, "rows 1 vocabulary"]:
         """Forget what was read, and read the token that begins a text; without one all symbols are equally likely."""
         self._cache = None
-        self._window.clear(n_rows)
+        self._window.clear()
         if self._window.start is None:
             return torch.zeros((n_rows, 1, self.vocabulary), dtype=torch.float64, device=self._model.device)
         return self.read(torch.full((n_rows, 1), self._window.start))
