@@ -1,7 +1,7 @@
 """What coding costs: lockstep beside the bare loop of single steps, exact beside lockstep, and the coder alone.
 
-A random model of the laboratory's smallest size; the bare loop reads the same tokens with the same cache and takes the logits.
-Times are processor times of one thread, medians of interleaved rounds.
+A random model of the laboratory's smallest size; the bare loop reads the same tokens with the same cache and takes the
+logits. Times are processor times of one thread, medians of interleaved rounds.
 """
 
 import statistics
