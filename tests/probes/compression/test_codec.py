@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from probes.compression import compress, decompress
 from probes.compression.archive import Codec, Input, codec_of, pack, unpack
-from probes.compression.coding import ESCAPE_MASS, Cost
+from probes.compression.coding import ESCAPE_MASS, Cost, _token_table
 from probes.compression.container import FRAME, MAGIC, Opened, is_plain
 from probes.compression.fingerprint import Mode, fingerprint
 from probes.errors import InputError
@@ -195,6 +195,16 @@ def test_streams_of_large_inputs_begin_anew(
     archive = written(writer, data, chunk=8)
     assert len(list(Opened(BytesIO(archive), "a").streams())) == 2
     assert read(reader, archive) == data
+
+
+def test_what_has_no_weight_left_still_has_a_code_length(codecs: dict[tuple[str, Mode], tuple[Codec, Codec]]) -> None:
+    """Beside another logit that is 2,000 higher a float64 weight is 0; its ideal code length is 2,000 nats."""
+    logits = torch.tensor([[0.0, -2000.0], [0.0, -1.0]], dtype=torch.float64)
+    table = _token_table(codecs["bytes", "lockstep"][0].reader, logits)
+    total = math.log2(1 + math.exp(-1)) + math.log2(1 + ESCAPE_MASS)
+    found = table.bits(np.array([1, 1]))
+    assert found == pytest.approx([2000 / math.log(2) + math.log2(1 + ESCAPE_MASS), 1 / math.log(2) + total])
+    assert table.bits(np.array([0, 1]))[1] == pytest.approx(found[1], rel=1e-12)
 
 
 def test_nan_logits_are_refused(byte_model: Path) -> None:
