@@ -32,7 +32,9 @@ class Run(Protocol):
         self, *, suite: Sequence[str] | None = None, basis: str | None = "raw"
     ) -> pd.DataFrame: ...
 
-    def token_measurements(self, *, suite: Sequence[str] | None = None) -> pd.DataFrame: ...  # noqa: D102
+    def token_measurements(  # noqa: D102  the same
+        self, *, suite: Sequence[str] | None = None, basis: str | None = "raw"
+    ) -> pd.DataFrame: ...
 
     def outcomes(self) -> pd.DataFrame: ...  # noqa: D102
 
@@ -125,8 +127,9 @@ class _Once:
         rows = self._of(self._keep("measurements", lambda: self._run.measurements(basis=None)), suite)
         return rows if basis is None else rows[rows["basis"] == basis]
 
-    def token_measurements(self, *, suite: Sequence[str] | None = None) -> pd.DataFrame:
-        return self._of(self._keep("token_measurements", self._run.token_measurements), suite)
+    def token_measurements(self, *, suite: Sequence[str] | None = None, basis: str | None = "raw") -> pd.DataFrame:
+        rows = self._of(self._keep("token_measurements", lambda: self._run.token_measurements(basis=None)), suite)
+        return rows if basis is None or rows.empty else rows[rows["basis"] == basis]
 
     def width(self, run_id: str, site: str) -> int:
         return self._keep(f"width {run_id} {site}", lambda: self._run.width(run_id, site))

@@ -20,6 +20,7 @@ READOUT: Final = "readout"
 ROUTING: Final = "routing"
 UNTRAINED: Final = "untrained"
 DENSITY: Final = "density"
+GENERATION: Final = "generation"
 OF_A_SITE: Final[frozenset[Control]] = frozenset({"bases", "populations", "substitution", "rotations", "shuffle"})
 
 OF_UNITS: Final[frozenset[Control]] = frozenset({"populations", "substitution"})  # at sites with a vector per head
@@ -42,6 +43,7 @@ def cells_of(model: LoadedModel, sites: Sequence[Site], controls: Collection[Con
     cells += [ROUTING] if "routing" in controls and has_routers else []
     has_neurons = any(site.kind is SiteKind.MLP_POST for site in sites)
     cells += [DENSITY] if DENSITY in controls and has_neurons else []
+    cells += [GENERATION] if GENERATION in controls else []
     return (*cells, *([UNTRAINED] if "untrained" in controls and whole else []))
 
 

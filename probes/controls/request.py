@@ -51,6 +51,7 @@ class Ask:
         states: what was kept of the reservoir while it was measured; closed with the stage.
         populations: measures of sets; None for all.
         density: errors of tail truncation.
+        generate: tokens to write; None for none.
     """
 
     run_id: str
@@ -67,6 +68,7 @@ class Ask:
     states: States | None = None
     populations: Sequence[str] | None = None
     density: Sequence[float] = ()
+    generate: names.Generate | None = None
 
 
 def together(found: Sequence[Controls]) -> Controls:
@@ -74,7 +76,7 @@ def together(found: Sequence[Controls]) -> Controls:
     tables: dict[Table, pa.Table] = {}
     skipped: dict[str, str] = {}
     pinned: dict[str, Any] = {}
-    for name in ("measurements", "populations", "outcomes"):
+    for name in ("measurements", "token_measurements", "populations", "outcomes", "familiarity_tokens"):
         own = [one.tables[name] for one in found if name in one.tables]
         if own:
             tables[name] = pa.concat_tables(own, promote_options="default").unify_dictionaries()

@@ -23,8 +23,19 @@ import torch
 import sparsity
 from probes.capture.reading import Reading
 from probes.capture.routing import measure_routing
-from probes.controls.basis_panel import reading, reading_of, views
-from probes.controls.control_cells import DENSITY, OUTLIERS, READOUT, ROUTING, UNTRAINED, cells_of, final_of, last_of
+from probes.controls.basis_panel import reading, views
+from probes.controls.control_cells import (
+    DENSITY,
+    GENERATION,
+    OUTLIERS,
+    READOUT,
+    ROUTING,
+    UNTRAINED,
+    cells_of,
+    final_of,
+    last_of,
+)
+from probes.controls.generation import Written, generated
 from probes.controls.member_states import Sample, States, per_item, read_states_of, wanted_states
 from probes.controls.null_models import add_nulls, add_untrained
 from probes.controls.outliers import add_outliers
@@ -34,10 +45,10 @@ from probes.controls.readout import Unembedding, Unread, alignments, read_out, u
 from probes.controls.request import Ask, Controls, together
 from probes.controls.reservoir import reference_groups
 from probes.controls.substitution import Substitution, substitute
-from probes.controls.units import add_units, unit_blocks
+from probes.controls.units import add_units, tail_reading, unit_blocks
 from probes.errors import InputError
 from probes.interventions.changes import FinalNorm, final_norm_of
-from probes.interventions.tails import cett_sparsity, down_projection
+from probes.interventions.tails import down_projection
 from probes.models.hooks import CaptureError
 from probes.models.loading import LoadedModel
 from probes.records.rows import measurement_rows, outcome_rows
@@ -127,6 +138,8 @@ class Stage:
             work.untrained()
         elif name == DENSITY:
             work.density()
+        elif name == GENERATION:
+            work.generation()
         else:
             work.site(next(site for site in self.ask.sites if str(site) == name))
         return work.done()
@@ -140,6 +153,7 @@ class _Cell:
     rows: PopulationRows = field(init=False)
     readings: list[Reading] = field(default_factory=list[Reading])
     tails: list[Reading] = field(default_factory=list[Reading])
+    written: Written | None = None
     outcomes: dict[str, np.ndarray] = field(default_factory=dict[str, np.ndarray])
     skipped: dict[str, str] = field(default_factory=dict[str, str])
     pinned: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -161,6 +175,8 @@ class _Cell:
             "populations": self.rows.table(),
             "outcomes": outcome_rows(self.outcomes, run_id=ask.run_id, example_ids=ids),
         }
+        if self.written is not None:
+            tables |= {"token_measurements": self.written.tokens, "familiarity_tokens": self.written.told}
         return Controls(tables, self.skipped, self.pinned)
 
     def site(self, site: Site) -> None:
@@ -250,9 +266,18 @@ class _Cell:
             except InputError as error:
                 self.skipped[f"density at {site}"] = str(error)
                 continue
-            vectors = torch.from_numpy(sample.vectors).to(down.rows.device)
-            shares = [cett_sparsity(vectors, down, error) for error in stage.ask.density]
-            self.tails.append(reading_of(sample, names.TAILS, np.stack(shares, axis=-1).astype(np.float32)))
+            self.tails.append(tail_reading(sample, down, stage.ask.density))
+
+    def generation(self) -> None:
+        """Tokens that the model writes after some items of each group."""
+        stage = self.stage
+        stage.pause()
+        try:
+            self.written = generated(stage.model, stage.ask, stage.groups)
+        except InputError as error:
+            self.skipped["generation"] = str(error)
+            return
+        self.outcomes |= self.written.outcomes
 
     def routing(self) -> None:
         """Measure the routing of each group's tokens at the routers of the sweep."""

@@ -1,4 +1,6 @@
-"""Heads and groups of experts: which of them carry a change of mean Hoyer, and each head's vectors as a set.
+"""Units of a site: heads, groups of experts and neurons.
+
+Which heads or groups carry a change of mean Hoyer, each head's vectors as a set, and how many neurons can be cut.
 
 A site ``attn_z`` has a vector per head, side by side what the output projection reads: heads are equal blocks of it.
 ``router_logits`` of a model that chooses among groups of experts first (DeepSeek) has a block per group; its single
@@ -13,10 +15,14 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+import torch
 
+from probes.capture.reading import Reading
+from probes.controls.basis_panel import reading_of
 from probes.controls.member_states import Sample
 from probes.controls.populations import PopulationRows
 from probes.controls.substitution import substitute
+from probes.interventions.tails import DownProjection, cett_sparsity
 from probes.models.loading import LoadedModel
 from probes.vocabulary import names
 from probes.vocabulary.sites import Site, SiteKind
@@ -78,3 +84,10 @@ def add_units(
     if "substitution" in ask.controls and not reference:
         return {"substitution": "no group of this run is a reference for the others"}
     return {}
+
+
+def tail_reading(sample: Sample, down: DownProjection, errors: Sequence[float]) -> Reading:
+    """Share of the neurons of an MLP that can be cut, per item, a column per error of what it writes."""
+    vectors = torch.from_numpy(sample.vectors).to(down.rows.device)
+    shares = [cett_sparsity(vectors, down, error) for error in errors]
+    return reading_of(sample, names.TAILS, np.stack(shares, axis=-1).astype(np.float32))

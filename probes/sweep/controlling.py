@@ -168,6 +168,7 @@ def _key(spec: SweepSpec, plan: RunPlan, members: Sequence[Member]) -> str:
         list(reference_groups(members, plan.suite.axis)),
         *([] if spec.population_names() is None else [spec.population_names()]),
         *([list(spec.density)] if spec.density else []),
+        *([spec.generate.model_dump()] if spec.generate else []),
     ]
     digest = hashlib.sha256(json.dumps(depends_on, ensure_ascii=False).encode()).hexdigest()
     return f"controls@{names.VERSION}:{digest[:KEY_DIGITS]}"
@@ -320,6 +321,7 @@ class _Work:
             states=self.states,
             populations=spec.population_names(),
             density=spec.density,
+            generate=None if spec.generate is None else names.Generate(**spec.generate.model_dump()),
         )
 
 

@@ -32,7 +32,6 @@ from sparsity.registry import UnknownNameError
 WHOLE_PROMPT = frozenset({"mean", "all"})  # positions whose output uncertainty is that of the whole prompt
 CONTROLLED = frozenset({"last", "mean"})  # positions whose vectors the controls read
 
-DENSITY: Extra = "density"
 Dtype = Literal["float32", "bfloat16", "float16", "int8"]
 
 
@@ -64,6 +63,16 @@ class ModelEntry(BaseModel):
     template: Template | None = None
 
 
+class GenerateEntry(BaseModel):
+    """Tokens that the model writes after some items; see :class:`probes.vocabulary.names.Generate`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tokens: int = Field(ge=1)
+    per_group: int = Field(default=16, ge=1)
+    seed: int | None = Field(default=None, ge=0)
+
+
 class SweepSpec(BaseModel):
     """Models, suites, sites, positions and metrics of a sweep, and how texts are read.
 
@@ -86,6 +95,8 @@ class SweepSpec(BaseModel):
             configuration before training).
         density: errors of tail truncation between 0 and 1, such as ``[0.1, 0.2]``: the share of an MLP's neurons that
             can be cut before its output is off by more, at sites ``mlp_post``, for the items of the controls.
+        generate: let the model write after some items of the controls' sample and measure every token it writes:
+            ``{tokens: 64}``, with ``per_group`` (16 items) and ``seed`` (draws tokens; unset, the most likely one).
         controls_budget: most time for the controls, as a multiple of the time of measuring (at least a minute is
             given), or ``unlimited``. Controls left out for lack of time are named in the run's row.
         states: sites, among ``sites``, whose raw vectors are kept (`Records.states`) at every position but ``all``.
@@ -118,6 +129,7 @@ class SweepSpec(BaseModel):
     populations: Literal["default", "none"] | tuple[str, ...] | None = None
     nulls: tuple[Null, ...] = ()
     density: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
+    generate: GenerateEntry | None = None
     controls_budget: Annotated[float, Field(ge=0)] | Literal["unlimited"] = 1.0
     states: Names = ()
     max_tokens: int | None = Field(default=None, ge=1)
@@ -160,7 +172,8 @@ class SweepSpec(BaseModel):
         asked = set(CONTROLS if self.controls == "default" else () if self.controls == "none" else self.controls)
         if self.populations is not None:
             asked = asked - {"populations"} if self.populations == "none" else asked | {"populations"}
-        extra = (DENSITY,) if self.density else ()
+        asked_for: dict[Extra, object] = {"density": self.density, "generation": self.generate}
+        extra: list[Control] = [name for name, value in asked_for.items() if value]
         return (*(name for name in (*CONTROLS, *NULLS) if name in asked or name in self.nulls), *extra)
 
     def population_names(self) -> tuple[str, ...] | None:
@@ -249,7 +262,9 @@ def _refuse_controls(spec: SweepSpec, fields: Mapping[str, Any], origin: str) ->
         raise InputError(f"{origin}: unknown population measure {strange[0]!r}{nearest(strange[0], tuple(POPULATION))}")
     if spec.density and not any("mlp_post" in site.split(".") for site in spec.sites):
         raise InputError(f"{origin}: density is about the neurons of MLPs; add mlp_post to sites")
-    set_keys = [key for key in ("populations", "nulls", "density") if fields.get(key) not in (None, "none", [])]
+    set_keys = [
+        key for key in ("populations", "nulls", "density", "generate") if fields.get(key) not in (None, "none", [])
+    ]
     if set_keys and not CONTROLLED.intersection(spec.positions):
         raise InputError(f"{origin}: {set_keys[0]} are of positions last and mean; add one of them to positions")
 

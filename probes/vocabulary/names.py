@@ -30,7 +30,7 @@ VERSION: Final = 4  # raised when any number below changes its meaning: old swee
 
 Mechanism = Literal["outliers", "bases", "populations", "substitution", "readout", "pinning", "routing"]
 Null = Literal["rotations", "shuffle", "untrained"]
-Extra = Literal["density"]  # measured on the reservoir too, where its own key of a spec asks for it
+Extra = Literal["density", "generation"]  # measured on the reservoir too, where its own key of a spec asks for it
 Control = Mechanism | Null | Extra
 CONTROLS: Final[tuple[Control, ...]] = get_args(Mechanism)  # what `controls: default` stands for
 NULLS: Final[tuple[Control, ...]] = get_args(Null)  # only where a spec asks for them
@@ -64,6 +64,28 @@ def cett_sparsity(error: float) -> str:
     'cett_sparsity(0.2)'
     """
     return f"cett_sparsity({error:g})"
+
+
+# tokens that the model writes: the basis of ``token_measurements``, measures of ``familiarity_tokens``, ``outcomes``
+GENERATED: Final = "generated"
+SURPRISAL_WRITTEN: Final = "generated_surprisal"
+ENTROPY_WRITTEN: Final = "generated_next_token_entropy"
+WRITTEN_TOKENS: Final = "generated_tokens"
+WRITTEN_CORRECT: Final = "generated_correct"
+
+
+class Generate(NamedTuple):
+    """Tokens to write after some items.
+
+    Attributes:
+        tokens: at most so many after each item; the end of a text ends it earlier.
+        per_group: so many items of each group of the controls' sample.
+        seed: of drawing tokens from the model's distribution; None writes the most likely one.
+    """
+
+    tokens: int
+    per_group: int = 16
+    seed: int | None = None
 
 
 # metrics of ``populations``; the column ``unit`` is the coordinate, the number m of coordinates, or -1

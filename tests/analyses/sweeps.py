@@ -57,8 +57,9 @@ class Sweep:
         rows = self._of("measurements", suite)
         return rows if basis is None else rows[rows["basis"] == basis]
 
-    def token_measurements(self, *, suite=None):
-        return self._of("token_measurements", suite)
+    def token_measurements(self, *, suite=None, basis="raw"):
+        rows = self._of("token_measurements", suite)
+        return rows if basis is None or rows.empty else rows[rows["basis"] == basis]
 
     def width(self, _, site):
         return self.widths.get(site, WIDTH)

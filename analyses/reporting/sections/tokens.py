@@ -23,7 +23,7 @@ from analyses.findings.formatting import number, short_model
 from analyses.findings.null import chance, sparser
 from analyses.findings.panel import PRIMARY_METRIC
 from analyses.reporting.pictures import Picture, Studio
-from probes.vocabulary.names import RAW
+from probes.vocabulary.names import GENERATED, RAW
 
 KEYS: Final = frozenset({"run_id", "example_id", "site", "layer", "unit", "basis", "token"})
 MOST_ITEMS: Final = 8
@@ -116,7 +116,9 @@ def _told(run: Run) -> pd.DataFrame:
     rows = run.familiarity_tokens()
     if rows.empty:
         return rows
-    names = [str(name) for name in rows["measure"].unique()]
+    names = [str(name) for name in rows["measure"].unique() if not str(name).startswith(f"{GENERATED}_")]
+    if not names:
+        return rows.iloc[:0]
     measures, corpora = (rows[name].astype(str).to_numpy(object) for name in ("measure", "corpus"))
     own = measures == (SURPRISAL if SURPRISAL in names else names[0])
     return rows.iloc[np.flatnonzero(own & (corpora == corpora[own][0]))]
