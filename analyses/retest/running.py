@@ -104,7 +104,7 @@ def run_trials(
         reason = silent([claim for claim in claims if task.trial.name in claim.trials]) or task.trial.refused(
             task.model
         )
-        attempt = _Attempt(task, texts, limit)
+        attempt = Attempt(task, texts, limit)
         if reason:
             done.append(attempt.without(reason))
             continue
@@ -134,7 +134,7 @@ def silent(claims: Sequence[Claim]) -> str:
     return f"this installation has no question {' or '.join(asked)} yet"
 
 
-class _Attempt:
+class Attempt:
     """One trial with one model: its words, and running them."""
 
     def __init__(self, task: Task, texts: Path, limit: int | None) -> None:
@@ -153,6 +153,7 @@ class _Attempt:
         self.command = shlex.join(["sparsity", *words])
 
     def without(self, reason: str, seconds: float = 0.0) -> Done:
+        """The outcome for this reason why there is no result; empty where there is one."""
         model = None if self.trial.reads == "nothing" else self.model
         return Done(self.trial, model, self.folder, self.command, reason, seconds)
 

@@ -18,17 +18,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analyses import ANALYSES, analyse
-from analyses.cli import main
+from analyses.cli import app, main
 from analyses.findings.record import Finding, Scope, Verdict
 from analyses.reporting.sections.arrangement import anchor
 from analyses.retest.claims import CLAIMS, Claim, named
 from analyses.retest.conduct import conduct
 from analyses.retest.judgements import Judgement, combined, judge_all
 from analyses.retest.page import write_page
-from analyses.retest.running import Done, silent, tasks
-from analyses.retest.trials import TRIALS, Model, model_of
+from analyses.retest.running import Attempt, Done, Task, silent, tasks
+from analyses.retest.trials import TRIALS, Model, Trial, model_of
 from probes.errors import InputError
 from probes.records import open_run
+from probes.sweep.spec import parse_spec
 from tests.analyses.sweeps import EXPOSURE, exposure, make_sweep
 from tests.analyses.test_limits_of_text import sweep_of
 from tests.analyses.test_reporting import read
@@ -140,6 +141,29 @@ def test_the_table_names_what_there_is() -> None:
     assert {"limits", "familiarity", "domains", "decoder", "generalisation"} <= set(ANALYSES)
     with pytest.raises(InputError, match=r"no claim is called 'limit'; did you mean 'limits'\?"):
         named(["limit"])
+
+
+@pytest.mark.parametrize("trial", TRIALS.values(), ids=lambda trial: trial.name)
+def test_every_trial_is_a_spec_that_can_be_read_or_a_command_that_there_is(trial: Trial, tmp_path: Path) -> None:
+    claims = [claim for claim in CLAIMS if trial.name in claim.trials]
+    if silent(claims):
+        pytest.skip("no question reads it yet")
+    (tmp_path / "texts.jsonl").write_text('{"text": "a b"}\n')
+    attempt = Attempt(Task(trial, model_of("lab-graded", "m"), tmp_path / "out"), tmp_path / "texts.jsonl", None)
+    if trial.spec:
+        spec = parse_spec(attempt.spec, folder=tmp_path)
+        assert {entry.name for entry in spec.suites}
+        assert "final_norm" in spec.sites  # the pre-stated place of every question
+        return
+    from click import Context, Group
+    from typer.main import get_command
+
+    command = get_command(app)
+    words = iter(attempt.words)
+    while isinstance(command, Group):
+        command = command.get_command(Context(command), next(words))
+        assert command is not None
+    assert command.make_context("sparsity", list(words)) is not None
 
 
 def test_trials_run_once_the_cheapest_first(tmp_path: Path) -> None:
