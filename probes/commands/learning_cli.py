@@ -17,6 +17,7 @@ from probes.sweep.interface import Progress
 if TYPE_CHECKING:
     import pandas as pd
 
+COEFFICIENTS = ("floor", "scale", "exponent", "acceleration")
 COLUMNS = {
     "desired_area": ("area,\ndesired", ".4f"),
     "area": ("area,\nheld out", ".4f"),
@@ -83,6 +84,9 @@ def learning_law(
         summary = results.summary(rows)
         summary.to_csv(out_dir / name / "table.csv", index=False)
         out().print(_shown(name, summary))
+        laws = results.scaling(results.read_seeds(out_dir / name))
+        laws.to_csv(out_dir / name / "scaling.csv", index=False)
+        out().print(_laws(laws))
     out().print(
         "area: mean loss after each step. acceleration: steps over those until the final loss of equal weights, on "
         f"held-out examples. work: gradients over those of equal weights. Intervals: {out_dir}/LEARNER/table.csv",
@@ -98,6 +102,19 @@ def _shown(name: str, summary: pd.DataFrame) -> Table:
     for row in summary.to_dict("records"):
         values = [(row.get(column, math.nan), form) for column, (_, form) in COLUMNS.items()]
         shown.add_row(str(row["arm"]), *("" if math.isnan(value) else f"{value:{form}}" for value, form in values))
+    return shown
+
+
+def _laws(laws: pd.DataFrame) -> Table:
+    """Scaling laws with intervals over seeds."""
+    shown = Table(
+        *("training", "L0", "B", "beta", "acceleration\nby the law", "explained"),
+        title="L(t) = L0 + (B / t)^beta of held-out losses, one L0 for all; 95 % intervals over resampled seeds",
+        box=SIMPLE_HEAD,
+    )
+    for row in laws.to_dict("records"):
+        numbers = (f"{row[n]:.3f} [{row[f'{n}_low']:.3f}, {row[f'{n}_high']:.3f}]" for n in COEFFICIENTS)
+        shown.add_row(str(row["arm"]), *numbers, f"{row['explained']:.3f}")
     return shown
 
 

@@ -22,16 +22,18 @@ from safetensors.torch import save
 from scipy import stats
 
 from probes.errors import InputError
-from probes.learning_law.arms import UNIFORM, Arm, Trial, arms, milestones
+from probes.learning_law.arms import ONLINE, POLICY, UNIFORM, Arm, Trial, arms, milestones
 from probes.learning_law.contributions import Contributions, Equality, compression_ratio, contributions
 from probes.learning_law.descent import scheduled
 from probes.learning_law.learners import Learner
+from probes.learning_law.scaling import fit_laws, with_intervals
 from probes.learning_law.search import Search, begin, search
 
 SAVED_EVERY: Final = 30.0  # seconds
 TASK: Final = "task.json"
 LARGE: Final = "large"
 FEW: Final = "small"
+LAWFUL: Final = (UNIFORM, POLICY, ONLINE)  # arms whose scaling laws are compared
 
 Unit = Literal["epochs", "arms"]
 Tell = Callable[[str, Unit, int, int], None]
@@ -186,6 +188,24 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
             )
         found.append(row)
     return pd.DataFrame(found)
+
+
+def scaling(seeds: Mapping[int, Mapping[str, Arm]]) -> pd.DataFrame:
+    """Scaling laws of the held-out losses of some arms, one floor for all, with intervals over seeds."""
+    curves = {
+        name: np.array([own[name].held_out[1:] for own in seeds.values()])
+        for name in LAWFUL
+        if all(name in own and own[name].diverged < 0 for own in seeds.values())
+    }
+    laws = fit_laws({name: own.mean(axis=0) for name, own in curves.items()})
+    found = with_intervals(curves, UNIFORM, np.random.default_rng(0))
+    rows: list[dict[str, Any]] = []
+    for name, numbers in found.items():
+        row: dict[str, Any] = {"arm": name, "explained": laws[name].explained}
+        for what, own in numbers.items():
+            row |= {what: own.value, f"{what}_low": own.low, f"{what}_high": own.high}
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def interval(values: np.ndarray) -> tuple[float, float, float]:

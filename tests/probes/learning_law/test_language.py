@@ -10,7 +10,7 @@ import torch
 from probes.cli import app, at_the_edge
 from probes.errors import InputError
 from probes.lab.recipe import Recipe
-from probes.learning_law import language, scales
+from probes.learning_law import language, scales, scaling
 from probes.learning_law.descent import scheduled, train, uniform
 from probes.learning_law.language import LanguagePlan, language_learner, sentences_of
 from probes.learning_law.search import begin, policy_gradient
@@ -88,6 +88,7 @@ def test_an_empty_or_overlapping_desired_set_is_refused():
 
 def test_weights_are_a_table_and_are_held_against_what_was_spoiled(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(language.LANGUAGES, "small", TINY)
+    monkeypatch.setattr(scaling, "RESAMPLES", 2)
     assert scales.TRIALS["language"][0] is language.LANGUAGES
     out = ["--out", str(tmp_path)]
     at_the_edge(lambda: app(["learning-law", *out, "--learner", "language", "--seeds", "1"], standalone_mode=False))

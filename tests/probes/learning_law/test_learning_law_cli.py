@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from probes.cli import app, at_the_edge
-from probes.learning_law import results, scales
+from probes.learning_law import results, scales, scaling
 from probes.learning_law.arms import DIRECT, ONLINE, POLICY, SHUFFLED, SMALL, UNIFORM, exchanged, milestones
 from probes.learning_law.perceptron import Sizes
 from probes.learning_law.scales import Plan
@@ -18,6 +18,7 @@ TINY = Plan(Sizes(4, 24, 32, 32), 8, 0.2, 6, 3)
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
     monkeypatch.setitem(scales.PERCEPTRONS, "small", TINY)
+    monkeypatch.setattr(scaling, "RESAMPLES", 2)
 
 
 def run(*arguments: str) -> None:
@@ -42,6 +43,10 @@ def test_every_arm_is_trained_and_a_search_goes_on_where_it_was(tmp_path, monkey
     course = json.loads((whole / "perceptron" / "seed-0" / "course-large.json").read_text())
     assert [one["epoch"] for one in course] == [*milestones(TINY.epochs, 10)] == [0, 1, 2, 3]
     assert course[-1]["compression"] >= course[0]["compression"]
+    laws = pd.read_csv(whole / "perceptron" / "scaling.csv").set_index("arm")
+    assert list(laws.index) == [UNIFORM, POLICY, ONLINE]
+    assert laws.loc[UNIFORM, "acceleration"] == pytest.approx(1)
+    assert (laws["floor"] == laws.loc[UNIFORM, "floor"]).all()
     assert "equal weights" in capsys.readouterr().out
 
     saved = results.save_search
