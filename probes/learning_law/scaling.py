@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy.optimize import least_squares
 
 FIRST: Final = 0.1  # share of the steps that are left out at the beginning, before a power law can hold
@@ -101,15 +101,15 @@ def with_intervals(
     """
     n_seeds, n_steps = next(iter(curves.values())).shape
 
-    def numbers(rows: np.ndarray) -> dict[str, tuple[float, ...]]:
+    def numbers(rows: Int[np.ndarray, " drawn"]) -> dict[str, tuple[float, ...]]:
         laws = fit_laws({name: own[rows].mean(axis=0) for name, own in curves.items()})
         return {
             name: (law.floor, law.scale, law.exponent, laws[reference].acceleration(law, n_steps))
             for name, law in laws.items()
         }
 
-    whole = numbers(np.arange(n_seeds))
-    drawn = [numbers(rng.integers(0, n_seeds, n_seeds)) for _ in range(RESAMPLES if n_seeds > 1 else 0)]
+    whole = numbers(np.arange(n_seeds, dtype=np.int64))
+    drawn = [numbers(_drawn(n_seeds, rng)) for _ in range(RESAMPLES if n_seeds > 1 else 0)]
     found: dict[str, dict[str, Interval]] = {}
     for name, values in whole.items():
         bounds = np.full((2, len(values)), np.nan)
@@ -122,3 +122,8 @@ def with_intervals(
             )
         }
     return found
+
+
+def _drawn(n: int, rng: np.random.Generator) -> Int[np.ndarray, " drawn"]:
+    """As many seeds as there are, drawn with replacement."""
+    return rng.integers(0, n, n, dtype=np.int64)
