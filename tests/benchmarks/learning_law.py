@@ -1,8 +1,7 @@
 """The search for a policy: an epoch beside the bare training, memory with checkpoints, and the paper's size.
 
-Processor times of one thread, medians of interleaved rounds. An epoch trains under the proposal, projects it, and goes
-back once, as one whose proposal is taken does; held-out examples are not read. Peak memory is what tracemalloc cannot see of torch, so parameter vectors
-that are held at once are counted instead.
+Processor times of one thread, medians of interleaved rounds. An epoch trains under a policy, goes back once, and
+projects a step, as one whose proposal is taken does. Of memory the parameter vectors held at once are counted.
 """
 
 import statistics
