@@ -9,8 +9,8 @@ two of them leaves the edge too far out.
 
 Coverage near the edge is not 95 % in every cell, and no interval could have that. Only one end can miss there, and it
 does in 2.5 % of runs: 97.5 % is nominal. Few items allow few values, between which coverage jumps. And how often groups
-disagree depends on the tails of the law: where Cliff's delta is .975 its variance is .6 of Newcombe's for a normal law,
-1.3 of it for an exponential and 1.6 for a lognormal one, and data without any disagreement do not tell these apart.
+disagree depends on the tails of the law: where Cliff's delta is .975 its variance is .7 of Newcombe's for a normal law,
+1.4 of it for an exponential and 1.5 for a lognormal one, and data without any disagreement do not tell these apart.
 What is simulated stands in PROOFS.md (tests/analyses/statistics/test_edges.py).
 """
 
