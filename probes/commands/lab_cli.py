@@ -1,4 +1,4 @@
-"""Commands about the laboratory: ``sparsity lab train``, ``world``, ``text``, ``twins`` and ``grade``."""
+"""Commands about the laboratory: ``sparsity lab train``, ``world``, ``text``, ``learner``, ``twins`` and ``grade``."""
 
 from __future__ import annotations
 
@@ -113,6 +113,29 @@ def text(
         f"loss {made.losses[-1]:.3f} nats per token",
         soft_wrap=True,
     )
+
+
+@lab.command("learner")
+def learner(
+    out_dir: Out,
+    steps: Annotated[int, typer.Option(min=1, help="Optimizer steps.")] = 400,
+    items: Annotated[int, typer.Option(min=20, help="Items of each world, to show and to ask.")] = 300,
+    seed: Seed = 0,
+    threads: Threads = 1,
+) -> None:
+    """Train a learner within its prompt, and write two worlds of questions in which examples help or cannot.
+
+    `sparsity curriculum OUT/planted.yaml` and `OUT/bare.yaml` compare ways to choose examples in them.
+    """
+    import torch
+
+    from probes.lab.in_context import train_learner, write_worlds
+
+    torch.set_num_threads(threads)
+    with _steps("training", out_dir) as show:
+        loss = train_learner(out_dir / "learner", seed=seed, steps=steps, on_step=show)
+    specs = ", ".join(str(path) for path in write_worlds(out_dir, n=items, seed=seed))
+    _out().print(f"{out_dir}: loss {loss:.3f} nats per answer at the end; specs {specs}", soft_wrap=True)
 
 
 @lab.command("concepts")

@@ -36,7 +36,7 @@ def comparison(
     """Questions that are hard or easy whatever is shown, and answered right this often after each arm."""
     rng = np.random.default_rng(seed)
     hardness = rng.uniform(-0.3, 0.3, n)
-    examples, outcomes = [], []
+    examples, outcomes, failures = [], [], []
     for arm, share in {NONE: 0.4, **accuracy}.items():
         for k in (0,) if arm == NONE else ks:
             for pool in (0,) if arm == NONE else range(pools):
@@ -54,11 +54,14 @@ def comparison(
                     examples.append((name, f"{arm} {k} {pool} {question}", f"q{question}", json.dumps(told), arm))
                     if rng.uniform() >= (failing or {}).get(arm, 0.0):
                         outcomes.append(("run-c", name, "choice_correct", float(right[question])))
+                    else:
+                        failures.append(("run-c", name, "encode", "too long"))
     base = make_sweep(AXIS, [("x", math.nan, "in")], effect=lambda *_: 0.0, rng=rng, n_per_level=1, suite="c")
     frame = pd.DataFrame(examples, columns=["example_id", "text", "cluster", "attrs", "level_name"])
     frame = frame.assign(suite="c", axis="curriculum", level=math.nan, split="in", target="x", n_bytes=1)
     told = pd.DataFrame(outcomes, columns=["run_id", "example_id", "name", "value"])
-    return with_table(base, examples=frame, outcomes=told)
+    lost = pd.DataFrame(failures, columns=["run_id", "example_id", "stage", "error"])
+    return with_table(base, examples=frame, outcomes=told, failures=lost)
 
 
 def by_group(findings: Sequence[Finding]) -> dict[str, Finding]:
@@ -117,12 +120,22 @@ def test_failures_leave_out_the_question_or_the_arm_and_are_counted() -> None:
     assert "loss" in answers.arms
     told = {left.reason: left.n for left in answers.left_out}
     assert 30 < told["of arm oracle could not be asked"] < 70
-    assert 100 - len(answers.right) == told["could not be asked after the examples of some arm"]
+    assert 100 - len(answers.right) == told["were not answered after the examples of every arm"]
     assert 80 <= len(answers.right) < 100
     few = analyse(comparison(flat, n=4), "curriculum")
     assert [finding.text for finding in few] == [
         "Not answered: fewer than 6 questions were answered after the examples of every arm."
     ]
+
+
+def test_a_comparison_that_is_half_asked_is_answered_on_what_was_asked() -> None:
+    sweep = comparison(dict.fromkeys(ARMS, 0.4), n=40, pools=1)
+    told = sweep.tables["outcomes"]
+    late = told["example_id"].str.rpartition("/")[2].astype(int) >= 15
+    (answers,) = read_answers(with_table(sweep, outcomes=told[~late | told["example_id"].str.contains("/random/")]))
+    assert len(answers.right) == 15
+    assert set(answers.arms) == {NONE, *ARMS}
+    assert analyse(with_table(sweep, outcomes=told[:0]), "curriculum") == []
 
 
 def test_a_prompt_that_was_asked_for_another_arm_counts_for_both() -> None:

@@ -52,7 +52,8 @@ QUESTION: Final = "Do examples chosen by sparsity bring more right answers than 
 AXIS: Final = "curriculum"
 NONE, RANDOM, SPARSITY = "none", "random", "sparsity"
 REFERENCES: Final = ("loss", "similarity")
-FEWEST_ANSWERED: Final = 0.8  # share of its prompts below which an arm is left out rather than the questions
+FEWEST_ASKED: Final = 0.5  # of the prompts of the arm with most; an arm with fewer has only been begun
+MOST_FAILED: Final = 0.2  # share of its prompts above which an arm is left out rather than the questions
 UNIT: Final = "difference of the shares of right answers, positive = more right answers"
 PAIRS: Final = (
     (SPARSITY, "loss"),
@@ -132,7 +133,7 @@ def read_answers(run: Run) -> list[Answers]:
     told["cluster"] = examples["cluster"].astype(str).to_numpy()
     told["text"] = examples["text"].astype(str).to_numpy()
     told["before"] = told["before"].fillna("") if "before" in told else ""
-    outcomes, runs = run.outcomes(), run.runs()
+    outcomes, runs, failures = run.outcomes(), run.runs(), run.failures()
     labels = dict(zip(runs["run_id"].astype(str), model_labels(runs), strict=True))
     found: list[Answers] = []
     for run_id, suite in zip(runs["run_id"].astype(str), runs["suite"].astype(str), strict=True):
@@ -150,6 +151,11 @@ def read_answers(run: Run) -> list[Answers]:
         joined = own.merge(values, on=["example_id", "grade"], how="left")
         # a prompt that several arms would ask is asked once
         joined["right"] = joined.groupby(["question", "text", "before"], sort=False)["right"].transform("first")
+        faults = failures[(failures["run_id"].astype(str) == run_id) & (failures["stage"] != "filter")]
+        failed = joined["example_id"].isin(set(faults["example_id"].astype(str)))
+        joined = joined[joined["right"].notna() | failed]  # a comparison may be read before all of it was asked
+        if joined.empty:
+            continue
         found.append(_answers(joined, Scope(model=str(labels[run_id]), suite=suite, axis=AXIS)))
     return found
 
@@ -164,18 +170,22 @@ def _answers(rows: pd.DataFrame, scope: Scope) -> Answers:
         index=["cluster", "question", "pool"], columns="arm", values="right", sort=False, dropna=True, aggfunc="mean"
     )
     wide = wide.reindex(columns=list(dict.fromkeys(stated["arm"])))
-    answered = np.isfinite(wide.to_numpy(np.float64)).mean(axis=0)
-    arms = tuple(str(arm) for arm, share in zip(wide.columns, answered, strict=True) if share >= FEWEST_ANSWERED)
+    failed = stated["right"].isna().groupby(stated["arm"], sort=False)
+    share, n_failed, n_asked = failed.mean(), failed.sum(), failed.size()
+    begun = n_asked[[arm for arm in wide.columns if arm != NONE]].max() * FEWEST_ASKED
+    arms = tuple(
+        str(arm) for arm in wide.columns if share[arm] <= MOST_FAILED and (arm == NONE or n_asked[arm] >= begun)
+    )
     left_out = [
-        LeftOut(f"of arm {arm} could not be asked", round((1 - share) * len(wide)))
-        for arm, share in zip(wide.columns, answered, strict=True)
-        if share < FEWEST_ANSWERED
+        LeftOut(f"of arm {arm} could not be asked", int(n_failed[arm]))
+        for arm in wide.columns
+        if share[arm] > MOST_FAILED
     ]
     kept = wide[list(arms)].dropna()
     questions = kept.groupby(level=["cluster", "question"], sort=False).mean()
     lost = asked["question"].nunique() - len(questions)
     if lost:
-        left_out.append(LeftOut("could not be asked after the examples of some arm", lost))
+        left_out.append(LeftOut("were not answered after the examples of every arm", lost))
     codes = pd.factorize(questions.index.get_level_values("cluster"))[0] if len(questions) else np.zeros(0)
     return Answers(
         scope=scope,
@@ -191,7 +201,7 @@ def _answers(rows: pd.DataFrame, scope: Scope) -> Answers:
 
 def _findings(answers: Answers) -> list[Finding]:
     lacking = [arm for arm in (RANDOM, SPARSITY, *REFERENCES) if not answers.has(arm)]
-    if len(np.unique(answers.clusters)) < FEWEST_ITEMS:
+    if not answers.arms or len(np.unique(answers.clusters)) < FEWEST_ITEMS:
         return [
             _unanswered(answers, f"fewer than {FEWEST_ITEMS} questions were answered after the examples of every arm")
         ]
