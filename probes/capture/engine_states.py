@@ -23,7 +23,7 @@ from typing import Any, Final, cast
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
+from safetensors import torch as safetensors
 from torch import Tensor
 
 from probes.capture.reading import RAW, Reading
@@ -92,7 +92,7 @@ def read_file(path: Path, sites: Sequence[Site], n_layers: int | None = None) ->
         InputError: if it cannot be read, has no states, or another number of them than there are names.
     """
     try:
-        tensors: Mapping[str, Tensor] = load_file(path)
+        tensors: Mapping[str, Tensor] = safetensors.load_file(path)
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path} is no safetensors file that can be read: {' '.join(str(error).split())}") from None
     if TOGETHER in tensors:

@@ -20,7 +20,7 @@ from probes.capture.reading import Reading
 from probes.errors import InputError
 from probes.records.cells import Block, Done
 from probes.records.rows import measurement_rows
-from probes.records.schema import SCHEMAS
+from probes.records.schema import SCHEMAS, Table
 from probes.records.sessions import MANIFEST, manifest
 from probes.records.store import Writer
 from probes.sweep.provenance import package_versions
@@ -102,13 +102,13 @@ def write_foreign(
         for name, n in zip(ids, n_tokens, strict=True)
     ]
     with Writer.open(directory, lambda: about) as writer:
-        tables = {
+        tables: dict[Table, pa.Table] = {
             "runs": pa.Table.from_pylist([run], schema=SCHEMAS["runs"]),
             "examples": pa.Table.from_pylist(_examples(entries, ids, suite, axis), schema=SCHEMAS["examples"]),
             "inputs": pa.Table.from_pylist(inputs, schema=SCHEMAS["inputs"]),
             "measurements": values,
         }
-        writer.commit(tables, [Done(run_id, tuple(ids), block)])  # pyright: ignore[reportArgumentType]  keys are tables
+        writer.commit(tables, [Done(run_id, tuple(ids), block)])
 
 
 def _examples(entries: Sequence[Entry], ids: Sequence[str], suite: str, axis: Axis) -> list[dict[str, object]]:
