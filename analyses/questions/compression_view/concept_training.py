@@ -54,7 +54,7 @@ def _at_step(run: Run, own: Members, vectors: Float[np.ndarray, "n width"]) -> d
     if measured is not None:
         sign = 1.0 if sparser(measured[0]) == "higher" else -1.0
         held = hold(sparsity_of(run, own, *measured) * sign, -own.typicality, [own])
-        found["sparser where less typical"] = held.alone[0]
+        found["sparser if less typical"] = held.alone[0]
         if held.together is not None:
             found["the same, adjusted"] = held.together.estimate
     return found
