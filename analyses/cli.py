@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from analyses.retest.retest_cli import claims_table, retest
-from probes.cli import app, at_the_edge
+from probes.cli import app, at_the_edge, typed
 from probes.commands.console import err, out, telling
 from probes.commands.listing import LISTS
 from probes.commands.sweep_cli import conduct
@@ -137,4 +137,4 @@ def diff(
 
 def main() -> None:
     """Run the command; whatever goes wrong is one line on stderr and an exit status (`probes.cli`)."""
-    at_the_edge(app)
+    at_the_edge(typed)

@@ -39,6 +39,9 @@ from sparsity import __version__
 from sparsity.registry import PluginError, UnknownNameError
 
 EXIT_UNUSABLE = 2
+EXIT_INTERRUPTED = 130
+# typer shows the kinds of refusal below this one, and not itself.
+UsageError: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "UsageError")
 EXIT_FAULT = 70  # what sysexits.h calls an internal software error
 DEBUG = "SPARSITY_DEBUG"
 
@@ -242,6 +245,10 @@ def at_the_edge(command: Callable[[], None]) -> None:
             command()
     except (InputError, UnknownNameError, PluginError) as error:
         _end(str(error), EXIT_UNUSABLE)
+    except typer.Abort:
+        sys.exit(EXIT_INTERRUPTED)
+    except UsageError as error:
+        _refuse(error)
     except ModuleNotFoundError as error:
         package = (error.name or str(error)).partition(".")[0]
         _end(
@@ -255,6 +262,20 @@ def at_the_edge(command: Callable[[], None]) -> None:
         reason = f"{type(error).__name__}: {error} ({Path(at.filename).name}, line {at.lineno})"
         remedy = f"please report it with the input and with what {DEBUG}=1 shows before this line"
         _end(f"this is a fault of sparsity, not of your input; {remedy}: {reason}", EXIT_FAULT)
+
+
+def typed() -> None:
+    """Run the command that was typed, and leave with its status; a refusal of what was typed is raised."""
+    status = app(prog_name="sparsity", standalone_mode=False)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _refuse(error: Any) -> None:  # noqa: ANN401 -- a UsageError, whose type typer keeps to itself
+    """Say what was typed wrongly and where it is explained; a group without a command has shown its help."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        sys.exit(EXIT_UNUSABLE)
+    place = error.ctx.command_path if error.ctx else "sparsity"
+    _end(f"{error.format_message().rstrip('.')}; see {place} --help", EXIT_UNUSABLE)
 
 
 def _end(message: str, status: int) -> None:

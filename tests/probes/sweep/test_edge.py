@@ -13,6 +13,7 @@ import pytest
 import typer
 from rich.table import Table
 
+from analyses.cli import main
 from probes.cli import at_the_edge
 from probes.commands.console import out
 from probes.commands.sweep_cli import conduct, shard_of
@@ -53,6 +54,28 @@ def test_whatever_goes_wrong_is_one_line(
         lines = capsys.readouterr().err.splitlines(keepends=True)
         assert lines[-1].startswith(said)
         assert (len(lines) > 1) == bool(debug)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["compress", "x"], "sparsity: Missing option '--out'; see sparsity compress --help\n"),
+        (["measure"], "sparsity: Missing argument 'model'; see sparsity measure --help\n"),
+        (["memory", "tarin"], "sparsity: No such command 'tarin'"),
+        (["sweep", "x", "--out", "y", "--limt", "3"], "sparsity: No such option: --limt"),
+        (["measure", "x", "--seed", "x"], "sparsity: Invalid value for '--seed'"),
+    ],
+)
+def test_what_is_typed_wrongly_is_one_line(
+    words: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["sparsity", *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines(keepends=True)
+    assert line.startswith(said)
+    assert line.endswith("--help\n")
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "gbk"])
