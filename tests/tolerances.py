@@ -1,4 +1,4 @@
-"""How far apart rounding may put two computations of one number: every tolerance that arithmetic sets, derived once.
+"""Distances that rounding may put between two computations of one number: every tolerance of arithmetic, derived once.
 
 With unit roundoff u, adding n terms in any order is off by at most gamma(n, u) = n u / (1 - n u) of the sum of their
 sizes (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1). A tolerance that something else sets (the
@@ -55,6 +55,6 @@ NEAR_ZERO: Final = gamma(64, FLOAT32_ROUNDOFF)
 # files that use it pass, and one needs 2e-5, the difference of two log-probabilities.
 PRODUCTS: Final = 6
 LOGITS: Final = (PRODUCTS * 5 + 1) * gamma(64, FLOAT32_ROUNDOFF)
-# The same with further float32 stages behind the model (a basis of singular vectors, a generation, an edit). Measured
-# and not derived, because their condition is not known: at a tenth of it all of these tests pass (AVX-512).
-STAGES: Final = 1e-3
+# The same of two routes through float32 of which each is off by that much: the model and a basis, an edit or a mixture
+# behind it on one side, and on the other.
+TWO_ROUTES: Final = 2 * LOGITS

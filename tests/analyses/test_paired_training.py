@@ -11,6 +11,7 @@ from analyses.findings.record import Finding, Scope
 from analyses.findings.training_pairs import cited, compare, sentence, shipped
 from probes.lab.paired_table import read_twins
 from tests.analyses.sweeps import exposure, text_domains
+from tests.samples import of_mean
 
 
 def planted(rng, *, gap, seeds=8):
@@ -34,7 +35,7 @@ def test_pairs_of_one_seed_are_compared():
         for seed in range(8)
     ]
     expected = stats.ttest_1samp(pairs, 0.0)
-    assert found.difference.mean == pytest.approx(0.2, abs=0.05)
+    assert found.difference.mean == pytest.approx(0.2, abs=of_mean(0.03 * 2**0.5, 8))
     assert found.difference.interval == pytest.approx(tuple(expected.confidence_interval()))
     assert found.difference.interval[0] > 0
     (plain,) = [own for own in found.shown if (own.condition, own.reading) == ("adamw", "mastered")]

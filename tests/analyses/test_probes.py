@@ -14,6 +14,10 @@ from analyses.statistics.design import design_of
 from analyses.statistics.probing import online_code, read_kind, read_order, splits
 from probes.records.stored_states import States, StoredPlace
 from tests.analyses.sweeps import Sweep, exposure, text_domains, with_table
+from tests.samples import of_correlation
+
+# Bits that learning a share costs per label of 200: twice those of Krichevsky and Trofimov, for it is learnt in blocks.
+UNLEARNT = (np.log2(200) + 2) / 200
 
 WIDTH = 24
 
@@ -67,7 +71,7 @@ def test_a_planted_direction_is_decodable_where_it_was_planted_and_nowhere_else(
     other = next(f for f in findings if f.scope.place == "resid_post.0")
     assert other.verdict == "not significant"
     named = effects(found)
-    assert abs(named["shuffled labels, mean of 8"].estimate) < 0.15
+    assert abs(named["shuffled labels, mean of 8"].estimate) < of_correlation(len(level))
     bits = {name: e.estimate for name, e in named.items() if name.startswith("bits per item")}
     assert bits["bits per item, online code by states"] < 0.9 < bits["bits per item, online code by the base rate"]
     assert named["hoyer alone"].interval[0] < 0 < named["hoyer alone"].interval[1]
@@ -153,7 +157,7 @@ def test_a_code_is_short_where_labels_can_be_told_and_no_shorter_than_the_base_r
     label = rng.random(200) < 0.5
     told = online_code(label[:, None] + 0.3 * rng.normal(size=(200, 1)), label, np.arange(200), rng)
     assert told.probe.mean() < 0.6
-    assert told.base_rate.mean() == pytest.approx(1.0, abs=0.05)
+    assert told.base_rate.mean() == pytest.approx(1.0, abs=UNLEARNT)
     nothing = online_code(rng.normal(size=(200, 8)), label, np.arange(200), rng)
     assert nothing.probe.mean() > nothing.base_rate.mean()
     same = online_code(np.ones((32, 1)), np.ones(32, dtype=bool), np.arange(32), rng)

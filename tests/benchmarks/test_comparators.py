@@ -9,6 +9,9 @@ from tests.benchmarks.capture import random_prompts, tiny
 from tests.benchmarks.comparators import comparators
 from tests.tolerances import LOGITS
 
+# Of 64 coordinates a twentieth is 3.2 and a tenth 6.4: the share of them that rounding down leaves out.
+ROUNDED_DOWN = 0.2 / 3.2
+
 
 def test_every_way_gives_the_same_numbers():
     model = tiny()
@@ -30,4 +33,6 @@ def test_every_way_gives_the_same_numbers():
         np.testing.assert_allclose(
             np.delete(values[layers], whole, -1), np.delete(expected[layers], whole, -1), rtol=LOGITS, err_msg=what
         )
-        np.testing.assert_allclose(values[layers][..., whole], expected[layers][..., whole], rtol=0.2, err_msg=what)
+        np.testing.assert_allclose(
+            values[layers][..., whole], expected[layers][..., whole], rtol=ROUNDED_DOWN, err_msg=what
+        )

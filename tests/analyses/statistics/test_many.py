@@ -17,6 +17,7 @@ from analyses.statistics.mixed import slopes, within_slope
 from analyses.statistics.multiplicity import family_p, holm, max_t, weighted_benjamini_hochberg
 from analyses.statistics.permutation import freedman_lane_p
 from analyses.statistics.trend import concordance
+from tests.samples import of_quantile, of_share
 from tests.tolerances import CORRELATION, FLOAT64_SOLVED
 
 FULL = pytest.param(2000, marks=pytest.mark.long)
@@ -213,7 +214,7 @@ def test_the_smallest_detectable_effect_is_detected_four_times_of_five(rng):
     for _ in range(runs):
         a, b = rng.normal(size=(2, n))
         found += stats.norm.sf(abs((b + effect).mean() - a.mean()) / math.sqrt(2 / n)) < 0.025
-    assert found / runs == pytest.approx(0.8, abs=4 * math.sqrt(0.8 * 0.2 / runs))
+    assert found / runs == pytest.approx(0.8, abs=of_share(0.8, runs))
 
 
 def test_the_noise_floor_is_what_halves_of_the_same_items_show(rng):
@@ -223,7 +224,7 @@ def test_the_noise_floor_is_what_halves_of_the_same_items_show(rng):
     clustered = rng.normal(size=20)[np.repeat(np.arange(20), 10)] + 0.1 * rng.normal(size=200)
     assert noise_floor(clustered[:, None], np.repeat(np.arange(20), 10), rng=rng)[0] > 2 * floor
     (in_ranks,) = noise_floor(values[:, None], np.arange(200), currency="correlation", rng=rng)
-    assert in_ranks == pytest.approx(1.96 / math.sqrt(199), rel=0.2)
+    assert in_ranks == pytest.approx(1.96 / math.sqrt(199), rel=of_share(0.05, 200) / (2 * stats.norm.pdf(1.96) * 1.96))
     assert np.isnan(noise_floor(values[:, None], np.zeros(200, dtype=np.int64), rng=rng)).all()
 
 
@@ -312,8 +313,9 @@ def test_bca_equals_scipy(rng):
     left_out = np.array([[np.delete(data, i).mean()] for i in range(40)])
     found = bca(np.array([data.mean()]), replicates, left_out)
     other = stats.bootstrap((data,), np.mean, n_resamples=20_000, method="BCa", rng=rng).confidence_interval
-    assert found.low[0] == pytest.approx(other.low, abs=0.03)
-    assert found.high[0] == pytest.approx(other.high, abs=0.03)
+    error = data.std() / math.sqrt(40) * (of_quantile(0.025, 4000) + of_quantile(0.025, 20_000))
+    assert found.low[0] == pytest.approx(other.low, abs=error)
+    assert found.high[0] == pytest.approx(other.high, abs=error)
     percentile = np.quantile(replicates, 0.975)
     assert found.high[0] > percentile  # the skewed side is longer
 
@@ -327,4 +329,4 @@ def test_exact_p_of_few_items_agrees_with_all_orders(rng):
     orders = itertools.permutations(range(6))
     exact = np.mean([abs(centred[list(order)] @ ranks) >= observed - FLOAT64_SOLVED for order in orders])
     p = max_t_p(values[:, None], levels, np.arange(6), permutations=5000, rng=rng)
-    assert p[0] == pytest.approx(exact, abs=4 * math.sqrt(exact * (1 - exact) / 5000))
+    assert p[0] == pytest.approx(exact, abs=of_share(exact, 5000))

@@ -9,6 +9,7 @@ from scipy import stats
 from analyses.statistics.design import design_of
 from analyses.statistics.permutation import design_p, page_p, whole_cluster_p
 from analyses.statistics.trend import trend
+from tests.samples import of_share
 from tests.tolerances import FLOAT64_SOLVED, P_VALUE
 
 
@@ -75,7 +76,7 @@ def test_whole_clusters_agree_with_all_permutations_of_few(rng):
         [statistic(level_of[list(o)]) >= observed - FLOAT64_SOLVED for o in itertools.permutations(range(6))]
     )
     p = whole_cluster_p(values[:, None], level_of[clusters], clusters, rng, permutations=20_000)
-    assert p[0] == pytest.approx(exact, abs=4 * np.sqrt(exact * (1 - exact) / 20_000))
+    assert p[0] == pytest.approx(exact, abs=of_share(exact, 20_000))
 
 
 def rejections(design, rng, runs):

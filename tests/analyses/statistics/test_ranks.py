@@ -7,6 +7,8 @@ from scipy import stats
 from analyses.statistics.ranks import COARSE, associate, group
 from tests.tolerances import CORRELATION
 
+OF_SPREAD = 0.04  # measured: coarse groups move no replicate by more than .03 of the spread (analyses.statistics.ranks)
+
 
 @pytest.fixture
 def rng():
@@ -42,7 +44,7 @@ def test_coarse_groups_move_replicates_by_little_of_their_spread(n, rng):
     weights = rng.poisson(1, (n, 100)).astype(np.float32)
     exact = associate([group(y)], [group(x)], weights.astype(np.float64)).columns
     coarse = associate([group(y, most=COARSE)], [group(x, most=COARSE)], weights).columns
-    assert np.abs(exact - coarse).max() < 0.04 * exact.std()
+    assert np.abs(exact - coarse).max() < OF_SPREAD * exact.std()
 
 
 def test_coarse_groups_keep_ties_together_and_their_number_bounded(rng):

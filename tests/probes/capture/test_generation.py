@@ -14,6 +14,7 @@ from probes.records.schema import SCHEMAS
 from tests.probes.models.families import build
 from tests.probes.models.test_bridge import bridge_of
 from tests.probes.models.test_families import model_of, prompts_of
+from tests.samples import of_share
 from tests.tolerances import LOGITS, REBATCHED
 
 FAMILIES = [
@@ -115,8 +116,7 @@ def test_draws_follow_the_distribution():
     chosen = draws.choose(p.log().expand(20_000, -1), range(20_000), 0)
     share = np.bincount(chosen, minlength=4) / 20_000
     assert share[1] == 0
-    # four standard errors of a share of .5 among 20,000
-    np.testing.assert_allclose(share, p.numpy(), atol=4 * 0.5 / 20_000**0.5)
+    np.testing.assert_allclose(share, p.numpy(), atol=of_share(0.5, 20_000))
     assert Draws.of(None, 1, 1).choose(p.log().unsqueeze(0), [0], 0) == [0]
 
 

@@ -17,7 +17,7 @@ from probes.records import open_run
 from probes.sweep.run import run_sweep
 from probes.vocabulary import names
 from tests.probes.conftest import MakeSpec
-from tests.tolerances import STAGES
+from tests.tolerances import TWO_ROUTES
 
 TOKENS = 5
 
@@ -51,10 +51,10 @@ def test_every_written_token_repeats_by_hand(make_spec: MakeSpec, tmp_path: Path
             nats.append(-float((after.exp() * after).sum()))
             hoyers.append(float(sparsity.hoyer(out.hidden_states[-1][0, -1].numpy())))
         assert list(own["token"]) == list(range(start, start + len(own)))
-        np.testing.assert_allclose(own["hoyer"], hoyers, rtol=STAGES)
+        np.testing.assert_allclose(own["hoyer"], hoyers, rtol=TWO_ROUTES)
         mine = told[told["example_id"] == example_id].sort_values("token")
         for name, by_hand in ((names.SURPRISAL_WRITTEN, bits), (names.ENTROPY_WRITTEN, nats)):
-            np.testing.assert_allclose(mine[mine["measure"] == name]["value"], by_hand, rtol=STAGES)
+            np.testing.assert_allclose(mine[mine["measure"] == name]["value"], by_hand, rtol=TWO_ROUTES)
         graded = outcomes[(outcomes["example_id"] == example_id) & (outcomes["name"] == names.WRITTEN_CORRECT)]
         text = model.tokenizer.decode(ids[start:], skip_special_tokens=True)
         assert graded["value"].item() == float(examples["target"][example_id] in text.split())

@@ -3,7 +3,11 @@ import pytest
 
 from probes.controls.substitution import exchanged, leading, substitute
 from sparsity.locate import substitution_shares
+from tests.samples import ERRORS
 from tests.tolerances import FLOAT64_SOLVED
+
+ONE_COORDINATE = 1  # k50 counts coordinates; chosen on the half that they are measured on, 2.5 fewer would do
+EIGHTH = 64 / 8  # of the coordinates; chosen on the items that they are measured on, a quarter fewer would do
 
 
 @pytest.fixture
@@ -49,7 +53,7 @@ def test_k50_of_noise_has_no_advantage_from_selection(rng):
         reference, group = rng.standard_normal((2, 300, 16))
         group *= 1 + 0.5 * rng.standard_normal((300, 16))
         found.append(substitution_shares(reference, group, "hoyer", permutations=0, rng=rng).k50)
-    assert np.mean(found) == pytest.approx(8.5, abs=1)  # the eighth or the ninth
+    assert np.mean(found) == pytest.approx(8.5, abs=ONE_COORDINATE)  # the eighth or the ninth
 
 
 def planted(rng, carriers, n=60, d=24, tokens=3, size=6.0, *, denser=False):
@@ -66,7 +70,9 @@ def test_one_planted_coordinate_carries_the_change(rng, denser):
     assert found.k50 == (1, 1, 1)
     assert found.change.high < 0 if denser else found.change.low > 0
     assert found.forward.value[7] > 0.8
-    assert np.abs(np.delete(found.forward.value, 7)).max() < 0.2
+    assert (np.abs(found.forward.value) < ERRORS / 3.92 * (found.forward.high - found.forward.low))[
+        np.arange(24) != 7
+    ].all()
     assert found.forward.low[7] < found.forward.value[7] < found.forward.high[7]
 
 
@@ -94,7 +100,7 @@ def test_ranking_and_measuring_on_other_items_does_not_make_a_curve_of_noise(rng
     items = np.arange(400)
     found = substitute(reference, group, items, items, rng)
     assert found.change.low > 0
-    assert found.k50.value == pytest.approx(32, abs=8)
+    assert found.k50.value == pytest.approx(32, abs=EIGHTH)
     assert found.curve.value[5] < 0.25
 
 

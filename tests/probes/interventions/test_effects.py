@@ -13,7 +13,12 @@ from probes.interventions.effects import intervene, patch_layers
 from probes.models import load_model
 from probes.models.hooks import CaptureError
 from tests.probes.conftest import tiny_llama, uneven
-from tests.tolerances import LOGITS, REBATCHED, STAGES, STORED
+from tests.samples import of_mean
+from tests.tolerances import LOGITS, REBATCHED, STORED, TWO_ROUTES
+
+# Two digits were printed, of which half of the last is .005; and the study left out the first of 96 tokens, which moves
+# a mean by about as much. Differences are of two such numbers.
+PRINTED = 0.01
 
 
 def hooks_of(model) -> int:
@@ -24,8 +29,8 @@ def table(frame, name, column="edited"):
     return frame[frame.name == name][column].to_numpy()
 
 
-def pinned_stories(stories260k, assets, n) -> dict[str, float]:
-    """Means over wikitext with coordinate 20 as it is, and at its mean on children's stories under either norm."""
+def pinned_stories(stories260k, assets, n) -> dict[str, np.ndarray]:
+    """Outcomes of wikitext with coordinate 20 as it is, and at its mean on children's stories under either norm."""
 
     def texts(group: str) -> list[str]:
         lines = (assets / "text" / f"{group}.jsonl").read_text(encoding="utf-8").splitlines()
@@ -37,37 +42,36 @@ def pinned_stories(stories260k, assets, n) -> dict[str, float]:
     mean = np.stack(list(usual.vector)).mean(axis=0)
     edit = pin("resid_post.4", [20], mean[[20]])
     outcomes = ["mean_next_token_entropy", "mean_nll"]
-    found: dict[str, float] = {}
+    found: dict[str, np.ndarray] = {}
     for norm in ("recomputed", "frozen"):
         frame = intervene(stories260k, texts("wikitext"), edit, norm=norm, max_tokens=96, outcomes=outcomes).outcomes
         for name in outcomes:
-            found[f"{name} clean"] = table(frame, name, "clean").mean()
-            found[f"{name} {norm}"] = table(frame, name).mean()
+            found[f"{name} clean"] = table(frame, name, "clean")
+            found[f"{name} {norm}"] = table(frame, name)
     return found
 
 
 def test_pinning_the_carrying_coordinate_of_stories_acts_as_a_temperature(stories260k, assets):
     found = pinned_stories(stories260k, assets, 30)
-    entropy, nll = (
-        {key.split()[1]: value for key, value in found.items() if name in key} for name in ("entropy", "nll")
-    )
-    assert entropy["recomputed"] == pytest.approx(entropy["clean"] - 0.28, abs=0.03)
-    assert entropy["frozen"] == pytest.approx(entropy["clean"] + 0.04, abs=0.02)
-    assert nll["recomputed"] == pytest.approx(nll["clean"] + 0.39, abs=0.12)  # 30 texts only
-    assert nll["frozen"] == pytest.approx(nll["clean"] - 0.10, abs=0.05)
+    seen = {"entropy": {"recomputed": -0.28, "frozen": 0.04}, "nll": {"recomputed": 0.39, "frozen": -0.10}}  # 150 texts
+    for outcome, changes in seen.items():
+        for norm, change in changes.items():
+            name = "mean_next_token_entropy" if outcome == "entropy" else "mean_nll"
+            moved = found[f"{name} {norm}"] - found[f"{name} clean"]
+            assert moved.mean() == pytest.approx(change, abs=of_mean(moved.std(), len(moved)) + PRINTED), (name, norm)
 
 
 @pytest.mark.long
 def test_pinning_the_carrying_coordinate_of_stories_on_150_texts(stories260k, assets, proof):
-    found = pinned_stories(stories260k, assets, 150)
-    assert found["mean_next_token_entropy clean"] == pytest.approx(2.15, abs=0.01)
-    assert found["mean_next_token_entropy recomputed"] == pytest.approx(1.87, abs=0.01)
-    assert found["mean_next_token_entropy frozen"] == pytest.approx(2.19, abs=0.01)
+    found = {key: float(values.mean()) for key, values in pinned_stories(stories260k, assets, 150).items()}
+    assert found["mean_next_token_entropy clean"] == pytest.approx(2.15, abs=PRINTED)
+    assert found["mean_next_token_entropy recomputed"] == pytest.approx(1.87, abs=PRINTED)
+    assert found["mean_next_token_entropy frozen"] == pytest.approx(2.19, abs=PRINTED)
     # over all tokens of the text, the first one told from BOS: 5.1286 by plain transformers (5.0957 without that token)
     clean = found["mean_nll clean"]
-    assert clean == pytest.approx(5.129, abs=0.001)
-    assert found["mean_nll recomputed"] - clean == pytest.approx(5.49 - 5.10, abs=0.01)
-    assert found["mean_nll frozen"] - clean == pytest.approx(4.99 - 5.10, abs=0.01)
+    assert clean == pytest.approx(5.129, abs=PRINTED / 10)
+    assert found["mean_nll recomputed"] - clean == pytest.approx(5.49 - 5.10, abs=PRINTED)
+    assert found["mean_nll frozen"] - clean == pytest.approx(4.99 - 5.10, abs=PRINTED)
     proof("Pinned coordinate of stories260K: " + ", ".join(f"{key} {value:.2f}" for key, value in found.items()))
 
 
@@ -141,7 +145,7 @@ def test_freezing_undoes_what_a_change_of_length_alone_does(llama, prompts):
     own = capture_states(llama, prompts, "resid_post.2", "last").vector
     doubled = swap("resid_post.2", [2 * vector for vector in own])
     recomputed = intervene(llama, prompts, doubled, outcomes=["next_token_entropy"]).outcomes
-    np.testing.assert_allclose(recomputed.clean, recomputed.edited, rtol=STAGES)
+    np.testing.assert_allclose(recomputed.clean, recomputed.edited, rtol=TWO_ROUTES)
     frozen = intervene(llama, prompts, doubled, norm="frozen", outcomes=["next_token_entropy"]).outcomes
     assert (frozen.edited < frozen.clean - 1e-4).all()  # twice the logits: a lower temperature
 

@@ -27,6 +27,7 @@ from probes.lab.links.episodes import WORDS, Episode, Shape, draw_episode, draw_
 from probes.lab.links.solver import solve_links
 from probes.lab.recipe import GRADED
 from probes.lab.tokenizer import build_tokenizer
+from tests.samples import of_share
 
 seeds = st.integers(0, 2**32 - 1)
 CHAINS = {(1, 2), (2, 2), (3, 2), (4, 2), (1, 3), (2, 3), (1, 4), (2, 4)}
@@ -96,7 +97,7 @@ def test_practice_goes_from_two_links_in_a_row_to_more_and_longer_chains_and_kee
     early, late = ([draw_drill(rng, progress) for _ in range(1000)] for progress in (0.0, 1.0))
     for drawn in (early, late):
         assert {shape.pairs for shape in drawn if shape.links == 1} == set(range(2, 9))
-        assert np.mean([shape.links == 1 for shape in drawn]) == pytest.approx(0.2, abs=4 * np.sqrt(0.2 * 0.8 / 1000))
+        assert np.mean([shape.links == 1 for shape in drawn]) == pytest.approx(0.2, abs=of_share(0.2, 1000))
         assert max(shape.pairs for shape in drawn) == MOST_LINKS
     assert {(shape.chains, shape.links) for shape in early if shape.links > 1} == {(1, 2), (2, 2)}
     assert {(shape.chains, shape.links) for shape in late if shape.links > 1} == CHAINS - {(1, 4), (2, 4)}

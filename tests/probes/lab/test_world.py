@@ -13,6 +13,7 @@ from probes.lab.lexicon import FIRST_NAMES, LAST_NAMES, RELATIONS
 from probes.lab.recipe import Recipe
 from probes.lab.stream import count_presentations, draw_stream, split_batches
 from probes.lab.world import Fact, World, build_world
+from tests.samples import of_share
 
 
 def reference_world(seed: int = 0) -> World:
@@ -96,7 +97,7 @@ def test_a_stream_mixes_all_levels_from_beginning_to_end():
     world = reference_world()
     stream = draw_stream(world, np.random.default_rng(2))
     share = [np.mean(world.exposures[part] == max(world.levels)) for part in np.array_split(stream, 20)]
-    assert np.allclose(share, 64 / 127, atol=4 * 0.5 / np.sqrt(len(stream) / 20))
+    assert np.allclose(share, 64 / 127, atol=of_share(64 / 127, len(stream) / 20))
 
 
 def test_the_answer_cannot_be_told_from_the_name():
@@ -114,7 +115,7 @@ def test_the_answer_cannot_be_told_from_the_name():
                     guess = seen[fact.entity.split()[place], fact.relation].most_common(1)[0][0]
                     hits += guess == fact.tail
                     total += 1
-    assert abs(hits / total - 1 / 32) < 4 * (1 / 32 * 31 / 32 / total) ** 0.5
+    assert abs(hits / total - 1 / 32) < of_share(1 / 32, total)
 
 
 def test_the_seed_decides_the_world():

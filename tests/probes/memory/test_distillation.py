@@ -22,7 +22,7 @@ from probes.memory.opening import open_memory
 from probes.memory.teacher import sparse, teach
 from probes.models.loading import load_model
 from tests.probes.memory.conftest import MINIATURE, TEXTS, make_model
-from tests.tolerances import LOGITS
+from tests.tolerances import LOGITS, STORED
 
 PLAN = Plan(
     alpha=0.5, n_steps=12, recipe=replace(MINIATURE, batch_size=2, learning_rate=1e-2, warmup_steps=2, d_model=16)
@@ -60,7 +60,7 @@ def test_a_teacher_adds_the_votes_of_one_token_up():
     total = 1 + e(-1) + e(-2)
     assert found.offsets.tolist() == [0, 2, 4]
     assert found.tokens.tolist() == [4, 7, 4, 9]
-    np.testing.assert_allclose(found.p, [e(-1) / total, (1 + e(-2)) / total, 0.5, 0.5], rtol=1e-6)
+    np.testing.assert_allclose(found.p, [e(-1) / total, (1 + e(-2)) / total, 0.5, 0.5], rtol=STORED)
     row, token, p = found.rows(np.array([1, 0]))
     assert (row.tolist(), token.tolist()) == ([0, 0, 1, 1], [4, 9, 4, 7])
     assert p[:2].tolist() == [0.5, 0.5]
@@ -79,7 +79,7 @@ def test_a_teacher_is_computed_in_parts_and_goes_on(prompts, memory, tmp_path, m
     for one, other in zip((whole.offsets, whole.tokens, whole.p), (again.offsets, again.tokens, again.p), strict=True):
         assert np.array_equal(one, other)
     sums = np.add.reduceat(whole.p.astype(np.float64), whole.offsets[:-1])
-    np.testing.assert_allclose(sums, 1, atol=1e-6)
+    np.testing.assert_allclose(sums, 1, atol=STORED)
     with pytest.raises(InputError, match="another datastore"):
         teach(memory, list(prompts.values()), 3.0, tmp_path / "a")
 

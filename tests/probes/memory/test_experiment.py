@@ -13,10 +13,14 @@ from probes.errors import InputError
 from probes.memory.comparison import experiment
 from probes.memory.comparison.experiment import ALPHAS, BASE, COPY, KNN, NEAR, TEMPERED, Score, compare
 from probes.memory.comparison.samples import Text, excerpt, library_code, split_texts
-from probes.memory.comparison.table import difference, frame_of, tabulate
+from probes.memory.comparison.table import RESAMPLES, difference, frame_of, tabulate
 from probes.memory.lessons import Plan
 from probes.models.checkpoints import fingerprint_object
 from tests.probes.memory.conftest import MINIATURE, TEXTS, make_model
+from tests.samples import of_quantile
+
+# Both ends of an interval are quantiles of resamples; resamples spread by a share 1/(2n) less than a sample of n = 40.
+WIDTH = 2**0.5 * of_quantile(0.025, RESAMPLES) / (2 * 1.96) + 1 / 80
 
 PLAN = Plan(alpha=1.0, n_steps=3, recipe=replace(MINIATURE, batch_size=2, learning_rate=1e-2, warmup_steps=1))
 DOMAIN = [Text(f"{name} {n}", f"{n}: {text}" * 2) for n in range(3) for name, text in TEXTS.items()]
@@ -68,7 +72,7 @@ def test_differences_are_paired_and_a_document_of_several_seeds_is_one():
     found = difference(once, "a", "b")
     error = apart.std(ddof=1) / 10 / math.sqrt(40)
     assert found.mean == pytest.approx(apart.mean() / 10)
-    assert found.high - found.low == pytest.approx(2 * 1.96 * error, rel=0.15)
+    assert found.high - found.low == pytest.approx(2 * 1.96 * error, rel=WIDTH)
     assert found.high < 0
     twice = difference(pd.concat([once, once.assign(seed=1)]), "a", "b")
     assert twice == pytest.approx(found)

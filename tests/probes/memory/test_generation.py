@@ -17,7 +17,7 @@ from probes.memory.knn import remember_corpus
 from probes.memory.recall import Weight
 from probes.memory.states import read_rows
 from tests.probes.memory.conftest import TEXTS, make_model
-from tests.tolerances import STAGES
+from tests.tolerances import TWO_ROUTES
 
 PROMPT = "The dog sat"
 
@@ -56,7 +56,7 @@ def test_what_is_written_is_the_likeliest_of_the_mixed_distribution(beside):
     for token, log2_p in zip(found.ids, found.log2_p, strict=True):
         p = mixed_by_hand(beside, ids)
         assert token == int(p.argmax())
-        assert 2**log2_p == pytest.approx(float(p[token]), rel=STAGES)
+        assert 2**log2_p == pytest.approx(float(p[token]), rel=TWO_ROUTES)
         ids.append(token)
     assert found.text == beside.model.tokenizer.decode(list(found.ids), skip_special_tokens=True)
 

@@ -17,10 +17,12 @@ from probes.memory.overlap import sharing
 from probes.memory.recall import Recall, Weight, best_share, fit_weight, mixed
 from probes.memory.states import key_place, read_rows
 from tests.probes.memory.conftest import TEXTS, make_model
+from tests.tolerances import FLOAT64, LOGITS, NEAR_ZERO
 
 # keys are float32 less their mean; distances of them are float64
 DISTANCE = 1e-4
 SUM_TO_ONE = 1e-12
+LIMIT = 9e-12  # exp(-x) is less than x away from 1: the largest distance over the highest temperature, 9 / 1e12
 NEXT = "The cat sat on the log; the dog ran off."
 
 
@@ -44,7 +46,7 @@ def test_keys_are_what_the_last_feed_forward_block_receives(model, prompts):
     hook.remove()
     own = read_rows(model, key_place(model), [prompt])[0]
     assert own.shape == (len(prompt.ids), model.d_model)
-    np.testing.assert_allclose(own[:48], seen[0][0].numpy(), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(own[:48], seen[0][0].numpy(), rtol=LOGITS, atol=NEAR_ZERO)
     assert not layer.mlp.gate_proj._forward_pre_hooks
     assert str(next(iter(key_place(model, "resid_post.0").points))) == "resid_post.0"
 
@@ -86,8 +88,8 @@ def test_every_vote_adds_up_to_one_and_has_its_limits():
     for temperature in (1e-3, 1.0, 1e6):
         assert np.exp(votes.log_weights(temperature)).sum(axis=1) == pytest.approx(1, abs=SUM_TO_ONE)
     # hot: the histogram of the neighbours there are; cold: the nearest alone
-    np.testing.assert_allclose(np.exp(votes.log_weights(1e12)), [[0.25] * 4, [0.5, 0.5, 0, 0]], atol=1e-9)
-    np.testing.assert_allclose(np.exp(votes.log_weights(1e-3)), [[1, 0, 0, 0], [1, 0, 0, 0]], atol=1e-9)
+    np.testing.assert_allclose(np.exp(votes.log_weights(1e12)), [[0.25] * 4, [0.5, 0.5, 0, 0]], atol=LIMIT)
+    np.testing.assert_allclose(np.exp(votes.log_weights(1e-3)), [[1, 0, 0, 0], [1, 0, 0, 0]], atol=LIMIT)
 
 
 def test_one_neighbour_is_one_hot_and_dense_rows_agree_with_single_tokens(model, memory):
@@ -108,7 +110,7 @@ def test_a_planted_text_costs_nothing_until_its_document_is_left_out(model, prom
     prompt, cold = encode_text(model, NEXT), memory.temperatures[0] / 100
     (known,) = memory.recall([prompt], [cold])
     # two of four documents begin with T, and one of two goes on from "The cat sat on the " with l; all else is certain
-    assert -known.log2_p[0, 1:].sum() == pytest.approx(2, abs=1e-6)
+    assert -known.log2_p[0, 1:].sum() == pytest.approx(2, abs=SUM_TO_ONE)
     scale = memory.temperatures[4]
     (again,) = memory.recall([prompt], [scale], without=["planted"])
     expected, _ = by_hand(model, prompts, NEXT, 7, scale)
@@ -161,7 +163,7 @@ def test_the_interpolation_is_exact_at_its_ends_and_a_predictor_like_others(mode
     assert np.array_equal(whole.predict(NEXT).log2_p, recalled.recall.log2_p[0])
     half = Interpolated(model, memory, Weight((0.5,)), temperature)
     mixture = Mixture([CausalLM(model, "add"), whole], [0.5, 0.5])
-    assert half.bits(NEXT) == pytest.approx(mixture.bits(NEXT), rel=1e-12)
+    assert half.bits(NEXT) == pytest.approx(mixture.bits(NEXT), rel=FLOAT64)
     assert bits_per_byte(half, NEXT) == half.bits(NEXT) / len(NEXT.encode())
     assert half.bits("") == 0
 

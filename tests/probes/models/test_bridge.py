@@ -20,7 +20,7 @@ from probes.vocabulary.sites import HOOKS, SiteKind, resolve_sites
 from sparsity import parse_metrics
 from tests.probes.models.families import FAMILIES, NEOX, build
 from tests.probes.models.test_families import prompts_of
-from tests.tolerances import LOGITS, NEAR_ZERO, REBATCHED, STAGES
+from tests.tolerances import LOGITS, NEAR_ZERO, REBATCHED, TWO_ROUTES
 
 WRAPPED = ["gpt2", "gpt_neox", "llama", "gemma2", "qwen3", "phi3", "bloom", "opt", "mixtral", "mamba", "t5"]
 METRICS = ["gini", "hoyer", "participation_ratio", "l2_norm"]
@@ -113,7 +113,7 @@ def test_processed_weights_are_refused_because_they_are_another_networks_states(
     logits, cache_ = bridge.run_with_cache(ids)
     with torch.inference_mode():
         torch.testing.assert_close(
-            logits.log_softmax(-1), plain.module(ids).logits.log_softmax(-1), rtol=STAGES, atol=LOGITS
+            logits.log_softmax(-1), plain.module(ids).logits.log_softmax(-1), rtol=TWO_ROUTES, atol=LOGITS
         )
     ours = collect(plain, ids.tolist(), "final_norm", "last", "hoyer").value[0]
     theirs = float(sparsity.hoyer(cache_["ln_final.hook_out"][0, -1].numpy()))

@@ -15,7 +15,7 @@ from probes.models import load_model
 from probes.models.checkpoints import model_files
 from tests.probes.conftest import tiny_llama, uneven
 from tests.probes.models.families import LLAMA
-from tests.tolerances import REBATCHED
+from tests.tolerances import LOGITS, REBATCHED
 
 PROMPTS = [[5, 17, 3, 29], [41, 8]]
 NAMES = {
@@ -157,7 +157,7 @@ def test_an_adapter_is_merged_into_its_base(tmp_path):
             down = changed.mlp.down_proj
             block.mlp.down_proj.weight += 6 / 2 * down.lora_B["default"].weight @ down.lora_A["default"].weight
     np.testing.assert_allclose(values(model), values(by_hand), rtol=REBATCHED)
-    assert not np.allclose(values(model), values(base.module), rtol=1e-2)
+    assert not np.allclose(values(model), values(base.module), rtol=LOGITS)
     assert model.fingerprint != base.fingerprint
     assert {"base/model.safetensors", "adapter_model.safetensors"} <= set(model_files(str(tmp_path / "adapter"), None))
 
