@@ -87,6 +87,7 @@ def learning_law(
         laws = results.scaling(results.read_seeds(out_dir / name))
         laws.to_csv(out_dir / name / "scaling.csv", index=False)
         out().print(_laws(laws))
+        _say_idle(out_dir / name)
     out().print(
         "area: mean loss after each step. acceleration: steps over those until the final loss of equal weights, on "
         f"held-out examples. work: gradients over those of equal weights. Intervals: {out_dir}/LEARNER/table.csv",
@@ -103,6 +104,14 @@ def _shown(name: str, summary: pd.DataFrame) -> Table:
         values = [(row.get(column, math.nan), form) for column, (_, form) in COLUMNS.items()]
         shown.add_row(str(row["arm"]), *("" if math.isnan(value) else f"{value:{form}}" for value, form in values))
     return shown
+
+
+def _say_idle(folder: Path) -> None:
+    """Name searches that found nothing better than equal weights."""
+    from probes.learning_law.results import idle
+
+    for name in idle(folder):
+        out().print(f"{folder.name}, {name}: no epoch improved on equal weights; give more --epochs", soft_wrap=True)
 
 
 def _laws(laws: pd.DataFrame) -> Table:
@@ -128,6 +137,7 @@ def _weights(out_dir: Path, scale: str) -> None:
 
     folder = out_dir / "language"
     seeds = seeds_of(folder)
+    _say_idle(folder)
     path, found = write_weights(folder, [(seed, sentences_of(LANGUAGES[scale], seed)) for seed in seeds])
     for name, values in (
         ("little weight under the policy", [one.weight for one in found]),

@@ -235,6 +235,16 @@ def read_seeds(folder: Path) -> dict[int, dict[str, Arm]]:
     return found
 
 
+def idle(folder: Path) -> list[str]:
+    """Searches of a learner's folder that improved nothing, so that their policies are equal weights."""
+    found: list[str] = []
+    for path in sorted(folder.glob("seed-*/search-*.safetensors")):
+        state = load_search(path)
+        if state is not None and state.epochs and state.totals[-1] == state.totals[0]:
+            found.append(f"{path.parent.name}, {path.stem.removeprefix('search-')} desired set")
+    return found
+
+
 def example_weights(state: Search) -> torch.Tensor:
     """Weight of every example over the whole training, in fair shares: 1 is what equal weights give."""
     return state.weights.mean(dim=0) * state.weights.shape[1]

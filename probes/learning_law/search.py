@@ -121,7 +121,8 @@ def search(
         if gradient is None:
             gradient = policy_gradient(learner, state.weights, path, rate)
         if np.isnan(state.size):
-            state = replace(state, size=1 / (learner.n_examples * gradient.std(correction=0).item()))
+            spread = learner.n_examples * gradient.std(correction=0).item()
+            state = replace(state, size=1 / spread if spread else 0.0)
         proposed = torch.from_numpy(project((state.weights - state.size * gradient).numpy()))
         try:
             new = trained(proposed)

@@ -5,12 +5,14 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from probes.cli import app, at_the_edge
 from probes.learning_law import results, scales, scaling
 from probes.learning_law.arms import DIRECT, ONLINE, POLICY, SHUFFLED, SMALL, UNIFORM, exchanged, milestones
 from probes.learning_law.perceptron import Sizes
 from probes.learning_law.scales import Plan
+from probes.learning_law.search import Search
 
 TINY = Plan(Sizes(4, 24, 32, 32), 8, 0.2, 6, 3)
 
@@ -101,3 +103,10 @@ def test_what_cannot_be_used_is_one_line(tmp_path, capsys, monkeypatch):
         assert left.value.code == 2, told
         assert said in told
         assert len(told.splitlines()) == 1, told
+
+
+def test_a_search_that_improves_nothing_is_named(tmp_path):
+    weights = torch.full((2, 4), 0.25, dtype=torch.float64)
+    for name, totals in (("large", (2.0, 2.0, 2.0)), ("small", (2.0, 1.5)), ("other", (2.0,))):
+        results.save_search(tmp_path / "seed-3" / f"search-{name}.safetensors", Search(weights, 1.0, totals))
+    assert results.idle(tmp_path) == ["seed-3, large desired set"]
