@@ -78,7 +78,10 @@ def test_a_gain_over_both_is_supported_with_its_size_and_power() -> None:
     assert primary.estimate == min(parts.values()) == pytest.approx(0.25, abs=0.1)
     assert primary.interval[0] > 0
     assert primary.detectable == pytest.approx(2.8 * math.sqrt(2 * 0.4 * 0.6 / 2 / 200), rel=0.25)
+    assert primary.plot is not None
+    gains = {mark.name: mark.value for mark in primary.plot.marks}
     found = by_group(findings)
+    assert gains["oracle"] == found["oracle over random"].estimate
     assert found["oracle over random"].side == found["sparsity over shuffled"].side == 1
     assert found["loss over random"].side == 0
     test = found["oracle over random"].test

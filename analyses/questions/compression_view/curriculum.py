@@ -247,6 +247,7 @@ def _primary(answers: Answers, compared: Sequence[Compared], gains: Gains) -> Fi
         test=Significance("sign flips of questions, better than both", both.p, math.nan),
         effects=(*parts, power),
         verdict=decide(both.value, (both.low, both.high), both.p),
+        plot=Plot("forest", "gain over random examples", "", _over_random(compared, gains), 0.0),
     )
     said = " and ".join(f"{with_interval(part.estimate, part.interval)} over {part.of}" for part in parts)
     return replace(
@@ -255,6 +256,15 @@ def _primary(answers: Answers, compared: Sequence[Compared], gains: Gains) -> Fi
             f"{claim_of(finding, CLAIMS)}: {said} ({_behind(answers)}). With 80 % power "
             f"{signed(power.estimate).replace('+', '')} is detected."
         ),
+    )
+
+
+def _over_random(compared: Sequence[Compared], gains: Gains) -> tuple[Mark, ...]:
+    """The gain of every arm over random examples, on the same questions."""
+    return tuple(
+        Mark("", shown(_words(one.arm)), math.nan, float(gains.value[column]), *gains.interval(column))
+        for column, one in enumerate(compared)
+        if one.reference == RANDOM
     )
 
 
