@@ -214,9 +214,10 @@ def share_lost(
 ) -> tuple[float, tuple[float, float]]:
     """The same as a share of the first column's effect; the interval is Fieller's, with the error of both sides.
 
-    1 where nothing is left, above 1 where the direction changes; NaN where there is no effect to have a share of.
+    1 where nothing is left, above 1 where the direction changes; NaN where the effect does not differ from zero.
     """
-    if len(association.blocks) != 1:
+    _, bounds = at(effect(association, compared), before)
+    if len(association.blocks) != 1 or judge(bounds) == "undecided":
         return float("nan"), (float("nan"), float("nan"))
     block = association.blocks[0]
 

@@ -48,6 +48,8 @@ def signed(value: float) -> str:
     if not math.isfinite(value):
         return "\N{EN DASH}"
     digits = 3 if 0 < abs(value) < 0.005 else 2
+    if round(value, digits) == 0 != value:
+        return "0.000"
     return f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 

@@ -101,7 +101,7 @@ def left_out(panel: Panel, used: Bool[np.ndarray, " items"]) -> tuple[LeftOut, .
     """
     ordered = panel.axis.kind != "nominal"
     no_level = ~np.isfinite(panel.levels) if ordered else np.zeros(len(used), dtype=bool)
-    counts = ((f"without a level of {panel.axis.name}", no_level & ~used), ("undefined there", ~no_level & ~used))
+    counts = ((f"no level of {panel.axis.name} is recorded", no_level & ~used), ("undefined there", ~no_level & ~used))
     return tuple(LeftOut(reason, int(rows.sum())) for reason, rows in counts if rows.any())
 
 

@@ -135,7 +135,9 @@ def _without_claim(plain: Numbers, given: tuple[float, float], before: list[Entr
         return " Length follows what is compared and cannot be separated from it, so nothing is claimed."
     measured = judge(plain[1])
     if measured == "undecided":
-        return f" As measured there is no significant change ({with_interval(*plain)}), so none can survive."
+        return (
+            f" Without any adjustment there is no significant change ({with_interval(*plain)}), so nothing is claimed."
+        )
     if judge(given) not in {measured, "undecided"}:
         return f" As measured the change has the other sign ({with_interval(*plain)}), so it does not survive."
     return ""

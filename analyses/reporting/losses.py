@@ -68,9 +68,9 @@ class Loss(NamedTuple):
         """Every group with its count.
 
         >>> Loss("m", "s", CUT, (Group("english", 18, 0), Group("telugu", 18, 18))).listed
-        '0 of 18 (english), 18 of 18 (telugu)'
+        'english: 0 of 18, telugu: 18 of 18'
         """
-        return ", ".join(f"{group.missing:,} of {group.n:,} ({shown(group.name, 24)})" for group in self.groups)
+        return ", ".join(f"{shown(group.name, 24)}: {group.missing:,} of {group.n:,}" for group in self.groups)
 
 
 class ControlsRow(NamedTuple):

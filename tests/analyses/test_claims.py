@@ -162,8 +162,8 @@ def test_items_without_a_level_are_counted(rng):
     examples = sweep.examples()
     gaps = examples.assign(level=examples["level"].where(np.arange(len(examples)) >= 18))
     found = primary_of(with_table(sweep, examples=gaps))
-    assert (found.n, found.left_out) == (82, (LeftOut("without a level of steps", 18),))
-    assert "18 of 100 items are left out: without a level of steps." in found.text
+    assert (found.n, found.left_out) == (82, (LeftOut("no level of steps is recorded", 18),))
+    assert "18 of 100 items are left out: no level of steps is recorded." in found.text
 
 
 def test_findings_are_a_frame_and_short_in_a_terminal():

@@ -108,8 +108,8 @@ def test_groups_of_which_one_was_cut_are_named(domains):
     (loss,) = take_losses(run)
     assert loss.total == 10
     assert loss.differs
-    assert "10 of 10 (code)" in loss.listed
-    assert "0 of 10 (tinystories)" in loss.listed
+    assert "code: 10 of 10" in loss.listed
+    assert "tinystories: 0 of 10" in loss.listed
     assert warnings([loss]) == [f"text_domains, cut to max_tokens: {loss.listed}"]
     (same,) = take_losses(with_table(domains, inputs=inputs.assign(truncated=True)))
     assert (same.total, same.differs, warnings([same])) == (40, False, [])

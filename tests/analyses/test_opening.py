@@ -70,7 +70,7 @@ def test_models_side_by_side_share_a_table_and_a_picture(tmp_path, monkeypatch):
     assert "Models side by side" in text
     assert "<dt>Reproduce</dt><dd><code>sparsity report " in text  # no single directory holds what stands here
     assert {finding.scope.model for finding in written.findings if finding.primary} == {"/models/toy", "/models/other"}
-    assert "not significantly sparser or denser in 2 of 2 models (toy, other)" in headline(written.findings)
+    assert "significantly sparser or denser in none of 2 models (toy, other)" in headline(written.findings)
     figures = tmp_path / "out" / "figures"
     assert (figures / "models-1.svg").is_file()
     assert (figures / "models-1.pdf").read_bytes().startswith(b"%PDF")

@@ -322,13 +322,13 @@ def _effects(evidence: Evidence) -> tuple[Effect, ...]:
     return tuple(found)
 
 
-def _plot(evidence: Evidence) -> Plot:
-    """The two shares that the mechanisms rest on."""
+def _plot(evidence: Evidence) -> Plot | None:
+    """The two shares that the mechanisms rest on; None where neither is defined."""
     rows = [
         Mark("one coordinate", shown(found.group), math.nan, *found.curve[1])
         for found in evidence.carried
-        if 1 in found.curve
+        if 1 in found.curve and math.isfinite(found.curve[1].value)
     ]
     if evidence.lost is not None:
         rows.append(Mark("removed at final_norm", f"{evidence.row} projected out", math.nan, *evidence.lost))
-    return Plot("forest", "share of the change", "", tuple(rows), HALF)
+    return Plot("forest", "share of the change", "", tuple(rows), HALF) if rows else None

@@ -29,7 +29,7 @@ MOST_PLOTS: Final = 4  # of single findings in one section; the data of the rest
 MOST_ROWS: Final = 40  # of the picture of all measures
 NULL_BAND: Final = (
     "Gaussian null: the mean expected for i.i.d. Gaussian vectors of this width, dashed where it lies within the "
-    "picture; grey: where 95 of 100 means of as many such vectors lie"
+    "picture; grey: 95 % range of the mean of as many such vectors"
 )
 SPANS: Final = {"curve": "Bands", "forest": "Bars"}
 DRAWINGS: Final[dict[str, Callable[[Plot], Figure]]] = {

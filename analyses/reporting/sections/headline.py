@@ -101,7 +101,9 @@ def _opening(own: Sequence[Finding], findings: Sequence[Finding], *, by_suite: b
     who = FAR.get(first.analysis)
     for verdict, word in COUNTED if who else JUDGED:
         named = [_named(finding, models, suites) for finding in own if finding.verdict == verdict]
-        if named:
+        if verdict == "undecided" and who and len(named) == len(own):
+            said.append(f"significantly sparser or denser in none of {len(own)} {what} ({_first_of(named)})")
+        elif named:
             said.append(f"{word} in {len(named)} of {len(own)} {what} ({_first_of(named)})")
     claim = f"States of {who} are " if who else f"{first.question} "
     places = ", ".join(dict.fromkeys(where_words(finding) for finding in own))
