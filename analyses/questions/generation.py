@@ -39,12 +39,12 @@ Table = Float[np.ndarray, "items steps"]
 @analysis(QUESTION, order=12, title="Generation", counted="items")
 def generation(run: Run) -> list[Finding]:
     """Answer for every model and suite whose items were gone on from."""
-    runs = run.runs()
-    labels = dict(zip(runs["run_id"].astype(str), model_labels(runs), strict=True))
-    suites = dict(zip(runs["run_id"].astype(str), runs["suite"].astype(str), strict=True))
     rows = run.token_measurements(basis=names.GENERATED)
     if rows.empty or METRIC not in rows:
         return []
+    runs = run.runs()
+    labels = dict(zip(runs["run_id"].astype(str), model_labels(runs), strict=True))
+    suites = dict(zip(runs["run_id"].astype(str), runs["suite"].astype(str), strict=True))
     rows = rows.assign(run_id=rows["run_id"].astype(str), example_id=rows["example_id"].astype(str))
     told, outcomes = run.familiarity_tokens(), run.outcomes()
     found: list[Finding] = []

@@ -68,10 +68,7 @@ PAIRS: Final = (
 CLAIMS: Final = (
     "Examples matched by sparsity bring more right answers than those matched by loss and than similar ones",
     "Examples matched by sparsity bring fewer right answers than those matched by loss or than similar ones",
-    (
-        "It is undecided whether examples matched by sparsity bring more right answers than those matched by loss and "
-        "than similar ones"
-    ),
+    "It is undecided whether examples matched by sparsity beat those matched by loss and similar ones",
 )
 
 
@@ -128,10 +125,8 @@ def read_answers(run: Run) -> list[Answers]:
     if examples.empty:
         return []
     told = pd.DataFrame([json.loads(text) for text in examples["attrs"]]).astype({"k": int, "pool": int})
-    told["example_id"] = examples["example_id"].astype(str).to_numpy()
-    told["suite"] = examples["suite"].astype(str).to_numpy()
-    told["cluster"] = examples["cluster"].astype(str).to_numpy()
-    told["text"] = examples["text"].astype(str).to_numpy()
+    for name in ("example_id", "suite", "cluster", "text"):
+        told[name] = examples[name].astype(str).to_numpy()
     told["before"] = told["before"].fillna("") if "before" in told else ""
     outcomes, runs, failures = run.outcomes(), run.runs(), run.failures()
     labels = dict(zip(runs["run_id"].astype(str), model_labels(runs), strict=True))
@@ -141,13 +136,8 @@ def read_answers(run: Run) -> list[Answers]:
         values = outcomes[outcomes["run_id"].astype(str) == run_id]
         if own.empty:
             continue
-        values = pd.DataFrame(
-            {
-                "example_id": values["example_id"].astype(str),
-                "grade": values["name"].astype(str),
-                "right": values["value"].astype(float),
-            }
-        )
+        values = values[["example_id", "name", "value"]].set_axis(["example_id", "grade", "right"], axis=1)
+        values = values.astype({"example_id": str, "grade": str, "right": float})
         joined = own.merge(values, on=["example_id", "grade"], how="left")
         # a prompt that several arms would ask is asked once
         joined["right"] = joined.groupby(["question", "text", "before"], sort=False)["right"].transform("first")

@@ -146,7 +146,7 @@ def fisher(value: float, n: int) -> tuple[float, float]:
     """95 % interval of a rank correlation of n independent pairs; nothing where it is 1 or -1.
 
     >>> [round(bound, 2) for bound in fisher(0.8, 10)]
-    [0.33, 0.95]
+    [0.32, 0.95]
     """
     if not abs(value) < 1 or n <= 3:
         return math.nan, math.nan
