@@ -70,11 +70,11 @@ CLAIMS: Final = (
     ),
     Claim(
         name="learning",
-        sentence="In optimal learning every example contributes equally, and the scaling law bends.",
+        sentence="Optimal learning makes the contributions of examples more equal.",
         source="arXiv:2402.17759: 5.50 times (perceptron) and 2.41 times (transformer) as fast",
         supports="contributions are more alike under the policy that minimises the area under the loss",
         contradicts="they are less alike",
-        questions=("learning",),
+        questions=("contributions",),
         controls=("uniform weights with a tuned step size", "held-out examples", "a shuffled policy"),
         trials=("learning",),
     ),

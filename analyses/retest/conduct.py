@@ -147,7 +147,7 @@ def written_tables(done: Sequence[Done]) -> dict[str, dict[str, pd.DataFrame]]:
     """CSV tables that commands wrote, by the name of the file and the model they are about."""
     found: dict[str, dict[str, pd.DataFrame]] = {}
     for one in done:
-        for path in sorted(one.folder.glob("*.csv")):
+        for path in sorted((*one.folder.glob("*.csv"), *one.folder.glob("*/seeds.csv"))):
             label = "" if one.model is None else one.model.label
             found.setdefault(path.stem, {})[label] = pd.read_csv(path)
     return found

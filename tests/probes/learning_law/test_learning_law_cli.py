@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 import torch
 
+from analyses import analyse
+from analyses.data.written_tables import beside
 from probes.cli import app, at_the_edge
 from probes.learning_law import results, scales, scaling
 from probes.learning_law.arms import DIRECT, ONLINE, POLICY, SHUFFLED, SMALL, UNIFORM, exchanged, milestones
@@ -42,6 +44,9 @@ def test_every_arm_is_trained_and_a_search_goes_on_where_it_was(tmp_path, monkey
     assert table.loc[UNIFORM, "acceleration"] == table.loc[UNIFORM, "after_all_work"] == 1
     assert table.loc[faster[0], "area"] < table.loc[UNIFORM, "area"]
     assert table.loc[POLICY, "work"] > 3
+    seeds = {"seeds": {"": pd.read_csv(whole / "perceptron" / "seeds.csv")}}
+    (found,) = analyse(beside(None, seeds), "contributions")
+    assert np.isfinite([found.estimate, *(effect.estimate for effect in found.effects[:3])]).all()
     course = json.loads((whole / "perceptron" / "seed-0" / "course-large.json").read_text())
     assert [one["epoch"] for one in course] == [*milestones(TINY.epochs, 10)] == [0, 1, 2, 3]
     assert course[-1]["compression"] >= course[0]["compression"]
