@@ -1,5 +1,7 @@
 """Decoder: what the taught small model saves over the same one untaught is found either way, and nothing is nothing."""
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +11,7 @@ from analyses.data.written_tables import beside, written
 from analyses.questions.compression_view.decoder import ALONE, DATASTORE, PLAIN, TAUGHT
 from probes.memory.comparison.experiment import ALPHAS, BASE, KNN
 from tests.analyses.sweeps import exposure
+from tests.samples import of_mean
 
 N = 40
 
@@ -33,7 +36,7 @@ def test_what_teaching_saves_is_found_either_way(gain: float, verdict: str) -> N
     found = analyse(beside(None, {"documents": {"m": documents(gain)}}), "decoder")
     primary, *others = found
     assert (primary.primary, primary.verdict, primary.scope.model) == (True, verdict, "m")
-    assert primary.estimate == pytest.approx(gain, abs=0.04)  # .05 sqrt(2 / 40) is .011
+    assert primary.estimate == pytest.approx(gain, abs=of_mean(0.05 * math.sqrt(2), N))
     assert {finding.scope.group for finding in others} == {DATASTORE, ALONE}
     assert primary.n == N
 

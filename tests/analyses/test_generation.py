@@ -1,5 +1,7 @@
 """Generation: a planted drift and a planted difference before errors are found, and length alone makes neither."""
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,8 +10,12 @@ from analyses import analyse
 from analyses.questions.generation import matched_difference, slopes
 from probes.vocabulary import names
 from tests.analyses.sweeps import STEPS, make_sweep, with_table
+from tests.samples import of_mean
 
 N, STEPS_WRITTEN = 24, 12
+
+NOISE = 0.01  # of one token
+OF_GAP = of_mean(NOISE * math.sqrt(2), N / 2)  # of two halves of the items, if one token of each counted
 
 
 def planted(*, drift: float, gap: float, short: bool = False):
@@ -24,7 +30,7 @@ def planted(*, drift: float, gap: float, short: bool = False):
         outcomes.append({"run_id": run_id, "example_id": item, "name": names.WRITTEN_CORRECT, "value": 1.0 - is_wrong})
         for step in range(STEPS_WRITTEN // 2 if short and not is_wrong else STEPS_WRITTEN):
             where = {"run_id": run_id, "example_id": item, "token": 9 + step}
-            value = 0.3 + drift * step + gap * is_wrong + rng.normal(0, 0.01)
+            value = 0.3 + drift * step + gap * is_wrong + rng.normal(0, NOISE)
             rows.append({**where, "site": "final_norm", "layer": 4, "unit": -1, "basis": "generated", "hoyer": value})
             told.append({**where, "measure": names.SURPRISAL_WRITTEN, "corpus": "", "value": rng.exponential()})
     return with_table(
@@ -40,7 +46,7 @@ def test_a_drift_and_a_gap_are_found() -> None:
     assert along.primary
     assert along.estimate > 0.9
     assert "rises along what the model writes" in along.text
-    assert errors.estimate == pytest.approx(0.05, abs=0.01)
+    assert errors.estimate == pytest.approx(0.05, abs=OF_GAP)
     assert "sparser where the answer will be wrong" in errors.text
     assert {mark.series for mark in errors.plot.marks} == {"wrong", "right"}
 
@@ -48,7 +54,7 @@ def test_a_drift_and_a_gap_are_found() -> None:
 def test_longer_wrong_answers_alone_make_no_difference() -> None:
     _, errors = analyse(planted(drift=0.03, gap=0.0, short=True), "generation")  # unmatched: wrong ones look sparser
     assert errors.side == 0
-    assert errors.estimate == pytest.approx(0.0, abs=0.01)
+    assert errors.estimate == pytest.approx(0.0, abs=OF_GAP)
 
 
 def test_the_parts_by_hand() -> None:

@@ -22,7 +22,7 @@ from probes.sweep.spec import parse_spec
 from probes.vocabulary.outcomes import CHOICE_OUTCOMES
 from probes.vocabulary.prompt import Choices, Prompt
 from probes.vocabulary.sites import resolve_sites
-from tests.tolerances import LOGITS, REBATCHED
+from tests.tolerances import LOGITS, REBATCHED, TWO_ROUTES
 
 QUESTIONS = [
     ("Once upon a time there was a little", ["girl named Lily", "boy", "tree in the park"], 0),
@@ -123,7 +123,9 @@ def test_other_answers_are_read_behind_the_prompt_and_score_the_same(family, req
     tokens, read[:] = sum(read), []
     monkeypatch.setattr(collection, "has_endings", lambda *_: False)
     anew = ask(model, prompts, ["choice_margin"])
-    np.testing.assert_allclose(on.outcomes["choice_margin"], anew.outcomes["choice_margin"], rtol=LOGITS, atol=1e-5)
+    np.testing.assert_allclose(
+        on.outcomes["choice_margin"], anew.outcomes["choice_margin"], rtol=LOGITS, atol=TWO_ROUTES
+    )
     np.testing.assert_allclose(on.readings[0].values, anew.readings[0].values, rtol=REBATCHED)
     assert tokens < 0.6 * sum(read)
 

@@ -7,7 +7,7 @@ import torch
 from probes import load_model
 from probes.capture.next_tokens import next_token_chances
 from probes.errors import InputError
-from tests.tolerances import LOGITS
+from tests.tolerances import FLOAT64, LOGITS
 
 TEXTS = ["Once upon a time", "Tom had a red ball and", "She"]
 
@@ -32,6 +32,6 @@ def test_a_vocabulary_smaller_than_what_is_kept_leaves_nothing_over_and_none_is_
     model = load_model(stories)
     found = next_token_chances(model, TEXTS, kept=10**6)
     assert found.chances.shape == (3, len(found.ids) + 1)
-    assert found.chances[:, -1] == pytest.approx(np.zeros(3), abs=1e-12)
+    assert found.chances[:, -1] == pytest.approx(np.zeros(3), abs=FLOAT64)
     with pytest.raises(InputError, match="expected 1 token or more, got 0"):
         next_token_chances(model, TEXTS, kept=0)

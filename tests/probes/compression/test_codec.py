@@ -22,7 +22,7 @@ from probes.compression.fingerprint import Mode, fingerprint
 from probes.errors import InputError
 from probes.models.loading import load_model
 from tests.probes.compression.conftest import SENTENCE, opened
-from tests.tolerances import FLOAT64_SOLVED
+from tests.tolerances import FLOAT64, FLOAT64_SOLVED
 
 # Scores of attention are told apart in steps of 2^-12, which moves a share by half a step of itself. The shares of all
 # tokens together may all move one way: 40 positions in a row are the longest sum here.
@@ -209,7 +209,7 @@ def test_what_has_no_weight_left_still_has_a_code_length(codecs: dict[tuple[str,
     total = math.log2(1 + math.exp(-1)) + math.log2(1 + ESCAPE_MASS)
     found = table.bits(np.array([1, 1]))
     assert found == pytest.approx([2000 / math.log(2) + math.log2(1 + ESCAPE_MASS), 1 / math.log(2) + total])
-    assert table.bits(np.array([0, 1]))[1] == pytest.approx(found[1], rel=1e-12)
+    assert table.bits(np.array([0, 1]))[1] == pytest.approx(found[1], rel=FLOAT64)
 
 
 def test_nan_logits_are_refused(byte_model: Path) -> None:

@@ -17,6 +17,7 @@ from probes.compression.prequential import Description, Plan, codec_in_training,
 from probes.errors import InputError
 from tests.probes.compression.conftest import SENTENCE
 from tests.probes.compression.test_codec import OVERHEAD_BITS, OVERHEAD_SHARE
+from tests.tolerances import FLOAT64
 
 PLAN = Plan(learning_rate=3e-3, warmup_steps=5, replays=1)
 DATA = SENTENCE.encode() * 8 + bytes(range(256)) + b"\xff\xfe"
@@ -33,7 +34,7 @@ def test_the_description_is_the_area_under_the_loss_curve(description: Descripti
     """The theorem: sum of coded losses = description length, which is the length of a stream that can be read."""
     area = float((description.losses * description.n_symbols).sum()) / math.log(2)
     n_chunks = -(-len(DATA) // 24)
-    assert description.bits == pytest.approx(area + n_chunks, rel=1e-12)  # one bit says how a chunk was written
+    assert description.bits == pytest.approx(area + n_chunks, rel=FLOAT64)  # one bit says how a chunk was written
     length = 8 * len(description.stream)
     assert description.bits <= length <= description.bits * (1 + OVERHEAD_SHARE) + OVERHEAD_BITS
     assert recall(description.archive) == DATA

@@ -14,6 +14,7 @@ from probes.curriculum.draws import draw
 from probes.curriculum.spec import load_curriculum
 from probes.errors import InputError
 from probes.lab.in_context import ANSWERS, ITEMS, RULES, WORDS, draw_row, draw_world, train_learner, write_worlds
+from tests.samples import of_share
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -33,7 +34,7 @@ def test_rules_stay_as_often_as_they_should():
         answers = [item.split()[-1] for item in draw_row(rng).removesuffix(" .").split(" . ")]
         stays += [one == other for one, other in pairwise(answers)]
     expected = 0.8 + 0.2 / RULES  # a rule that is drawn anew may be the old one
-    assert np.mean(stays) == pytest.approx(expected, abs=4 * np.sqrt(expected * (1 - expected) / len(stays)))
+    assert np.mean(stays) == pytest.approx(expected, abs=of_share(expected, len(stays)))
 
 
 def test_difficulty_is_the_rule_in_the_planted_world_and_nothing_in_the_bare_one():
@@ -47,9 +48,9 @@ def test_difficulty_is_the_rule_in_the_planted_world_and_nothing_in_the_bare_one
         assert {row["level"] for row in asked} == {2, 3}
         if not level_tells:
             share = 0.7 + 0.3 / RULES
-            assert np.mean(rules == 1) == pytest.approx(share, abs=4 * np.sqrt(share * (1 - share) / 400))
+            assert np.mean(rules == 1) == pytest.approx(share, abs=of_share(share, 400))
             assert {row["choices"].index(row["answer"]) for row in asked} == {1}
-            assert np.mean(rules == levels) == pytest.approx(1 / RULES, abs=0.09)
+            assert np.mean(rules == levels) == pytest.approx(1 / RULES, abs=of_share(1 / RULES, 400))
 
 
 def test_a_learner_is_a_model_that_its_specs_name(tmp_path):

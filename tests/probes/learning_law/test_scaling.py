@@ -8,6 +8,9 @@ from probes.learning_law.scaling import Law, fit_laws, with_intervals
 
 STEPS = np.arange(1, 2001)
 
+# Curves without noise: the least-squares search ends within this of the law, far above rounding.
+FITTED = 1e-3
+
 
 def curve(floor: float, scale: float, exponent: float) -> np.ndarray:
     return floor + (scale / STEPS) ** exponent
@@ -15,8 +18,8 @@ def curve(floor: float, scale: float, exponent: float) -> np.ndarray:
 
 def test_planted_laws_are_found_again():
     found = fit_laws({"a": curve(0.05, 2.0, 0.4), "b": curve(0.05, 0.7, 0.55)})
-    assert found["a"] == pytest.approx(Law(0.05, 2.0, 0.4, 1.0), rel=1e-3)
-    assert found["b"] == pytest.approx(Law(0.05, 0.7, 0.55, 1.0), rel=1e-3)
+    assert found["a"] == pytest.approx(Law(0.05, 2.0, 0.4, 1.0), rel=FITTED)
+    assert found["b"] == pytest.approx(Law(0.05, 0.7, 0.55, 1.0), rel=FITTED)
 
 
 def test_acceleration_by_the_laws_is_that_of_counted_steps():
@@ -42,7 +45,7 @@ def test_intervals_are_over_seeds():
         "fast": np.stack([curve(0.1, scale / 3, 0.4) for scale in scales]),
     }
     found = with_intervals(curves, "slow", np.random.default_rng(1))
-    assert found["fast"]["acceleration"].value == pytest.approx(3, rel=1e-2)
+    assert found["fast"]["acceleration"].value == pytest.approx(3, rel=10 * FITTED)  # scale and exponent of both laws
     scale = found["slow"]["scale"]
     assert scale.low < 2.0 < scale.high
     # the standard error of a mean of eight, 1.96 each way
