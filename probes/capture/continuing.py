@@ -23,9 +23,8 @@ from probes.models.loading import LoadedModel, Output
 from probes.vocabulary.prompt import Prompt
 
 TRIED: Final = ((12, 2), (9, 4), (15, 1))  # tokens of each text that is tried, and of its ending
-ROUNDINGS: Final = (
-    1000  # of the type's precision, of the largest number of a state; a wrong position moves it by tenths
-)
+# In units of the type's precision, of the largest number of a state: a wrong position moves a state by tenths of it.
+ROUNDINGS: Final = 1000
 MOST_ROUNDING: Final = 0.05
 _PROVED: Final[WeakKeyDictionary[torch.nn.Module, bool]] = WeakKeyDictionary()
 FEWEST_SHARED: Final = 8  # tokens below which reading them again is cheaper than carrying them over
