@@ -17,13 +17,16 @@ import pyarrow as pa
 
 from probes.errors import InputError
 from probes.records.arrow import compute
-from probes.vocabulary.names import RAW
+from probes.vocabulary.names import BASES, GENERATED, RAW, SHUFFLED, TAILS, UNTRAINED
 from sparsity import MetricSpec
 from sparsity.registry import UnknownNameError
 
 Wanted = str | Sequence[str] | None
 Layers = int | Sequence[int] | None
 GIVEN: Final = frozenset({"run_id", "example_id"})  # columns whose values come from the sweep itself, never from people
+
+# Bases that a sweep may lack, because its spec asked for none or its controls had no time: no rows, never misspelt.
+WRITTEN: Final = frozenset({RAW, *BASES, SHUFFLED, UNTRAINED, TAILS, GENERATED})
 
 
 class Place(NamedTuple):
@@ -79,7 +82,9 @@ class Filter:
             if column in GIVEN or column == "site" or (column == "layer" and self.places):
                 continue
             seen = set(cast("Any", found.column(column)).unique().to_pylist())
-            strange = [value for value in values if value not in seen and value != RAW]
+            strange = [value for value in values if value not in seen]
+            if column == "basis":
+                strange = [value for value in strange if value not in WRITTEN]
             if strange:
                 there = {row[0] for row in known([column])}
                 _refuse_unknown(column, [value for value in strange if value not in there], there, where)

@@ -52,6 +52,7 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> Records:
         ({"metric": "top_k_energy(.10)"}, 4),
         ({"metric": ["hoyer@1"], "layer": 0, "suite": "s"}, 2),
         ({"site": "final_norm"}, 0),  # it is of the sweep, and nothing was measured there
+        ({"basis": ["centred", "tails"]}, 0),  # a control that was left out or not asked for
     ],
 )
 def test_a_name_is_understood_as_a_spec_would_spell_it(records: Records, asked: dict[str, Any], n_rows: int) -> None:
