@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
-import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from probes.curriculum.policies import POLICIES, Policy
@@ -254,13 +253,7 @@ def load_curriculum(path: Path, changes: Mapping[str, Any] | None = None) -> Cur
     Raises:
         InputError: if it cannot be read, has an unknown key, or a value of the wrong kind.
     """
-    try:
-        raw = yaml12.load(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read the spec {path}: {error}") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
-    content = {**mapping(raw, str(path)), **(changes or {})}
+    content = {**yaml12.read(path), **(changes or {})}
     return parse_curriculum(content, folder=path.resolve().parent, origin=str(path))
 
 

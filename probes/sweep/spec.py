@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from probes.errors import InputError
@@ -196,13 +195,7 @@ def load_spec(path: Path, changes: Mapping[str, Any] | None = None) -> SweepSpec
     Raises:
         InputError: if it cannot be read, has an unknown key, or a value of the wrong kind.
     """
-    try:
-        raw = yaml12.load(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read the spec {path}: {error}") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
-    content = dict(mapping(raw, str(path))) | dict(changes or {})
+    content = {**yaml12.read(path), **(changes or {})}
     dtype = content.pop("dtype", None)
     spec = parse_spec(content, folder=path.resolve().parent, origin=str(path))
     changed: dict[str, Any] = {}

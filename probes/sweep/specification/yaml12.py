@@ -8,10 +8,14 @@ always the text that stands there, and two equal keys are refused with their lin
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import yaml
+
+from probes.errors import InputError
+from probes.sweep.specification.validation import mapping
 
 PLAIN: Final = (
     ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
@@ -74,6 +78,21 @@ def load(text: str) -> Any:  # noqa: ANN401  whatever stands there
         yaml.YAMLError: if it is no YAML, asks for more than plain data, or holds a key twice.
     """
     return yaml.load(text, Loader)  # noqa: S506  the loader is a safe one
+
+
+def read(path: Path) -> Mapping[str, Any]:
+    """Mapping that a spec file holds.
+
+    Raises:
+        InputError: if the file cannot be read, is not YAML or holds no mapping.
+    """
+    try:
+        raw = load(path.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read the spec {path}: {error}") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    return mapping(raw, str(path))
 
 
 def dump(content: object) -> str:
