@@ -89,6 +89,7 @@ def spec_of(name: str, models: Path, data: Path, limit: int) -> dict[str, Any]:
         "max_tokens": 256,
         "limit": limit,
         "controls": "none",
+        "outcomes": [],  # the page asks nothing of the outputs: a sixth of the time
         "seed": 0,
     }
 
