@@ -8,15 +8,19 @@ number) and are NaN here. Here are only the records; what may be said of them is
 from __future__ import annotations
 
 import math
-from typing import NamedTuple, cast
+from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
 
 from analyses.data.panels import model_labels, place
-from analyses.data.runs import Run
+from analyses.data.runs import Run, remember
 from analyses.statistics.resampling import UNDEFINED, Estimate
 from probes.vocabulary import names
+
+KEYS: Final = ("run_id", "group", "site", "layer", "position")
+
+_Key: TypeAlias = tuple[str, str, str, int, str]
 
 
 class Substitution(NamedTuple):
@@ -67,6 +71,10 @@ class Substitution(NamedTuple):
 
 def read_substitutions(run: Run, of: str = "") -> list[Substitution]:
     """All substitutions of a sweep, of coordinates or (``of`` is ``unit_``) of heads; empty without controls."""
+    return remember(run, f"{of}substitutions", lambda: _read(run, of))
+
+
+def _read(run: Run, of: str) -> list[Substitution]:
     rows = run.populations()
     rows = rows[rows["metric"].astype(str).str.startswith(f"{of}substitution_")]
     if rows.empty:
@@ -75,29 +83,23 @@ def read_substitutions(run: Run, of: str = "") -> list[Substitution]:
     models = dict(zip(runs["run_id"].astype(str), model_labels(runs), strict=True))
     suites = dict(zip(runs["run_id"].astype(str), runs["suite"].astype(str), strict=True))
     found: list[Substitution] = []
-    keys = ["run_id", "group", "site", "layer", "position"]
-    for key, own in rows.groupby(keys, observed=True, sort=False):
-        run_id, group, site, layer, position = cast("tuple[str, str, str, int, str]", key)
-        by_metric = {
-            str(metric).removeprefix(of): _shares(part) for metric, part in own.groupby("metric", observed=True)
-        }
-        suite = suites.get(str(run_id), "")
-        change = by_metric.get(names.SUBSTITUTION_CHANGE, {}).get(-1, UNDEFINED)
-        if not change.sign:
-            by_metric = {}
+    for (run_id, group, site, layer, position), cell in _cells(rows, of).items():
+        suite = suites.get(run_id, "")
+        change = cell.estimates.get(names.SUBSTITUTION_CHANGE, {}).get(-1, UNDEFINED)
+        shares = cell.estimates if change.sign else {}
         found.append(
             Substitution(
-                models.get(str(run_id), ""),
+                models.get(run_id, ""),
                 suite,
-                level_of(str(group), suite),
-                str(site),
-                int(layer),
-                str(position),
-                int(own["n_vectors"].max()),
+                level_of(group, suite),
+                site,
+                layer,
+                position,
+                cell.n,
                 change,
-                by_metric.get(names.SUBSTITUTION_CURVE, {}),
-                by_metric.get(names.SUBSTITUTION_K50, {}).get(-1, UNDEFINED),
-                by_metric.get(names.SUBSTITUTION_FORWARD, {}),
+                shares.get(names.SUBSTITUTION_CURVE, {}),
+                shares.get(names.SUBSTITUTION_K50, {}).get(-1, UNDEFINED),
+                shares.get(names.SUBSTITUTION_FORWARD, {}),
             )
         )
     return found
@@ -112,10 +114,23 @@ def level_of(group: str, suite: str) -> str:
     return group.removeprefix(f"{suite}/").partition("/")[2]
 
 
-def _shares(rows: pd.DataFrame) -> dict[int, Estimate]:
-    ordered = rows.sort_values("unit")
-    columns = (ordered[name].to_numpy(np.float64) for name in ("value", "ci_low", "ci_high"))
-    return {
-        int(unit): Estimate(float(value), float(low), float(high))
-        for unit, value, low, high in zip(ordered["unit"], *columns, strict=True)
-    }
+class _Cell(NamedTuple):
+    """Vectors of a group at one place and position, and the estimates of each metric by unit, in order of the units."""
+
+    n: int
+    estimates: dict[str, dict[int, Estimate]]
+
+
+def _cells(rows: pd.DataFrame, of: str) -> dict[_Key, _Cell]:
+    """Cells in the order of the table; each column is read once, for there are tens of thousands of rows."""
+    keys = [(*one[:3], int(one[3]), one[4]) for one in zip(*(rows[name].astype(str) for name in KEYS), strict=True)]
+    most: dict[_Key, int] = {}
+    for key, n in zip(keys, rows["n_vectors"], strict=True):
+        most[key] = max(n, most.get(key, 0))
+    found = {key: _Cell(int(n), {}) for key, n in most.items()}
+    metrics = [metric.removeprefix(of) for metric in rows["metric"].astype(str)]
+    units = rows["unit"].to_list()
+    estimates = rows[["value", "ci_low", "ci_high"]].to_numpy(np.float64).tolist()
+    for row in sorted(range(len(units)), key=units.__getitem__):
+        found[keys[row]].estimates.setdefault(metrics[row], {})[int(units[row])] = Estimate(*estimates[row])
+    return found
