@@ -44,13 +44,13 @@ from probes.errors import InputError
 from probes.models.hooks import CaptureError, Value
 from probes.models.loading import LoadedModel, load_model
 from probes.models.tokens import BosPolicy
+from probes.vocabulary import names
 from probes.vocabulary.positions import Asked, Selector, parse_position
 from probes.vocabulary.prompt import Prompt
 from probes.vocabulary.sites import Site, SiteKind, resolve_sites
 
 RESAMPLES: Final = 1000
 INTERVAL: Final = (2.5, 97.5)
-BASIS: Final = "routing"
 
 
 @dataclass(slots=True)
@@ -127,7 +127,7 @@ def measure_routing(
     frame = frame.assign(
         run_id=model.fingerprint[:16],
         group=group,
-        basis=BASIS,
+        basis=names.ROUTING,
         position=selector.name,
         n_vectors=int(tokens.sum()),
     )

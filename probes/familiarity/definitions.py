@@ -19,11 +19,11 @@ import numpy as np
 from jaxtyping import Float64
 
 from probes.errors import InputError
-from probes.familiarity.texts import Part
 from sparsity.records import Interval
 from sparsity.registry import Registry
 from sparsity.specs import FORM
 
+Part = Literal["prompt", "answer"]
 Needs = Literal["logits", "states", "corpus", "world", "memory"]
 ANSWER: Final = "answer."
 

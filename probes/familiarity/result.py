@@ -14,10 +14,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float64
 
-from probes.familiarity.definitions import FamiliaritySpec, Needs, Values
+from probes.familiarity.definitions import FamiliaritySpec, Needs, Part, Values
 from probes.familiarity.measures.surprise import UNKNOWN_TEXT
 from probes.familiarity.sources import ReadText
-from probes.familiarity.texts import Part
 from probes.records.schema import FAMILIARITY_STAGE, SCHEMAS, Table
 
 

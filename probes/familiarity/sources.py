@@ -18,7 +18,7 @@ from jaxtyping import Float32, Float64, Int64
 
 from probes.corpus.alphabet import Tokens
 from probes.corpus.index import Corpus
-from probes.familiarity.definitions import FamiliaritySpec, Needs
+from probes.familiarity.definitions import FamiliaritySpec, Needs, Part
 from probes.familiarity.known_states import KnownStates
 from probes.familiarity.measures.counts import CorpusEvidence, CorpusTexts
 from probes.familiarity.measures.distances import StatesEvidence
@@ -27,7 +27,7 @@ from probes.familiarity.measures.memories import Beside, MemoryEvidence
 from probes.familiarity.measures.surprise import LogitsEvidence
 from probes.familiarity.predictor import Coder
 from probes.familiarity.surprisals import Surprisals
-from probes.familiarity.texts import Part, TokenText
+from probes.familiarity.texts import TokenText
 from probes.models.loading import LoadedModel
 
 REFERENCE: Final = "reference_ratio"  # the one measure that compares with another coder

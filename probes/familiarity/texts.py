@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Int32
 
 from probes.capture.prompts import encode
 from probes.corpus.alphabet import encoded, span_ends
+from probes.familiarity.definitions import Part
 from probes.familiarity.predictor import Prediction, Predictor
 from probes.familiarity.surprisals import read_surprisals
 from probes.models.joining import AUTO
@@ -24,8 +24,6 @@ from probes.models.loading import LoadedModel
 from probes.models.templates import PromptError, Template, Turns
 from probes.models.tokens import BosPolicy, SpecialTokens, Unbounded, special_id
 from probes.vocabulary.prompt import Prompt
-
-Part = Literal["prompt", "answer"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -56,6 +56,9 @@ ROTATION_P: Final = "rotation_p(hoyer)"
 # neurons that an MLP can do without, in ``measurements`` at ``mlp_post``
 TAILS: Final = "tails"  # the basis
 
+# choices of experts, in ``populations`` at ``router_logits``
+ROUTING: Final = "routing"  # the basis
+
 
 def cett_sparsity(error: float) -> str:
     """The metric at one error of tail truncation.

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from analyses import analyse
-from probes.capture.routing import BASIS
+from probes.vocabulary.names import ROUTING
 from tests.analyses.sweeps import DOMAIN, make_sweep, with_table
 
 
@@ -17,7 +17,7 @@ def planted(shifted: float):
     runs = made.runs().copy()
     spec = json.loads(runs["spec_json"].iloc[0]) | {"controls": {"reference": ["planted/in/home"]}}
     runs["spec_json"] = json.dumps(spec)
-    where = {"run_id": runs["run_id"].iloc[0], "unit": -1, "position": "mean", "n_vectors": 80, "basis": BASIS}
+    where = {"run_id": runs["run_id"].iloc[0], "unit": -1, "position": "mean", "n_vectors": 80, "basis": ROUTING}
     rows = [
         {**where, "group": group, "site": "router_logits", "layer": layer, "metric": metric}
         | {"value": value, "ci_low": value - 0.03, "ci_high": value + 0.03}

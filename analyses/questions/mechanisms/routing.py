@@ -22,7 +22,7 @@ from analyses.findings.formatting import number, shown, with_interval
 from analyses.findings.record import Effect, Finding, Mark, Plot, Scope
 from analyses.findings.registry import analysis
 from analyses.statistics.resampling import Estimate
-from probes.capture.routing import BASIS
+from probes.vocabulary import names
 
 QUESTION: Final = "Does the choice of experts concentrate where inputs are shifted?"
 MEASURES: Final = ("load_evenness", "router_entropy", "expert_density")
@@ -42,7 +42,7 @@ def routing(run: Run) -> list[Finding]:
     def key(value: SetValue) -> tuple[str, str, str, int]:
         return value.model, value.suite, value.position, MEASURES.index(value.metric)
 
-    found = sorted(read_sets(run, MEASURES, (BASIS,)), key=key)
+    found = sorted(read_sets(run, MEASURES, (names.ROUTING,)), key=key)
     return [_finding([*own], references) for _, own in groupby(found, key)]
 
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float32, Float64
 
 from probes.familiarity.definitions import Values, WholeNumber, familiarity
-from probes.familiarity.known_states import KnownStates
+
+if TYPE_CHECKING:  # a measure can be asked for its record without torch
+    from probes.familiarity.known_states import KnownStates
 
 MOVED = "whatever moves the state counts: length, topic, the last token"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from jaxtyping import Float64
@@ -17,8 +17,10 @@ from jaxtyping import Float64
 from probes.familiarity.compressors import Compressor
 from probes.familiarity.definitions import Values, familiarity
 from probes.familiarity.predictor import Coder
-from probes.familiarity.surprisals import Surprisals
 from sparsity.records import Interval
+
+if TYPE_CHECKING:  # a measure can be asked for its record without torch
+    from probes.familiarity.surprisals import Surprisals
 
 FRACTION: Final = Interval(0, 1, closed=True)
 UNKNOWN_TEXT: Final = "the text is not known, only its token ids (or the chat template rewrites it)"

@@ -8,7 +8,7 @@ from transformers import BertConfig, BertModel, GPT2Config, GPT2LMHeadModel
 
 import sparsity
 from probes.capture import capture_states, encode
-from probes.capture.routing import BASIS, collect_routing
+from probes.capture.routing import collect_routing
 from probes.controls import pinning
 from probes.controls.basis_panel import views
 from probes.controls.control_cells import OUTLIERS, READOUT, cells_of
@@ -348,7 +348,7 @@ def test_a_mixture_of_experts_has_its_routing_measured_group_by_group():
     asked = ask(model, sites=("router_logits.0", "final_norm"), positions=("mean",))
     controls = control(model, asked)
     rows = frames(controls)["populations"]
-    rows = rows[rows["basis"] == BASIS]
+    rows = rows[rows["basis"] == names.ROUTING]
     assert set(rows["group"]) == {"s/in/x", "s/shifted/x"}
     assert set(rows["run_id"]) == {"r"}
     assert set(zip(rows["site"], rows["layer"], strict=True)) == {("router_logits", 0)}
@@ -358,4 +358,4 @@ def test_a_mixture_of_experts_has_its_routing_measured_group_by_group():
     ours = rows[rows["group"] == "s/shifted/x"].set_index(["metric", "unit"])["value"]
     np.testing.assert_allclose(ours.loc[alone.index], alone, rtol=REBATCHED)
     dense = load_model(tiny_llama(hidden_size=16, num_hidden_layers=2))
-    assert not (frames(control(dense, ask(dense)))["populations"]["basis"] == BASIS).any()
+    assert not (frames(control(dense, ask(dense)))["populations"]["basis"] == names.ROUTING).any()
