@@ -20,6 +20,13 @@ from probes.vocabulary import names
 
 KEYS: Final = ("run_id", "group", "site", "layer", "position")
 
+READ: Final = (
+    names.SUBSTITUTION_CHANGE,
+    names.SUBSTITUTION_CURVE,
+    names.SUBSTITUTION_K50,
+    names.SUBSTITUTION_FORWARD,
+)
+
 _Key: TypeAlias = tuple[str, str, str, int, str]
 
 
@@ -76,7 +83,7 @@ def read_substitutions(run: Run, of: str = "") -> list[Substitution]:
 
 def _read(run: Run, of: str) -> list[Substitution]:
     rows = run.populations()
-    rows = rows[rows["metric"].astype(str).str.startswith(f"{of}substitution_")]
+    rows = rows[rows["metric"].isin([of + name for name in READ])]
     if rows.empty:
         return []
     runs = run.runs()
@@ -122,15 +129,15 @@ class _Cell(NamedTuple):
 
 
 def _cells(rows: pd.DataFrame, of: str) -> dict[_Key, _Cell]:
-    """Cells in the order of the table; each column is read once, for there are tens of thousands of rows."""
-    keys = [(*one[:3], int(one[3]), one[4]) for one in zip(*(rows[name].astype(str) for name in KEYS), strict=True)]
+    """Cells in the order of the table; each column is read once, for there may be hundreds of thousands of rows."""
+    keys = list(zip(*(rows[name].to_list() for name in KEYS), strict=True))
     most: dict[_Key, int] = {}
-    for key, n in zip(keys, rows["n_vectors"], strict=True):
+    for key, n in zip(keys, rows["n_vectors"].to_list(), strict=True):
         most[key] = max(n, most.get(key, 0))
-    found = {key: _Cell(int(n), {}) for key, n in most.items()}
-    metrics = [metric.removeprefix(of) for metric in rows["metric"].astype(str)]
-    units = rows["unit"].to_list()
+    found = {key: _Cell(n, {}) for key, n in most.items()}
+    metrics, units = rows["metric"].to_list(), rows["unit"].to_list()
     estimates = rows[["value", "ci_low", "ci_high"]].to_numpy(np.float64).tolist()
-    for row in sorted(range(len(units)), key=units.__getitem__):
-        found[keys[row]].estimates.setdefault(metrics[row], {})[int(units[row])] = Estimate(*estimates[row])
+    for row in np.argsort(units, kind="stable").tolist():
+        shares = found[keys[row]].estimates.setdefault(metrics[row].removeprefix(of), {})
+        shares[units[row]] = Estimate(*estimates[row])
     return found

@@ -13,13 +13,15 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Final, NamedTuple, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, cast, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int32, Int64
-from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from probes.errors import InputError
+
+if TYPE_CHECKING:  # an index of bytes, and who asks for names alone, needs no tokenizers
+    from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 TEXTS_AT_A_TIME: Final = 256
 

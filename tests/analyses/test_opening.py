@@ -1,6 +1,8 @@
 """Sweeps that can only be read in part, and several sweeps read as one."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -170,3 +172,15 @@ def test_shards_that_are_missing_are_said(tmp_path):
     _, notes = open_sweeps([tmp_path])
     assert "of 4 shards" in notes[0]
     assert "1, 3 have written nothing" in notes[0]
+
+
+def test_the_questions_are_read_without_torch():
+    code = """
+import sys
+import analyses.reporting
+from analyses.data.familiarity import promise
+from analyses.findings.registry import ANALYSES
+assert len(ANALYSES) > 20 and promise("bits_per_byte").from_output
+assert not {"torch", "transformers"} & set(sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
