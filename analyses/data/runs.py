@@ -164,3 +164,10 @@ def axis_of(spec_json: str, name: str) -> Axis:
     """The axis of a run; one that is not recorded counts as nominal, because no direction was declared."""
     recorded = facts(spec_json).get("axis")
     return Axis(**recorded) if recorded else Axis(name=name, unit="", kind="nominal", harder=None)
+
+
+def ordered_axes(run: Run) -> dict[str, str]:
+    """Name of the axis by run, of those runs whose levels are in an order; of a level they are needed to name it."""
+    runs = run.runs()
+    axes = {str(run_id): axis_of(spec, "") for run_id, spec in zip(runs["run_id"], runs["spec_json"], strict=True)}
+    return {run_id: axis.name for run_id, axis in axes.items() if axis.kind != "nominal"}

@@ -7,7 +7,7 @@ from typing import NamedTuple, cast
 import numpy as np
 
 from analyses.data.panels import model_labels, place
-from analyses.data.runs import Run
+from analyses.data.runs import Run, ordered_axes
 from analyses.data.substitution import level_of
 from analyses.statistics.resampling import Estimate
 from probes.vocabulary import names
@@ -28,6 +28,7 @@ class SetValue(NamedTuple):
         estimate: its value, with an interval where it has one.
         n: how many vectors.
         key: the group as the table names it, suite and split with it.
+        axis: the axis that the levels lie on; empty where they are domains.
     """
 
     model: str
@@ -41,6 +42,7 @@ class SetValue(NamedTuple):
     estimate: Estimate
     n: int
     key: str
+    axis: str
 
     @property
     def place(self) -> str:
@@ -58,6 +60,7 @@ def read_sets(run: Run, metrics: tuple[str, ...], bases: tuple[str, ...] = (name
     ids = runs["run_id"].astype(str)
     models = dict(zip(ids, model_labels(runs), strict=True))
     suites = dict(zip(ids, runs["suite"].astype(str), strict=True))
+    axes = ordered_axes(run)
     levels = run.examples()
     order = levels.assign(group=levels["split"].astype(str) + "/" + levels["level_name"].astype(str))
     at = order.groupby("group", observed=True)["level"].min().to_dict()
@@ -67,6 +70,7 @@ def read_sets(run: Run, metrics: tuple[str, ...], bases: tuple[str, ...] = (name
         SetValue(
             models.get(run_id, ""), suites.get(run_id, ""), group.removeprefix(f"{suites.get(run_id, '')}/"), site,
             int(layer), position, basis, metric, Estimate(float(value), float(low), float(high)), int(n), group,
+            axes.get(run_id, ""),
         )
         for run_id, group, site, position, basis, metric, layer, n, value, low, high in zip(
             *columns, rows["layer"], rows["n_vectors"], *numbers, strict=True

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from analyses.data.panels import model_labels, place
-from analyses.data.runs import Run, remember
+from analyses.data.runs import Run, ordered_axes, remember
 from analyses.statistics.resampling import UNDEFINED, Estimate
 from probes.vocabulary import names
 
@@ -45,6 +45,7 @@ class Substitution(NamedTuple):
         curve: share carried by the m top coordinates together, by m; empty where there is no change.
         k50: the least m that carries half.
         coordinates: share carried by single coordinates, put into the reference, by coordinate; likewise.
+        axis: the axis that the groups lie on; empty where they are domains.
     """
 
     model: str
@@ -58,6 +59,7 @@ class Substitution(NamedTuple):
     curve: dict[int, Estimate]
     k50: Estimate
     coordinates: dict[int, Estimate]
+    axis: str
 
     @property
     def place(self) -> str:
@@ -89,6 +91,7 @@ def _read(run: Run, of: str) -> list[Substitution]:
     runs = run.runs()
     models = dict(zip(runs["run_id"].astype(str), model_labels(runs), strict=True))
     suites = dict(zip(runs["run_id"].astype(str), runs["suite"].astype(str), strict=True))
+    axes = ordered_axes(run)
     found: list[Substitution] = []
     for (run_id, group, site, layer, position), cell in _cells(rows, of).items():
         suite = suites.get(run_id, "")
@@ -107,6 +110,7 @@ def _read(run: Run, of: str) -> list[Substitution]:
                 shares.get(names.SUBSTITUTION_CURVE, {}),
                 shares.get(names.SUBSTITUTION_K50, {}).get(-1, UNDEFINED),
                 shares.get(names.SUBSTITUTION_FORWARD, {}),
+                axes.get(run_id, ""),
             )
         )
     return found

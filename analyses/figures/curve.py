@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
 from analyses.figures.depth import along, is_place, layer_ticks
-from analyses.figures.drawing import OKABE_ITO, new_figure, styled, width_of
+from analyses.figures.drawing import OKABE_ITO, new_figure, ordered_colours, styled, width_of
 from analyses.figures.marks import CHANCE, DASHES, SIZE, grid, label_lines, spans
 from analyses.findings.formatting import shown
 from analyses.findings.record import Mark, Plot
@@ -48,7 +48,7 @@ def curve(plot: Plot) -> Figure:
     figure, axes = new_figure(SIZE, left=left, right=0.15 + width_of(names) if several else 0.2)
     if math.isfinite(plot.reference):
         axes.axhline(plot.reference, color=CHANCE, linewidth=1, linestyle=DASHES)
-    colours = [COLOURS[number % len(COLOURS)] for number in range(len(lines))]
+    colours = line_colours(list(lines))
     ends: list[float] = []
     for number, (marks, colour) in enumerate(zip(lines.values(), colours, strict=True)):
         ordered = sorted(marks, key=_place)
@@ -65,6 +65,26 @@ def curve(plot: Plot) -> Figure:
     if several:
         label_lines(axes, names, ends, colours, max(_place(mark) for mark in plot.marks), "")
     return figure
+
+
+def line_colours(series: Sequence[str]) -> list[str]:
+    """Dark to light where the lines are numbers in order (levels of an axis), else colours that tell names apart.
+
+    >>> line_colours(["2", "10"])[0] == line_colours(["2", "4", "10"])[0], line_colours(["a", "b"])[1]
+    (True, '#000000')
+    """
+    levels = [_number(name) for name in series]
+    if len(levels) > 1 and all(map(math.isfinite, levels)):
+        shades = ordered_colours(len(levels))
+        return [shades[rank] for rank in np.argsort(np.argsort(levels))]
+    return [COLOURS[number % len(COLOURS)] for number in range(len(series))]
+
+
+def _number(name: str) -> float:
+    try:
+        return float(name)
+    except ValueError:
+        return math.nan
 
 
 def _through_layers(plot: Plot) -> Plot:

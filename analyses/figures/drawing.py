@@ -209,11 +209,16 @@ def _columns(name: str) -> int:
     return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in name)
 
 
+def ordered_colours(n: int) -> list[str]:
+    """Colours of n levels in order, dark to light."""
+    viridis = colormaps["viridis"]
+    return [to_hex(viridis(float(place))) for place in np.linspace(0.0, 0.88, n)]
+
+
 def level_colours(rows: Sequence[Level]) -> list[str]:
     """One colour per level, or per domain."""
     if not math.isnan(rows[0].value):
-        viridis = colormaps["viridis"]
-        return [to_hex(viridis(float(place))) for place in np.linspace(0.0, 0.88, len(rows))]
+        return ordered_colours(len(rows))
     colours: list[str] = []
     n_shifted = 0
     for row in rows:

@@ -24,6 +24,7 @@ from analyses.statistics.intervals import fieller
 from analyses.statistics.ranks import Associations
 from analyses.statistics.resampling import Estimates, interval
 from analyses.statistics.trend import RESAMPLES
+from probes.vocabulary.axes import FARTHER
 
 ALL_SHIFTED: Final = "all shifted"
 MOSTLY: Final = 0.5
@@ -40,6 +41,7 @@ class Comparison(NamedTuple):
         score: 0 or 1 for a domain, the level turned so that larger is farther for an ordered axis.
         design: how the items depend on each other.
         made: whether the far items are made from the near ones (they share clusters).
+        farther: the far end in a word: harder, less familiar, longer or shifted.
     """
 
     group: str
@@ -49,6 +51,7 @@ class Comparison(NamedTuple):
     score: Float[np.ndarray, " items"]
     design: DesignKind
     made: bool = False
+    farther: str = FARTHER["nominal"]
 
     @property
     def is_contrast(self) -> bool:
@@ -70,7 +73,7 @@ class Comparison(NamedTuple):
         """The effect with its direction."""
         if self.is_contrast:
             return "Cliff's delta, positive = shifted is sparser"
-        return "rank correlation, positive = sparser towards the harder end"
+        return f"rank correlation, positive = sparser where {self.farther}"
 
     @property
     def unit_given(self) -> str:
@@ -81,7 +84,7 @@ class Comparison(NamedTuple):
         """
         if self.is_contrast:
             return "partial slope of ranks (Cliff's delta without adjustment), positive = shifted is sparser"
-        return "partial rank correlation, positive = sparser towards the harder end"
+        return f"partial rank correlation, positive = sparser where {self.farther}"
 
 
 def comparisons(panel: Panel) -> list[Comparison]:
@@ -97,7 +100,8 @@ def comparisons(panel: Panel) -> list[Comparison]:
         return []
     labels = panel.labels
     ends = [str(labels[rows][index]) for index in (int(score[rows].argmax()), int(score[rows].argmin()))]
-    return [Comparison("", ends[0], ends[1], rows, score, design_of(score[rows], panel.clusters[rows]))]
+    design = design_of(score[rows], panel.clusters[rows])
+    return [Comparison("", ends[0], ends[1], rows, score, design, farther=panel.axis.farther)]
 
 
 def _domains(panel: Panel) -> list[Comparison]:

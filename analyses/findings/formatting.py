@@ -19,6 +19,16 @@ def shown(name: str, most: int = 40) -> str:
     return line if len(line) <= most else f"{line[:half]}\N{HORIZONTAL ELLIPSIS}{line[-(most - 1 - half) :]}"
 
 
+def level_name(label: str, axis: str) -> str:
+    """A level or domain as sentences name it: a bare number says of which axis it is.
+
+    >>> level_name("7", "objects"), level_name("wikitext", "domain"), level_name("0.5", "")
+    ('objects 7', 'wikitext', '0.5')
+    """
+    bare = label.replace(".", "", 1).isdecimal()
+    return shown(f"{axis} {label}" if bare and axis else label)
+
+
 def short_model(name: str) -> str:
     """A model's name without the folders it lies in.
 

@@ -16,7 +16,7 @@ from typing import Final
 
 from analyses.data.runs import Run
 from analyses.data.sets import SetValue, read_sets
-from analyses.findings.formatting import number, p_value, shown, signed
+from analyses.findings.formatting import level_name, number, p_value, signed
 from analyses.findings.record import Finding, Mark, Plot, Scope
 from analyses.findings.registry import analysis
 from probes.vocabulary import names
@@ -71,7 +71,7 @@ def _geometry(own: list[SetValue], asked_by: str = "geometry") -> Finding:
         for value in own
         if value.basis == names.RAW
     )
-    listed = ", ".join(f"{number(value.estimate.value)} at {shown(value.group)}" for value in raw)
+    listed = ", ".join(f"{number(value.estimate.value)} at {level_name(value.group, value.axis)}" for value in raw)
     sizes = sorted({value.n for value in raw})
     each = f"{sizes[0]} vectors each" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]} vectors each"
     beside = [
@@ -147,6 +147,7 @@ def _rotation(value: SetValue, p: float) -> Finding:
             position=value.position,
             metric="hoyer",
             group=value.group,
+            axis=value.axis,
         ),
         primary=False,
         estimate=change,
@@ -156,8 +157,8 @@ def _rotation(value: SetValue, p: float) -> Finding:
         n_clusters=value.n,
         verdict="described",
         text=(
-            f"The change of mean Hoyer to {shown(value.group)} at {value.place}, position {value.position}, is "
-            f"{signed(change)}, {said} random rotations, where it lies between {signed(span[0])} and {signed(span[1])} "
+            f"The change of mean Hoyer to {level_name(value.group, value.axis)} at {value.place}, position "
+            f"{value.position}, is {signed(change)}, {said} random rotations, where it lies between {signed(span[0])} and {signed(span[1])} "
             f"(p {p_value(p)} by rank)."
         ),
         plot=Plot("forest", "change of mean hoyer, + = sparser", "", marks, 0.0),

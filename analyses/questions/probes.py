@@ -270,7 +270,7 @@ def _kind(one: Comparison) -> str:
 def _label(group: str, axis: str, *, contrast: bool) -> str:
     if group == ERRORS:
         return "wrong answers"
-    return "shifted items" if contrast else f"the harder end of {shown(axis)}"
+    return "shifted items" if contrast else shown(axis)
 
 
 def _with_primary(panel: Panel, findings: list[Finding]) -> list[Finding]:

@@ -11,10 +11,13 @@ from analyses.data.runs import Run
 from analyses.findings.record import Finding
 from analyses.findings.registry import analysis
 from analyses.findings.trend import Wording, ordered_findings
+from probes.vocabulary.axes import FARTHER
 
-HARDER = Wording("difficulty", "Do activations get sparser as tasks get harder?", "harder")
-LESS_FAMILIAR = Wording("familiarity", "Do activations get sparser as inputs get less familiar?", "less familiar")
-LONGER = Wording("length", "Do activations get sparser as inputs get longer?", "longer")
+HARDER = Wording("difficulty", "Do activations get sparser as tasks get harder?", FARTHER["difficulty"])
+LESS_FAMILIAR = Wording(
+    "familiarity", "Do activations get sparser as inputs get less familiar?", FARTHER["familiarity"]
+)
+LONGER = Wording("length", "Do activations get sparser as inputs get longer?", FARTHER["length"])
 
 
 @analysis(HARDER.question, order=1, headline=True)

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from analyses.findings.formatting import excess, number, p_value, short_model, shown, signed, with_interval
+from analyses.findings.formatting import excess, level_name, number, p_value, short_model, shown, signed, with_interval
 from analyses.findings.record import Finding, Verdict
 
 ABSENT: Final = "\N{EN DASH}"
@@ -26,6 +26,7 @@ CLAUSE: Final = re.compile(r", | \(")  # where the first words of a unit end
 LONGEST: Final = 70
 ELSEWHERE: Final = " at other sites and layers"
 RAW: Final = frozenset({"", "raw"})
+FEW_ROWS, MANY_COLUMNS = 4, 6  # a table of few rows and many columns is wider than a screen, and is turned
 
 
 class Column(NamedTuple):
@@ -73,6 +74,11 @@ class Grid(NamedTuple):
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
 
+    @property
+    def turned(self) -> bool:
+        """True where the page writes each row as a column, because the table would not fit a screen."""
+        return len(self.rows) <= FEW_ROWS and len(self.columns) >= MANY_COLUMNS
+
 
 class _Filled(NamedTuple):
     column: Column
@@ -82,7 +88,8 @@ class _Filled(NamedTuple):
 def where(finding: Finding) -> str:
     """Place, and basis where it is not the raw one."""
     scope = finding.scope
-    return scope.place if scope.basis in RAW else f"{scope.place} ({scope.basis})"
+    basis = "in several bases" if scope.basis == "several" else scope.basis
+    return scope.place if scope.basis in RAW else f"{scope.place} ({basis})"
 
 
 def trend_grid(findings: Sequence[Finding], suite: str) -> Grid:
@@ -139,18 +146,28 @@ def _contrast_grid(findings: Sequence[Finding], at: str, suite: str, *, several:
     if several:
         title += f", {shown(CLAUSE.split(findings[0].unit)[0], LONGEST)}"
     return _grid(
-        title, findings, what, lambda finding: _of(finding.scope.group, finding, suite), places=at in {"", ELSEWHERE}
+        title,
+        findings,
+        what,
+        lambda finding: _of(level_name(finding.scope.group, finding.scope.axis), finding, suite),
+        places=at in {"", ELSEWHERE},
     )
 
 
 def _grid(
     title: str, findings: Sequence[Finding], first: str, label: Callable[[Finding], str], *, places: bool = False
 ) -> Grid:
-    filled = [entry for entry in _columns(findings, places=places) if any(cell != ABSENT for cell in entry.cells)]
+    estimates = [with_interval(finding.estimate, finding.interval) for finding in findings]
+    filled = [
+        entry
+        for entry in _columns(findings, places=places)
+        # where each finding is adjusted for something else, that covariate's column would only say the estimate again
+        if any(cell not in (ABSENT, estimate) for cell, estimate in zip(entry.cells, estimates, strict=True))
+    ]
     rows = tuple(
         Row(
             shown(label(finding), LONGEST),
-            with_interval(finding.estimate, finding.interval),
+            estimates[index],
             finding.verdict,
             tuple(entry.cells[index] for entry in filled),
             finding.primary,

@@ -20,6 +20,10 @@ from probes.errors import InputError
 AxisKind = Literal["difficulty", "familiarity", "length", "nominal"]
 AXIS_KINDS: Final[tuple[AxisKind, ...]] = get_args(AxisKind)
 Harder = Literal["higher", "lower"]
+FARTHER: Final[Mapping[AxisKind, str]] = MappingProxyType(
+    {"difficulty": "harder", "familiarity": "less familiar", "length": "longer", "nominal": "shifted"}
+)
+"""The far end of an axis in a word, by what the axis measures."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +41,15 @@ class Axis:
     unit: str
     kind: AxisKind
     harder: Harder | None
+
+    @property
+    def farther(self) -> str:
+        """The far end in a word, as sentences name it.
+
+        >>> AXES["solve_rate"].farther, AXES["exposure"].farther
+        ('harder', 'less familiar')
+        """
+        return FARTHER[self.kind]
 
     def __post_init__(self) -> None:
         if (self.kind == "nominal") != (self.harder is None):

@@ -75,7 +75,7 @@ def test_one_coordinate_that_carries_most_is_named_with_its_share(rng):
     assert carried.estimate == pytest.approx(0.81)
     assert carried.scope.group == "wikitext"
     assert "coordinate 20" in carried.text
-    assert "1 [1, 1] of the coordinates is needed for half" in carried.text
+    assert "Half of it needs 1 of " in carried.text
     assert carried.plot.marks[0].x == 1
     assert carried.plot.reference == 0.5
 

@@ -29,12 +29,13 @@ from analyses.findings.contrast import (
     overall,
     signs,
 )
-from analyses.findings.formatting import percent, shown, signed, with_interval
+from analyses.findings.formatting import level_name, shown, signed, with_interval
 from analyses.findings.panel import primary_column, scope_of, unanswered
-from analyses.findings.record import Control, Effect, Finding, Mark, Plot, Scope
+from analyses.findings.record import Control, Effect, Finding, Mark, Plot
 from analyses.findings.registry import analysis
 from analyses.findings.sentences import SLOPE, length_adjusted, lost_to_length
 from analyses.findings.verdicts import surviving
+from analyses.questions.mechanisms.substituted import Unit, substituted
 from analyses.statistics.onset import Onset, Sums, contrast_sums, find_onset, slope_sums
 from analyses.statistics.trend import RESAMPLES
 from probes.vocabulary import names
@@ -44,6 +45,7 @@ from probes.vocabulary.sites import UNLAYERED
 QUESTION: Final = "At which layers, in which coordinates and in which bases do activations change?"
 STREAM: Final = "resid_post"
 NO_INTERVAL: Final = (float("nan"), float("nan"))
+COORDINATE: Final = Unit("coordinate", "coordinates")
 MOST_LISTED: Final = 4  # layers of an onset set; of more the first and last are given
 
 
@@ -133,7 +135,7 @@ def _onset_finding(panel: Panel, found: list[Comparison], columns: list[int], gr
             f"{unit}, + = sparser",
             (
                 tuple(
-                    Mark(shown(group or "harder end"), place, float(index), *_point(onset, index))
+                    Mark(shown(group or found[0].farther), place, float(index), *_point(onset, index))
                     for index, place in enumerate(places)
                 )
             ),
@@ -207,68 +209,14 @@ def _onset_sentence(finding: Finding, onset: str, chosen: list[str], found: list
 
 
 def _far_end(finding: Finding, one: Comparison) -> str:
-    return f"the harder end ({shown(finding.scope.axis)} {shown(one.far)})"
+    return f"the {one.farther} end ({level_name(one.far, finding.scope.axis)})"
 
 
 def _carried(found: Substitution) -> Finding:
     """Finding on the share of a change that the top coordinate accounts for, and the number that accounts for half."""
-    single = found.curve.get(1)
     marks = tuple(Mark(shown(found.group), str(m), float(m), *share) for m, share in found.curve.items())
-    effects = [
-        Effect("change of mean hoyer", found.change.value, (found.change.low, found.change.high)),
-    ]
-    if found.has_change:
-        effects.append(Effect("coordinates that account for half", found.k50.value, found.k50.interval))
-    top = found.top
-    if top is not None:
-        effects.append(Effect(f"coordinate {top[0]} alone, put into the reference", top[1].value, top[1][1:]))
-    finding = Finding(
-        analysis="localization",
-        question=QUESTION,
-        scope=Scope(
-            model=found.model,
-            suite=found.suite,
-            site=found.site,
-            layer=found.layer,
-            position=found.position,
-            metric="hoyer",
-            group=found.group,
-        ),
-        estimate=single.value if single else float("nan"),
-        unit="share of the change of mean Hoyer that one coordinate accounts for (ranked on other items)",
-        quantity="share of the change",
-        selected=True,
-        interval=(single.low, single.high) if single else NO_INTERVAL,
-        n=found.n,
-        n_clusters=found.n,
-        effects=tuple(effects),
-        verdict="described" if found.has_change else "undecided",
-        text="",
-        plot=Plot("curve", "coordinates replaced together", "share of the change of mean Hoyer", marks, 0.5)
-        if marks
-        else None,
-    )
-    return replace(finding, text=_carried_sentence(finding, found))
-
-
-def _carried_sentence(finding: Finding, found: Substitution) -> str:
-    change = with_interval(found.change.value, (found.change.low, found.change.high))
-    group, where = shown(found.group), found.place
-    if not found.has_change:
-        return (
-            f"No significant change of mean Hoyer to {group} at {where} ({change}): shares of it are not "
-            "defined, and no coordinate is named."
-        )
-    more = np.isnan(found.k50.value)
-    many = "More than were tried" if more else f"{found.k50.value:.0f}"
-    verb = "is" if not more and found.k50.value == 1 else "are"
-    low, high = found.k50.low, found.k50.high
-    span = "" if np.isnan(low) or low == high else f" [{low:.0f}, {high:.0f}]"
-    which = f"coordinate {found.top[0]}" if found.top else "one coordinate"
-    return (
-        f"At {where} {which} accounts for {percent(finding.estimate, finding.interval)} of the change of mean Hoyer to "
-        f"{group} ({change}) by substitution. {many}{span} of the coordinates {verb} needed for half of it."
-    )
+    plot = Plot("curve", "coordinates replaced together", "share of the change of mean Hoyer", marks, 0.5)
+    return substituted(found, COORDINATE, analysis="localization", question=QUESTION, plot=plot if marks else None)
 
 
 def _bases(run: Run, panel: Panel) -> list[Finding]:
@@ -328,9 +276,11 @@ def _basis_finding(raw: Panel, one: Comparison, column: int, others: dict[str, P
     beside = f" ({signed(adjusted.estimate)} adjusted for length)" if adjusted else ""
     listed = ", ".join(f"{signed(control.estimate)} in {control.name}" for control in controls)
     # axes fitted to the reference serve it better than what they were not fitted to
+    axis = "" if one.is_contrast else raw.axis.name
     favoured = "; axes fitted to the reference (pca) favour it" if "pca" in {c.name for c in controls} else ""
     text = (
-        f"{shown(one.far)} beside {shown(one.near)} at {scope.place}: {scope.metric}'s {one.quantity} is "
+        f"{level_name(one.far, axis)} beside {level_name(one.near, axis)} at {scope.place}: {scope.metric}'s "
+        f"{one.quantity} is "
         f"{with_interval(value, interval)} "
         f"in the model's own coordinates{beside}, {listed} (the same {int(one.rows.sum())} items){favoured}."
     )

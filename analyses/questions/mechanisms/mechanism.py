@@ -182,7 +182,8 @@ def _findings(panel: Panel, column: int, evidence: Evidence) -> list[Finding]:
     suite = shown(panel.suite)
     tells = f"Likely mechanism on {suite}: {named(name, evidence)}" if name else f"{suite}: mechanism undecided"
     primary = _about(panel, column, evidence, name or _first_known(evidence))
-    text = f"{tells} ({'; '.join(_numbers(evidence, name))})."
+    numbers = _numbers(evidence, name, "it" if name in {ONE, TEMPERATURE} else "")
+    text = f"{tells} ({'; '.join(numbers)})."
     verdict: Verdict = "undecided"
     if name:  # which coordinate it is says nothing yet of what it does
         verdict = "described" if name == ONE else "supported"
@@ -254,8 +255,14 @@ def _about(panel: Panel, column: int, evidence: Evidence, claim: str) -> Finding
     )
 
 
-def _numbers(evidence: Evidence, claim: str = "") -> list[str]:
-    """Clauses with the evidence, in the order in which mechanisms need it; for one claim only what it rests on."""
+def _numbers(evidence: Evidence, claim: str = "", coordinate: str = "") -> list[str]:
+    """Clauses with the evidence, in the order in which mechanisms need it; for one claim only what it rests on.
+
+    Args:
+        evidence: what was measured.
+        claim: the explanation; empty for all evidence.
+        coordinate: how the clauses call the coordinate; empty where they are the first to name it.
+    """
     said: list[str] = []
     share, lost = evidence.top_share, evidence.lost
     if share is not None:
@@ -263,8 +270,8 @@ def _numbers(evidence: Evidence, claim: str = "") -> list[str]:
         where = evidence.carried[0].place
         carried = percent(share.value, share[1:])
         said.append(
-            f"at {where} {named(ONE, evidence)} accounts for {carried} of the change by substitution, and {many} "
-            "needed for half of it"
+            f"at {where} {coordinate or named(ONE, evidence)} accounts for {carried} of the change by substitution, "
+            f"and {many} needed for half of it"
         )
     if evidence.pinned is not None and claim not in {ALIGNMENT, ONE}:
         said.append(_pinned_words(evidence.pinned, "it" if share is not None else f"the {_top(evidence.pinned)}"))

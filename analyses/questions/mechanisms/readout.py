@@ -29,7 +29,7 @@ from analyses.findings.contrast import (
     overall,
     share_lost,
 )
-from analyses.findings.formatting import percent, shown, with_interval
+from analyses.findings.formatting import level_name, percent, shown, with_interval
 from analyses.findings.panel import scope_of
 from analyses.findings.record import Control, Effect, Finding, Mark, Plot, Scope, Verdict
 from analyses.findings.registry import analysis
@@ -169,7 +169,7 @@ def _finding(states: Projected, one: Comparison) -> Finding:
             Effect("as measured", value, bounds),
             Effect("share of the effect that is lost", *share),
             *(
-                Effect(f"{m.control.name} itself, towards the harder end", m.change, m.change_interval)
+                Effect(f"{m.control.name} itself, positive = larger where {one.farther}", m.change, m.change_interval)
                 for m in mediated
             ),
             *_row_shape(panel, one, states),
@@ -249,8 +249,8 @@ def _sentence(
 ) -> str:
     row = ROWS[states.basis]
     unit = one.quantity
-    axis = "" if one.is_contrast else f"{shown(states.panel.axis.name)} "
-    ends = f"{axis}{shown(one.far)} beside {axis}{shown(one.near)}"
+    axis = "" if one.is_contrast else states.panel.axis.name
+    ends = f"{level_name(one.far, axis)} beside {level_name(one.near, axis)}"
     claims = {
         "supported": f"Part of the change at final_norm is alignment with {row}",
         "contradicted": f"The change at final_norm is not alignment with {row}: it grows without it",

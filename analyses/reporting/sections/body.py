@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from analyses import figures
 from analyses.data.runs import Run
+from analyses.findings.formatting import level_name
 from analyses.findings.null import sparser
 from analyses.findings.record import Finding, Mark, Plot
 from analyses.reporting.grids import Grid, contrast_grids, measures_grid, trend_grid
@@ -105,7 +106,10 @@ def _read(finding: Finding) -> tuple[str, str]:
 
 def _plots(key: str, findings: Sequence[Finding], layout: Layout) -> list[Picture]:
     plotted = _overlaid([finding for finding in findings if finding.plot is not None])[:MOST_PLOTS]
-    return [_plot_picture(f"{key}{number}", finding, layout) for number, finding in enumerate(plotted, 1)]
+    several = len({finding.scope.position for finding in plotted}) > 1
+    return [
+        _plot_picture(f"{key}{number}", finding, layout, several=several) for number, finding in enumerate(plotted, 1)
+    ]
 
 
 def _overlaid(findings: Sequence[Finding]) -> list[Finding]:
@@ -123,8 +127,9 @@ def _one_sheet(own: Sequence[Finding]) -> Finding:
     groups = [finding.scope.group for finding in own]
     marks: list[Mark] = []
     for finding in own:
-        name = finding.scope.group
-        name = name if groups.count(name) == 1 else f"{name}, {finding.scope.place}"
+        group = finding.scope.group
+        name = level_name(group, finding.scope.axis)
+        name = name if groups.count(group) == 1 else f"{name}, {finding.scope.place}"
         own_marks = finding.plot.marks if finding.plot else ()
         several = len({mark.series for mark in own_marks}) > 1
         marks += [mark._replace(series=f"{name}, {mark.series}" if several else name) for mark in own_marks]
@@ -190,8 +195,9 @@ def _measure_rows(findings: Sequence[Finding], first: Finding) -> dict[str, list
     }
 
 
-def _plot_picture(key: str, finding: Finding, layout: Layout) -> Picture:
-    plot = finding.plot
+def _plot_picture(key: str, finding: Finding, layout: Layout, *, several: bool) -> Picture:
+    """Draw the plot of one finding; its caption says the position where the section shows several."""
+    plot, scope = finding.plot, finding.scope
     if plot is None:
         raise ValueError(f"{finding.text!r} has no plot")
     shows = {"curve": f"{plot.y}, against {plot.x}.", "forest": f"{plot.x}.", "matrix": f"{plot.y or plot.x}."}[
@@ -199,7 +205,11 @@ def _plot_picture(key: str, finding: Finding, layout: Layout) -> Picture:
     ]
     if plot.kind in SPANS and any(math.isfinite(mark.low) for mark in plot.marks):
         shows += f" {SPANS[plot.kind]} are 95 % intervals."
-    caption = f"{finding.scope.group}: {shows}" if finding.scope.group else shows[:1].upper() + shows[1:]
+    shows = shows[:1].upper() + shows[1:]
+    about = [level_name(scope.group, scope.axis)] if scope.group else []
+    about += [scope.place] if plot.kind == "forest" and scope.site else []
+    about += [f"position {scope.position}"] if several and scope.position else []
+    caption = f"{', '.join(about)}: {shows}" if about else shows
     return layout.studio.draw(key, partial(DRAWINGS[plot.kind], plot), label=finding.text, caption=caption)
 
 

@@ -48,6 +48,8 @@
         sort(table, column, descending);
       });
     });
+  });
+  Array.prototype.forEach.call(document.querySelectorAll("table[data-name]"), function (table) {
     var button = document.createElement("button");
     button.type = "button"; button.className = "csv"; button.textContent = "Save as CSV";
     button.addEventListener("click", function () { save(table); });
