@@ -158,7 +158,8 @@ def _rotation(value: SetValue, p: float) -> Finding:
         verdict="described",
         text=(
             f"The change of mean Hoyer to {level_name(value.group, value.axis)} at {value.place}, position "
-            f"{value.position}, is {signed(change)}, {said} random rotations, where it lies between {signed(span[0])} and {signed(span[1])} "
+            f"{value.position}, is {signed(change)}, {said} random "
+            f"rotations, where it lies between {signed(span[0])} and {signed(span[1])} "
             f"(p {p_value(p)} by rank)."
         ),
         plot=Plot("forest", "change of mean hoyer, + = sparser", "", marks, 0.0),

@@ -37,8 +37,8 @@ def test_the_head_that_carries_the_change_is_named() -> None:
     assert found.estimate == pytest.approx(0.7)
     assert (found.scope.layer, found.scope.site) == (1, "attn_z")
     assert found.text == (
-        "At attn_z.1 (last) head 1 accounts for 70 % [66, 74] of the change of mean Hoyer to away, +0.20 [+0.15, +0.25] "
-        "(the largest change of 2 layers), by substitution. Half of it needs 1 of 3 heads."
+        "At attn_z.1 (last) head 1 accounts for 70 % [66, 74] of the change of mean Hoyer to away, "
+        "+0.20 [+0.15, +0.25] (the largest change of 2 layers), by substitution. Half of it needs 1 of 3 heads."
     )
     cells = {(mark.series, mark.name): mark.value for mark in found.plot.marks}
     assert cells["attn_z.1", "1"] == pytest.approx(0.7 * 0.2)
