@@ -16,6 +16,7 @@ from analyses.reporting.sections.depth import by_depth, sides
 
 MOST_ROWS: Final = 24  # of the picture
 IN_PICTURE: Final = "each domain is a row of the picture"
+TOO_FEW: Final = "too few independent domains for one verdict over all of them"
 
 
 class Answer(NamedTuple):
@@ -89,8 +90,10 @@ def counted(single: Sequence[Finding]) -> str:
 def _answer(lead: Finding, leads: Sequence[Finding], findings: Sequence[Finding]) -> Answer:
     single = contrasts(lead, findings)
     if single:
-        drawn = IN_PICTURE if by_depth(single[0], findings) else ""
-        return Answer(lead.analysis.capitalize(), _about(lead, leads), counted(single), "", lead.verdict, drawn)
+        beside = [IN_PICTURE] if by_depth(single[0], findings) else []
+        beside += [TOO_FEW] if lead.verdict == "described" else []
+        words = "; ".join(beside)
+        return Answer(lead.analysis.capitalize(), _about(lead, leads), counted(single), "", lead.verdict, words)
     depth = by_depth(lead, findings)
     return Answer(
         lead.analysis.capitalize(),
