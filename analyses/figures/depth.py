@@ -16,7 +16,7 @@ from analyses.findings.record import Finding, Scope
 from probes.vocabulary.sites import UNLAYERED
 
 GAP: Final = 0.5
-MOST_TICKS: Final = 11
+MOST_TICKS, INCHES = 11, 0.34  # numbers on an axis of layers, and the width that each needs
 ROOM: Final = 0.9  # of a tick's share of the axis, that a name beside a number needs
 
 
@@ -70,15 +70,17 @@ def is_unlayered(scope: Scope) -> bool:
     return scope.site.rpartition(".")[2] in UNLAYERED
 
 
-def layer_ticks(axes: Axes, places: Sequence[str], x: np.ndarray, most: int = MOST_TICKS) -> None:
+def layer_ticks(axes: Axes, places: Sequence[str], x: np.ndarray) -> None:
     """Whole layers below the axis in equal steps from the first on, and what is outside the blocks by name.
+
+    There are as many numbers as the width of the axes has room for.
 
     Args:
         axes: whose axis it is.
         places: names of the places.
         x: where each of them is drawn.
-        most: numbers that there is room for.
     """
+    most = max(1, min(MOST_TICKS, int(axes.bbox.width / axes.figure.dpi / INCHES)))
     layers = [layer_of(place) for place in places]
     distinct = sorted({layer for layer in layers if layer is not None})
     span = distinct[-1] - distinct[0] + 1 if distinct else 1

@@ -19,7 +19,6 @@ from analyses.figures.marks import CHANCE, SIZE, Colours, cells, colour_scale, s
 from analyses.findings.formatting import shown
 from analyses.findings.record import Finding
 
-MOST_TICKS: Final = 7
 ROW: Final = 0.19
 LONGEST_NAME: Final = 30
 LIGHT: Final = 0.62  # share of the reach from which a white dot reads better than a black one
@@ -53,7 +52,7 @@ def overview(rows: Mapping[str, Sequence[Finding]]) -> Figure:
     _dots(axes, values, marked, reach)
     axes.set_yticks(np.arange(len(names)), names, fontsize=7.5)
     axes.invert_yaxis()
-    layer_ticks(axes, places, np.arange(len(places), dtype=np.float64), most=MOST_TICKS)
+    layer_ticks(axes, places, np.arange(len(places), dtype=np.float64))
     axes.set_xlabel("layer")
     axes.tick_params(length=0)
     colour_scale(figure, axes, colours)

@@ -88,6 +88,6 @@ def _sentence(found: Substitution, unit: Unit, single: Estimate, among: str) -> 
 def _needed(found: Substitution, unit: Unit) -> str:
     if math.isnan(found.k50.value):
         return f"more {unit.many} than were tried"
-    low, high = found.k50.interval
-    span = "" if math.isnan(low) or low == high else f" [{low:.0f}, {high:.0f}]"
-    return f"{found.k50.value:.0f}{span} of {max(found.curve)} {unit.many}"
+    value, low, high = (f"{number:.0f}" for number in found.k50)
+    span = "" if math.isnan(found.k50.low) or value == low == high else f" [{low}, {high}]"
+    return f"{value}{span} of {max(found.curve)} {unit.many}"

@@ -28,6 +28,7 @@ from probes.vocabulary.sites import UNLAYERED
 RESIDUAL: Final = "resid_post"
 MOST_PLOTS: Final = 4  # of single findings in one section; the data of the rest stay in findings.json
 MOST_ROWS: Final = 40  # of the picture of all measures
+MOST_WORDS: Final = 12  # sentences below the tables, which hold the same numbers
 NULL_BAND: Final = (
     "Gaussian null: the mean expected for i.i.d. Gaussian vectors of this width, dashed where it lies within the "
     "picture; grey: 95 % range of the mean of as many such vectors"
@@ -48,7 +49,7 @@ class Part:
         pictures: its figures.
         single: figures of single comparisons, folded away with them.
         grids: its tables, that over all levels or domains first.
-        words: sentences of findings that have no figure of their own levels; folded away.
+        words: the first sentences of findings that have no figure of their own levels; folded away.
         n_cells: findings that are drawn in the picture of all measures only.
     """
 
@@ -97,7 +98,7 @@ def body(key: str, told: Sequence[Finding], cells: Sequence[Finding], layout: La
     if beside:
         grids.append(measures_grid(beside, first.scope.place, suite))
     words = [finding.text for finding in own if not (finding.levels or finding is lead) and finding.answered]
-    return Part(pictures, single, grids, words, len(cells))
+    return Part(pictures, single, grids, words[:MOST_WORDS], len(cells))
 
 
 def _read(finding: Finding) -> tuple[str, str]:
