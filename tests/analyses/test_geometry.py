@@ -31,8 +31,8 @@ def sweep():
 def test_levels_stand_beside_each_other_in_their_order_and_before_training(sweep):
     (found,) = analyse(sweep, "geometry")
     assert found.text == (
-        "Two nn dimension at final_norm, position last: 5.000 at 1, 11 at 16 (8 vectors each); "
-        "in the mean over levels 4.000 untrained."
+        "Two nn dimension at final_norm, position last: 5.000 at exposure 1, 11 at exposure 16 (8 vectors "
+        "each); in the mean over levels 4.000 untrained."
     )
     assert found.primary
     assert found.estimate == 8

@@ -38,6 +38,31 @@ def test_a_column_that_no_row_fills_is_not_there():
     assert headings(trend_grid([finding(), tested], "s")) == ["items", "p, adjusted", "mean against Gaussian null"]
 
 
+def adjusted(name, estimate):
+    return Control(name, "pre_treatment", estimate, (0.1, 0.9), 0.0)
+
+
+def test_a_covariate_that_only_says_the_estimate_again_has_no_column():
+    own = [finding("a", controls=(adjusted("a", 0.5),)), finding("b", controls=(adjusted("b", 0.4),))]
+    (grid,) = contrast_grids(own, "final_norm", "s")
+    assert headings(grid) == ["adjusted for b", "items"]
+
+
+def test_a_table_of_few_rows_that_is_wider_than_a_screen_is_turned():
+    effects = tuple(Effect(f"effect {number}", 0.1, (0.0, 0.2)) for number in range(8))
+    wide = [finding(effects=effects), finding(site="resid_post", effects=effects)]
+    assert trend_grid(wide, "s").turned
+    assert not trend_grid(wide * 5, "s").turned
+    assert not trend_grid([finding(), finding(site="resid_post")], "s").turned
+
+
+def test_a_level_that_is_a_bare_number_says_of_which_axis():
+    levels = [finding("7"), finding("easy")]
+    levels = [replace(level, scope=replace(level.scope, axis="objects")) for level in levels]
+    (grid,) = contrast_grids(levels, "final_norm", "s")
+    assert [row.label for row in grid.rows] == ["objects 7", "easy"]
+
+
 def test_each_unit_has_its_table_and_units_of_one_row_share_one():
     findings = [finding("a"), finding("b"), finding("c", unit="given c"), finding("d", unit="given d")]
     together, alone = contrast_grids(findings, "final_norm", "s")

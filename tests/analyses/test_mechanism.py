@@ -57,7 +57,7 @@ def test_no_share_is_shown_of_a_change_that_does_not_differ_from_zero(rng):
     for finding in found:
         assert np.isnan(finding.estimate)
         assert finding.plot is None
-        assert "shares of it are not defined" in finding.text
+        assert "Shares of it are not defined" in finding.text
         assert [effect.name for effect in finding.effects] == ["change of mean hoyer"]
     facts = [json.dumps(json.loads(text) | {"controls": {"n_cells": 1}}) for text in sweep.runs()["spec_json"]]
     row, *_ = take_controls(with_table(sweep, runs=sweep.runs().assign(spec_json=facts)))
