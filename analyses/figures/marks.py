@@ -173,6 +173,7 @@ def label_lines(
     at = _apart([ends[row] for row in rows], 0.062 * (high - low))
     for row, y in zip(rows, at, strict=True):
         arrow: dict[str, Any] = {"arrowstyle": "-", "linewidth": 0.5, "alpha": 0.6, "shrinkA": 1, "shrinkB": 3}
+        arrow["relpos"] = (0.0, 0.5)  # to the beginning of the name, not through it
         axes.annotate(
             names[row],
             (x, ends[row]),

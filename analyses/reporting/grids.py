@@ -187,7 +187,9 @@ def _columns(findings: Sequence[Finding], *, places: bool) -> list[_Filled]:
     """Every column that a table could have."""
     columns: list[_Filled] = []
     if places:
-        columns.append(_Filled(Column("site and layer", numeric=False), [where(finding) for finding in findings]))
+        columns.append(
+            _Filled(Column("site and layer", numeric=False), [where(finding) or ABSENT for finding in findings])
+        )
     if len({finding.unit for finding in findings}) > 1:
         shared = _shared([finding.unit for finding in findings])
         own = [finding.unit.removeprefix(shared) for finding in findings]
@@ -199,7 +201,8 @@ def _columns(findings: Sequence[Finding], *, places: bool) -> list[_Filled]:
         _Filled(_covariate(name, role), [_control(finding, name) for finding in findings])
         for name, role in _covariates(findings)
     ]
-    columns.append(_Filled(Column("items"), [f"{finding.n:,}" for finding in findings]))
+    over_seeds = all(finding.generalises_over == "seeds" for finding in findings)
+    columns.append(_Filled(Column("seeds" if over_seeds else "items"), [f"{finding.n:,}" for finding in findings]))
     if any(finding.n_clusters != finding.n for finding in findings):
         heading = "domains" if all(finding.generalises_over == "domains" for finding in findings) else "clusters"
         columns.append(_Filled(Column(heading), [f"{finding.n_clusters:,}" for finding in findings]))

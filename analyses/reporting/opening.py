@@ -1,4 +1,4 @@
-"""Input of a report: one sweep, or several beside each other, as far as they can be read at all.
+"""Input of a report: sweeps beside each other, as far as they can be read at all, and folders of `learning-law`.
 
 A report is wanted most when something is wrong with a sweep. Commits of another table schema, and measures that were
 recorded in two versions, are left out and said, instead of refusing the whole directory.
@@ -6,6 +6,7 @@ recorded in two versions, are left out and said, instead of refusing the whole d
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple, cast
 import pandas as pd
 
 from analyses.data.runs import Run
+from analyses.data.written_tables import beside, open_law, together
 from probes.records import Records
 from probes.records.cells import versions
 from probes.records.read import open_sweep
@@ -26,6 +28,43 @@ class Opened(NamedTuple):
 
     run: Run
     notes: list[str]
+
+
+class Asked(NamedTuple):
+    """What a report is about.
+
+    Attributes:
+        run: the tables to ask.
+        notes: what had to be left out of them.
+        again: the commands that make every folder again.
+    """
+
+    run: Run
+    notes: list[str]
+    again: list[str]
+
+
+def open_all(paths: Sequence[Path]) -> Asked:
+    """Open sweep directories and folders of `sparsity learning-law`, all as one run.
+
+    Raises:
+        InputError: if one is neither, or two sweeps call different items by one name.
+    """
+    laws = {path: law for path in paths if (law := open_law(path)) is not None}
+    sweeps = [path for path in paths if path not in laws]
+    opened = Opened(beside(None, {}), []) if laws and not sweeps else open_sweeps(sweeps)
+    run = beside(opened.run, together(laws)) if laws else opened.run
+    again = [f"{law.command} {shlex.quote(str(path))}" for path, law in laws.items()]
+    return Asked(run, opened.notes, [*map(sweep_again, sweeps), *again])
+
+
+def sweep_again(path: str | Path) -> str:
+    """The command that sweeps a directory again.
+
+    >>> sweep_again("runs/a b")
+    "sparsity sweep 'runs/a b/sweep.yaml' --out 'runs/a b'"
+    """
+    return f"sparsity sweep {shlex.quote(f'{path}/sweep.yaml')} --out {shlex.quote(str(path))}"
 
 
 def open_sweeps(paths: Sequence[Path]) -> Opened:

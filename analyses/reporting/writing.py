@@ -13,7 +13,7 @@ from analyses.findings.registry import ANALYSES, analyse
 from analyses.reporting.exports import SCHEMA, to_csv, to_json, to_latex
 from analyses.reporting.inventory import Inventory, take_inventory
 from analyses.reporting.losses import warnings
-from analyses.reporting.opening import open_sweeps
+from analyses.reporting.opening import open_all, sweep_again
 from analyses.reporting.page import INVISIBLE, page_environment
 from analyses.reporting.pictures import Format, Progress, Studio, quiet
 from analyses.reporting.sections.answers import answers, signs_picture
@@ -52,7 +52,7 @@ def report(
     figures: Sequence[Format] = (),
     progress: Progress = quiet,
 ) -> Report:
-    """Write the report of a sweep directory, or of several side by side.
+    """Write the report of a sweep directory, or of several side by side, and of folders of `sparsity learning-law`.
 
     Beside the page lie ``report.md``, ``findings.json`` (what a person reads; its fields are described in
     ``findings.schema.json``), ``findings.csv`` (every finding, a row each), ``findings.tex`` and ``figures/``. A sweep
@@ -60,7 +60,7 @@ def report(
     report, which says what is missing and why.
 
     Args:
-        path: the sweep directory, or several; a model that two of them measured is named by its sweep too.
+        path: the directory, or several; a model that two sweeps measured is named by its sweep too.
         out: the HTML file; by default ``report/report.html`` in the (first) sweep directory.
         figures: formats of figure files beside SVG: ``pdf`` (text as text, fonttype 42), ``png`` (200 dpi).
         progress: told in a few words what is done next.
@@ -75,11 +75,11 @@ def report(
     if not paths:
         raise InputError("no sweep directory to report on; give at least one")
     page = Path(out) if out is not None else paths[0] / "report" / "report.html"
-    opened = open_sweeps(paths)
+    opened = open_all(paths)
     words = ["sparsity", "report", *map(str, paths), *(["--out", str(out)] if out is not None else [])]
     return write_report(
         opened.run, page, directories=[str(one) for one in paths], command=shlex.join(words), notes=opened.notes,
-        figures=figures, progress=progress,
+        again=opened.again, figures=figures, progress=progress,
     )  # fmt: skip
 
 
@@ -90,6 +90,7 @@ def write_report(
     directories: Sequence[str],
     command: str,
     notes: Sequence[str] = (),
+    again: Sequence[str] | None = None,
     figures: Sequence[Format] = (),
     progress: Progress = quiet,
 ) -> Report:
@@ -101,6 +102,7 @@ def write_report(
         directories: where the tables lie, for the page's title and its commands.
         command: what gives this report again.
         notes: what had to be left out while opening.
+        again: commands that make the tables again; by default those that sweep every directory again.
         figures: formats of figure files beside SVG.
         progress: told in a few words what is done next.
     """
@@ -131,8 +133,8 @@ def write_report(
         "caveats": caveats(findings, inventory),
         "metrics": metric_records(inventory),
         "n_findings": len(findings),
-        "sweeps": [(shlex.quote(f"{directory}/sweep.yaml"), shlex.quote(directory)) for directory in directories],
-        "opened": repr(directories[0]) if len(directories) == 1 else "",
+        "again": list(map(sweep_again, directories) if again is None else again),
+        "opened": repr(directories[0]) if len(directories) == 1 and inventory.runs else "",
         "resamples": RESAMPLES,
     }
     studio.close()

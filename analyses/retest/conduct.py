@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from analyses.data.panels import model_labels
-from analyses.data.written_tables import beside
+from analyses.data.written_tables import beside, law_tables
 from analyses.findings.record import Finding
 from analyses.findings.registry import ANALYSES, analyse
 from analyses.reporting.opening import open_sweeps
@@ -147,9 +147,11 @@ def written_tables(done: Sequence[Done]) -> dict[str, dict[str, pd.DataFrame]]:
     """CSV tables that commands wrote, by the name of the file and the model they are about."""
     found: dict[str, dict[str, pd.DataFrame]] = {}
     for one in done:
-        for path in sorted((*one.folder.glob("*.csv"), *one.folder.glob("*/seeds.csv"))):
+        for path in sorted(one.folder.glob("*.csv")):
             label = "" if one.model is None else one.model.label
             found.setdefault(path.stem, {})[label] = pd.read_csv(path)
+        for name, own in law_tables(one.folder).items():
+            found.setdefault(name, {}).update(own)
     return found
 
 

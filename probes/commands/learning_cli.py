@@ -57,6 +57,7 @@ def learning_law(
 
     from probes.learning_law import results
     from probes.learning_law.scales import TRIALS
+    from probes.learning_law.tables import write_tables
 
     if threads is not None:
         torch.set_num_threads(threads)
@@ -79,18 +80,14 @@ def learning_law(
                     lambda what, unit, done, total: show(Progress(done, total, what, unit)),
                 )
     for name in plans:
-        rows = results.table(results.read_seeds(out_dir / name))
-        rows.to_csv(out_dir / name / "seeds.csv", index=False)
-        summary = results.summary(rows)
-        summary.to_csv(out_dir / name / "table.csv", index=False)
+        summary, laws = write_tables(out_dir / name)
         out().print(_shown(name, summary))
-        laws = results.scaling(results.read_seeds(out_dir / name))
-        laws.to_csv(out_dir / name / "scaling.csv", index=False)
         out().print(_laws(laws))
         _say_idle(out_dir / name)
     out().print(
         "area: mean loss after each step. acceleration: steps over those until the final loss of equal weights, on "
-        f"held-out examples. work: gradients over those of equal weights. Intervals: {out_dir}/LEARNER/table.csv",
+        "held-out examples. work: gradients over those of equal weights. Intervals are in "
+        f"{out_dir}/LEARNER/table.csv; curves and verdicts: sparsity report {out_dir}",
         soft_wrap=True,
     )
 
@@ -132,7 +129,7 @@ def _weights(out_dir: Path, scale: str) -> None:
     import numpy as np
 
     from probes.learning_law.language import LANGUAGES, sentences_of
-    from probes.learning_law.results import interval
+    from probes.learning_law.tables import interval
     from probes.learning_law.weights import seeds_of, write_weights
 
     folder = out_dir / "language"

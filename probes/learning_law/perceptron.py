@@ -3,6 +3,8 @@
 Inputs of the training set are Gaussian with variance 3, those that are desired have mean one half and variance 1;
 labels are the signs of a Gaussian teacher, the loss is logistic, training starts at zero. With Z the inputs times their
 labels everything is two products with Z, which is ten times as fast as the general way; tests hold the two together.
+Examples are drawn so that one coordinate of all of them lies together in memory: products with one or two vectors are
+then half as long or less (`python -m tests.benchmarks learning_law`).
 """
 
 from __future__ import annotations
@@ -66,32 +68,32 @@ class Perceptron:
 
     def gradient(self, at: Parameters, weights: PerExample) -> Parameters:
         """Gradient of the weighted sum of training losses."""
-        return -(torch.sigmoid(-(self.train @ at)) * weights) @ self.train
+        return -(torch.sigmoid(-(at @ self.train.t())) * weights) @ self.train
 
     def along(self, at: Parameters, direction: Parameters) -> PerExample:
         """Derivative of every training loss along a direction."""
-        margins, moved = (self.train @ torch.stack([at, direction], dim=1)).unbind(1)
+        margins, moved = torch.stack([at, direction]) @ self.train.t()
         return -torch.sigmoid(-margins) * moved
 
     def turn(self, at: Parameters, weights: PerExample, direction: Parameters) -> Turn:
         """Derivatives of every training loss and of the weighted gradient along a direction."""
-        margins, moved = (self.train @ torch.stack([at, direction], dim=1)).unbind(1)
+        margins, moved = torch.stack([at, direction]) @ self.train.t()
         wrong = torch.sigmoid(-margins)
         losses = -wrong * moved
         return Turn(losses, (losses * (wrong - 1) * weights) @ self.train)
 
     def desired(self, at: Parameters) -> tuple[float, Parameters]:
         """Mean loss on the desired examples, and its gradient."""
-        margins = self.wanted @ at
+        margins = at @ self.wanted.t()
         return softplus(-margins).mean().item(), -(torch.sigmoid(-margins) @ self.wanted) / len(self.wanted)
 
     def desired_loss(self, at: Parameters) -> float:
         """Mean loss on the desired examples."""
-        return softplus(-(self.wanted @ at)).mean().item()
+        return softplus(-(at @ self.wanted.t())).mean().item()
 
     def held_out_loss(self, at: Parameters) -> float:
         """Mean loss on the held-out examples."""
-        return softplus(-(self.unseen @ at)).mean().item()
+        return softplus(-(at @ self.unseen.t())).mean().item()
 
     def general(self) -> Differentiable:
         """The same learner with derivatives by `torch.func`."""
@@ -116,7 +118,7 @@ def draw_perceptron(sizes: Sizes, rng: np.random.Generator) -> Perceptron:
 
     def signed(n: int, mean: float, variance: float) -> Tensor:
         inputs = mean + math.sqrt(variance) * rng.standard_normal((n, sizes.width))
-        return torch.from_numpy(inputs * np.sign(inputs @ teacher)[:, None])
+        return torch.from_numpy(np.asfortranarray(inputs * np.sign(inputs @ teacher)[:, None]))
 
     return Perceptron(
         signed(sizes.train, 0.0, TRAIN_VARIANCE),

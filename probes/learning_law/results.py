@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -15,25 +14,21 @@ from pathlib import Path
 from typing import Any, Final, Literal, cast
 
 import numpy as np
-import pandas as pd
 import torch
 from safetensors import safe_open
 from safetensors.torch import save
-from scipy import stats
 
 from probes.errors import InputError
-from probes.learning_law.arms import ONLINE, POLICY, UNIFORM, Arm, Trial, arms, milestones
-from probes.learning_law.contributions import Contributions, Equality, compression_ratio, contributions
+from probes.learning_law.arms import UNIFORM, Arm, Trial, arms, milestones
+from probes.learning_law.contributions import Contributions, Equality, acceleration, compression_ratio, contributions
 from probes.learning_law.descent import scheduled
 from probes.learning_law.learners import Learner
-from probes.learning_law.scaling import fit_laws, with_intervals
 from probes.learning_law.search import Search, begin, search
 
 SAVED_EVERY: Final = 30.0  # seconds
 TASK: Final = "task.json"
 LARGE: Final = "large"
 FEW: Final = "small"
-LAWFUL: Final = (UNIFORM, POLICY, ONLINE)  # arms whose scaling laws are compared
 
 Unit = Literal["epochs", "arms"]
 Tell = Callable[[str, Unit, int, int], None]
@@ -148,80 +143,33 @@ def _searched(trial: Trial, learner: Learner, folder: Path, which: str, name: st
             continue
         state = search(learner, state, rate=trial.rate, epochs=stop, every=trial.every, tell=told)
         save_search(path, state)
-        seen.append({"epoch": state.epochs, **look(trial, learner, state)})
+        target = seen[0]["end"] if seen else None
+        seen.append({"epoch": state.epochs, **look(trial, learner, state, target)})
         write(course, json.dumps(seen).encode())
     return state
 
 
-def look(trial: Trial, learner: Learner, state: Search) -> dict[str, float]:
-    """Compression and equality under a policy; on the desired set, which it was found for, and on held-out examples."""
+def look(trial: Trial, learner: Learner, state: Search, target: float | None = None) -> dict[str, float]:
+    """Compression and equality under a policy; on the desired set, which it was found for, and on held-out examples.
+
+    Args:
+        trial: its settings.
+        learner: what is trained.
+        state: the search.
+        target: held-out loss that acceleration is counted to, that of equal weights; its own by default.
+    """
     policy = scheduled(state.weights)
     path = trial.trained(learner, policy, trial.rate)
+    end = path.held_out[-1].item()
     return {
+        "end": end,
+        "acceleration": acceleration(path.held_out, end if target is None else target),
         "desired_area": path.total / path.n_steps,
         "area": float(path.held_out[1:].mean()),
         "compression": compression_ratio(path.desired, learner.symbols),
         "held_out_compression": compression_ratio(path.held_out, learner.symbols),
         **contributions(learner, policy, path, trial.rate).equality._asdict(),
     }
-
-
-def table(seeds: Mapping[int, Mapping[str, Arm]]) -> pd.DataFrame:
-    """A row per seed and arm."""
-    rows = [{"seed": seed, **arm.row(own[UNIFORM])} for seed, own in seeds.items() for arm in own.values()]
-    return pd.DataFrame(rows)
-
-
-def summary(rows: pd.DataFrame) -> pd.DataFrame:
-    """Mean over seeds and its 95 % interval (Student's t), a row per arm; NaN where a number is not defined.
-
-    >>> rows = pd.DataFrame({"seed": [0, 1], "arm": ["a", "a"], "area": [1.0, 3.0]})
-    >>> summary(rows).round(1).to_dict("records")
-    [{'arm': 'a', 'n_seeds': 2, 'area': 2.0, 'area_low': -10.7, 'area_high': 14.7}]
-    """
-    found: list[dict[str, Any]] = []
-    for arm, own in rows.groupby("arm", sort=False):
-        row: dict[str, Any] = {"arm": arm, "n_seeds": own["seed"].nunique()}
-        for name in own.columns.drop(["seed", "arm"]):
-            row |= dict(
-                zip((name, f"{name}_low", f"{name}_high"), interval(own[name].to_numpy(np.float64)), strict=True)
-            )
-        found.append(row)
-    return pd.DataFrame(found)
-
-
-def scaling(seeds: Mapping[int, Mapping[str, Arm]]) -> pd.DataFrame:
-    """Scaling laws of the held-out losses of some arms, one floor for all, with intervals over seeds."""
-    curves = {
-        name: np.array([own[name].held_out[1:] for own in seeds.values()])
-        for name in LAWFUL
-        if all(name in own and own[name].diverged < 0 for own in seeds.values())
-    }
-    laws = fit_laws({name: own.mean(axis=0) for name, own in curves.items()})
-    found = with_intervals(curves, UNIFORM, np.random.default_rng(0))
-    rows: list[dict[str, Any]] = []
-    for name, numbers in found.items():
-        row: dict[str, Any] = {"arm": name, "explained": laws[name].explained}
-        for what, own in numbers.items():
-            row |= {what: own.value, f"{what}_low": own.low, f"{what}_high": own.high}
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def interval(values: np.ndarray) -> tuple[float, float, float]:
-    """Mean of independent values and its 95 % interval by Student's t; what is not finite is left out.
-
-    >>> [round(value, 2) for value in interval(np.array([1.0, 2.0, 3.0, np.nan]))]
-    [2.0, -0.48, 4.48]
-    """
-    there = np.asarray(values, np.float64)
-    there = there[np.isfinite(there)]
-    if len(there) < 2:
-        mean = float(there[0]) if len(there) else math.nan
-        return mean, math.nan, math.nan
-    mean, error = float(there.mean()), float(there.std(ddof=1)) / math.sqrt(len(there))
-    apart = float(stats.t.ppf(0.975, len(there) - 1)) * error
-    return mean, mean - apart, mean + apart
 
 
 def read_seeds(folder: Path) -> dict[int, dict[str, Arm]]:

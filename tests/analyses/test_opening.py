@@ -12,13 +12,14 @@ import pytest
 
 from analyses import analyse, report
 from analyses.reporting import headline
-from analyses.reporting.opening import open_sweeps
+from analyses.reporting.opening import open_all, open_sweeps
 from probes.errors import InputError
 from probes.records.cells import Block, Done
 from probes.records.schema import SCHEMAS
 from probes.records.store import COMMITS, Writer
 from probes.records.stored_states import StoredPlace
 from tests.analyses.sweeps import exposure, text_domains
+from tests.analyses.test_contributions import planted
 from tests.benchmarks.report import tables_of, write
 
 
@@ -184,3 +185,39 @@ assert len(ANALYSES) > 20 and promise("bits_per_byte").from_output
 assert not {"torch", "transformers"} & set(sys.modules)
 """
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def write_law(folder: Path, plan: str = "Plan(sizes=Sizes(width=4), few=8, rate=0.2, n_steps=6, epochs=3)") -> None:
+    """A folder as `sparsity learning-law` leaves it."""
+    (folder / "toy").mkdir(parents=True)
+    (folder / "task.json").write_text(json.dumps({"scale": "small", "plans": {"toy": plan}}))
+    for name, own in planted(2.0).items():
+        own["toy"].to_csv(folder / "toy" / f"{name}.csv", index=False)
+
+
+def test_a_learning_law_has_a_report_of_its_own_and_one_beside_a_sweep(tmp_path, monkeypatch):
+    write_law(tmp_path / "law")
+    alone = report(tmp_path / "law")
+    page = alone.html.read_text(encoding="utf-8")
+    assert "Contributions of examples: toy" in page
+    assert f"sparsity learning-law --scale small --learner toy --seeds 5 --step 0.2 --epochs 3 --out {tmp_path}" in page
+    assert "not equally" in headline(alone.findings)
+    assert len(list((tmp_path / "law" / "report" / "figures").glob("*.svg"))) == 4
+    assert "Intervals over seeds" in page
+    assert "prompt" not in page.partition("<h2>Methods")[0].rpartition("<h2>What a skeptic")[2]
+    monkeypatch.setattr("analyses.reporting.writing.ask", lambda run, *_: analyse(run, "contributions"))
+    write(small(), tmp_path / "sweep")
+    both = report([tmp_path / "sweep", tmp_path / "law"], tmp_path / "both.html").html.read_text(encoding="utf-8")
+    assert "Contributions of examples: toy" in both
+    assert "sparsity sweep" in both
+
+
+def test_learning_laws_of_one_name_are_told_apart_and_an_unfinished_one_is_refused(tmp_path):
+    for name in ("first", "second"):
+        write_law(tmp_path / name)
+    found = analyse(open_all([tmp_path / "first", tmp_path / "second"]).run, "contributions")
+    assert {finding.scope.suite for finding in found} == {"toy [first]", "toy [second]"}
+    for path in (tmp_path / "first" / "toy").glob("*.csv"):
+        path.unlink()
+    with pytest.raises(InputError, match="has not ended"):
+        open_all([tmp_path / "first"])

@@ -93,7 +93,8 @@ def body(key: str, told: Sequence[Finding], cells: Sequence[Finding], layout: La
     rest = [finding for finding in trends if finding is not lead]
     pictures += _plots(f"{key}-plot", rest if lead is None else [lead, *rest], layout)
     single = _plots(f"{key}-single", [finding for finding in contrasts if finding is not lead], layout)
-    grids = [trend_grid(trends, suite)] if trends and (rest or lead is None) else []
+    rows = [finding for finding in trends if finding.answered or finding.plot is None]  # others are their figure
+    grids = [trend_grid(rows, suite)] if any(finding is not lead for finding in rows) else []
     grids += contrast_grids(contrasts, first.scope.place, suite)
     if beside:
         grids.append(measures_grid(beside, first.scope.place, suite))

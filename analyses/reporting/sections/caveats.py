@@ -72,12 +72,14 @@ def _crosses(interval: tuple[float, float]) -> bool:
 def _generality(findings: Sequence[Finding], inventory: Inventory) -> list[str]:
     models = {row.model for row in inventory.runs}
     said: list[str] = []
-    if findings:
+    if any(finding.generalises_over != "seeds" for finding in findings):
         whom = "this model" if len(models) == 1 else "each of these models"
         said.append(
             f"Intervals and tests are over items: they generalise to more items like these, put to {whom}, and not "
             "to other models, seeds or templates."
         )
+    if any(finding.generalises_over == "seeds" for finding in findings):
+        said.append("Intervals over seeds generalise to other draws of the same training, and to no other task.")
     if any(finding.generalises_over == "domains" for finding in findings):
         said.append(
             "A contrast over items says that these corpora differ. That farther texts are sparser in general is a "
@@ -92,7 +94,11 @@ def _length(findings: Sequence[Finding], inventory: Inventory) -> list[str]:
     controls = [control for finding in findings for control in finding.controls if control.name == "n_tokens"]
     if controls:
         return ["Each estimate stands beside the same one adjusted for length (partial ranks, number of tokens)."]
-    return ["No prompt lengths that vary are recorded, so nothing is adjusted for length."] if findings else []
+    return (
+        ["No prompt lengths that vary are recorded, so nothing is adjusted for length."]
+        if findings and inventory.runs
+        else []
+    )
 
 
 def _output(findings: Sequence[Finding]) -> list[str]:
@@ -143,8 +149,9 @@ def _by_place(primary: Sequence[Finding], *, selected: bool) -> str:
     """Measures at sites, with the questions that read them there; of those that the data chose, or of the others."""
     by_place: dict[str, list[str]] = {}
     for finding in primary:
-        if finding.scope.metric and finding.scope.place and finding.selected == selected:
-            by_place.setdefault(f"{finding.scope.metric} at {finding.scope.place}", []).append(finding.analysis)
+        if finding.scope.metric and finding.selected == selected and (finding.scope.place or not finding.scope.model):
+            where = " at ".join(filter(None, (finding.scope.metric, finding.scope.place)))
+            by_place.setdefault(where, []).append(finding.analysis)
     return "; ".join(f"{what} ({', '.join(dict.fromkeys(own))})" for what, own in by_place.items())
 
 

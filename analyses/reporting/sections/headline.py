@@ -80,7 +80,7 @@ def leads(findings: Sequence[Finding]) -> list[Finding]:
 def _reasons(findings: Sequence[Finding]) -> list[str]:
     """Explain why the main questions have no answer, then what else was answered, then why the rest was not."""
     findings = [finding for finding in findings if finding.analysis != CITED]
-    silent = [finding for finding in findings if not finding.answered]
+    silent = [finding for finding in findings if not finding.answered and finding.plot is None]
     said = [finding.text for finding in silent if opens(finding)]
     said += [finding.text for finding in findings if finding.primary and finding.answered]
     said += [finding.text for finding in silent]

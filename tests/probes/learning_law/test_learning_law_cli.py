@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from analyses import analyse
-from analyses.data.written_tables import beside
+from analyses.data.written_tables import beside, open_law
 from probes.cli import app, at_the_edge
 from probes.learning_law import results, scales, scaling
 from probes.learning_law.arms import DIRECT, ONLINE, POLICY, SHUFFLED, SMALL, UNIFORM, exchanged, milestones
@@ -44,12 +44,22 @@ def test_every_arm_is_trained_and_a_search_goes_on_where_it_was(tmp_path, monkey
     assert table.loc[UNIFORM, "acceleration"] == table.loc[UNIFORM, "after_all_work"] == 1
     assert table.loc[faster[0], "area"] < table.loc[UNIFORM, "area"]
     assert table.loc[POLICY, "work"] > 3
-    seeds = {"seeds": {"": pd.read_csv(whole / "perceptron" / "seeds.csv")}}
-    (found,) = analyse(beside(None, seeds), "contributions")
-    assert np.isfinite([found.estimate, *(effect.estimate for effect in found.effects[:3])]).all()
+    law = open_law(whole)
+    assert (
+        law.command == "sparsity learning-law --scale small --learner perceptron --seeds 2 --step 0.2 --epochs 3 --out"
+    )
+    found = analyse(beside(None, law.tables), "contributions")
+    assert np.isfinite([found[0].estimate, *(effect.estimate for effect in found[0].effects[:3])]).all()
+    assert sum(finding.plot is not None for finding in found) == 4
+    curves = law.tables["curves"]["perceptron"]
+    own = curves[(curves["seed"] == 1) & (curves["arm"] == POLICY)]
+    assert own["held_out"].tolist() == results.read_seeds(whole / "perceptron")[1][POLICY].held_out
     course = json.loads((whole / "perceptron" / "seed-0" / "course-large.json").read_text())
     assert [one["epoch"] for one in course] == [*milestones(TINY.epochs, 10)] == [0, 1, 2, 3]
     assert course[-1]["compression"] >= course[0]["compression"]
+    assert course[0]["acceleration"] == 1.0
+    seeds = pd.read_csv(whole / "perceptron" / "seeds.csv").set_index(["seed", "arm"])
+    assert course[-1]["acceleration"] == pytest.approx(seeds.loc[(0, POLICY), "acceleration"])
     laws = pd.read_csv(whole / "perceptron" / "scaling.csv").set_index("arm")
     assert list(laws.index) == [UNIFORM, POLICY, ONLINE]
     assert laws.loc[UNIFORM, "acceleration"] == pytest.approx(1)

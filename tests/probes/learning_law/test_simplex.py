@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from scipy.optimize import minimize
 
+from probes.learning_law import simplex
 from probes.learning_law.simplex import project
 
 SOLVER = 1e-6  # SLSQP ends when the objective moves by less than its ftol, 1e-15 here, of which weights are the root
@@ -46,6 +47,12 @@ def test_it_is_on_the_simplex_once_and_for_all_and_keeps_the_order(point):
 def test_it_knows_neither_names_nor_a_common_shift(point, order, shift):
     np.testing.assert_array_equal(project(point[list(order)]), project(point)[list(order)])
     np.testing.assert_allclose(project(point + shift), project(point), atol=ROUNDING * 2000)
+
+
+def test_many_rows_are_projected_like_each_alone():
+    points = np.random.default_rng(0).normal(0, 1, (3, 2 * simplex.AT_ONCE + 1, 5))
+    alone = np.stack([[project(row) for row in part] for part in points])
+    np.testing.assert_array_equal(project(points), alone)
 
 
 def test_nothing_is_nearer_on_the_simplex():
