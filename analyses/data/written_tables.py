@@ -96,7 +96,7 @@ def open_law(folder: Path) -> Law | None:
         InputError: if its run has not ended.
     """
     path = folder / "task.json"
-    task = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    task: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     if "plans" not in task:
         return None
     tables = law_tables(folder)

@@ -113,9 +113,9 @@ def curves(seeds: Mapping[int, Mapping[str, Arm]]) -> pd.DataFrame:
     for seed, own in seeds.items():
         for arm in own.values():
             n_steps = len(arm.held_out) - 1
-            for step in _spaced(n_steps).tolist() if n_steps > 0 else ():
-                loss = {"desired": arm.desired[step], "held_out": arm.held_out[step]}
-                rows.append({"seed": seed, "arm": arm.name, "step": step, **loss})
+            for step in map(int, _spaced(n_steps) if n_steps > 0 else ()):
+                told: dict[str, Any] = {"seed": seed, "arm": arm.name, "step": step}
+                rows.append({**told, "desired": arm.desired[step], "held_out": arm.held_out[step]})
     return pd.DataFrame(rows, columns=["seed", "arm", "step", "desired", "held_out"])
 
 

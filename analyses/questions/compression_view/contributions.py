@@ -206,8 +206,8 @@ def _halves(course: pd.DataFrame, quantity: str) -> tuple[pd.Series, pd.Series]:
     last = course["epoch"].max()
     epochs = course["epoch"].unique()
     half = epochs[np.abs(epochs - last / 2).argmin()]
-    at = {epoch: course[course["epoch"] == epoch].set_index("seed")[quantity] for epoch in (half, last)}
-    return at[half], at[last]
+    own = course.set_index("seed")
+    return own.loc[own["epoch"] == half, quantity], own.loc[own["epoch"] == last, quantity]
 
 
 def _log_ratio(one: pd.Series, other: pd.Series) -> Float[np.ndarray, " seeds"]:

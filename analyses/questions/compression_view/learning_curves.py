@@ -68,5 +68,5 @@ def _marks(table: pd.DataFrame, series: Sequence[str], x: str, value: str) -> tu
         found = average(own[value].to_numpy(np.float64))
         low, high = found.interval
         if math.isfinite(found.mean):
-            marks.append(Mark(str(name), "", float(at), found.mean, low, high))
+            marks.append(Mark(str(name), "", float(str(at)), found.mean, low, high))
     return tuple(marks)
