@@ -31,7 +31,7 @@ class Opened(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """What a report is about.
+    """Folders of one report, open.
 
     Attributes:
         run: the tables to ask.
