@@ -32,7 +32,10 @@ Out = Annotated[Path, typer.Option("--out", help="Directory to create.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads; the shipped weights were made with 1.")]
 RecipeName = Annotated[str, typer.Option("--recipe", help="Data and schedule: reference, graded, small or tiny.")]
-Size = Annotated[str | None, typer.Option(help="Number of weights: 0.3M, 1M, 3M, 10M or 30M; by default the recipe's.")]
+Size = Annotated[
+    str | None,
+    typer.Option(help="Number of weights: 0.01M, 0.03M, 0.1M, 0.3M, 1M, 3M, 10M or 30M; by default the recipe's."),
+]
 Family = Annotated[
     str | None, typer.Option(help="Architecture: llama, gpt2, mixture or mamba; by default the recipe's.")
 ]

@@ -28,7 +28,10 @@ memory = typer.Typer(
 
 Out = Annotated[Path, typer.Option("--out", help="Folder to make.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Of the processor; as many as it has by default.")]
-Size = Annotated[str, typer.Option(help="Weights of the small model: 0.3M, 1M, 3M, 10M or 30M, vocabulary aside.")]
+Size = Annotated[
+    str,
+    typer.Option(help="Weights of the small model: 0.01M, 0.03M, 0.1M, 0.3M, 1M, 3M, 10M or 30M, vocabulary aside."),
+]
 Steps = Annotated[int, typer.Option(min=1, help="Optimizer steps of the small model.")]
 Context = Annotated[int, typer.Option(min=4, help="Tokens that the small model reads at once.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Windows per step.")]

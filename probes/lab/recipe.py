@@ -138,13 +138,16 @@ class _Shape(NamedTuple):
 
 
 SIZES: Final = {
+    "0.01M": _Shape(12, 2, 2, 36),
+    "0.03M": _Shape(24, 2, 2, 72),
+    "0.1M": _Shape(48, 3, 3, 144),
     "0.3M": _Shape(96, 2, 3, 288),
     "1M": _Shape(128, 4, 4, 384),
     "3M": _Shape(192, 6, 6, 576),
     "10M": _Shape(320, 8, 10, 960),
     "30M": _Shape(512, 9, 16, 1536),
 }
-"""Architectures by the number of weights of a Llama with a few hundred words, rounded."""
+"""Architectures by the number of weights of a Llama whose vocabulary is that of bytes, 259, rounded."""
 
 
 def named(name: str) -> Recipe:

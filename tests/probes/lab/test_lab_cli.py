@@ -9,8 +9,8 @@ from transformers import AutoModelForCausalLM
 from analyses.cli import main
 from probes.lab import graded_path, read_record, reference_path
 from probes.lab.recipe import RECIPES, SIZES, Recipe
-from probes.lab.training import prepare
 
+BYTES_AND_MARKS = 259  # the smallest vocabulary there is
 ROUNDED = 0.05 / 0.3  # sizes are named by their first digit, which of the smallest is a sixth of it either way
 
 MINIATURE = Recipe(
@@ -65,7 +65,7 @@ def test_an_interrupted_training_says_how_to_go_on(run, tmp_path, monkeypatch):
     ("options", "message"),
     [
         (("--recipe", "huge"), "no recipe is called 'huge'; there are reference, graded, small, tiny"),
-        (("--size", "7B"), "no size is called '7B'; there are 0.3M, 1M, 3M, 10M, 30M"),
+        (("--size", "7B"), "no size is called '7B'; there are 0.01M, 0.03M, 0.1M, 0.3M, 1M, 3M, 10M, 30M"),
         (("--family", "rnn"), "no family is called 'rnn'; there are llama, gpt2, mixture, mamba"),
         (("--optimizer", "sgd"), "no optimizer is called 'sgd'; there are adamw, equivariant"),
     ],
@@ -79,13 +79,13 @@ def test_an_unknown_choice_is_one_line_and_status_2(options, message, run, tmp_p
 
 @pytest.mark.parametrize("size", SIZES)
 def test_a_size_has_as_many_weights_as_it_says(size):
-    from probes.lab.families import n_parameters
+    from probes.lab.families import build_model, n_parameters
     from probes.lab.recipe import changed
 
     if size in ("10M", "30M"):
         pytest.skip("the arithmetic is the same and the weights are drawn slowly")
-    course = prepare(changed(RECIPES["tiny"], size=size))
-    assert n_parameters(course.module) == pytest.approx(float(size[:-1]) * 1e6, rel=ROUNDED)
+    module = build_model(changed(RECIPES["tiny"], size=size), vocabulary=BYTES_AND_MARKS, seed=0)
+    assert n_parameters(module) == pytest.approx(float(size[:-1]) * 1e6, rel=ROUNDED)
 
 
 def test_the_world_is_shown_and_written_down_once(run, tmp_path):
