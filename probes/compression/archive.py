@@ -17,8 +17,9 @@ from typing import Any, Final, NamedTuple, Protocol, TypeVar
 import numpy as np
 import torch
 
-from probes.compression.coding import Cost, decode_group, encode_group, mass_kept
+from probes.compression.coding import Cost, decode_group, encode_group
 from probes.compression.container import FileEntry, Header, Opened, Writer
+from probes.compression.distributions import mass_kept
 from probes.compression.exact import ExactLlama
 from probes.compression.fingerprint import Mode, check_fingerprint, fingerprint, mode_of
 from probes.compression.reading import Lockstep, Reader
@@ -57,7 +58,7 @@ class Packed(NamedTuple):
         n_chunks: chunks of the files.
         n_symbols: tokens, escapes and bytes that were coded.
         ideal_bits: code length of all symbols under the model as it is coded, and a bit for every chunk.
-        mass_kept: share of probability kept for what the model gives none (:func:`.coding.mass_kept`).
+        mass_kept: share of probability kept for what the model gives none (:func:`.distributions.mass_kept`).
     """
 
     n_bytes: int
@@ -236,7 +237,7 @@ def pack(
         n_chunks=n_chunks,
         n_symbols=n_symbols,
         ideal_bits=bits,
-        mass_kept=mass_kept(codec.reader.vocabulary),
+        mass_kept=mass_kept(codec.reader.vocabulary, escape=codec.spelling.has_escape),
     )
 
 

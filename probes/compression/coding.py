@@ -3,8 +3,8 @@
 The chunks of a group are read side by side and coded time by time: first which way each was written, then the first
 symbol of every row, then the second, and so on; a row whose bytes are complete is silent. An entropy coder of its own
 for every chunk would waste half a word each time. A symbol that the model holds for impossible still has a code, of 24
-bits, because the coder gives every symbol at least 2^-24; an escaped byte has one because the escape keeps 2^-16 of
-what the model gave away. What both cost together is told by :func:`mass_kept`.
+bits, because the coder gives every symbol at least 2^-24. A reader needs every symbol before it reads on; a writer has
+them all, and hands some steps to the coder at once.
 
 The coder itself is the range coder of the package constriction.
 """
@@ -13,23 +13,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Bool, Float, Float64, Int, Int64
 from torch import Tensor
 
-from probes.compression.reading import Reader
+from probes.compression.distributions import Distributions, escape_bits
+from probes.compression.reading import Reader, Totals
 from probes.compression.spelling import N_BYTES, Spelling, Way
 from probes.errors import InputError
 from probes.extras import extra
 
-ESCAPE_MASS: Final = 2.0**-16
-"""Weight of the escape, as a share of all other symbols together."""
-CODER_FLOOR: Final = 2.0**-24
-"""The least probability that the coder gives a symbol."""
-WAYS: Final[tuple[Way, Way]] = ("tokens", "bytes")
+MOST_STEPS: Final = 32
+"""Steps that a writer codes together, at most."""
 
 Tell = Callable[[int], None]
 
@@ -49,36 +47,6 @@ class Cost(NamedTuple):
     bits: Float64[np.ndarray, " symbols"]
     model_bits: Float64[np.ndarray, " symbols"]
     n_bytes: Int64[np.ndarray, " symbols"]
-
-
-class _Table(NamedTuple):
-    """Weights from which the symbols of some rows are coded, and how long the codes are.
-
-    Attributes:
-        weights: of every symbol.
-        totals: of each row.
-        rare: code lengths in bits of symbols whose weight is too small for a number.
-    """
-
-    weights: Float64[np.ndarray, "rows symbols"]
-    totals: Float64[np.ndarray, " rows"]
-    rare: Callable[[Int64[np.ndarray, " rows"]], Float64[np.ndarray, " rows"]]
-
-    def bits(self, symbols: Int64[np.ndarray, " rows"]) -> Float64[np.ndarray, " rows"]:
-        """Ideal code lengths of a symbol of each row."""
-        own = self.weights[np.arange(len(symbols)), symbols]
-        return np.log2(self.totals / own) if own.all() else self.rare(symbols)
-
-
-def mass_kept(vocabulary: int) -> float:
-    """Share of probability that is kept for symbols a model might give none: for the escape and by the coder's floor.
-
-    Every symbol costs ``-log2(1 - mass)`` bits more than its ideal at most: .0045 bits for 50,000 tokens.
-
-    >>> round(mass_kept(256), 6)
-    3.1e-05
-    """
-    return ESCAPE_MASS + (vocabulary + 1) * CODER_FLOOR
 
 
 def encode_group(
@@ -102,7 +70,6 @@ def encode_group(
     """
     written = [spelling.write(chunk) for chunk in chunks]
     model = extra("constriction").stream.model
-    family = model.Categorical(perfect=False)
     as_bytes = np.array([one.way == "bytes" for one in written])
     encoder.encode(as_bytes.astype(np.int32), model.Uniform(2))
     lengths = np.array([len(one.symbols) for one in written])
@@ -114,29 +81,28 @@ def encode_group(
         symbols[row, : lengths[row]] = one.symbols
         read[row, : lengths[row]] = spelling.read_as(one.way, one.symbols)
         n_bytes[row, : lengths[row]] = spelling.n_bytes(one)
-    bits = np.zeros((len(chunks), longest))
     escaped = [iter(one.escaped) for one in written]
-    written_as = [np.flatnonzero(as_bytes == (way == "bytes")) for way in WAYS]
     escapes = (symbols == spelling.escape) & ~as_bytes[:, None]
     has_escapes, done = escapes.any(axis=0).tolist(), n_bytes.sum(axis=0).tolist()
+    ends, rows_of = set(lengths.tolist()), _by_way(as_bytes)
+    waiting = _Waiting(encoder, reader, spelling, symbols)
     logits, behind = reader.begin(len(chunks)), 0
     for time in range(longest):
         if behind == logits.shape[1]:
             ahead = min(reader.stride, reader.room, longest - time)
             logits, behind = reader.read(torch.from_numpy(read[:, time - 1 : time - 1 + ahead])), 0
-        for way, every in zip(WAYS, written_as, strict=True):
-            rows = every[lengths[every] > time]
-            if len(rows):
-                table = _table(reader, logits, behind, rows, way, spelling)
-                own = symbols[rows, time]
-                encoder.encode(own.astype(np.int32), family, table.weights)
-                bits[rows, time] = table.bits(own)
+        if time in ends:
+            rows_of = _by_way(as_bytes, lengths > time)
+        for way, rows in rows_of:
+            waiting.add(logits[:, behind], way, rows, time)
         for row in np.flatnonzero(escapes[:, time]).tolist() if has_escapes[time] else ():
+            waiting.code()
             encoder.encode(np.array([next(escaped[row])], dtype=np.int32), model.Uniform(N_BYTES))
-            bits[row, time] += math.log2(N_BYTES)
         behind += 1
         tell(done[time])
-    model_bits = np.where(escapes | as_bytes[:, None], np.nan, bits - math.log2(1 + ESCAPE_MASS))
+    waiting.code()
+    bits = waiting.bits + math.log2(N_BYTES) * escapes
+    model_bits = np.where(escapes | as_bytes[:, None], np.nan, bits - escape_bits(spelling))
     return [
         Cost(one.way, bits[row, :length], model_bits[row, :length], n_bytes[row, :length])
         for row, (one, length) in enumerate(zip(written, lengths.tolist(), strict=True))
@@ -157,95 +123,138 @@ def decode_group(
     """
     model = extra("constriction").stream.model
     family = model.Categorical(perfect=False)
-    as_bytes = np.array(_decoded(decoder, model.Uniform(2), len(lengths))) == 1
-    chunks = [bytearray() for _ in lengths]
-    left = np.array(lengths, dtype=np.int64)
-    written_as = [np.flatnonzero(as_bytes == (way == "bytes")) for way in WAYS]
+    as_bytes = _decoded(decoder, model.Uniform(2), len(lengths)) == 1
+    by_byte: list[bool] = as_bytes.tolist()
+    chunks, left = [bytearray() for _ in lengths], list(lengths)
+    told, rows_of = Distributions(reader, spelling, len(lengths)), _by_way(as_bytes)
+    read = np.full((len(lengths), 1), spelling.placeholder, dtype=np.int64)
     logits = reader.begin(len(lengths))
     while True:
-        symbols = np.full(len(lengths), -1, dtype=np.int64)
-        read = np.full(len(lengths), spelling.placeholder, dtype=np.int64)
-        active = left > 0
-        for way, every in zip(WAYS, written_as, strict=True):
-            rows = every[active[every]]
-            if len(rows):
-                symbols[rows] = _decoded(decoder, family, _table(reader, logits, 0, rows, way, spelling).weights)
-                read[rows] = spelling.read_as(way, symbols[rows])
-        outside = set(_escapes(symbols, active & ~as_bytes, spelling))
-        before = int(left.sum())
-        for row in np.flatnonzero(active).tolist():
-            symbol = int(symbols[row])
+        found: list[tuple[int, int]] = []
+        outside: set[int] = set()
+        for way, rows in rows_of:
+            told.put(_rows(logits[:, 0], rows), way)
+            own = _decoded(decoder, family, told.kept(way, len(rows)))
+            read[rows, 0] = spelling.read_as(way, own)
+            found += zip(rows.tolist(), own.tolist(), strict=True)
+            if way == "tokens":
+                outside.update(rows[own == spelling.escape].tolist())
+        before, ended = sum(left), False
+        for row, symbol in sorted(found):
             if row in outside:
-                own = bytes([int(_decoded(decoder, model.Uniform(N_BYTES), 1)[0])])
+                piece = bytes([int(_decoded(decoder, model.Uniform(N_BYTES), 1)[0])])
             else:
-                own = bytes([symbol]) if as_bytes[row] else spelling.spelled[symbol]
-            chunks[row] += own
-            left[row] -= len(own)
-            if not own or left[row] < 0:
+                piece = bytes([symbol]) if by_byte[row] else spelling.spelled[symbol]
+            chunks[row] += piece
+            left[row] -= len(piece)
+            if not piece or left[row] < 0:
                 raise InputError("the stream is corrupted: its symbols do not add up to the bytes that it should hold")
-        tell(before - int(left.sum()))
-        if not left.any():
-            return [bytes(chunk) for chunk in chunks]
-        logits = reader.read(torch.from_numpy(read[:, None]))
+            ended = ended or left[row] == 0
+        tell(before - sum(left))
+        if ended:
+            goes_on = np.array(left) > 0
+            rows_of, read[~goes_on] = _by_way(as_bytes, goes_on), spelling.placeholder
+            if not rows_of:
+                return [bytes(chunk) for chunk in chunks]
+        logits = reader.read(torch.from_numpy(read))
 
 
-def _table(
-    reader: Reader,
-    logits: Float64[Tensor, "rows times vocabulary"],
-    time: int,
-    rows: Int64[np.ndarray, " chosen"],
-    way: Way,
-    spelling: Spelling,
-) -> _Table:
-    """Probability table from which the coder codes some rows that are written the same way."""
-    own = logits[:, time] if len(rows) == len(logits) else logits[torch.from_numpy(rows), time]
-    table = _token_table(reader, own) if way == "tokens" else _byte_table(reader, own, spelling)
-    if not np.isfinite(table.totals.sum()):
-        raise InputError("the model's logits are not numbers (NaN or infinite), so nothing can be coded with it")
-    return table
+def _by_way(
+    as_bytes: Bool[np.ndarray, " all"], active: Bool[np.ndarray, " all"] | None = None
+) -> list[tuple[Way, Int64[np.ndarray, " rows"]]]:
+    """Rows that are not complete, by the way in which they are written; a way of none is left out."""
+    going = np.ones_like(as_bytes) if active is None else active
+    found: list[tuple[Way, Int64[np.ndarray, " rows"]]] = [
+        ("tokens", np.flatnonzero(going & ~as_bytes)),
+        ("bytes", np.flatnonzero(going & as_bytes)),
+    ]
+    return [(way, rows) for way, rows in found if len(rows)]
 
 
-def _token_table(reader: Reader, logits: Float64[Tensor, "rows vocabulary"]) -> _Table:
-    """The model's weights of its tokens, and that of the escape."""
-    size = logits.shape[-1]
-    weights = np.empty((len(logits), size + 1))
-    weights[:, :size] = reader.weigh(logits).cpu().numpy()
-    total = weights[:, :size].sum(-1)
-    weights[:, size] = ESCAPE_MASS * total
+class _Step(NamedTuple):
+    """Rows of a step that wait for being coded, their logits, and the sums of their weights."""
 
-    def rare(symbols: Int64[np.ndarray, " rows"]) -> Float64[np.ndarray, " rows"]:
-        index = np.minimum(symbols, size - 1)
-        own = logits[torch.arange(len(index)), torch.from_numpy(index)].cpu().numpy()
-        coded = (logits.amax(-1).cpu().numpy() - own) / math.log(2) + np.log2(total)
-        return np.where(symbols == size, -math.log2(ESCAPE_MASS), coded) + math.log2(1 + ESCAPE_MASS)
-
-    return _Table(weights, (1 + ESCAPE_MASS) * total, rare)
+    time: int
+    rows: Int64[np.ndarray, " rows"]
+    logits: Float[Tensor, "rows vocabulary"]
+    totals: Totals
 
 
-def _byte_table(reader: Reader, logits: Float64[Tensor, "rows vocabulary"], spelling: Spelling) -> _Table:
-    """The model's weights of byte tokens among themselves; a byte without a token has one in 256."""
-    table = np.full((len(logits), N_BYTES), 1 / N_BYTES)
-    known = np.flatnonzero(spelling.byte_tokens >= 0)
-    totals = np.ones(len(logits))
-    if len(known):
-        tokens = torch.from_numpy(spelling.byte_tokens[known]).to(logits.device)
-        weights = reader.weigh(logits[:, tokens])
-        table[:, known] = (len(known) / N_BYTES * weights / weights.sum(-1, keepdim=True)).cpu().numpy()
-        totals = table.sum(-1)
+class _Waiting:
+    """Steps whose distributions are known and whose symbols are not coded yet; all are written the same way.
 
-    def rare(symbols: Int64[np.ndarray, " rows"]) -> Float64[np.ndarray, " rows"]:
+    Args:
+        encoder: where they go.
+        reader: the model.
+        spelling: what its tokens stand for.
+        symbols: of every row and time.
+
+    Attributes:
+        bits: ideal code lengths of the symbols that have been coded, ``(rows, times)``; 0 for others.
+    """
+
+    def __init__(
+        self,
+        encoder: Any,  # noqa: ANN401  no type stubs
+        reader: Reader,
+        spelling: Spelling,
+        symbols: Int64[np.ndarray, "rows times"],
+    ) -> None:
+        self.bits = np.zeros(symbols.shape)
+        self._encoder, self._symbols = encoder, symbols
+        self._family = extra("constriction").stream.model.Categorical(perfect=False)
+        self._told = Distributions(reader, spelling, len(symbols), n_steps=MOST_STEPS)
+        self._way: Way = "tokens"
+        self._steps: list[_Step] = []
+        self._n_rows = 0
+
+    def add(
+        self, logits: Float[Tensor, "all vocabulary"], way: Way, rows: Int64[np.ndarray, " rows"], time: int
+    ) -> None:
+        """Let some rows of a step wait."""
+        if way != self._way or len(self._steps) == self._told.n_steps:
+            self.code()
+            self._way = way
+        own = _rows(logits, rows)
+        self._steps.append(_Step(time, rows, own, self._told.put(own, way, self._n_rows)))
+        self._n_rows += len(rows)
+
+    def code(self) -> None:
+        """Code what waits."""
+        if not self._steps:
+            return
+        rows = np.concatenate([step.rows for step in self._steps])
+        sizes = [len(step.rows) for step in self._steps]
+        times = np.repeat([step.time for step in self._steps], sizes)
+        totals = np.concatenate([np.broadcast_to(step.totals, len(step.rows)) for step in self._steps])
+        symbols, weights = self._symbols[rows, times], self._told.kept(self._way, len(rows))
+        try:
+            self._encoder.encode(symbols.astype(np.int32), self._family, weights)
+        except ValueError:
+            raise _no_numbers() from None
+        share = weights[np.arange(len(rows)), symbols] / totals
         with np.errstate(divide="ignore"):
-            return -np.log2(table[np.arange(len(table)), symbols])
+            bits = -np.log2(share)
+        for end, step in zip(np.cumsum(sizes).tolist(), self._steps, strict=True):
+            own = slice(end - len(step.rows), end)
+            if not share[own].all():
+                bits[own] = self._told.bits_of_rare(step.logits, self._way, symbols[own])
+        self.bits[rows, times] = bits
+        self._steps, self._n_rows = [], 0
 
-    return _Table(table, totals, rare)
+
+def _rows(logits: Float[Tensor, "all vocabulary"], rows: Int64[np.ndarray, " rows"]) -> Tensor:
+    return logits if len(rows) == len(logits) else logits[torch.from_numpy(rows)]
 
 
-def _escapes(symbols: Int64[np.ndarray, " rows"], active: Bool[np.ndarray, " rows"], spelling: Spelling) -> list[int]:
-    return np.flatnonzero(active & (symbols == spelling.escape)).tolist()
-
-
-def _decoded(decoder: Any, *arguments: object) -> Int64[np.ndarray, " symbols"]:  # noqa: ANN401  no type stubs
+def _decoded(decoder: Any, family: Any, told: Any) -> Int[np.ndarray, " symbols"]:  # noqa: ANN401  no type stubs
     try:
-        return np.asarray(decoder.decode(*arguments)).astype(np.int64)
+        return np.asarray(decoder.decode(family, told))
     except (ValueError, AssertionError) as error:
+        if isinstance(told, np.ndarray) and not np.isfinite(cast("Float64[np.ndarray, 'rows n']", told)).all():
+            raise _no_numbers() from None
         raise InputError(f"the stream is corrupted: {error}") from None
+
+
+def _no_numbers() -> InputError:
+    return InputError("the model's logits are not numbers (NaN or infinite), so nothing can be coded with it")

@@ -27,7 +27,7 @@ from probes.compression.fingerprint import MODES, Mode
 from probes.errors import InputError
 
 MAGIC: Final = b"\x89SPZ\r\n\x1a\n"
-VERSION: Final = 2  # raised whenever probabilities are computed otherwise: an older archive is refused by name
+VERSION: Final = 3  # raised whenever probabilities are computed otherwise: an older archive is refused by name
 FRAME: Final = struct.Struct("<II")
 MOST_HEADER: Final = 1 << 24
 """Bytes of an opened header at most, so that a damaged length asks for no memory."""

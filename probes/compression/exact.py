@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from typing import Any, Final, NamedTuple, cast
 
+import numpy as np
 import torch
 from jaxtyping import Float64, Int
 from torch import Tensor
@@ -33,7 +34,7 @@ from probes.compression.grids import (
     share_table,
     weights_of,
 )
-from probes.compression.reading import Window, start_of
+from probes.compression.reading import Totals, Window, start_of
 from probes.errors import InputError
 from probes.models.loading import LoadedModel
 
@@ -118,9 +119,11 @@ class ExactLlama:
             self._n_read += turn.ids.shape[1]
             return _product(self._normed(x[:, -ids.shape[1] :], self._gain), self._head)
 
-    def weigh(self, logits: Float64[Tensor, "rows symbols"]) -> Float64[Tensor, "rows symbols"]:
+    def weigh(self, logits: Float64[Tensor, "rows symbols"], out: Float64[np.ndarray, "rows symbols"]) -> Totals:
         """Exponentials on a grid."""
-        return weights_of(logits)
+        weights = weights_of(logits)
+        torch.from_numpy(out).copy_(weights)
+        return weights.sum(-1).cpu().numpy()
 
     def _forget(self, n_rows: int) -> None:
         shape = (n_rows, self._groups, 0, self._width)

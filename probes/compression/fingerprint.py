@@ -11,6 +11,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Mapping
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
@@ -55,7 +56,7 @@ def fingerprint(model: LoadedModel, mode: Mode) -> Fingerprint:
         "weights": hash_weights(model),
         "configuration": _hash_configuration(model),
         "tokenizer": "" if model.tokenizer is None else Tokens(model.tokenizer).identity,
-        "constriction": metadata.version("constriction"),
+        "constriction": _version("constriction"),
     }
     if mode == "exact":
         return found
@@ -64,7 +65,7 @@ def fingerprint(model: LoadedModel, mode: Mode) -> Fingerprint:
         "attention": model.attention,
         "cpu capability": torch.backends.cpu.get_cpu_capability(),
         "processor": _processor(),
-        **{library: metadata.version(library) for library in LIBRARIES},
+        **{library: _version(library) for library in LIBRARIES},
     }
 
 
@@ -102,6 +103,12 @@ def _device(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
+@cache
+def _version(library: str) -> str:
+    return metadata.version(library)
+
+
+@cache
 def _processor() -> str:
     """The processor by name: libraries choose their kernels by it."""
     try:

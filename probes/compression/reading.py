@@ -15,13 +15,16 @@ import inspect
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple, Protocol, cast, runtime_checkable
 
+import numpy as np
 import torch
-from jaxtyping import Float64, Int
+from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from probes.errors import InputError
 from probes.models.loading import LoadedModel
 from probes.models.tokens import special_id
+
+Totals = float | Float64[np.ndarray, " rows"]
 
 CACHES: Final = ("past_key_values", "cache_params")
 
@@ -43,16 +46,16 @@ class Reader(Protocol):
         """Positions that can be read at once before it has to begin anew, at least 1."""
         ...
 
-    def begin(self, n_rows: int) -> Float64[Tensor, "rows 1 vocabulary"]:
+    def begin(self, n_rows: int) -> Float[Tensor, "rows 1 vocabulary"]:
         """Forget what was read; logits of the first symbol of every row."""
         ...
 
-    def read(self, ids: Int[Tensor, "rows times"]) -> Float64[Tensor, "rows times vocabulary"]:
+    def read(self, ids: Int[Tensor, "rows times"]) -> Float[Tensor, "rows times vocabulary"]:
         """Read on in every row; logits of what follows each position."""
         ...
 
-    def weigh(self, logits: Float64[Tensor, "rows symbols"]) -> Float64[Tensor, "rows symbols"]:
-        """Weights of symbols relative to the likeliest of them, which has 1: ``exp(logits - max)``."""
+    def weigh(self, logits: Float[Tensor, "rows symbols"], out: Float64[np.ndarray, "rows symbols"]) -> Totals:
+        """Write weights of symbols, in proportion to ``exp(logits)``, and return their sum in each row."""
         ...
 
 
@@ -146,7 +149,7 @@ class Lockstep:
         """One: no more is read at a time."""
         return 1
 
-    def begin(self, n_rows: int) -> Float64[Tensor, "rows 1 vocabulary"]:
+    def begin(self, n_rows: int) -> Float[Tensor, "rows 1 vocabulary"]:
         """Forget what was read, and read the token that begins a text; without one all symbols are equally likely."""
         self._cache = None
         self._window.clear()
@@ -154,7 +157,7 @@ class Lockstep:
             return torch.zeros((n_rows, 1, self.vocabulary), dtype=torch.float64, device=self._model.device)
         return self.read(torch.full((n_rows, 1), self._window.start))
 
-    def read(self, ids: Int[Tensor, "rows 1"]) -> Float64[Tensor, "rows 1 vocabulary"]:
+    def read(self, ids: Int[Tensor, "rows 1"]) -> Float[Tensor, "rows 1 vocabulary"]:
         """Read one more token in every row."""
         turn = self._window.take(ids)
         if turn.anew:
@@ -163,11 +166,16 @@ class Lockstep:
         with torch.inference_mode():
             output: Any = self._model.module(input_ids=turn.ids.to(self._model.device), **given)
         self._cache = getattr(output, self._cache_name)
-        return cast("Tensor", output.logits)[:, -1:].double()
+        return cast("Tensor", output.logits)[:, -1:]
 
-    def weigh(self, logits: Float64[Tensor, "rows symbols"]) -> Float64[Tensor, "rows symbols"]:
-        """Exponentials, in float64."""
-        return (logits - logits.amax(-1, keepdim=True)).exp_()
+    def weigh(self, logits: Float[Tensor, "rows symbols"], out: Float64[np.ndarray, "rows symbols"]) -> Totals:
+        """Probabilities, in float64."""
+        sink = torch.from_numpy(out)
+        if logits.device.type == "cpu":
+            torch.softmax(logits, -1, dtype=torch.float64, out=sink)
+        else:
+            sink.copy_(logits.softmax(-1, dtype=torch.float64))
+        return 1.0
 
 
 def start_of(model: LoadedModel) -> int | None:

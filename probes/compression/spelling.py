@@ -16,10 +16,11 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final, Literal, NamedTuple, cast
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Int, Int64
 from transformers import PreTrainedTokenizerBase
 
 from probes.errors import InputError
@@ -69,6 +70,11 @@ class Spelling:
     placeholder: int
 
     @property
+    def has_escape(self) -> bool:
+        """True if some byte has no token of its own, so that an escape may be needed."""
+        return bool((self.byte_tokens < 0).any())
+
+    @property
     def escape(self) -> int:
         """The symbol that says that a byte follows; one after the last token id."""
         return self.size
@@ -109,10 +115,14 @@ class Spelling:
         spelled = self.spelled
         return np.array([1 if one == self.size else len(spelled[one]) for one in _listed(written.symbols)], np.int64)
 
-    def read_as(self, way: Way, symbols: Int64[np.ndarray, " symbols"]) -> Int64[np.ndarray, " symbols"]:
+    def read_as(self, way: Way, symbols: Int[np.ndarray, " symbols"]) -> Int64[np.ndarray, " symbols"]:
         """The token ids that the model reads for some symbols."""
-        tokens = self.byte_tokens[symbols] if way == "bytes" else np.where(symbols == self.escape, -1, symbols)
-        return np.where(tokens < 0, self.placeholder, tokens)
+        return self._read_as[way][symbols]
+
+    @cached_property
+    def _read_as(self) -> Mapping[Way, Int64[np.ndarray, " symbols"]]:
+        bytes_ = np.where(self.byte_tokens < 0, self.placeholder, self.byte_tokens)
+        return {"bytes": bytes_, "tokens": np.array([*range(self.size), self.placeholder])}
 
     def _pieces(self, chunk: bytes) -> Iterator[tuple[list[int] | None, bytes]]:
         """Stretches of a chunk, with their tokens where these spell them."""

@@ -13,11 +13,11 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float64, Int
+from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from probes.compression.archive import Codec
-from probes.compression.reading import Lockstep, start_of
+from probes.compression.reading import Lockstep, Totals, start_of
 from probes.compression.spelling import spelling_of
 from probes.errors import InputError
 from probes.memory.decoder import DecoderMemory
@@ -68,7 +68,7 @@ class MixedReader:
         """One: no more is read at a time."""
         return 1
 
-    def begin(self, n_rows: int) -> Float64[Tensor, "rows 1 vocabulary"]:
+    def begin(self, n_rows: int) -> Float[Tensor, "rows 1 vocabulary"]:
         """Forget what was read; logits of the first symbol of every row."""
         if start_of(self.beside.model) is None and self._decoder is None:  # nothing is read that could be looked up
             return self._model.begin(n_rows)
@@ -78,9 +78,9 @@ class MixedReader:
         """Read one more token in every row."""
         return self._mixed(len(ids), ids)
 
-    def weigh(self, logits: Float64[Tensor, "rows symbols"]) -> Float64[Tensor, "rows symbols"]:
-        """Exponentials, in float64."""
-        return (logits - logits.amax(-1, keepdim=True)).exp_()
+    def weigh(self, logits: Float[Tensor, "rows symbols"], out: Float64[np.ndarray, "rows symbols"]) -> Totals:
+        """Probabilities, in float64."""
+        return self._model.weigh(logits, out)
 
     def _mixed(self, n_rows: int, ids: Int[Tensor, "rows 1"] | None) -> Float64[Tensor, "rows 1 vocabulary"]:
         """Natural logarithms of the probabilities of what comes next."""
@@ -99,9 +99,9 @@ class MixedReader:
             logits = self._model.begin(n_rows) if ids is None else self._model.read(ids)
             assert self._decoder is not None  # noqa: S101  made for every other memory
             told = self._decoder.begin(n_rows) if ids is None else self._decoder.read(ids)
-            own = (told[:, -1] / temperature).softmax(-1).cpu()
+            own = (told[:, -1].double() / temperature).softmax(-1).cpu()
         share = torch.from_numpy(weight.at(distance))[:, None]
-        mixed = (1 - share) * logits[:, -1].softmax(-1).cpu() + share * own
+        mixed = (1 - share) * logits[:, -1].double().softmax(-1).cpu() + share * own
         return mixed.log().clamp(min=IMPOSSIBLE)[:, None]
 
 
