@@ -154,7 +154,7 @@ def compression(
     ] = None,
     chunk: Annotated[
         list[int] | None,
-        typer.Option("--chunk", help="Bytes of a chunk, 2048 at most, which is the default; may be repeated."),
+        typer.Option("--chunk", help="Bytes of a chunk, 2048 by default; may be repeated."),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Chunks of 2,048 bytes per kind of data.")] = 16,
     mode: Annotated[str, typer.Option(help="lockstep or exact, as sparsity compress has them.")] = "lockstep",

@@ -156,7 +156,7 @@ def decode_group(
             rows_of, read[~goes_on] = _by_way(as_bytes, goes_on), spelling.placeholder
             if not rows_of:
                 return [bytes(chunk) for chunk in chunks]
-        logits = reader.read(torch.from_numpy(read))
+        logits = reader.read(torch.from_numpy(read.copy()))  # the reader keeps what it was given
 
 
 def _by_way(

@@ -33,6 +33,7 @@ COLUMNS: Final = (
     *("compressor", "kind", "modality", "chunk", "n_chunks", "n_bytes", "n_stream_bytes", "rate", "rate_header_once"),
     *("n_file_bytes", "n_known_bytes", "adjusted_rate"),
 )
+LONGEST: Final = 1 << 16
 POSITION_BYTES: Final = 128
 """Width of the stretches of a chunk that bits per byte are averaged over."""
 DICTIONARY_CHUNKS: Final = 400
@@ -120,7 +121,7 @@ def rates(
         data: what to compress (:func:`samples`).
         mode: of language models.
         batch: chunks that a model reads side by side.
-        chunks: lengths of chunks in bytes, a row each; 2,048 is the longest, because the data is cut into that.
+        chunks: lengths of chunks in bytes, a row each; those longer than 2,048 go over the ends of the sample's own.
         process: where streams are read again (:func:`probes.compression.again.fresh_process`); in this one if there is
             none. It loads models by their names, so they must be paths or names of the hub.
         tell: told of the row of a model that is being made, of the bytes of it that are written, and of all.
@@ -135,8 +136,8 @@ def rates(
     Raises:
         InputError: if a model cannot be a codec.
     """
-    if not chunks or min(chunks) < 1 or max(chunks) > CHUNK:
-        raise InputError(f"chunks have 1 to {CHUNK} bytes; got {', '.join(map(str, chunks)) or 'none'}")
+    if not chunks or min(chunks) < 1 or max(chunks) > LONGEST:
+        raise InputError(f"chunks have 1 to {LONGEST} bytes; got {', '.join(map(str, chunks)) or 'none'}")
     codecs = [codec_of(model, mode) for model in models if not isinstance(model, Plan)]
     plans = [model for model in models if isinstance(model, Plan)]
     rows: list[Mapping[str, object]] = []
@@ -227,8 +228,9 @@ def _row(
 
 
 def _cut(sample: Sample, chunk: int) -> list[bytes]:
-    """Its chunks in shorter ones."""
-    return [own[start : start + chunk] for own in sample.chunks for start in range(0, len(own), chunk)]
+    """Its bytes in chunks of a length."""
+    data = b"".join(sample.chunks)
+    return [data[start : start + chunk] for start in range(0, len(data), chunk)]
 
 
 def _positions(name: str, modality: Modality, chunk: int, costs: Sequence[Cost]) -> Iterator[Mapping[str, object]]:

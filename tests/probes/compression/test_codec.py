@@ -80,6 +80,16 @@ def test_bytes_come_back(codecs: dict[tuple[str, Mode], tuple[Codec, Codec]], da
         assert read(reader, written(writer, data)) == data
 
 
+@pytest.mark.parametrize("mode", ["lockstep", "exact"])
+def test_a_chunk_longer_than_the_context_comes_back(
+    codecs: dict[tuple[str, Mode], tuple[Codec, Codec]], mode: Mode
+) -> None:
+    """48 tokens fit; rows of different lengths begin anew together."""
+    writer, reader = codecs["bytes", mode]
+    data = SENTENCE.encode() * 3
+    assert read(reader, written(writer, data, chunk=110)) == data
+
+
 def test_code_lengths_are_the_models_cross_entropy(codecs: dict[tuple[str, Mode], tuple[Codec, Codec]]) -> None:
     writer, _ = codecs["tokens", "lockstep"]
     data = SENTENCE.encode() * 4
