@@ -22,7 +22,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from probes.commands.compression_cli import compress, compression, decompress
+from probes.commands.compress_cli import compress, decompress
+from probes.commands.compression_cli import compression, scaling
 from probes.commands.console import err, out
 from probes.commands.curriculum_cli import curriculum
 from probes.commands.density_cli import density
@@ -57,6 +58,7 @@ app.command()(measure_states)
 app.command()(compress)
 app.command()(decompress)
 app.command()(compression)
+app.command()(scaling)
 app.command()(curriculum)
 app.command("learning-law")(learning_law)
 app.add_typer(runs, name="runs")

@@ -1,139 +1,26 @@
-"""Commands about language models as compressors: ``sparsity compress``, ``decompress`` and ``compression``."""
+"""Commands ``sparsity compression`` and ``sparsity scaling``: rates of models as compressors, in tables."""
 
 from __future__ import annotations
 
-import signal
-import sys
-from collections.abc import Callable, Generator, Sequence
-from contextlib import ExitStack, contextmanager
-from io import BufferedIOBase
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from probes.commands.compress_cli import PREQUENTIAL, Device, Dtype, checked
 from probes.commands.console import out, shown_progress
-from probes.errors import InputError
 from probes.sweep.interface import Progress
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from probes.compression.archive import Packed
-
-UNFINISHED = ".unfinished"
-PREQUENTIAL = (
-    "Size (0.3M, 1M ...) of a model that is trained while it codes, on both sides, so that no weights are needed."
-)
-
-Device = Annotated[str, typer.Option(help="Where the model is put: cpu, cuda, cuda:1 ...")]
-Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16 or float16; as stored by default.")]
-
-
-def compress(
-    files: Annotated[list[Path], typer.Argument(help="Any files.")],
-    out_file: Annotated[Path, typer.Option("--out", help="The archive to write.")],
-    model: Annotated[str | None, typer.Option(help="A local path or hub name of a causal language model.")] = None,
-    prequential: Annotated[str | None, typer.Option(help=PREQUENTIAL)] = None,
-    mode: Annotated[
-        str,
-        typer.Option(help="lockstep: any model, read where it was written. exact: small Llamas, read anywhere."),
-    ] = "lockstep",
-    chunk: Annotated[
-        int | None,
-        typer.Option(min=1, help="Bytes that the model reads from an empty context on; 2048, or 256 in training."),
-    ] = None,
-    batch: Annotated[
-        int | None, typer.Option(min=1, help="Chunks that it reads side by side; 16, or 4 in training.")
-    ] = None,
-    device: Device = "cpu",
-    dtype: Dtype = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Of the processor; as many as it has by default.")] = None,
-) -> None:
-    """Write files as one archive that a model has made small; decompress gives the same bytes again."""
-    inputs = _checked(files)
-    if out_file.exists():
-        raise InputError(f"{out_file} is there already: name another file")
-    if not out_file.parent.is_dir():
-        raise InputError(f"there is no folder {out_file.parent} to write {out_file.name} to")
-
-    if (model is None) == (prequential is None):
-        raise InputError("name either a model that is there (--model) or the size of one to train (--prequential 0.3M)")
-
-    import torch
-
-    from probes.compression import prequential as training
-    from probes.compression.archive import BATCH, CHUNK, Input, codec_of, pack
-    from probes.compression.fingerprint import mode_of
-    from probes.models.loading import load_model
-
-    if threads is not None:
-        torch.set_num_threads(threads)
-    wanted = mode_of(mode)
-    if model is None:
-        if wanted == "exact" or device != "cpu" or dtype is not None:
-            raise InputError(
-                "a model in training codes in lockstep mode, on the processor, in float32: leave out the options"
-            )
-        chunk, batch = chunk or training.CHUNK, batch or training.BATCH
-        codec = training.codec_in_training(training.Plan(size=prequential or ""), chunk=chunk)
-    else:
-        chunk, batch = chunk or CHUNK, batch or BATCH
-        local = Path(model).expanduser()
-        name = str(local.resolve()) if local.exists() else model
-        codec = codec_of(load_model(name, device=device, dtype=dtype), wanted)
-    named = [Input(path.name, path.stat().st_size, _opener(path)) for path in inputs]
-    unfinished = out_file.with_name(out_file.name + UNFINISHED)
-    with _told("compress") as tell, _whole([unfinished]):
-        with unfinished.open("xb") as sink:
-            packed = pack(named, sink, codec, chunk=chunk, batch=batch, progress=tell)
-        unfinished.replace(out_file)
-    out().print(_summary(packed, out_file), soft_wrap=True)
-
-
-def decompress(
-    archive: Annotated[Path, typer.Argument(help="A file of sparsity compress.")],
-    out_dir: Annotated[Path, typer.Option("--out", help="The folder to write the files to.")],
-    model: Annotated[str | None, typer.Option(help="The model that wrote it, if it is elsewhere now.")] = None,
-    device: Device = "cpu",
-) -> None:
-    """Write the files of an archive, whole and checked, or none of them."""
-    if out_dir.exists() and not out_dir.is_dir():
-        raise InputError(f"{out_dir} is a file: name a folder")
-    _checked([archive])
-    with archive.open("rb") as source:
-        from probes.compression.container import FileEntry, Opened
-
-        opened = Opened(source, str(archive))
-        taken = next((file.name for file in opened.header.files if (out_dir / file.name).exists()), None)
-        if taken is not None:
-            raise InputError(f"{out_dir / taken} is there already: name another folder")
-
-        from probes.compression.archive import codec_of, unpack
-        from probes.compression.prequential import codec_of_archive
-        from probes.models.loading import load_model
-
-        if opened.header.trained is not None:
-            codec = codec_of_archive(opened)
-        else:
-            dtype = opened.header.fingerprint.get("dtype")
-            codec = codec_of(load_model(model or opened.header.model, device=device, dtype=dtype), opened.header.mode)
-        parts = {file.name: out_dir / (file.name + UNFINISHED) for file in opened.header.files}
-        made = not out_dir.exists()
-        out_dir.mkdir(parents=True, exist_ok=True)
-        with _told("decompress") as tell, _whole(list(parts.values()), out_dir if made else None):
-            with ExitStack() as sinks:
-
-                def open_sink(file: FileEntry) -> BufferedIOBase:
-                    return sinks.enter_context(parts[file.name].open("xb"))
-
-                unpack(opened, codec, open_sink, progress=tell)
-            for name, part in parts.items():
-                part.replace(out_dir / name)
-    n_bytes = sum(file.n_bytes for file in opened.header.files)
-    out().print(f"{out_dir}: {len(parts)} files, {n_bytes} bytes, every sha256 as it was", soft_wrap=True)
+RATES = "rates.csv"
+POSITIONS = "positions.csv"
+SCALING = "scaling.csv"
 
 
 def compression(
@@ -162,37 +49,59 @@ def compression(
     device: Device = "cpu",
     dtype: Dtype = None,
 ) -> None:
-    """Rates of language models and classical compressors on five kinds of data; a fresh process reads every stream."""
-    from probes.compression.again import fresh_process
-    from probes.compression.fingerprint import mode_of
-    from probes.compression.prequential import Plan
-    from probes.compression.table import CHUNK, rates, samples
-    from probes.models.loading import load_model
+    """Rates of language models and classical compressors on five kinds of data; a fresh process reads every stream.
 
-    if out_dir.exists():
-        raise InputError(f"{out_dir} is there already: name another folder")
-    wanted = mode_of(mode)
-    found = samples(_checked(data or []), limit=limit, kinds=kind)
+    After an interruption the same command goes on: rows that are there are not made again.
+    """
+    from probes.compression.again import fresh_process
+    from probes.compression.archive import codec_of
+    from probes.compression.fingerprint import hash_weights, mode_of
+    from probes.compression.prequential import Plan
+    from probes.compression.table import CHUNK, COLUMNS, POSITION_COLUMNS, Rows, rates, samples
+    from probes.models.loading import load_model
+    from probes.records.resumed import claim, read_rows, write_rows
+
+    wanted, lengths = mode_of(mode), chunk or [CHUNK]
+    found = samples(checked(data or []), limit=limit, kinds=kind)
     plans = [Plan(size=size) for size in prequential or []]
-    models = [load_model(name, device=device, dtype=dtype) for name in model or []]
+    codecs = [codec_of(load_model(name, device=device, dtype=dtype), wanted) for name in model or []]
+    task = {
+        "models": {codec.model.name: hash_weights(codec.model) for codec in codecs},
+        "prequential": [plan.size for plan in plans],
+        "data": {sample.modality: hashlib.sha256(b"".join(sample.chunks)).hexdigest() for sample in found},
+        "chunks": lengths,
+        "mode": mode,
+        "batch": batch,
+    }
+    claim(out_dir, task)
+
+    def keep(made: Rows) -> None:
+        write_rows(out_dir / POSITIONS, made.positions, POSITION_COLUMNS)  # first, so that no row is without them
+        write_rows(out_dir / RATES, made.rows, COLUMNS)
+
     with fresh_process() as process, shown_progress() as show:
 
         def tell(row: str, done: int, total: int) -> None:
             show(Progress(done, total, row, unit="bytes"))
 
         told = rates(
-            [*models, *plans], found, mode=wanted, batch=batch, chunks=chunk or [CHUNK], process=process, tell=tell
+            [*codecs, *plans],
+            found,
+            mode=wanted,
+            batch=batch,
+            chunks=lengths,
+            process=process,
+            tell=tell,
+            known=Rows(read_rows(out_dir / RATES, COLUMNS), read_rows(out_dir / POSITIONS, POSITION_COLUMNS)),
+            keep=keep,
         )
-    out_dir.mkdir(parents=True)
-    told.table.to_csv(out_dir / "rates.csv", index=False)
-    told.positions.to_csv(out_dir / "positions.csv", index=False)
     for column, title in (
         ("rate", "compressed bytes per byte, headers of every chunk counted"),
         ("rate_header_once", "with one header for all chunks"),
         ("adjusted_rate", "with the weights or the dictionary that both sides must have"),
     ):
         out().print(_rates_table(told.table, column, title))
-    out().print(f"every stream was read again by a fresh process; {out_dir / 'rates.csv'}", soft_wrap=True)
+    out().print(f"every stream was read again by a fresh process; {out_dir / RATES}", soft_wrap=True)
 
 
 def _rates_table(rates: pd.DataFrame, column: str, title: str) -> Table:
@@ -206,64 +115,79 @@ def _rates_table(rates: pd.DataFrame, column: str, title: str) -> Table:
     return table
 
 
-def _checked(files: Sequence[Path]) -> Sequence[Path]:
-    """Files that can be read and told apart by their names."""
-    for path in files:
-        if path.is_dir():
-            raise InputError(f"{path} is a folder: name the files in it")
-        if not path.is_file():
-            raise InputError(f"there is no file {path}")
-        try:
-            path.open("rb").close()
-        except OSError as error:
-            raise InputError(f"cannot read {path}: {error.strerror}") from None
-    names = [path.name for path in files]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise InputError(
-            f"two files are called {twice}, and an archive keeps names without folders: write two archives"
-        )
-    return files
+def scaling(
+    text: Annotated[list[Path], typer.Argument(help="Text files, UTF-8, read in the order given.")],
+    out_dir: Annotated[Path, typer.Option("--out", help=f"The folder to make: {SCALING}, models and texts.")],
+    size: Annotated[
+        list[str] | None, typer.Option(help="Weights of a model: 0.01M, 0.03M, 0.1M, 0.3M ...; may be repeated.")
+    ] = None,
+    data_bytes: Annotated[
+        list[int] | None, typer.Option("--bytes", min=1, help="Bytes of the text, from its beginning; may be repeated.")
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Optimizer steps of every training, of 16 windows of 256.")] = 1200,
+    chunks: Annotated[int, typer.Option(min=2, help="Chunks of 255 bytes that are coded and read again.")] = 128,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of weights and of the order of windows.")] = 0,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
+) -> None:
+    """Train byte-level models of several sizes on texts of several sizes: rates with the weights counted.
 
+    After an interruption the same command goes on.
+    """
+    import torch
 
-def _opener(path: Path) -> Callable[[], BufferedIOBase]:
-    return lambda: path.open("rb")
+    from probes.compression.again import fresh_process
+    from probes.compression.scaling import COLUMNS, Scaling, classical_rows, model_row, trainings
+    from probes.records.resumed import claim, read_rows, write_rows
 
-
-@contextmanager
-def _told(what: str) -> Generator[Callable[[int, int], None]]:
-    """Bytes done and all, as the bar or the lines of every command."""
-    with shown_progress() as show:
-        yield lambda done, total: show(Progress(done, total, what, unit="bytes"))
-
-
-def _leave(number: int, _: object) -> NoReturn:
-    sys.exit(128 + number)
-
-
-@contextmanager
-def _whole(parts: Sequence[Path], folder: Path | None = None) -> Generator[None]:
-    """Leave nothing half-written, whatever happens; SIGTERM, as schedulers send it, is a stop with status 143."""
-    before = signal.signal(signal.SIGTERM, _leave)
-    try:
-        yield
-    except BaseException:
-        for part in parts:
-            part.unlink(missing_ok=True)
-        if folder is not None and not any(folder.iterdir()):
-            folder.rmdir()
-        raise
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _summary(packed: Packed, path: Path) -> str:
-    """Summary of what was written, in one line of numbers."""
-    per_byte = 8 * packed.n_stream_bytes / packed.n_bytes if packed.n_bytes else float("nan")
-    streams = "1 stream" if packed.n_streams == 1 else f"{packed.n_streams} streams"
-    return (
-        f"{path}: {packed.n_bytes} bytes in {packed.n_container_bytes} ({packed.rate:.4f} of them), of which "
-        f"{packed.n_stream_bytes} are {streams} ({per_byte:.4f} bits per byte; ideal "
-        f"{packed.ideal_bits / 8:.1f} bytes) and the rest headers; probability kept for what the model gives none: "
-        f"{packed.mass_kept:.2g}"
+    torch.set_num_threads(threads)
+    plain = Scaling()
+    plan = Scaling(
+        sizes=tuple(size or plain.sizes),
+        n_bytes=tuple(data_bytes or plain.n_bytes),
+        steps=steps,
+        n_chunks=chunks,
+        seed=seed,
     )
+    read = b"".join(path.read_bytes() for path in checked(text))[: max(plan.n_bytes)]
+    task = {"text": hashlib.sha256(read).hexdigest(), "steps": steps, "chunks": chunks, "seed": seed}
+    claim(out_dir, task)
+    models, path = out_dir / "models", out_dir / SCALING
+    models.mkdir(exist_ok=True)
+    rows = read_rows(path, COLUMNS)
+
+    def add(row: Mapping[str, object]) -> None:
+        rows.append(row)
+        write_rows(path, rows, COLUMNS)
+
+    made = {(row["compressor"], row["n_bytes"]) for row in rows}
+    with fresh_process() as process, shown_progress() as show:
+
+        def told(name: str) -> Callable[[int, int, float], None]:
+            return lambda step, total, _: show(Progress(step, total, f"training {name}", unit="steps"))
+
+        for trained in trainings(read, plan, models, told):
+            key = (trained.size, len(trained.data))
+            if key not in made:
+                add(model_row(trained, plan, process))
+            if not any(row["kind"] == "classical" and row["n_bytes"] == len(trained.data) for row in rows):
+                for row in classical_rows(trained.data, process):
+                    add(row)
+    out().print(_scaling_table(rows))
+    out().print(f"every stream was read again by a fresh process; {path}", soft_wrap=True)
+
+
+def _scaling_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """A row per model and compressor, both rates for every size of data."""
+    sizes = sorted({int(row["n_bytes"]) for row in rows})
+    heads = (head for n_bytes in sizes for head in (f"rate, {n_bytes:,} bytes", "adjusted"))
+    table = Table("compressor", "weights", *heads, title="compressed bytes per byte", box=SIMPLE_HEAD)
+    for name in dict.fromkeys(row["compressor"] for row in rows):
+        own = {int(row["n_bytes"]): row for row in rows if row["compressor"] == name}
+        n_weights = max(int(row["n_weights"]) for row in own.values())
+        cells = (
+            f"{own[n_bytes][column]:.3f}" if n_bytes in own else ""
+            for n_bytes in sizes
+            for column in ("rate", "adjusted_rate")
+        )
+        table.add_row(name, f"{n_weights:,}" if n_weights else "", *cells)
+    return table

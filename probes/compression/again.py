@@ -6,17 +6,55 @@ a process of its own that is begun anew, told the name of a model or a compresso
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing import get_context
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
-from probes.compression.archive import decompress
+from probes.compression.archive import Progress, decompress
 from probes.compression.classical import compressors
+from probes.compression.prequential import recall
 from probes.errors import InputError
 from probes.models.loading import LoadedModel, load_model
+
+ASKED_EVERY: Final = 0.5  # seconds
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """A process of its own, and how many bytes of the present stream it has read.
+
+    Attributes:
+        executor: runs functions there.
+        n_done: a number that both processes see.
+    """
+
+    executor: Executor
+    n_done: Any  # multiprocessing.Value
+
+    def run(self, function: Callable[..., Result], *arguments: object) -> Result:
+        """The result of a function there."""
+        return self.executor.submit(function, *arguments).result()
+
+    def told(
+        self, progress: Progress | None, total: int, function: Callable[..., Result], *arguments: object
+    ) -> Result:
+        """The result of a function that says how many bytes it has read, passed on now and then."""
+        self.n_done.value = 0
+        future = self.executor.submit(function, *arguments)
+        while True:
+            try:
+                return future.result(timeout=ASKED_EVERY)
+            except TimeoutError:
+                if future.done():
+                    raise
+                if progress is not None:
+                    progress(self.n_done.value, total)
 
 
 class Source(NamedTuple):
@@ -28,26 +66,44 @@ class Source(NamedTuple):
 
 
 @contextmanager
-def fresh_process() -> Generator[Executor]:
+def fresh_process() -> Generator[Fresh]:
     """A process that begins with nothing of this one."""
-    with ProcessPoolExecutor(1, get_context("spawn")) as process:
-        yield process
+    context = get_context("spawn")
+    n_done = context.Value("q", 0)
+    with ProcessPoolExecutor(1, context, initializer=_begin, initargs=(n_done,)) as executor:
+        yield Fresh(executor, n_done)
 
 
-def archive_again(process: Executor | None, model: LoadedModel, archive: bytes) -> bytes:
+def archive_again(
+    process: Fresh | None, model: LoadedModel, archive: bytes, n_bytes: int, progress: Progress | None = None
+) -> bytes:
     """The bytes of an archive, read by a process, or by this one where there is none.
+
+    Args:
+        process: where it is read.
+        model: what wrote it.
+        archive: the container.
+        n_bytes: bytes that it should hold.
+        progress: told of bytes read, and of all.
 
     Raises:
         InputError: if the archive cannot be read.
     """
     if process is None:
-        return decompress(model, archive)
+        return decompress(model, archive, progress=progress)
     source = Source(model.name, str(model.device), str(model.dtype).removeprefix("torch."))
-    return process.submit(_read_archive, source, archive).result()
+    return process.told(progress, n_bytes, _read_archive, source, archive)
+
+
+def recalled(process: Fresh | None, archive: bytes, n_bytes: int, progress: Progress | None = None) -> bytes:
+    """The bytes of an archive whose model was trained meanwhile, read by a process, or by this one."""
+    if process is None:
+        return recall(archive, progress=progress)
+    return process.told(progress, n_bytes, _recall, archive)
 
 
 def streams_again(
-    process: Executor | None, name: str, dictionary: bytes, streams: Sequence[bytes], lengths: Sequence[int]
+    process: Fresh | None, name: str, dictionary: bytes, streams: Sequence[bytes], lengths: Sequence[int]
 ) -> list[bytes]:
     """The bytes of some streams of a classical compressor, read by a process, or by this one where there is none.
 
@@ -60,11 +116,30 @@ def streams_again(
     """
     if process is None:
         return _read_streams(name, dictionary, streams, lengths)
-    return process.submit(_read_streams, name, dictionary, streams, lengths).result()
+    return process.run(_read_streams, name, dictionary, streams, lengths)
+
+
+class _Here:
+    """The number that the process which began this one sees."""
+
+    n_done: Any = None
+
+
+def _begin(n_done: Any) -> None:  # noqa: ANN401  multiprocessing.Value
+    _Here.n_done = n_done
+
+
+def _tell(done: int, _: int) -> None:
+    if _Here.n_done is not None:
+        _Here.n_done.value = done
 
 
 def _read_archive(source: Source, archive: bytes) -> bytes:
-    return decompress(_loaded(source), archive)
+    return decompress(_loaded(source), archive, progress=_tell)
+
+
+def _recall(archive: bytes) -> bytes:
+    return recall(archive, progress=_tell)
 
 
 def _read_streams(name: str, dictionary: bytes, streams: Sequence[bytes], lengths: Sequence[int]) -> list[bytes]:

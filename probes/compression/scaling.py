@@ -9,8 +9,7 @@ and read again. The streams of all data are not written: their length is that of
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Executor
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -20,7 +19,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from probes.compression.again import archive_again, streams_again
+from probes.compression.again import Fresh, archive_again, streams_again
 from probes.compression.archive import Input, codec_of, pack
 from probes.compression.classical import Classical, compressors
 from probes.compression.coding import Cost
@@ -96,14 +95,16 @@ class Trained(NamedTuple):
     data: bytes
 
 
-def trainings(text: bytes, plan: Scaling, folder: Path, on_step: OnStep | None = None) -> Iterator[Trained]:
+def trainings(
+    text: bytes, plan: Scaling, folder: Path, told: Callable[[str], OnStep] | None = None
+) -> Iterator[Trained]:
     """Train the model of every size on every size of data, smallest data first; what lies in the folder is kept.
 
     Args:
         text: UTF-8, as long as the largest data at least.
         plan: sizes and training.
         folder: one that exists, for texts and models.
-        on_step: told of every optimizer step of a model.
+        told: gives, for the name of a model, what is told of its optimizer steps.
 
     Raises:
         InputError: if the text is too short, is no UTF-8, or a model in the folder was made of something else.
@@ -120,6 +121,7 @@ def trainings(text: bytes, plan: Scaling, folder: Path, on_step: OnStep | None =
         for size in plan.sizes:
             own = folder / f"{size}-{n_bytes}"
             if not own.exists():
+                on_step = None if told is None else told(own.name)
                 train_on_text([path], own, recipe_of(size, plan), n_steps=plan.steps, on_step=on_step)
             yield Trained(size, own, data)
 
@@ -135,7 +137,7 @@ def recipe_of(size: str, plan: Scaling) -> Recipe:
     return changed(plain, size=size)
 
 
-def model_row(trained: Trained, plan: Scaling, process: Executor | None = None) -> Mapping[str, object]:
+def model_row(trained: Trained, plan: Scaling, process: Fresh | None = None) -> Mapping[str, object]:
     """Rate of a model on chunks of the data that it was trained on, read again, and with its weights on all of it.
 
     Args:
@@ -151,7 +153,7 @@ def model_row(trained: Trained, plan: Scaling, process: Executor | None = None) 
     codec, sink, costs = codec_of(str(trained.folder)), BytesIO(), list[Cost]()
     inputs = [Input("data", len(data), lambda: BytesIO(data))]
     packed = pack(inputs, sink, codec, chunk=plan.chunk, batch=BATCH, on_costs=costs.extend)
-    if archive_again(process, codec.model, sink.getvalue()) != data:
+    if archive_again(process, codec.model, sink.getvalue(), len(data)) != data:
         raise RuntimeError(f"{trained.folder} does not give its {len(data)} bytes back")
     own = np.array([cost.bits.sum() for cost in costs]) / (8 * plan.chunk)
     half = float(stats.t.ppf((1 + LEVEL) / 2, len(own) - 1) * own.std(ddof=1) / np.sqrt(len(own)))
@@ -167,14 +169,14 @@ def model_row(trained: Trained, plan: Scaling, process: Executor | None = None) 
     )
 
 
-def classical_rows(data: bytes, process: Executor | None = None) -> Iterator[Mapping[str, object]]:
+def classical_rows(data: bytes, process: Fresh | None = None) -> Iterator[Mapping[str, object]]:
     """Rates of classical compressors on all data at once, read again; they have no weights."""
     for compressor in compressors():
         if compressor.name in WHOLE:
             yield _classical_row(compressor, data, process)
 
 
-def _classical_row(compressor: Classical, data: bytes, process: Executor | None) -> Mapping[str, object]:
+def _classical_row(compressor: Classical, data: bytes, process: Fresh | None) -> Mapping[str, object]:
     stream = compressor.encode(data)
     if streams_again(process, compressor.name, b"", [stream], [len(data)]) != [data]:
         raise RuntimeError(f"{compressor.name} does not give its {len(data)} bytes back")

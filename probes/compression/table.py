@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor
 from functools import partial
 from io import BytesIO
 from itertools import islice
@@ -19,12 +18,12 @@ from typing import Final, NamedTuple
 import numpy as np
 import pandas as pd
 
-from probes.compression.again import archive_again, streams_again
+from probes.compression.again import Fresh, archive_again, recalled, streams_again
 from probes.compression.archive import BATCH, Codec, Input, Progress, codec_of, pack
 from probes.compression.classical import Classical, compressors, dictionary_of
 from probes.compression.coding import Cost
 from probes.compression.fingerprint import Mode
-from probes.compression.prequential import Plan, describe, recall
+from probes.compression.prequential import Plan, describe
 from probes.errors import InputError
 from probes.models.loading import LoadedModel
 from probes.suites.sources.media import CHUNK, MODALITIES, Chunk, Modality, modality_of, packaged, read_chunks
@@ -39,7 +38,12 @@ POSITION_BYTES: Final = 128
 DICTIONARY_CHUNKS: Final = 400
 """Chunks beyond those compressed that zstd's dictionary is trained with, at most."""
 
+POSITION_COLUMNS: Final = ("compressor", "modality", "chunk", "position", "bits_per_byte")
+
 Tell = Callable[[str, int, int], None]
+Made = tuple[Mapping[str, object], Sequence[Mapping[str, object]]]
+"""A row of the table, and those of its positions."""
+Keep = Callable[["Rows"], None]
 
 
 class Sample(NamedTuple):
@@ -55,6 +59,11 @@ class Sample(NamedTuple):
     chunks: Sequence[bytes]
     seen: Sequence[bytes]
 
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of what is compressed."""
+        return sum(map(len, self.chunks))
+
 
 class Rates(NamedTuple):
     """Rates of all compressors on all data, and code length by position in the chunk.
@@ -67,6 +76,32 @@ class Rates(NamedTuple):
 
     table: pd.DataFrame
     positions: pd.DataFrame
+
+
+class Rows(NamedTuple):
+    """Rows that were made so far, of both tables."""
+
+    rows: Sequence[Mapping[str, object]]
+    positions: Sequence[Mapping[str, object]]
+
+    def holds(self, one: _Todo) -> bool:
+        """True if a row is among them."""
+        key = (one.name, one.sample.modality, one.chunk)
+        return any((row["compressor"], row["modality"], row["chunk"]) == key for row in self.rows)
+
+
+class _Todo(NamedTuple):
+    """A row that is to be made."""
+
+    name: str
+    sample: Sample
+    chunk: int
+    make: Callable[[Fresh | None, Progress | None], Made]
+
+    def __str__(self) -> str:
+        """Name it as progress does."""
+        cut = f"chunks of {self.chunk}" if self.chunk else "everything at once"
+        return f"{Path(self.name).name} on {self.sample.modality}, {cut}"
 
 
 def samples(
@@ -110,21 +145,26 @@ def rates(
     mode: Mode = "lockstep",
     batch: int = BATCH,
     chunks: Sequence[int] = (CHUNK,),
-    process: Executor | None = None,
+    process: Fresh | None = None,
     tell: Tell | None = None,
+    known: Rows | None = None,
+    keep: Keep | None = None,
 ) -> Rates:
     """Rates of language models and of every classical compressor that is installed.
 
     Args:
-        models: anything that :func:`probes.load_model` takes, and plans of models that are trained while they code
-            (:class:`probes.compression.prequential.Plan`), which read everything at once and need no weights.
+        models: anything that :func:`probes.load_model` takes, codecs of such (:func:`.archive.codec_of`), and plans of
+            models that are trained while they code (:class:`probes.compression.prequential.Plan`), which read
+            everything at once and need no weights.
         data: what to compress (:func:`samples`).
         mode: of language models.
         batch: chunks that a model reads side by side.
         chunks: lengths of chunks in bytes, a row each; those longer than 2,048 go over the ends of the sample's own.
         process: where streams are read again (:func:`probes.compression.again.fresh_process`); in this one if there is
             none. It loads models by their names, so they must be paths or names of the hub.
-        tell: told of the row of a model that is being made, of the bytes of it that are written, and of all.
+        tell: told of the row that is being made, of the bytes of it that were written or read again, and of all.
+        known: rows of an earlier call with the same arguments, which are not made again.
+        keep: told of all rows so far whenever there is one more.
 
     Returns:
         The table has one row per compressor, kind of data and chunk (in bytes; 0 for everything at once): compressor,
@@ -138,26 +178,36 @@ def rates(
     """
     if not chunks or min(chunks) < 1 or max(chunks) > LONGEST:
         raise InputError(f"chunks have 1 to {LONGEST} bytes; got {', '.join(map(str, chunks)) or 'none'}")
-    codecs = [codec_of(model, mode) for model in models if not isinstance(model, Plan)]
-    plans = [model for model in models if isinstance(model, Plan)]
-    rows: list[Mapping[str, object]] = []
-    positions: list[Mapping[str, object]] = []
-    for sample in data:
-        for codec in codecs:
-            for chunk in chunks:
-                costs: list[Cost] = []
-                what = f"{Path(codec.model.name).name} on {sample.modality}, chunks of {chunk}"
-                told = None if tell is None else partial(tell, what)
-                rows.append(_model_row(codec, sample, chunk, batch, process, costs, told))
-                positions += _positions(codec.model.name, sample.modality, chunk, costs)
-        for plan in plans:
-            told = None if tell is None else partial(tell, f"{plan.name} on {sample.modality}")
-            rows.append(_prequential_row(plan, sample, process, told))
-        dictionary = dictionary_of(sample.seen)
-        for compressor in compressors(dictionary):
-            rows += _classical_rows(compressor, sample, chunks, dictionary, process)
-    columns = ("compressor", "modality", "chunk", "position", "bits_per_byte")
-    return Rates(pd.DataFrame(rows, columns=list(COLUMNS)), pd.DataFrame(positions, columns=list(columns)))
+    made = known or Rows([], [])
+    coders = [model if isinstance(model, Plan | Codec) else codec_of(model, mode) for model in models]
+    todo = [one for sample in data for one in _rows_of(coders, sample, batch, chunks)]
+    for number, one in enumerate(todo, 1):
+        if made.holds(one):
+            continue
+        told = None if tell is None else partial(tell, f"{one} (row {number} of {len(todo)})")
+        row, positions = one.make(process, told)
+        made = Rows([*made.rows, row], [*made.positions, *positions])
+        if keep is not None:
+            keep(made)
+    return Rates(
+        pd.DataFrame(list(made.rows), columns=list(COLUMNS)),
+        pd.DataFrame(list(made.positions), columns=list(POSITION_COLUMNS)),
+    )
+
+
+def _rows_of(coders: Sequence[Codec | Plan], sample: Sample, batch: int, chunks: Sequence[int]) -> Iterator[_Todo]:
+    """Rows of one kind of data, in the order of the table."""
+    for coder in coders:
+        if isinstance(coder, Plan):
+            yield _Todo(coder.name, sample, 0, partial(_prequential_row, coder, sample))
+            continue
+        for chunk in chunks:
+            yield _Todo(coder.model.name, sample, chunk, partial(_model_row, coder, sample, chunk, batch))
+    dictionary = dictionary_of(sample.seen)
+    for one in compressors(dictionary):
+        for chunk in (*chunks, 0):
+            if min(chunk or math.inf, sample.n_bytes) <= one.most:
+                yield _Todo(one.name, sample, chunk, partial(_classical_row, one, sample, chunk, dictionary))
 
 
 def weight_bytes(model: LoadedModel) -> int:
@@ -168,60 +218,57 @@ def weight_bytes(model: LoadedModel) -> int:
 
 
 def _model_row(
-    codec: Codec,
-    sample: Sample,
-    chunk: int,
-    batch: int,
-    process: Executor | None,
-    costs: list[Cost],
-    progress: Progress | None,
-) -> Mapping[str, object]:
+    codec: Codec, sample: Sample, chunk: int, batch: int, process: Fresh | None, progress: Progress | None
+) -> Made:
     """One model on one kind of data, chunk by chunk, read again."""
-    data = b"".join(sample.chunks)
-    sink = BytesIO()
+    data, sink, costs = b"".join(sample.chunks), BytesIO(), list[Cost]()
     inputs = [Input("data", len(data), lambda: BytesIO(data))]
-    packed = pack(inputs, sink, codec, chunk=chunk, batch=batch, progress=progress, on_costs=costs.extend)
-    if archive_again(process, codec.model, sink.getvalue()) != data:
+    first, second = _halves(progress)
+    packed = pack(inputs, sink, codec, chunk=chunk, batch=batch, progress=first, on_costs=costs.extend)
+    if archive_again(process, codec.model, sink.getvalue(), len(data), second) != data:
         raise RuntimeError(f"{codec.model.name} does not give its {len(data)} bytes back")
     lengths = (packed.n_stream_bytes, packed.n_stream_bytes / len(data), packed.n_container_bytes)
-    return _row(codec.model.name, "model", sample, chunk, lengths, weight_bytes(codec.model))
+    row = _row(codec.model.name, "model", sample, chunk, lengths, weight_bytes(codec.model))
+    return row, list(_positions(codec.model.name, sample.modality, chunk, costs))
 
 
-def _prequential_row(
-    plan: Plan, sample: Sample, process: Executor | None, progress: Progress | None
-) -> Mapping[str, object]:
+def _prequential_row(plan: Plan, sample: Sample, process: Fresh | None, progress: Progress | None) -> Made:
     """A model that is trained on one kind of data while it codes it, read again."""
     data = b"".join(sample.chunks)
-    found = describe(data, plan, progress=progress)
-    back = recall(found.archive) if process is None else process.submit(recall, found.archive).result()
-    if back != data:
+    first, second = _halves(progress)
+    found = describe(data, plan, progress=first)
+    if recalled(process, found.archive, len(data), second) != data:
         raise RuntimeError(f"{plan.name} does not give its {len(data)} bytes back")
     lengths = (len(found.stream), len(found.stream) / len(data), len(found.archive))
-    return _row(plan.name, "prequential", sample, 0, lengths, 0)
+    return _row(plan.name, "prequential", sample, 0, lengths, 0), []
 
 
-def _classical_rows(
-    compressor: Classical, sample: Sample, chunks: Sequence[int], dictionary: bytes, process: Executor | None
-) -> Iterator[Mapping[str, object]]:
-    """One compressor on one kind of data, in chunks and whole, read again."""
-    n_bytes = sum(map(len, sample.chunks))
-    for chunk in (*chunks, 0):
-        parts = _cut(sample, chunk) if chunk else [b"".join(sample.chunks)]
-        if max(map(len, parts)) > compressor.most:
-            continue
-        streams = [compressor.encode(part) for part in parts]
-        if streams_again(process, compressor.name, dictionary, streams, [len(part) for part in parts]) != parts:
-            raise RuntimeError(f"{compressor.name} does not give its {n_bytes} bytes back")
-        length = sum(map(len, streams))
-        once = (length - (len(parts) - 1) * compressor.n_header) / n_bytes
-        yield _row(compressor.name, "classical", sample, chunk, (length, once, length), compressor.n_known)
+def _classical_row(
+    compressor: Classical, sample: Sample, chunk: int, dictionary: bytes, process: Fresh | None, _: Progress | None
+) -> Made:
+    """One compressor on one kind of data, in chunks of a length or (0) whole, read again."""
+    n_bytes = sample.n_bytes
+    parts = _cut(sample, chunk) if chunk else [b"".join(sample.chunks)]
+    streams = [compressor.encode(part) for part in parts]
+    if streams_again(process, compressor.name, dictionary, streams, [len(part) for part in parts]) != parts:
+        raise RuntimeError(f"{compressor.name} does not give its {n_bytes} bytes back")
+    length = sum(map(len, streams))
+    once = (length - (len(parts) - 1) * compressor.n_header) / n_bytes
+    return _row(compressor.name, "classical", sample, chunk, (length, once, length), compressor.n_known), []
+
+
+def _halves(progress: Progress | None) -> tuple[Progress | None, Progress | None]:
+    """Progress of writing and of reading again, each half of what is told."""
+    if progress is None:
+        return None, None
+    return (lambda done, total: progress(done, 2 * total)), (lambda done, total: progress(total + done, 2 * total))
 
 
 def _row(
     name: str, kind: str, sample: Sample, chunk: int, lengths: tuple[int, float, int], n_known: int
 ) -> Mapping[str, object]:
     length, once, n_file = lengths
-    n_bytes = sum(map(len, sample.chunks))
+    n_bytes = sample.n_bytes
     values = (name, kind, sample.modality, chunk, len(_cut(sample, chunk)) if chunk else 1, n_bytes, length)
     rate, adjusted = length / n_bytes, (length + n_known) / n_bytes
     return dict(zip(COLUMNS, (*values, rate, once, n_file, n_known, adjusted), strict=True))
@@ -243,13 +290,7 @@ def _positions(name: str, modality: Modality, chunk: int, costs: Sequence[Cost])
     for start in range(0, chunk, POSITION_BYTES):
         own = slice(start, start + POSITION_BYTES)
         mean = total[own].sum() / count[own].sum() if count[own].any() else math.nan
-        yield {
-            "compressor": name,
-            "modality": modality,
-            "chunk": chunk,
-            "position": start,
-            "bits_per_byte": float(mean),
-        }
+        yield dict(zip(POSITION_COLUMNS, (name, modality, chunk, start, float(mean)), strict=True))
 
 
 def _of_files(paths: Sequence[Path]) -> Iterator[Chunk]:

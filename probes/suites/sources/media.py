@@ -76,7 +76,9 @@ def read_chunks(path: Path) -> Iterator[Chunk]:
         elif kind == "audio":
             yield from _cut(eight_bits(*_sound(path)).tobytes(), path.name)
         else:
-            yield from _cut(path.read_bytes(), path.name)
+            with path.open("rb") as file:  # which may be larger than memory
+                while len(data := file.read(CHUNK)) == CHUNK:
+                    yield Chunk(data, path.name)
     except (OSError, ValueError, wave.Error) as error:
         raise InputError(f"{path} cannot be read as {kind}: {error}") from None
 

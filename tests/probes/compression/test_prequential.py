@@ -103,7 +103,7 @@ def test_the_theorem_on_code_of_the_library(proof: Callable[[str], None]) -> Non
     area = float((found.losses * found.n_symbols).sum()) / math.log(2)
     assert found.bits <= 8 * len(found.stream) <= found.bits * (1 + OVERHEAD_SHARE) + OVERHEAD_BITS
     with fresh_process() as process:
-        assert process.submit(recall, found.archive).result() == data
+        assert process.run(recall, found.archive) == data
     proof(
         f"Compression, prequential: {len(data)} bytes of code in {8 * len(found.stream)} bits, the area under the loss "
         f"curve {area:.0f} bits, read by a fresh process that was given no weights"

@@ -4,12 +4,13 @@ import wave
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
-from probes.compression import rates, samples
+from probes.compression import rates, samples, table
 from probes.compression.classical import compressors, dictionary_of
-from probes.compression.table import Sample, weight_bytes
+from probes.compression.table import Rows, Sample, weight_bytes
 from probes.errors import InputError
 from probes.models.loading import load_model
 from probes.suites.sources.media import CHUNK, MODALITIES, packaged, read_chunks, squeezed
@@ -32,8 +33,8 @@ def test_rows_say_what_was_counted(byte_model: Path) -> None:
     chunks = [(SENTENCE * 50).encode()[i : i + CHUNK] for i in (0, 7)]
     model = load_model(str(byte_model))
     short = [Sample("text", [chunk[:64] for chunk in chunks], [])]
-    table, positions = rates([model], short, batch=2, chunks=(CHUNK, 64))
-    row = table[table["kind"] == "model"].iloc[0]
+    rows, positions = rates([model], short, batch=2, chunks=(CHUNK, 64))
+    row = rows[rows["kind"] == "model"].iloc[0]
     assert row["n_bytes"] == 128
     assert row["n_known_bytes"] == weight_bytes(model) == (byte_model / "model.safetensors").stat().st_size
     assert row["adjusted_rate"] == pytest.approx((row["n_stream_bytes"] + row["n_known_bytes"]) / 128)
@@ -41,15 +42,48 @@ def test_rows_say_what_was_counted(byte_model: Path) -> None:
     positions = positions[positions["chunk"] == CHUNK]
     assert positions["bits_per_byte"].iloc[0] * 128 / 8 == pytest.approx(row["n_stream_bytes"], abs=WORD)
     assert positions["bits_per_byte"].iloc[1:].isna().all()
-    gzip = table[table["compressor"] == "gzip"].set_index("chunk")
+    gzip = rows[rows["compressor"] == "gzip"].set_index("chunk")
     assert gzip.loc[64, "rate"] - gzip.loc[64, "rate_header_once"] == pytest.approx(20 / 128)
     assert gzip.loc[0, "rate"] == gzip.loc[CHUNK, "rate"] < gzip.loc[64, "rate"]  # 128 bytes in one chunk
 
 
+def test_rows_that_are_there_are_not_made_again(byte_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped after every row and begun again with what was kept: the same table, every row made once."""
+    short = [Sample("text", [SENTENCE.encode()], []), Sample("code", [b"x = 1\n" * 9], [])]
+    model, made, kept = load_model(str(byte_model)), list[str](), Rows([], [])
+    whole = rates([model], short, chunks=(16, 64))
+    pack = table.pack
+    monkeypatch.setattr(table, "pack", lambda *given, **named: made.append("model") or pack(*given, **named))
+
+    def stop(rows: Rows) -> None:
+        nonlocal kept
+        kept = rows
+        raise KeyboardInterrupt
+
+    for number in range(len(whole.table)):
+        assert len(kept.rows) == number
+        with pytest.raises(KeyboardInterrupt):
+            rates([model], short, chunks=(16, 64), known=kept, keep=stop)
+    again = rates([model], short, chunks=(16, 64), known=kept, keep=stop)
+    pd.testing.assert_frame_equal(again.table, whole.table)
+    pd.testing.assert_frame_equal(again.positions, whole.positions)
+    assert made == ["model"] * 4
+
+
+def test_progress_says_which_row_of_how_many(byte_model: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+    short = [Sample("text", [SENTENCE.encode()], [])]
+    found = rates([load_model(str(byte_model))], short, chunks=(64,), tell=lambda *one: told.append(one))
+    assert {what for what, _, _ in told} == {f"bytes on text, chunks of 64 (row 1 of {len(found.table)})"}
+    n_bytes = len(SENTENCE.encode())
+    assert [done for _, done, _ in told] == sorted(done for _, done, _ in told)
+    assert told[-1][1:] == (2 * n_bytes, 2 * n_bytes)  # written, and read again
+
+
 def test_shorter_chunks_have_rows_of_their_own() -> None:
     short = [Sample("text", [(SENTENCE * 2).encode()[:64]], [])]
-    table = rates([], short, chunks=(16, 64)).table
-    gzip = table[table["compressor"] == "gzip"].set_index("chunk")
+    found = rates([], short, chunks=(16, 64)).table
+    gzip = found[found["compressor"] == "gzip"].set_index("chunk")
     assert gzip["n_chunks"].to_dict() == {16: 4, 64: 1, 0: 1}
     assert gzip.loc[16, "rate"] > gzip.loc[64, "rate"] == gzip.loc[0, "rate"]
     for wrong in ((), (0,), (1 << 17,)):
