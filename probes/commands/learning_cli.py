@@ -99,7 +99,8 @@ def _shown(name: str, summary: pd.DataFrame) -> Table:
     )
     for row in summary.to_dict("records"):
         values = [(row.get(column, math.nan), form) for column, (_, form) in COLUMNS.items()]
-        shown.add_row(str(row["arm"]), *("" if math.isnan(value) else f"{value:{form}}" for value, form in values))
+        name = f"{row['arm']}{' (diverged)' if row['diverged'] > -1 else ''}"
+        shown.add_row(name, *("" if math.isnan(value) else f"{value:{form}}" for value, form in values))
     return shown
 
 

@@ -74,7 +74,7 @@ class Arm(NamedTuple):
         name: which.
         desired: loss on the desired examples after 0, 1, ... steps; empty where training diverged.
         held_out: loss on held-out examples of the same law.
-        diverged: after which step a loss was no number; -1 where none was.
+        diverged: after which step a loss was no number, or a hundred times the first; -1 where none was.
         work: gradients of the training set over those of equal weights, what was spent before it included.
         seen: contributions, where they were read.
     """

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, cast
+from typing import Final, NamedTuple, cast
 
 import torch
 from jaxtyping import Float
@@ -16,20 +16,23 @@ from torch import Tensor
 from probes.errors import InputError
 from probes.learning_law.learners import Learner, Parameters, PerExample
 
+FAR: Final = 100.0
+"""Times the first loss; above it a training of steps that are too long only comes to no number later."""
+
 Policy = Callable[[int, Tensor], Tensor]
 """Weights of the training examples at a step (from 0), given the parameters before it."""
 Weights = Float[Tensor, "steps examples"]
 
 
 class DivergedError(InputError):
-    """A loss that is no number any more.
+    """A loss that is no number any more, or a hundred times what it was at the start.
 
     Attributes:
         step: after which it was found.
     """
 
     def __init__(self, step: int, loss: float) -> None:
-        super().__init__(f"training diverged: the desired loss is {loss} after step {step}; take a smaller --step")
+        super().__init__(f"training diverged: the desired loss is {loss:.3g} after step {step}; take a smaller --step")
         self.step = step
 
 
@@ -92,7 +95,7 @@ def train(
         held_out: read the held-out examples after every step, too.
 
     Raises:
-        DivergedError: if a desired loss is not finite.
+        DivergedError: if a desired loss is not finite, or a hundred times what it was.
     """
     every = every or math.isqrt(max(n_steps - 1, 0)) + 1
     at = learner.start
@@ -102,7 +105,7 @@ def train(
     for step in range(n_steps):
         at = descend(learner, at, policy(step, at), rate)
         desired.append(learner.desired_loss(at))
-        if not math.isfinite(desired[-1]):
+        if not math.isfinite(desired[-1]) or desired[-1] > FAR * desired[0]:
             raise DivergedError(step + 1, desired[-1])
         if held_out:
             unseen.append(learner.held_out_loss(at))

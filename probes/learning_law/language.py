@@ -1,7 +1,6 @@
 """A small transformer language model of the laboratory as a learner: a byte at a time, one flat vector of weights.
 
-Everything is float64. The scales use GPT-2, because a Llama's norm computes in float32 whatever it is given, which the
-derivatives are then off by.
+Everything is float64 (:mod:`probes.learning_law.precision`). The scales use GPT-2.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ from probes.lab.text_training import build_text_tokenizer
 from probes.lab.tokenizer import BOS, SPECIAL_TOKENS
 from probes.learning_law.arms import Trial
 from probes.learning_law.learners import Differentiable, Losses
+from probes.learning_law.precision import in_float64
 from probes.learning_law.sentences import Sentences, draw_sentences, help_sentences
 
 NOTHING: Final = -100  # what cross-entropy leaves out
@@ -92,8 +92,7 @@ class Reader(NamedTuple):
 def language_learner(recipe: Recipe, read: Sentences) -> Differentiable:
     """A model of a recipe, untrained, with mean losses per symbol of its sentences, in nats."""
     vocabulary = len(build_text_tokenizer([], None))
-    module = build_model(recipe, vocabulary=vocabulary, seed=recipe.seed).double().eval()
-    module.set_attn_implementation("eager")  # the one whose forward derivatives are known to torch.func
+    module = in_float64(build_model(recipe, vocabulary=vocabulary, seed=recipe.seed), recipe.family)
     module.requires_grad_(False)
     names = [name for name, _ in module.named_parameters()]
     shapes = [weight.shape for weight in module.parameters()]

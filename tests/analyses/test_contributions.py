@@ -81,6 +81,17 @@ def test_the_second_half_of_the_search_tells_which_quantity_goes_on() -> None:
     assert saved.verdict == "significantly positive"
 
 
+def test_a_way_to_train_that_diverged_is_said_and_not_averaged() -> None:
+    tables = planted(2.0)
+    seeds = tables["seeds"]["toy"]
+    lost = (seeds["arm"] == "equal weights, steps x 10") & (seeds["seed"] > 2)
+    tables["seeds"]["toy"] = seeds.assign(diverged=np.where(lost, 4, -1), area=seeds["area"].mask(lost))
+    said = [finding for finding in analyse(beside(None, tables), "contributions") if finding.scope.group]
+    (found,) = (finding for finding in said if finding.scope.group == "equal weights, steps x 10")
+    assert not found.answered
+    assert found.text == "equal weights, steps x 10: training diverged in 2 of 5 seeds."
+
+
 def test_figures_hold_curves_contributions_and_sim_against_compression() -> None:
     found = [finding.plot for finding in analyse(beside(None, planted(2.0)), "contributions") if finding.plot]
     losses, exact, paper, sim = found

@@ -37,6 +37,7 @@ EQUAL, POLICY = "equal weights", "policy"
 BESIDE: Final = (POLICY, "equal weights, steps x 10", "policy, examples exchanged")
 FEWEST_SEEDS: Final = 3
 NOTHING: Final = (math.nan, math.nan)
+NONE: Final = np.empty(0)
 UNIT: Final = "ln of SIM under the policy over SIM under equal weights, positive = more alike under the policy"
 RATIO: Final = "ln of a ratio of SIM, positive = more alike"
 SAVED: Final = "area under the held-out loss saved against equal weights, positive = better"
@@ -168,7 +169,11 @@ def _arms(tables: Tables, scope: Scope) -> list[Finding]:
         saved = (equal - _column(tables.seeds, arm, AREA)).dropna().to_numpy(np.float64)
         own = {name: average(_values(tables.seeds, arm, of)) for of, name in columns.items() if of in tables.seeds}
         effects = tuple(_effect(name, each) for name, each in own.items() if math.isfinite(each.mean))
-        if len(saved):
+        lost = int((_values(tables.seeds, arm, "diverged") >= 0).sum()) if "diverged" in tables.seeds else 0
+        if lost:
+            text = f"{arm}: training diverged in {lost} of {len(equal)} seeds."
+            found.append(replace(_secondary(scope, arm, average(NONE), SAVED, 0), text=text))
+        elif len(saved):
             found.append(replace(_secondary(scope, arm, average(saved), SAVED, len(saved)), effects=effects))
     return found
 

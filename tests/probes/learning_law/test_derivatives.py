@@ -1,6 +1,7 @@
 """Derivatives of a training by its policy, each found in another way; and what symmetry demands of the answer."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -178,3 +179,6 @@ def test_a_training_that_diverges_names_its_step():
     with pytest.raises(DivergedError, match=r"desired loss is inf after step \d+") as told:
         train(broken, uniform(broken), rate=1e6, n_steps=30)
     assert 1 <= told.value.step <= 30
+    rising = replace(learner, wanted=lambda at: 1 + (at - learner.start).square().sum())
+    with pytest.raises(DivergedError, match=r"after step 2;"):  # the first step has no weight, the second too much
+        train(rising, lambda step, _: torch.full((10,), 1e3 * step, dtype=torch.float64), rate=1.0, n_steps=5)

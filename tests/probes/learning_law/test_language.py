@@ -9,10 +9,12 @@ import torch
 
 from probes.cli import app, at_the_edge
 from probes.errors import InputError
+from probes.lab.families import build_model
 from probes.lab.recipe import Recipe
 from probes.learning_law import language, scales, scaling
 from probes.learning_law.descent import scheduled, train, uniform
 from probes.learning_law.language import LanguagePlan, language_learner, sentences_of
+from probes.learning_law.precision import in_float64
 from probes.learning_law.search import begin, policy_gradient
 from probes.learning_law.sentences import EDITS, draw_sentences, help_sentences, spoil
 from probes.learning_law.weights import found_by
@@ -27,25 +29,53 @@ TINY = LanguagePlan(
 )
 
 
-DIFFERENCES = 1e-5  # third derivatives leave h^2 = 1e-6 of the derivative, of a few units here
-IN_FLOAT32 = 1e-2  # a Llama's norm rounds to 6e-8 of a total of 15: 9e-7 / h, against derivatives of 1e-2, less cancels
+# Central differences with h = 1e-4: third derivatives leave h^2 = 1e-8, of a few units here; rounding of a total of 15
+# leaves 15 u / h = 2e-11 beside derivatives of 1e-2. The issue asks for 1e-6, and for 1e-10 from autograd.
+DIFFERENCES = 1e-6
+UNROLLED = 1e-10
 
 
-@pytest.mark.parametrize(("family", "tolerance"), [("gpt2", DIFFERENCES), ("llama", IN_FLOAT32)])
-def test_the_adjoint_of_a_transformer_is_what_central_differences_say(family, tolerance):
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_the_adjoint_of_a_transformer_is_what_central_differences_say(family):
     plan = TINY._replace(recipe=replace(TINY.recipe, family=family))
     learner = language_learner(plan.recipe, sentences_of(plan, 0))
     weights = begin(learner, 3).weights
     path = train(learner, scheduled(weights), rate=0.3, n_steps=3)
     found = policy_gradient(learner, weights, path, 0.3)
-    h = 1e-3
+    h = 1e-4
     for step, example in ((0, 0), (1, 3)):
         totals = []
         for moved in (h, -h):
             other = weights.clone()
             other[step, example] += moved
             totals.append(train(learner, scheduled(other), rate=0.3, n_steps=3, held_out=False).total)
-        assert (totals[0] - totals[1]) / (2 * h) == pytest.approx(found[step, example].item(), rel=tolerance)
+        assert (totals[0] - totals[1]) / (2 * h) == pytest.approx(found[step, example].item(), rel=DIFFERENCES)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_the_adjoint_of_a_transformer_is_autograd_through_the_unrolled_training(family):
+    plan = TINY._replace(recipe=replace(TINY.recipe, family=family))
+    learner = language_learner(plan.recipe, sentences_of(plan, 0))
+    weights = begin(learner, 3).weights
+    found = policy_gradient(learner, weights, train(learner, scheduled(weights), rate=0.3, n_steps=3), 0.3)
+    asked, at, total = weights.clone().requires_grad_(), learner.start.clone().requires_grad_(), torch.zeros(())
+    for step in range(3):
+        loss = (asked[step] * learner.parts[0](at)).sum()
+        at = at - 0.3 * torch.autograd.grad(loss, at, create_graph=True)[0]
+        total = total + learner.wanted(at)
+    (expected,) = torch.autograd.grad(total, asked)
+    torch.testing.assert_close(found, expected, rtol=UNROLLED, atol=UNROLLED)
+
+
+def test_a_llama_in_float64_is_the_llama_that_it_was():
+    recipe = replace(TINY.recipe, family="llama", n_layers=2)
+    ids = torch.arange(12).view(2, 6)
+    plain = build_model(recipe, vocabulary=20, seed=0)
+    expected = plain(input_ids=ids, use_cache=False).logits
+    found = in_float64(build_model(recipe, vocabulary=20, seed=0), "llama")(input_ids=ids, use_cache=False).logits
+    torch.testing.assert_close(found.float(), expected)
+    with pytest.raises(InputError, match="derivatives in float64"):
+        in_float64(plain, "mamba")
 
 
 def test_parts_change_nothing(monkeypatch):

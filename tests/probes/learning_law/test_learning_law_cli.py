@@ -1,6 +1,8 @@
 """The command: a whole small experiment, gone on with after an interruption, and what it refuses."""
 
 import json
+import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -118,6 +120,29 @@ def test_what_cannot_be_used_is_one_line(tmp_path, capsys, monkeypatch):
         assert left.value.code == 2, told
         assert said in told
         assert len(told.splitlines()) == 1, told
+
+
+def test_a_training_that_diverges_names_its_step_and_keeps_what_was_done(tmp_path, monkeypatch, capsys):
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    run("--out", str(whole), "--seeds", "2")
+    drawn = scales.TRIALS["perceptron"][1]
+
+    def broken(plan, seed):
+        trial = drawn(plan, seed)
+        return trial if seed == 0 else replace(trial, rate=math.inf)
+
+    monkeypatch.setitem(scales.TRIALS, "perceptron", (scales.PERCEPTRONS, broken))
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as left:
+        run("--out", str(out), "--seeds", "2")
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert left.value.code == 2
+    assert "the desired loss is nan after step 1; take a smaller --step" in said
+    kept = contents(out / "perceptron" / "seed-0")
+    assert kept == contents(whole / "perceptron" / "seed-0")
+    monkeypatch.setitem(scales.TRIALS, "perceptron", (scales.PERCEPTRONS, drawn))
+    run("--out", str(out), "--seeds", "2")
+    assert contents(out) == contents(whole)
 
 
 def test_a_search_that_improves_nothing_is_named(tmp_path):
