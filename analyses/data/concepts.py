@@ -20,6 +20,7 @@ from probes.vocabulary.names import RAW
 AXIS: Final = "typicality"
 POSITIONS: Final = ("answer", "mean", "last")
 FEWEST: Final = 12  # members, below which nothing is asked
+ATTRS: Final = ("norms", "category", "item", "role", "frequency", "template")
 MEASURED: Final = ("n_item_tokens", "bits_per_byte")
 
 
@@ -37,6 +38,7 @@ class Members:
         items: one row per item and category, in the order of the norms: item, category (a name), typicality, frequency,
             n_item_tokens, item_bytes and bits_per_byte; NaN where a number is not known.
         sentence: row of ``items`` by example, one entry per sentence.
+        template: number of its sentence by example.
         n_missing: members that could not be read, or have no rating.
         n_alike: members that the tokenizer writes as it writes another one (as unknown words, say); they are left out.
     """
@@ -49,6 +51,7 @@ class Members:
     run_id: str
     items: pd.DataFrame
     sentence: pd.Series
+    template: pd.Series
     n_missing: int
     n_alike: int
 
@@ -63,14 +66,26 @@ class Members:
         return self.items["typicality"].to_numpy(np.float64)
 
     def mean(self, examples: pd.Index, values: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "items k"]:
-        """Mean over sentences of numbers by example; NaN for an item that lacks one of its sentences."""
+        """Mean over sentences of numbers by example; NaN for an item that has none."""
+        return over_sentences(self.by_sentence(examples, values))
+
+    def by_sentence(
+        self, examples: pd.Index, values: Float[np.ndarray, "n k"]
+    ) -> Float[np.ndarray, "sentences items k"]:
+        """The same numbers of each sentence apart; NaN where an item lacks one."""
         row = self.sentence.reindex(examples).to_numpy(np.float64)
+        template = self.template.reindex(examples).to_numpy(np.float64)
         known = np.isfinite(row)
-        total = np.zeros((len(self.items), values.shape[1]))
-        np.add.at(total, row[known].astype(np.int64), values[known].astype(np.float64))
-        count = np.bincount(row[known].astype(np.int64), minlength=len(self.items))
-        with np.errstate(invalid="ignore"):
-            return np.where((count > 0)[:, None], total / np.maximum(count, 1)[:, None], np.nan)
+        found = np.full((int(self.template.max()) + 1, len(self.items), values.shape[1]), np.nan)
+        found[template[known].astype(np.int64), row[known].astype(np.int64)] = values[known]
+        return found
+
+
+def over_sentences(values: Float[np.ndarray, "sentences items k"]) -> Float[np.ndarray, "items k"]:
+    """Mean over the sentences in which an item was read; NaN where there is none."""
+    known = np.isfinite(values).all(axis=-1, keepdims=True)
+    count = known.sum(axis=0)
+    return np.where(count > 0, np.where(known, values, 0.0).sum(axis=0) / np.maximum(count, 1), np.nan)
 
 
 def read_members(run: Run) -> list[Members]:
@@ -82,7 +97,7 @@ def read_members(run: Run) -> list[Members]:
     told = pd.DataFrame([facts(str(attrs)) for attrs in own["attrs"]], index=own.index)
     if "role" not in told or "norms" not in told:
         return []
-    own = own.assign(**{name: told.get(name) for name in ("norms", "category", "item", "role", "frequency")})
+    own = own.assign(**{name: told.get(name) for name in ATTRS})
     own = own[own["role"] == MEMBER]
     labels = model_labels(runs)
     found: list[Members] = []
@@ -94,6 +109,17 @@ def read_members(run: Run) -> list[Members]:
         for norms, rows in of_suite.groupby("norms", sort=False):
             found.append(_members(of_run, str(label), str(norms), rows, read))
     return sorted(found, key=lambda one: (one.training, one.suite, one.step if math.isfinite(one.step) else -1.0))
+
+
+def last_ones(several: Sequence[Members]) -> list[Members]:
+    """Of the checkpoints of one training only the last; what has no step stands alone."""
+    last: dict[tuple[str, str, str], float] = {}
+    for own in several:
+        key = own.training, own.suite, own.norms
+        last[key] = max(last.get(key, -math.inf), own.step if math.isfinite(own.step) else -math.inf)
+    return [
+        own for own in several if not math.isfinite(own.step) or own.step == last[own.training, own.suite, own.norms]
+    ]
 
 
 def _members(of_run: pd.Series, model: str, norms: str, rows: pd.DataFrame, read: pd.DataFrame) -> Members:
@@ -121,6 +147,7 @@ def _members(of_run: pd.Series, model: str, norms: str, rows: pd.DataFrame, read
         run_id=str(of_run["run_id"]),
         items=first,
         sentence=pd.Series(at, index=table.index, dtype=np.float64),
+        template=pd.Series(pd.factorize(table["template"])[0], index=table.index, dtype=np.float64),
         n_missing=asked - n_alike - int(np.isfinite(first["typicality"].to_numpy(np.float64)).sum()),
         n_alike=n_alike,
     )
@@ -155,8 +182,8 @@ def places_of(keeper: KeepsStates) -> list[StoredPlace]:
 
 def vectors_at(
     keeper: KeepsStates, run: Run, where: StoredPlace, several: Sequence[Members]
-) -> Iterator[tuple[Members, Float[np.ndarray, "items width"]]]:
-    """The vectors of some members at one place, read once for all of one run."""
+) -> Iterator[tuple[Members, Float[np.ndarray, "sentences items width"]]]:
+    """The vectors of some members at one place, a matrix per sentence, read once for all of one run."""
     names = run.runs().astype({"run_id": str}).set_index("run_id")["model"].astype(str)
     for run_id in dict.fromkeys(own.run_id for own in several):
         mine = [own for own in several if own.run_id == run_id]
@@ -165,7 +192,7 @@ def vectors_at(
         rows = (keys["run_id"].astype(str) == run_id).to_numpy()
         examples = pd.Index(keys.loc[rows, "example_id"].astype(str))
         for own in mine:
-            yield own, own.mean(examples, vectors[rows])
+            yield own, own.by_sentence(examples, vectors[rows])
 
 
 def sparsity_of(run: Run, members: Members, metric: str, where: StoredPlace) -> Float[np.ndarray, " items"]:

@@ -6,6 +6,7 @@ less familiar, longer.
 
 from __future__ import annotations
 
+from analyses.data.concepts import AXIS
 from analyses.data.panels import read_panels
 from analyses.data.runs import Run
 from analyses.findings.record import Finding
@@ -28,8 +29,12 @@ def difficulty(run: Run) -> list[Finding]:
 
 @analysis(LESS_FAMILIAR.question, order=2, headline=True)
 def familiarity(run: Run) -> list[Finding]:
-    """Answer from all suites whose axis is of kind ``familiarity``."""
-    return ordered_findings(read_panels(run, ["familiarity"]), LESS_FAMILIAR)
+    """Answer from all suites whose axis is of kind ``familiarity``, but for members of categories.
+
+    These are compared within their categories, which is what the question ``typicality`` does.
+    """
+    panels = [panel for panel in read_panels(run, ["familiarity"]) if panel.axis.name != AXIS]
+    return ordered_findings(panels, LESS_FAMILIAR)
 
 
 @analysis(LONGER.question, order=6)

@@ -1,4 +1,4 @@
-"""Commands about the laboratory: ``sparsity lab train``, ``world``, ``text``, ``learner``, ``twins`` and ``grade``."""
+"""Commands about the laboratory: ``sparsity lab train``, ``world``, ``text``, ``learner``, ``arms``, ``twins`` ..."""
 
 from __future__ import annotations
 
@@ -165,6 +165,30 @@ def concepts(
         f"rank correlation of typicality with frequency {world.coupling:+.2f}",
         soft_wrap=True,
     )
+
+
+@lab.command("arms")
+def arms(
+    out_dir: Annotated[Path, typer.Option("--out", help="Directory; the same command goes on in it.")],
+    n_seeds: Annotated[int, typer.Option("--seeds", min=1, help="Trainings of each arm.")] = 5,
+    steps: Annotated[int, typer.Option(min=1, help="Optimizer steps of each.")] = 500,
+    threads: Threads = 1,
+) -> None:
+    """Train models on worlds of concepts, frequency coupled to typicality or not, and ask each about its own members.
+
+    `sparsity report` reads the sweeps of all trainings as one. Each takes about half a minute of one core.
+    """
+    import torch
+
+    from probes.lab.concept_arms import spec_of, train_arm, trainings
+    from probes.sweep.run import run_sweep
+
+    torch.set_num_threads(threads)
+    for own in trainings(out_dir, n_seeds=n_seeds):
+        with _steps(own.name, own.model) as show:
+            train_arm(own, steps=steps, on_step=show)
+            run_sweep(spec_of(own), own.sweep)
+    _out().print(f"next: sparsity report {out_dir}/sweeps/* --out {out_dir}/report.html", soft_wrap=True)
 
 
 @lab.command("world")

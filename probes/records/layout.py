@@ -26,6 +26,7 @@ ORDER: Final[dict[Table, tuple[str, ...]]] = {
     "measurements": ("run_id", "site", "metric", "layer", "position", "basis", "unit"),
     "token_measurements": ("run_id", "site", "layer", "basis", "unit"),
     "outcomes": ("run_id", "name"),
+    "next_tokens": ("run_id",),
     "familiarity": ("run_id", "measure"),
 }
 ROW_GROUP: Final = 1 << 15

@@ -165,6 +165,10 @@ class Records:
         """One row per item and outcome."""
         return self._read("outcomes", run_id=self._runs_of(suite))
 
+    def next_tokens(self, *, suite: Wanted = None) -> pd.DataFrame:
+        """One row per item: the tokens likeliest to follow it, the likeliest first, and their probabilities."""
+        return self._read("next_tokens", run_id=self._runs_of(suite))
+
     def familiarity(self, *, suite: Wanted = None, measure: Wanted = None, corpus: Wanted = None) -> pd.DataFrame:
         """One row per item and familiarity measure; NaN has its reason in :meth:`undefined`."""
         return self._read("familiarity", run_id=self._runs_of(suite), measure=measure, corpus=corpus)

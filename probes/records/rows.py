@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from jaxtyping import Float32, Int32, UInt8
+from jaxtyping import Float, Float32, Int, Int32, UInt8
 
 from probes.records.schema import SCHEMAS, token_measurements
 
@@ -160,6 +160,23 @@ def outcome_rows(outcomes: Mapping[str, np.ndarray], *, run_id: str, example_ids
         }
     )
     return _table(frame[present], SCHEMAS["outcomes"])
+
+
+def next_token_rows(
+    tokens: Int[np.ndarray, "items kept"],
+    chances: Float[np.ndarray, "items kept"],
+    *,
+    run_id: str,
+    example_ids: Sequence[str],
+) -> pa.Table:
+    """Rows of ``next_tokens``: the likeliest tokens of each item with their probabilities."""
+    columns = {
+        "run_id": _named([run_id], np.array([len(example_ids)])),
+        "example_id": pd.Categorical(example_ids),
+        "tokens": list(tokens.astype(np.int32)),
+        "chances": list(chances.astype(np.float32)),
+    }
+    return _table(columns, SCHEMAS["next_tokens"])
 
 
 def state_rows(kept: Sequence[Vectors], *, run_id: str, example_ids: Sequence[str]) -> pa.Table:

@@ -15,8 +15,8 @@ from typing import Final, Literal
 
 import pyarrow as pa
 
-SCHEMA_VERSION: Final = 3
-READABLE: Final = (1, 2, 3)  # 2 added compactions, 3 states; what was said before means the same
+SCHEMA_VERSION: Final = 4
+READABLE: Final = (1, 2, 3, 4)  # 2 added compactions, 3 states, 4 next_tokens; what was said before means the same
 
 Table = Literal[
     "runs",
@@ -26,6 +26,7 @@ Table = Literal[
     "token_measurements",
     "populations",
     "outcomes",
+    "next_tokens",
     "familiarity",
     "familiarity_tokens",
     "states",
@@ -117,6 +118,7 @@ SCHEMAS: Final[dict[Table, pa.Schema]] = {
         ]
     ),
     "outcomes": pa.schema([*ITEM, ("name", NAME), ("value", pa.float64())]),
+    "next_tokens": pa.schema([*ITEM, ("tokens", pa.list_(pa.int32())), ("chances", pa.list_(pa.float32()))]),
     "familiarity": pa.schema([*ITEM, ("measure", NAME), ("corpus", NAME), ("value", pa.float64())]),
     "familiarity_tokens": pa.schema(
         [
@@ -151,6 +153,7 @@ ONE_ROW_PER: Final[dict[Table, str]] = {
     "token_measurements": "token, site and layer, with one column per metric (position `all`)",
     "populations": "group of items, site, layer and measure of a set of vectors or of single coordinates (controls)",
     "outcomes": "item and outcome (losses in nats per target token, entropies in nats), also under interventions",
+    "next_tokens": "item: the tokens likeliest to follow it and their probabilities (outcome `next_tokens`)",
     "familiarity": "item, familiarity measure and corpus",
     "familiarity_tokens": "token, familiarity measure and corpus",
     "states": "item and site of those under `states`: the vector (safetensors)",

@@ -32,6 +32,7 @@ KEYS: Final[dict[Table, tuple[str, ...]]] = {
     "token_measurements": (*VECTOR, "token"),
     "populations": ("run_id", "group", "site", "layer", "unit", "basis", "position", "metric"),
     "outcomes": ("run_id", "example_id", "name"),
+    "next_tokens": ("run_id", "example_id"),
     "familiarity": ("run_id", "example_id", "measure", "corpus"),
     "familiarity_tokens": ("run_id", "example_id", "token", "measure", "corpus"),
 }

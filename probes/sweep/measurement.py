@@ -16,13 +16,14 @@ from torch import Tensor
 
 from probes.capture.batches import Failed, Room
 from probes.capture.collection import read_batch
+from probes.capture.next_tokens import likeliest, parted
 from probes.controls.member_states import Keeper
 from probes.familiarity.reader import FamiliarityReader
 from probes.models.hooks import Look
 from probes.models.loading import LoadedModel
 from probes.models.templates import PromptError
 from probes.records.cells import Block, Done, state_place
-from probes.records.rows import measurement_rows, outcome_rows, state_rows, token_rows
+from probes.records.rows import measurement_rows, next_token_rows, outcome_rows, state_rows, token_rows
 from probes.records.schema import Table
 from probes.suites.example import Item
 from probes.sweep.familiarity_setup import open_reader
@@ -31,6 +32,7 @@ from probes.sweep.inputs import read_prompt
 from probes.sweep.items import failure_rows, input_rows
 from probes.sweep.planning.run_plan import Run
 from probes.sweep.spec import SweepSpec
+from probes.vocabulary.outcomes import NEXT_TOKENS
 from probes.vocabulary.prompt import Prompt
 from probes.vocabulary.sites import Site
 from sparsity import MetricSpec
@@ -135,16 +137,18 @@ class Measurement:
             outcomes=block.outcomes,
             states=[(self._sites[site], position) for site, position in map(state_place, block.states)],
         )
+        ids, run_id = list(prompts), self.run.run_id
+        following = [partial(likeliest, self.model)] if NEXT_TOKENS in block.outcomes else []
         told: dict[Table, pa.Table] = {}
         if block.familiarity:
             reading = self._reader.reading(items, list(prompts.values()), block.familiarity)
-            found = read(readers=reading.readers, looks=_looks(reading.watched, keeper))
-            told = reading.tables(found.reduced, self.run.run_id)
+            found = read(readers=[*following, *reading.readers], looks=_looks(reading.watched, keeper))
+            told = reading.tables(found.reduced[len(following) :], run_id)
         else:
-            found = read(looks=_looks({}, keeper))
+            found = read(readers=following, looks=_looks({}, keeper))
+        if following:
+            told["next_tokens"] = next_token_rows(*parted(found.reduced[0]), run_id=run_id, example_ids=ids)
         names = [str(metric) for metric in metrics]
-        ids = list(prompts)
-        run_id = self.run.run_id
         whole = [reading for reading in found.readings if reading.position != "all"]
         each = [reading for reading in found.readings if reading.position == "all"]
         tables: dict[Table, pa.Table] = {

@@ -23,7 +23,7 @@ from probes.sweep.specification.suite_entries import SuiteEntry, suite_entry
 from probes.sweep.specification.validation import checked, mapping, nearest, refuse_unknown, sequence, validate
 from probes.vocabulary.names import CONTROLS, NULLS, Control, Extra, Mechanism, Null
 from probes.vocabulary.naming import labels
-from probes.vocabulary.outcomes import DEFAULT_OUTCOMES, OUTCOMES
+from probes.vocabulary.outcomes import DEFAULT_OUTCOMES, NEXT_TOKENS, OUTCOMES
 from sparsity import MetricSpec, parse_metrics
 from sparsity.population import POPULATION
 from sparsity.registry import UnknownNameError
@@ -236,6 +236,8 @@ def parse_spec(raw: object, *, folder: Path, origin: str = "spec") -> SweepSpec:
     unknown = [name for name in spec.outcomes if name not in OUTCOMES]
     if unknown:
         raise InputError(f"{origin}: unknown outcome {unknown[0]!r}{nearest(unknown[0], tuple(OUTCOMES))}")
+    if spec.no_text and NEXT_TOKENS in spec.outcomes:
+        raise InputError(f"{origin}: outcome {NEXT_TOKENS} keeps tokens, which no_text forbids; leave out one of them")
     _refuse_controls(spec, fields, origin)
     names = [entry.name for entry in spec.suites]
     doubled = next((name for name in names if names.count(name) > 1), None)

@@ -12,6 +12,8 @@ name                        what                                               r
 ``mean_nll``                mean nats per token of the item's text, given all   >= 0        the item's text
                             that is before it; a first token with nothing
                             before it has none
+``next_tokens``             no number but a distribution: the likeliest tokens  0 .. 1      the end of the target
+                            to follow, in the table of that name                            or of the prompt
 =========================== ================================================== =========== =============================
 
 An outcome of the target is NaN for a prompt without one. Outcomes of choices (``choice_correct``, ``choice_margin``
@@ -34,6 +36,7 @@ IN_SUM, PER_BYTE, BY_LETTER = "", "_per_byte", "_by_letter"
 CHOICE_OUTCOMES: Final = tuple(
     f"choice_{what}{how}" for how in (IN_SUM, PER_BYTE, BY_LETTER) for what in ("correct", "margin")
 )
+NEXT_TOKENS: Final = "next_tokens"
 
 
 class RowStatistics(NamedTuple):
@@ -86,7 +89,8 @@ for _outcome in (
     Outcome("mean_nll", _text, lambda rows: float(rows.nll.mean())),
 ):
     OUTCOMES.add(_outcome.name, _outcome)
-for _name in CHOICE_OUTCOMES:  # what they need of the measured pass, and more, probes.capture.choices sees to
+# what these need of the measured pass, and more, probes.capture.choices and probes.capture.next_tokens see to
+for _name in (*CHOICE_OUTCOMES, NEXT_TOKENS):
     OUTCOMES.add(_name, Outcome(_name, lambda _: range(0), lambda _: np.nan))
 
 DEFAULT_OUTCOMES: Final = ("nll", "next_token_entropy")

@@ -101,6 +101,29 @@ def made(
     return Kept(tables, {"final_norm": WIDTH}, vectors) if states else Sweep(tables, {"final_norm": WIDTH})
 
 
+def expected(rng, sweep, groups):
+    """What the model expects after each member: a distribution of its group, noised; two sentences of each."""
+    examples, runs = sweep.examples(), sweep.runs()
+    centres = rng.dirichlet(np.full(30, 0.2), size=groups.max() + 1)
+    chances = 0.9 * centres[groups] + 0.1 * rng.dirichlet(np.ones(30), size=len(groups))
+    rows = []
+    for number, example in enumerate(examples["example_id"]):
+        order = np.argsort(-chances[number // 2])
+        rows.append({"run_id": runs["run_id"].iloc[0], "example_id": example, "tokens": order,
+                     "chances": chances[number // 2][order]})  # fmt: skip
+    return Expects(sweep.tables, sweep.widths, sweep.vectors, pd.DataFrame(rows))
+
+
+@dataclass(frozen=True)
+class Expects(Kept):
+    """A sweep that also kept what the model expects."""
+
+    following: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    def next_tokens(self):
+        return self.following
+
+
 def by_metric(findings):
     return {finding.scope.metric: finding for finding in findings}
 
@@ -123,15 +146,38 @@ def test_planted_categories_and_typicality_are_found_where_they_are_and_not_befo
     assert graded.side == 1
     assert graded.estimate > 0.4
     rate = found["regret"]
-    assert rate.estimate == pytest.approx(0.0, abs=FLOAT64)  # the categories are the best clusters
+    assert (rate.estimate, rate.side) == (pytest.approx(0.0, abs=FLOAT64), -1)  # people's categories are the clusters
     z = {effect.key: effect.estimate for effect in rate.effects}
     assert z["z"] < -20
     assert z["bits"] == pytest.approx(np.log2(CATEGORIES))
     assert {mark.series for mark in rate.plot.marks} == {"categories, joined", "k-means", "random, same sizes"}
 
 
+def test_regret_is_found_where_the_model_keeps_other_categories_than_people(rng):
+    sweep = made(rng)
+    turned = rng.permutation(CATEGORIES * MEMBERS)  # clusters of states that have nothing to do with the categories
+    for vectors in sweep.vectors.values():
+        vectors[:] = np.repeat(vectors[::2][turned], 2, axis=0)
+    found = by_metric(analyse(sweep, "concepts"))
+    assert (found["regret"].estimate, found["regret"].side) == (pytest.approx(1.0, abs=0.1), 1)
+    assert found["adjusted mutual information"].side == 0
+
+
+def test_bits_of_the_next_token_tell_categories_that_a_model_expects_from_those_it_does_not(rng):
+    sweep, groups = made(rng), np.repeat(np.arange(CATEGORIES), MEMBERS)
+    own = by_metric(analyse(expected(rng, sweep, groups), "concepts"))["bits about the next token"]
+    assert own.estimate == pytest.approx(0.0, abs=0.05)
+    other = analyse(expected(rng, sweep, rng.permutation(groups)), "concepts")
+    assert by_metric(other)["bits about the next token"].estimate == pytest.approx(1.0, abs=0.15)
+    told = {effect.key: effect.estimate for effect in own.effects}
+    assert told["null"] < told["people"] <= told["each"]
+    assert told["joined"] <= told["each"]
+    assert "bits about the next token" not in by_metric(analyse(sweep, "concepts"))
+
+
 def test_sparsity_of_less_typical_members_is_claimed_and_left_where_it_is_not_frequency(rng):
-    (found,) = [own for own in analyse(made(rng, sparsity=0.8), "concepts") if own.primary]
+    (found,) = analyse(made(rng, sparsity=0.8), "typicality")
+    assert found.primary
     assert found.verdict == "supported"
     assert found.text.endswith("It remains.")
     left = {control.name: control for control in found.controls}
@@ -147,12 +193,12 @@ def test_sparsity_of_less_typical_members_is_claimed_and_left_where_it_is_not_fr
 
 
 def test_what_goes_through_frequency_alone_does_not_remain(rng):
-    (found,) = [own for own in analyse(made(rng, through_frequency=1.2), "concepts") if own.primary]
+    (found,) = analyse(made(rng, through_frequency=1.2), "typicality")
     assert found.verdict == "supported"
     assert found.text.endswith("It does not remain.")
     left = {control.name: control for control in found.controls}["word frequency"]
     assert left.interval[0] < 0 < left.interval[1]
-    (nothing,) = [own for own in analyse(made(rng), "concepts") if own.primary]
+    (nothing,) = analyse(made(rng), "typicality")
     assert nothing.verdict == "undecided"
 
 
@@ -163,16 +209,21 @@ def test_checkpoints_are_read_as_trainings_and_the_last_one_as_the_model(rng):
     assert (training.n_clusters, training.generalises_over, training.verdict) == (2, "seeds", "described")
     line = {mark.x: mark.value for mark in training.plot.marks if mark.series == "agreement"}
     assert line[1.0] < 0.2 < line[64.0]
+    last = {effect.of: effect.estimate for effect in training.effects}
+    assert set(last) >= {"agreement", "regret", "typicality", "typicality, adjusted for frequency", "sparser"}
+    assert training.estimate == last["typicality, adjusted for frequency"] < last["typicality"]
     assert len([own for own in found if own.primary]) == 2
+    assert len(analyse(sweep, "typicality")) == 2
     assert {own.scope.metric for own in found if not own.primary} >= {"regret", "cosine to the category"}
 
 
 def test_without_states_sparsity_is_still_answered_and_without_norms_nothing_is_asked(rng):
-    found = analyse(made(rng, sparsity=0.8, states=False), "concepts")
-    assert [own.primary for own in found] == [True]
+    found = made(rng, sparsity=0.8, states=False)
+    assert [own.primary for own in analyse(found, "typicality")] == [True]
+    assert analyse(found, "concepts") == []
     sweep = made(rng, states=False)
     sweep.tables["examples"] = sweep.tables["examples"].assign(axis="exposure")
-    assert analyse(sweep, "concepts") == []
+    assert analyse(sweep, "concepts") == analyse(sweep, "typicality") == []
 
 
 def test_members_without_rating_or_states_are_counted_and_a_category_of_one_is_left_out(rng):

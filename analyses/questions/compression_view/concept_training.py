@@ -7,23 +7,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from typing import Final
 
 import numpy as np
 from jaxtyping import Float
 
-from analyses.data.concepts import Members, places_of, sparsity_of, vectors_at
+from analyses.data.concepts import Members, over_sentences, places_of, sparsity_of, vectors_at
 from analyses.data.panels import place
 from analyses.data.runs import Run, with_states
 from analyses.findings.contrast import fresh
-from analyses.findings.formatting import short_model, shown, with_interval
+from analyses.findings.formatting import shown, with_interval
 from analyses.findings.null import sparser
 from analyses.findings.panel import PRIMARY_SITES
-from analyses.findings.record import Effect, Finding, Mark, Plot
-from analyses.questions.compression_view.typicality import QUESTION, hold, measured_in, scope_in
+from analyses.findings.record import Effect, Finding, Mark, Plot, Scope
+from analyses.questions.compression_view.membership import AXIS, HELD, QUESTION, Held, hold, set_of
+from analyses.questions.compression_view.typicality import measured_in
 from analyses.statistics.concepts.profile import read_place
 from analyses.statistics.groups import average
 from probes.records.stored_states import StoredPlace
+
+TYPICALITY: Final = "typicality"
+ADJUSTED: Final = ", adjusted for frequency"
 
 
 def training_findings(run: Run, every: Sequence[Members]) -> list[Finding]:
@@ -38,8 +42,8 @@ def training_findings(run: Run, every: Sequence[Members]) -> list[Finding]:
             continue
         where = max(places_of(keeper), key=lambda one: (one.site == PRIMARY_SITES[0], one.layer))
         values: dict[str, dict[float, list[float]]] = {}
-        for own, vectors in vectors_at(keeper, run, where, mine):
-            for name, value in _at_step(run, own, vectors).items():
+        for own, sentences in vectors_at(keeper, run, where, mine):
+            for name, value in _at_step(run, own, over_sentences(sentences)).items():
                 values.setdefault(name, {}).setdefault(own.step, []).append(value)
         findings.append(_over_steps(mine, where, values))
     return findings
@@ -49,15 +53,19 @@ def _at_step(run: Run, own: Members, vectors: Float[np.ndarray, "n width"]) -> d
     found: dict[str, float] = {}
     if np.isfinite(vectors).all() and np.ptp(vectors) > 0:
         reading = read_place(vectors, own.categories, own.typicality, fresh())
-        found = {"agreement": reading.agreement.ami, "graded membership": reading.typicality["centred"].estimate}
+        found = {"agreement": reading.agreement.ami, "regret": reading.regret.normalised}
+        found |= _held(TYPICALITY, hold(reading.similarity, own.typicality, [own]))
     measured = measured_in(run, own)
     if measured is not None:
         sign = 1.0 if sparser(measured[0]) == "higher" else -1.0
-        held = hold(sparsity_of(run, own, *measured) * sign, -own.typicality, [own])
-        found["sparser if less typical"] = held.alone[0]
-        if held.together is not None:
-            found["the same, adjusted"] = held.together.estimate
+        found |= _held("sparser", hold(sparsity_of(run, own, *measured) * sign, -own.typicality, [own]))
     return found
+
+
+def _held(name: str, held: Held) -> dict[str, float]:
+    """The correlation alone, and adjusted for word frequency."""
+    adjusted = next((own.estimate for own in held.controls if own.name == HELD[0][0]), math.nan)
+    return {name: held.alone[0], f"{name}{ADJUSTED}": adjusted}
 
 
 def _over_steps(mine: Sequence[Members], where: StoredPlace, values: dict[str, dict[float, list[float]]]) -> Finding:
@@ -67,29 +75,33 @@ def _over_steps(mine: Sequence[Members], where: StoredPlace, values: dict[str, d
         (name, step): average(np.array([value for value in found if math.isfinite(value)]))
         for name, by_step in values.items()
         for step, found in by_step.items()
+        if any(math.isfinite(value) for value in found)
     }
     marks = [Mark(name, f"step {step:.0f}", step, mean.mean, *mean.interval) for (name, step), mean in means.items()]
-    last = {name: (step, mean) for (name, step), mean in sorted(means.items(), key=lambda one: one[0][1])}
-    said = "; ".join(f"{name} {with_interval(mean.mean, mean.interval)}" for name, (_, mean) in last.items())
-    graded = last.get("graded membership")
-    estimate = graded[1] if graded is not None else next(iter(last.values()))[1]
+    last = {name: mean for (name, _), mean in sorted(means.items(), key=lambda one: one[0][1])}
+    said = "; ".join(f"{name} {with_interval(mean.mean, mean.interval)}" for name, mean in last.items())
+    asked = next((name for name in (f"{TYPICALITY}{ADJUSTED}", TYPICALITY) if name in last), next(iter(last)))
     alone = trainings == 1
     models = "one training" if alone else f"{trainings} trainings"
     return Finding(
         analysis="concepts",
         question=QUESTION,
-        scope=replace(
-            scope_in(own, where, "by training step"), model=short_model(own.training) if trainings == 1 else ""
+        scope=Scope(
+            model=own.model if alone else "",
+            suite=set_of(own),
+            axis=AXIS,
+            position=where.position,
+            metric="by training step",
         ),
-        estimate=estimate.mean,
-        interval=estimate.interval,
-        unit="correlation of typicality with closeness to the category after the last checkpoint, mean over trainings",
+        estimate=last[asked].mean,
+        interval=last[asked].interval,
+        unit=f"{asked}: correlation with closeness to the category at the last checkpoint, mean over trainings",
         quantity="rank correlation",
         n=len(own.items),
         n_clusters=trainings,
         generalises_over="seeds",
-        effects=tuple(Effect(name, mean.mean, mean.interval, key="step", of=name) for name, (_, mean) in last.items()),
+        effects=tuple(Effect(name, mean.mean, mean.interval, key="step", of=name) for name, mean in last.items()),
         verdict="described",
-        plot=Plot("curve", "training step", f"correlation or agreement ({shown(own.norms)})", tuple(marks), 0.0),
+        plot=Plot("curve", "training step", "correlation, agreement or regret", tuple(marks), 0.0),
         text=f"At the last checkpoint of {models} ({place(where.site, where.layer)}, {shown(own.norms)}): {said}.",
     )

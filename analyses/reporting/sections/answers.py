@@ -50,6 +50,8 @@ def signs_picture(leads: Sequence[Finding], findings: Sequence[Finding], studio:
     for lead in leads:
         name = _about(lead, leads)
         for domain in contrasts(lead, findings) or [lead]:
+            if not domain.levels:  # no measure of sparsity, so it is neither sparser nor denser
+                continue
             depth = by_depth(domain, findings)
             label = f"{name}: {domain.scope.group}" if domain.scope.group else name
             rows[label] = [*(depth.layers if depth else []), domain]

@@ -12,12 +12,10 @@ from typing import Final, NamedTuple
 
 import numpy as np
 from jaxtyping import Int
-from scipy import stats
 from sklearn import metrics
 
-from analyses.statistics.resampling import LEVEL
+from analyses.statistics.concepts.leaving_out import interval_over_items
 
-GROUPS: Final = 20  # of items, left out one at a time
 SWEEPS: Final = 10  # over the items of several categories, when the ceiling is looked for
 
 
@@ -58,22 +56,12 @@ def ami_interval(
 ) -> tuple[float, float]:
     """95 % interval of the adjusted mutual information, by leaving out groups of items; the clustering is held fixed.
 
-    Items are left out rather than drawn with replacement: an item drawn twice agrees with itself.
-
     Args:
         labels: of the clustering.
         categories: of people.
         rng: the source of chance: which items are left out together.
     """
-    n_groups = min(GROUPS, len(labels))
-    if n_groups < 2:
-        return float("nan"), float("nan")
-    group = rng.permutation(len(labels)) % n_groups
-    left = np.array([ami(labels[group != out], categories[group != out]) for out in range(n_groups)])
-    variance = (n_groups - 1) / n_groups * float(((left - left.mean()) ** 2).sum())
-    half = float(stats.t(n_groups - 1).ppf((1 + LEVEL) / 2)) * variance**0.5
-    value = ami(labels, categories)
-    return value - half, value + half
+    return interval_over_items(len(labels), lambda kept: ami(labels[kept], categories[kept]), rng)
 
 
 def ami_ceiling(items: Sequence[Hashable], categories: Int[np.ndarray, " n"]) -> float:

@@ -13,9 +13,11 @@ from typing import Final, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from analyses.statistics.concepts.distortion import label_bits
 from analyses.statistics.design import recode
 
-TOKENS: Final = 512  # kept apart; all others are one outcome, which can lower information and never raises it
+DRAWS: Final = 50  # random partitions
+POINTS: Final = 14  # of the curve
 
 
 class Bottleneck(NamedTuple):
@@ -38,19 +40,6 @@ class Bottleneck(NamedTuple):
         for step, pair in enumerate(self.merges[: n - k]):
             cluster[np.isin(cluster, pair)] = n + step
         return recode(cluster)
-
-
-def coarsened(chances: Float[np.ndarray, "n outcomes"], tokens: int = TOKENS) -> Float[np.ndarray, "n some"]:
-    """Distributions with all but the likeliest outcomes (on average over the items) put together in the last column.
-
-    >>> coarsened(np.array([[0.5, 0.25, 0.25], [0.5, 0.5, 0.0]]), 1).tolist()
-    [[0.5, 0.5], [0.5, 0.5]]
-    """
-    if tokens >= chances.shape[1]:
-        return chances.astype(np.float64)
-    kept = np.sort(np.argsort(-chances.mean(axis=0, dtype=np.float64), kind="stable")[:tokens])
-    apart = chances[:, kept].astype(np.float64)
-    return np.concatenate([apart, np.maximum(1 - apart.sum(axis=1, keepdims=True), 0.0)], axis=1)
 
 
 def relevant_bits(chances: Float[np.ndarray, "n outcomes"], labels: Int[np.ndarray, " n"]) -> float:
@@ -98,6 +87,66 @@ def bottleneck(chances: Float[np.ndarray, "n outcomes"]) -> Bottleneck:
         found = _losses(rows, share, entropy, one, rest)
         loss[np.minimum(rest, one), np.maximum(rest, one)] = found
     return Bottleneck(merges, np.array(bits))
+
+
+class Told(NamedTuple):
+    """Information of labels about the outcome, in bits.
+
+    Attributes:
+        bits: entropy of the label of the partition that is judged.
+        each: of every item by itself, the most that a label can tell.
+        people: of that partition.
+        joined: of the joined partition of the greatest entropy that is no greater.
+        null: mean of random partitions with clusters of the same sizes.
+        sd: their standard deviation.
+        curve: entropy of the label and what it tells, for fewer and fewer joined clusters.
+    """
+
+    bits: float
+    each: float
+    people: float
+    joined: float
+    null: float
+    sd: float
+    curve: tuple[tuple[float, float], ...]
+
+    @property
+    def regret(self) -> float:
+        """0 where the partition tells as much as joined clusters of no greater entropy, 1 where as little as chance."""
+        return (self.joined - self.people) / (self.joined - self.null) if self.joined > self.null else float("nan")
+
+
+def told_by(
+    chances: Float[np.ndarray, "n outcomes"],
+    labels: Int[np.ndarray, " n"],
+    rng: np.random.Generator,
+    *,
+    draws: int = DRAWS,
+) -> Told:
+    """Information of a partition beside that of joined clusters and of chance.
+
+    Args:
+        chances: the distribution of the outcome after each item.
+        labels: the partition.
+        rng: the source of chance.
+        draws: how many random partitions.
+    """
+    bits, found, n = label_bits(labels), bottleneck(chances), len(labels)
+    low, high = 1, n  # a join lowers the entropy, so the last partition of no greater entropy is found by halving
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if label_bits(found.labels(middle)) <= bits else (low, middle - 1)
+    random = np.array([relevant_bits(chances, rng.permutation(labels)) for _ in range(draws)])
+    numbers = np.unique(np.geomspace(2, n, POINTS).round().astype(int)) if n > 2 else np.array([n])
+    return Told(
+        bits,
+        float(found.bits[0]),
+        relevant_bits(chances, labels),
+        float(found.bits[n - low]),
+        float(random.mean()),
+        float(random.std(ddof=1)),
+        tuple((label_bits(found.labels(int(k))), float(found.bits[n - int(k)])) for k in numbers),
+    )
 
 
 def _losses(

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 
 from analyses.statistics.concepts.agreement import Agreement, agreement, ami_interval
 from analyses.statistics.concepts.distortion import Point, Regret, merged, paper_objective, point, regret
-from analyses.statistics.concepts.quantisation import k_means, numbers_of_clusters, principal, rivals
+from analyses.statistics.concepts.quantisation import curve_around, principal, rivals
 from analyses.statistics.concepts.resemblance import FRAMES, Frame, Within, framed, to_category, within_categories
 from analyses.statistics.design import recode
 
@@ -56,9 +56,8 @@ def read_place(
     codes = recode(categories)
     k = int(codes.max()) + 1
     points = principal(vectors)
-    numbers = numbers_of_clusters(k, len(vectors))
-    curve = [k_means(points, number, rng) for number in numbers]
-    own = curve[numbers.index(k)] if k in numbers else k_means(points, k, rng)
+    found = curve_around(points, k, rng)
+    curve, own = list(found.values()), found[k]
     similar: dict[Frame, Float[np.ndarray, " n"]] = {}
     graded: dict[Frame, Within] = {}
     for frame in FRAMES:

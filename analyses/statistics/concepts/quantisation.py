@@ -59,6 +59,22 @@ def numbers_of_clusters(k: int, n: int) -> tuple[int, ...]:
     return tuple(sorted({k if own == nearest else own for own in spaced}))
 
 
+def curve_around(
+    points: Float[np.ndarray, "n axes"], k: int, rng: np.random.Generator
+) -> dict[int, Int[np.ndarray, " n"]]:
+    """Clusterings by number of clusters, ascending, on a curve around k; one into k is always there."""
+    numbers = sorted({*numbers_of_clusters(k, len(points)), k})
+    return {number: k_means(points, number, rng) for number in numbers}
+
+
+def better_partitions(
+    vectors: Float[np.ndarray, "n width"], labels: Int[np.ndarray, " n"], rng: np.random.Generator
+) -> list[Int[np.ndarray, " n"]]:
+    """Rivals of a partition, looked for in some states from nothing."""
+    points, codes = principal(vectors), recode(labels)
+    return rivals(points, codes, list(curve_around(points, int(codes.max()) + 1, rng).values()))
+
+
 def squeezed(
     points: Float[np.ndarray, "n axes"], labels: Int[np.ndarray, " n"], bits: float
 ) -> Int[np.ndarray, " n"] | None:

@@ -1,37 +1,38 @@
-"""Next-token distributions: the model's own, whatever stands in the same batch, and the rest as one outcome."""
+"""Next-token distributions: the model's own, whatever stands in the same batch, kept by a sweep item by item."""
 
 import numpy as np
 import pytest
 import torch
 
-from probes import load_model
-from probes.capture.next_tokens import next_token_chances
+from probes import open_run, run_sweep
+from probes.capture.next_tokens import OF_EACH
 from probes.errors import InputError
-from tests.tolerances import FLOAT64, LOGITS
+from tests.tolerances import LOGITS
 
-TEXTS = ["Once upon a time", "Tom had a red ball and", "She"]
+SUITE = {"name": "concepts", "limit": 2, "templates": ["Tom had a {item}"]}
 
 
 @pytest.mark.numeric
-def test_chances_are_those_of_a_pass_of_each_prompt_alone(stories):
-    model = load_model(stories)
-    found = next_token_chances(model, TEXTS, kept=6)
-    assert found.chances.sum(axis=1) == pytest.approx(np.ones(3))
-    whole = []
-    for text in TEXTS:
-        ids = torch.tensor([model.tokenizer(text)["input_ids"]])
-        whole.append(model.module(input_ids=ids).logits[0, -1].double().softmax(-1).detach().numpy())
-    likeliest = np.sort(np.argsort(-np.mean(whole, axis=0))[:6])
-    assert found.ids.tolist() == likeliest.tolist()
-    np.testing.assert_allclose(found.chances[:, :-1], np.array(whole)[:, likeliest], rtol=LOGITS)
-    one_by_one = next_token_chances(model, TEXTS, kept=6, batch_size=1)
-    np.testing.assert_allclose(found.chances, one_by_one.chances, rtol=LOGITS, atol=LOGITS)
+def test_a_sweep_keeps_the_likeliest_tokens_after_the_item_itself(stories, tmp_path):
+    spec = {"models": [stories.name], "suites": [SUITE], "sites": ["final_norm"], "positions": ["answer"]}
+    spec |= {"metrics": ["hoyer"], "outcomes": ["nll", "next_tokens"], "controls": "none"}
+    run_sweep(spec, tmp_path / "sweep")
+    run, model = open_run(tmp_path / "sweep"), stories
+    assert set(run.outcomes()["name"]) == {"nll"}  # a distribution is no number
+    rows = run.next_tokens().set_index("example_id")
+    inputs = run.inputs().set_index("example_id")
+    assert set(rows.index) == set(inputs.index)
+    for name, row in rows.iterrows():
+        ids = torch.tensor([list(inputs.loc[name, "token_ids"])])
+        whole = model.module(input_ids=ids).logits[0, -1].double().softmax(-1).detach().numpy()
+        assert len(row["tokens"]) == min(OF_EACH, len(whole))
+        np.testing.assert_allclose(row["chances"], whole[row["tokens"]], rtol=LOGITS)
+        assert np.min(row["chances"]) >= np.sort(whole)[-len(row["tokens"])] * (1 - LOGITS)
+    again = run_sweep(spec, tmp_path / "sweep")
+    assert again.n_measured == 0
 
 
-def test_a_vocabulary_smaller_than_what_is_kept_leaves_nothing_over_and_none_is_refused(stories):
-    model = load_model(stories)
-    found = next_token_chances(model, TEXTS, kept=10**6)
-    assert found.chances.shape == (3, len(found.ids) + 1)
-    assert found.chances[:, -1] == pytest.approx(np.zeros(3), abs=FLOAT64)
-    with pytest.raises(InputError, match="expected 1 token or more, got 0"):
-        next_token_chances(model, TEXTS, kept=0)
+def test_tokens_are_not_kept_where_no_text_is(stories, tmp_path):
+    spec = {"models": [stories.name], "suites": [SUITE], "outcomes": ["next_tokens"], "no_text": True}
+    with pytest.raises(InputError, match="next_tokens keeps tokens, which no_text forbids"):
+        run_sweep(spec, tmp_path / "sweep")

@@ -1,12 +1,14 @@
 """A world of graded categories: what is planted is there, arms differ in frequency alone, and a command writes it."""
 
 import csv
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import stats
 from typer.testing import CliRunner
 
+from probes import open_run
 from probes.cli import app
 from probes.errors import InputError
 from probes.lab.concept_world import FEATURES, MEMBERS, build_concepts, write_concepts
@@ -61,3 +63,19 @@ def test_the_command_says_what_it_wrote_and_refuses_another_arm(tmp_path):
     wrong = CliRunner().invoke(app, ["lab", "concepts", "--out", str(tmp_path / "x"), "--frequency", "free"])
     assert wrong.exit_code != 0
     assert not (tmp_path / "x").exists()
+
+
+def test_arms_are_trained_asked_about_their_own_members_and_not_made_twice(tmp_path):
+    command = ["lab", "arms", "--out", str(tmp_path / "arms"), "--seeds", "1", "--steps", "4"]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0
+    assert "next: sparsity report" in done.output
+    run = open_run(*sorted((tmp_path / "arms/sweeps").iterdir()))
+    assert {Path(model).parts[-3:] for model in run.runs()["model"]} >= {
+        (str(tmp_path / "arms").split("/")[-1], "models", f"{arm}-0") for arm in ("coupled", "decoupled")
+    }
+    assert set(run.runs()["step"]) == {0, 1, 2, 3, 4}
+    assert len(run.failures()) == 0
+    made = {path: path.stat().st_mtime_ns for path in (tmp_path / "arms").rglob("*.safetensors")}
+    assert CliRunner().invoke(app, command).exit_code == 0
+    assert made == {path: path.stat().st_mtime_ns for path in (tmp_path / "arms").rglob("*.safetensors")}

@@ -109,7 +109,7 @@ def test_another_schema_is_refused(tmp_path: Path) -> None:
         writer.commit({"outcomes": outcomes(1.0)})
     path = tmp_path / "commits" / "000001.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "schema": SCHEMA_VERSION + 1}))
-    with pytest.raises(InputError, match="has table schema 4 and this version reads 1 and 2 and 3"):
+    with pytest.raises(InputError, match="has table schema 5 and this version reads 1 and 2 and 3 and 4"):
         read_commits(tmp_path)
     path.write_text("{}")
     with pytest.raises(InputError, match="not a commit file"):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from huggingface_hub import HfApi
 
 from probes.errors import InputError
 from probes.suites.concepts import TEMPLATES, ConceptSuite, frequencies
@@ -108,6 +109,38 @@ def test_a_directory_stands_for_a_data_set_of_the_hub(tmp_path):
     (tmp_path / "data/train.csv").write_text(HEAD + BIRDS, encoding="utf-8")
     entry = suite_entry({"name": "concepts", "norms": "data"}, tmp_path, "a spec")
     assert [own.item for own in entry.ratings()] == ["Robin", "Ostrich", "Car"]
+
+
+def test_norms_are_read_by_the_name_that_they_have_on_the_hub(tmp_path, monkeypatch):
+    """Without a network: the library gives what a file of the data set holds."""
+    datasets = pytest.importorskip("datasets")
+    (tmp_path / "train.csv").write_text(HEAD + BIRDS + REVERSED, encoding="utf-8")
+    here = datasets.load_dataset(str(tmp_path), split="train")
+    asked = []
+
+    def load(name, *_, split, **__):
+        asked.append((name, split))
+        return here
+
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    monkeypatch.setattr(HfApi, "dataset_info", lambda *_, **__: None)
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    entry = suite_entry({"name": "concepts", "norms": "CShani/human-concepts"}, tmp_path, "a spec")
+    assert entry.norms == "CShani/human-concepts"  # no path beside the spec
+    assert [(own.norms, own.item) for own in entry.ratings()][:1] == [("m", "Robin")]
+    assert asked == [("CShani/human-concepts", "train")]
+
+
+def test_a_hub_that_cannot_be_reached_is_one_line_that_says_what_to_do(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError("name or service not known")
+
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    monkeypatch.setattr(HfApi, "dataset_info", refuse)
+    entry = suite_entry({"name": "concepts", "norms": "CShani/human-concepts"}, tmp_path, "a spec")
+    with pytest.raises(InputError, match=r"human-concepts train: the hub cannot be reached .*local `file`") as raised:
+        entry.ratings()
+    assert "\n" not in str(raised.value)
 
 
 def test_frequencies_come_from_a_file_of_counts_and_go_with_the_item(tmp_path):

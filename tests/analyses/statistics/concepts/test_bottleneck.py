@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from analyses.statistics.concepts.bottleneck import bottleneck, coarsened, relevant_bits
+from analyses.statistics.concepts.bottleneck import bottleneck, relevant_bits, told_by
 from tests.tolerances import FLOAT64, FLOAT64_SOLVED
 
 pytestmark = pytest.mark.numeric
@@ -58,12 +58,18 @@ def test_the_first_pair_is_the_one_that_loses_least_of_all(rng):
 
 def test_putting_outcomes_together_never_adds_information(rng):
     chances = planted(rng)
-    labels = np.repeat([0, 1, 2], 5)
-    bits = [relevant_bits(coarsened(chances, tokens), labels) for tokens in (1, 3, 10, 20)]
-    assert bits == sorted(bits)
-    assert coarsened(chances, 4).sum(axis=1) == pytest.approx(np.ones(15), rel=FLOAT64)
+    labels = np.repeat(np.arange(3), 5)
+    joined = [np.c_[chances[:, :apart], chances[:, apart:].sum(axis=1)] for apart in (1, 3, 10, 19)]
+    bits = [relevant_bits(own, labels) for own in joined]
+    assert (np.diff(bits) >= -FLOAT64).all()
 
 
-def test_a_number_of_clusters_that_cannot_be_is_refused(rng):
-    with pytest.raises(ValueError, match="expected 1 to 15 clusters, got 16"):
-        bottleneck(planted(rng)).labels(16)
+def test_labels_are_told_beside_joined_clusters_of_no_greater_entropy_and_chance(rng):
+    chances, labels = planted(rng), np.repeat(np.arange(3), 5)
+    own = told_by(chances, labels, rng)
+    assert own.regret == pytest.approx(0.0, abs=FLOAT64_SOLVED)
+    assert own.null < own.people <= own.joined <= own.each
+    assert own.bits == pytest.approx(np.log2(3))
+    other = told_by(chances, np.tile(np.arange(3), 5), rng)
+    assert 0.5 < other.regret < 1.5
+    assert [told for _, told in own.curve] == sorted(told for _, told in own.curve)

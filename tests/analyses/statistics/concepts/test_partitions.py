@@ -1,5 +1,8 @@
 """Partitions of states: their limits, what may not change them, what is planted, and what chance gives."""
 
+import math
+from functools import partial
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -16,7 +19,15 @@ from analyses.statistics.concepts.distortion import (
     regret,
     unexplained,
 )
-from analyses.statistics.concepts.quantisation import k_means, numbers_of_clusters, principal, rivals, squeezed
+from analyses.statistics.concepts.held_out import held_out_regret
+from analyses.statistics.concepts.quantisation import (
+    better_partitions,
+    k_means,
+    numbers_of_clusters,
+    principal,
+    rivals,
+    squeezed,
+)
 from tests.tolerances import FLOAT64, FLOAT64_SOLVED
 
 pytestmark = pytest.mark.numeric
@@ -193,3 +204,42 @@ def test_z_of_a_planted_partition_says_what_its_draws_say(rng):
     judged = regret(vectors, labels, [], np.random.default_rng(2))
     drawn = random_shares(vectors, labels, np.random.default_rng(2), draws=200)
     assert judged.z == pytest.approx((judged.share - drawn.mean()) / stats.tstd(drawn), rel=FLOAT64_SOLVED)
+
+
+PUBLISHED = {  # sizes of the categories of the three norms
+    3.000: [6] * 8,
+    3.319: [50, 51, 54, 55, 56, 59, 60, 60, 60, 60],
+    4.145: [10, 24, 25, 26, 27, 28, 28, 28, 29, 29, 29, 29, 30, 30, 30, 30, 30, 30],
+}
+
+
+def test_entropies_of_the_published_norms():
+    for bits, sizes in PUBLISHED.items():
+        assert round(label_bits(np.repeat(np.arange(len(sizes)), sizes)), 3) == bits
+
+
+def test_regret_on_new_sentences_is_0_for_the_clusters_of_the_states_and_1_for_labels_at_random(rng):
+    vectors, labels = planted(rng)
+    sentences = np.stack([vectors + 0.3 * rng.normal(size=vectors.shape) for _ in range(3)])
+    search = partial(_searched, labels)
+    own = held_out_regret(sentences, labels, search, rng)
+    assert own.regret == pytest.approx(0.0, abs=0.02)
+    assert own.interval[1] < 0.1
+    shuffled = rng.permutation(labels)
+    random = held_out_regret(sentences, shuffled, partial(_searched, shuffled), rng)
+    assert random.interval[0] < 1 < random.interval[1] + 0.2
+    assert random.interval[0] > 0.5
+    assert math.isnan(held_out_regret(sentences[:1], labels, search, rng).regret)
+
+
+def test_a_partition_that_fits_one_sentence_alone_is_worse_on_the_next(rng):
+    vectors, labels = planted(rng, apart=0.0)  # nothing but what each sentence makes of the items
+    sentences = rng.normal(size=(2, *vectors.shape))
+    found = held_out_regret(sentences, labels, partial(_searched, labels), rng)
+    seen = regret(sentences[0], labels, better_partitions(sentences[0], labels, rng), rng)
+    assert seen.difference > 0.05
+    assert abs(found.share - found.best) < 0.02
+
+
+def _searched(labels, states):
+    return better_partitions(states, labels, np.random.default_rng(5))
