@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 
 from analyses.data.panels import lineage, model_labels
 from analyses.data.runs import KeepsStates, Run, facts
+from probes.errors import InputError
 from probes.records.stored_states import StoredPlace
 from probes.suites.concepts import MEMBER
 from probes.vocabulary.names import RAW
@@ -183,12 +184,20 @@ def places_of(keeper: KeepsStates) -> list[StoredPlace]:
 def vectors_at(
     keeper: KeepsStates, run: Run, where: StoredPlace, several: Sequence[Members]
 ) -> Iterator[tuple[Members, Float[np.ndarray, "sentences items width"]]]:
-    """The vectors of some members at one place, a matrix per sentence, read once for all of one run."""
+    """The vectors of some members at one place, a matrix per sentence, read once for all of one run.
+
+    Nothing is given of a run that keeps none there.
+    """
     names = run.runs().astype({"run_id": str}).set_index("run_id")["model"].astype(str)
     for run_id in dict.fromkeys(own.run_id for own in several):
         mine = [own for own in several if own.run_id == run_id]
         suite, model = [mine[0].suite], [str(names[run_id])]
-        keys, vectors = keeper.states(where.site, layer=where.layer, position=where.position, suite=suite, model=model)
+        try:
+            keys, vectors = keeper.states(
+                where.site, layer=where.layer, position=where.position, suite=suite, model=model
+            )
+        except InputError:  # of models beside each other, one has layers that another has not
+            continue
         rows = (keys["run_id"].astype(str) == run_id).to_numpy()
         examples = pd.Index(keys.loc[rows, "example_id"].astype(str))
         for own in mine:

@@ -11,6 +11,7 @@ from analyses import analyse
 from analyses.data.concepts import read_members
 from analyses.findings.panel import fresh
 from analyses.statistics.concepts.profile import read_place
+from probes.errors import InputError
 from probes.records.schema import SCHEMAS
 from probes.records.stored_states import States, StoredPlace
 from probes.vocabulary.axes import AXES
@@ -37,6 +38,8 @@ class Kept(Sweep):
     def states(self, site, *, layer=None, position=None, suite=None, model=None):  # noqa: ARG002  one suite
         runs = self.runs()
         run_id = runs.loc[runs["model"].isin(model), "run_id"].iloc[0]
+        if (run_id, StoredPlace(site, layer, position)) not in self.vectors:
+            raise InputError("that is not stored")
         keys = self.examples()[["example_id"]].assign(run_id=run_id)
         return States(keys, self.vectors[run_id, StoredPlace(site, layer, position)].astype(np.float32))
 
@@ -215,6 +218,13 @@ def test_checkpoints_are_read_as_trainings_and_the_last_one_as_the_model(rng):
     assert len([own for own in found if own.primary]) == 2
     assert len(analyse(sweep, "typicality")) == 2
     assert {own.scope.metric for own in found if not own.primary} >= {"regret", "cosine to the category"}
+
+
+def test_models_of_different_depth_are_each_read_after_their_own_final_norm(rng):
+    sweep = made(rng, seeds=2)
+    sweep.vectors["run-1-None", StoredPlace("final_norm", 7, "answer")] = sweep.vectors.pop(("run-1-None", FINAL))
+    found = [own for own in analyse(sweep, "concepts") if own.primary]
+    assert [(own.scope.layer, own.verdict) for own in found] == [(2, "supported"), (7, "supported")]
 
 
 def test_without_states_sparsity_is_still_answered_and_without_norms_nothing_is_asked(rng):

@@ -40,12 +40,15 @@ def training_findings(run: Run, every: Sequence[Members]) -> list[Finding]:
         steps = sorted({own.step for own in mine})
         if len(steps) < 2 or keeper is None or not places_of(keeper):
             continue
-        where = max(places_of(keeper), key=lambda one: (one.site == PRIMARY_SITES[0], one.layer))
+        places = places_of(keeper)
+        stated = [where for where in places if where.site == PRIMARY_SITES[0]] or places[-1:]  # one for each depth
         values: dict[str, dict[float, list[float]]] = {}
-        for own, sentences in vectors_at(keeper, run, where, mine):
-            for name, value in _at_step(run, own, over_sentences(sentences)).items():
-                values.setdefault(name, {}).setdefault(own.step, []).append(value)
-        findings.append(_over_steps(mine, where, values))
+        for where in stated:
+            for own, sentences in vectors_at(keeper, run, where, mine):
+                for name, value in _at_step(run, own, over_sentences(sentences)).items():
+                    values.setdefault(name, {}).setdefault(own.step, []).append(value)
+        if values:
+            findings.append(_over_steps(mine, stated[-1], values))
     return findings
 
 

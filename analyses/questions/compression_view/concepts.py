@@ -19,12 +19,12 @@ from dataclasses import replace
 from typing import Final
 
 import numpy as np
-from jaxtyping import Float
 
 from analyses.data.concepts import FEWEST, Members, last_ones, over_sentences, places_of, read_members, vectors_at
 from analyses.data.runs import Run, with_states
 from analyses.findings.contrast import fresh, judge
 from analyses.findings.formatting import number, shown, signed, with_interval
+from analyses.findings.panel import PRIMARY_SITES
 from analyses.findings.record import ALPHA, Effect, Finding, LeftOut, Mark, Plot, Scope, Significance, p_of
 from analyses.findings.registry import analysis
 from analyses.findings.sentences import claim_of
@@ -42,7 +42,6 @@ from analyses.questions.compression_view.membership import (
     mark,
     scope_in,
     set_of,
-    stated_of,
 )
 from analyses.statistics.concepts.agreement import ami_ceiling
 from analyses.statistics.concepts.held_out import UNDEFINED, HeldOut, held_out_regret
@@ -50,6 +49,7 @@ from analyses.statistics.concepts.profile import read_place
 from analyses.statistics.concepts.quantisation import better_partitions
 from analyses.statistics.concepts.resemblance import Frame
 from analyses.statistics.multiplicity import holm
+from probes.records.stored_states import StoredPlace
 
 LEAST_REGRET: Final = 0.1  # of the way from the best partition to chance: less is no harder compression worth a claim
 PEAK: Final = "largest over layers"
@@ -79,7 +79,7 @@ def concepts(run: Run) -> list[Finding]:
         layers = profiles.get((own.run_id, own.norms))
         if layers:
             findings += [_agreement(own, layers), _graded(own, layers)]
-            rates.append(_rate(own, layers))
+            rates.append(_rate(own, layers, _held_out(run, own, _stated(layers).where)))
     told = [found for own in final if (found := bits_finding(run, own)) is not None]
     return [*settle(findings), *_corrected(rates), *told, *training_findings(run, every)]
 
@@ -102,22 +102,24 @@ def _profiles(run: Run, several: Sequence[Members]) -> dict[tuple[str, str], lis
     keeper = with_states(run)
     if keeper is None or not several:
         return {}
-    places = places_of(keeper)
     found: dict[tuple[str, str], list[Layer]] = {}
-    for where in places:
+    for where in places_of(keeper):
         for own, sentences in vectors_at(keeper, run, where, several):
             vectors = over_sentences(sentences)
             if np.isfinite(vectors).all() and np.ptp(vectors) > 0:
                 reading = read_place(vectors, own.categories, own.typicality, fresh())
-                held_out = _held_out(sentences, own) if where == stated_of(places) else UNDEFINED
-                found.setdefault((own.run_id, own.norms), []).append(Layer(where, reading, held_out))
+                found.setdefault((own.run_id, own.norms), []).append(Layer(where, reading))
     return found
 
 
-def _held_out(sentences: Float[np.ndarray, "sentences items width"], own: Members) -> HeldOut:
+def _held_out(run: Run, own: Members, where: StoredPlace) -> HeldOut:
+    """Regret at one place on sentences that the better partition was not found on."""
+    keeper, rng = with_states(run), fresh()
+    if keeper is None:
+        return UNDEFINED
+    ((_, sentences),) = vectors_at(keeper, run, where, [own])
     if not np.isfinite(sentences).all():
         return UNDEFINED
-    rng = fresh()
     return held_out_regret(sentences, own.categories, lambda seen: better_partitions(seen, own.categories, rng), rng)
 
 
@@ -168,8 +170,8 @@ def _agreement(own: Members, layers: Sequence[Layer]) -> Finding:
 
 
 def _stated(layers: Sequence[Layer]) -> Layer:
-    where = stated_of([one.where for one in layers])
-    return next(one for one in layers if one.where == where)
+    """The pre-stated place: the final norm, else the last one."""
+    return min(layers, key=lambda own: (own.where.site != PRIMARY_SITES[0], -own.where.layer))
 
 
 def _graded(own: Members, layers: Sequence[Layer]) -> Finding:
@@ -207,9 +209,9 @@ def _graded(own: Members, layers: Sequence[Layer]) -> Finding:
     )
 
 
-def _rate(own: Members, layers: Sequence[Layer]) -> Finding:
+def _rate(own: Members, layers: Sequence[Layer], held_out: HeldOut) -> Finding:
     stated = _stated(layers)
-    found, held_out = stated.reading.regret, stated.held_out
+    found = stated.reading.regret
     people, clusters = stated.reading.people, stated.reading.clusters
     n = len(own.items)
     least = max(point.bits for point in clusters) / 16  # a wider range would be drawn on a scale of logarithms

@@ -18,10 +18,8 @@ from analyses.data.concepts import AXIS, Members
 from analyses.data.panels import place
 from analyses.findings.contrast import at, fresh
 from analyses.findings.formatting import with_interval
-from analyses.findings.panel import PRIMARY_SITES
 from analyses.findings.record import LENGTH, Control, LeftOut, Mark, Role, Scope
 from analyses.statistics.association import Association, associate_centred, centred_within
-from analyses.statistics.concepts.held_out import HeldOut
 from analyses.statistics.concepts.profile import Reading
 from analyses.statistics.design import recode
 from analyses.statistics.trend import RESAMPLES
@@ -46,11 +44,10 @@ Numbers = tuple[float, tuple[float, float]]
 
 
 class Layer(NamedTuple):
-    """Reading of one set of norms at one place; regret on sentences left out is read at the pre-stated one alone."""
+    """Reading of one set of norms at one place."""
 
     where: StoredPlace
     reading: Reading
-    held_out: HeldOut
 
     @property
     def name(self) -> str:
@@ -99,11 +96,6 @@ def set_of(own: Members) -> str:
 def by_run(several: Sequence[Members]) -> list[list[Members]]:
     """The sets of norms of each run."""
     return [[own for own in several if own.run_id == run_id] for run_id in dict.fromkeys(own.run_id for own in several)]
-
-
-def stated_of(places: Sequence[StoredPlace]) -> StoredPlace:
-    """The pre-stated place: the final norm, else the last one."""
-    return min(places, key=lambda own: (own.site != PRIMARY_SITES[0], -own.layer))
 
 
 def scope_in(own: Members, where: StoredPlace, metric: str) -> Scope:
