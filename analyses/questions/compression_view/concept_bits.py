@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from analyses.data.concepts import Members
-from analyses.data.next_tokens import expected_after
+from analyses.data.expectations import expected_after
 from analyses.data.runs import Run
 from analyses.findings.contrast import fresh
 from analyses.findings.formatting import number, signed
