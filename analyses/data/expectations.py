@@ -38,7 +38,7 @@ class Expected(NamedTuple):
 
 
 def expected_after(run: Run, own: Members) -> Expected | None:
-    """What a model expects after each member; None where the sweep did not keep it (outcome ``next_tokens``)."""
+    """Expectations after each member; None where the sweep did not keep it (outcome ``next_tokens``)."""
     inner = unwrapped(run)
     if not isinstance(inner, KeepsNextTokens):
         return None
