@@ -21,7 +21,7 @@ from probes.vocabulary.sites import UNLAYERED
 
 SPAN_OF_A_LOG: Final = 16.0
 MOST_TICKS: Final = 9
-ROOM: Final = 0.11  # share of the axis that a number needs
+ROOM: Final = 0.38  # inches of the axis that a number needs
 LONGEST_LABEL: Final = 100
 LONGEST_SERIES: Final = 24
 LINE: Final = 36  # characters along the vertical axis
@@ -139,9 +139,9 @@ def _thinned(values: np.ndarray, axes: Axes) -> list[float]:
     low, high = axes.transLimits.inverted().transform([(0, 0), (1, 1)])[:, 0]
     at = axes.transScale.transform([(value, 1.0) for value in values])[:, 0]
     kept: list[float] = []
-    last = math.inf
+    last, room = math.inf, ROOM * axes.figure.dpi / axes.bbox.width * (high - low)
     for value, place in sorted(zip(values.tolist(), at.tolist(), strict=True), reverse=True):
-        if last - place > ROOM * (high - low):
+        if last - place > room:
             kept.append(value)
             last = place
     return kept

@@ -75,6 +75,20 @@ def with_interval(value: float, interval: tuple[float, float]) -> str:
     return f"{signed(value)} [{signed(low)}, {signed(high)}]"
 
 
+def whole_numbers(value: float, interval: tuple[float, float]) -> str:
+    """A count with its interval, which is left out where it holds nothing else.
+
+    >>> whole_numbers(3.0, (1.0, 6.0)), whole_numbers(1.0, (1.0, 1.0))
+    ('3 [1, 6]', '1')
+    """
+    if math.isnan(value):
+        return "\N{EN DASH}"
+    count = f"{value:,.0f}"
+    if math.isnan(interval[0]) or (f"{interval[0]:,.0f}", f"{interval[1]:,.0f}") == (count, count):
+        return count
+    return f"{count} [{interval[0]:,.0f}, {interval[1]:,.0f}]"
+
+
 def percent(value: float, interval: tuple[float, float]) -> str:
     """A share with its interval.
 

@@ -30,6 +30,7 @@ Role = Literal["pre_treatment", "mediator", "state", "collider", "basis", "inter
 ALPHA: Final = 0.05
 FEWEST_TO_GENERALISE: Final = 6
 LENGTH: Final = "n_tokens"  # name of the control that no correlation goes without
+COUNT: Final = "count"  # key of an effect that is a number of things
 DETECTABLE: Final = "detectable"  # key of an effect
 SIDES: Final[dict[str, int]] = {
     "supported": 1,

@@ -16,8 +16,18 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from analyses.findings.formatting import excess, level_name, number, p_value, short_model, shown, signed, with_interval
-from analyses.findings.record import Finding, Verdict
+from analyses.findings.formatting import (
+    excess,
+    level_name,
+    number,
+    p_value,
+    short_model,
+    shown,
+    signed,
+    whole_numbers,
+    with_interval,
+)
+from analyses.findings.record import COUNT, Finding, Verdict
 
 ABSENT: Final = "\N{EN DASH}"
 # Headings of an estimate with a covariate.
@@ -254,7 +264,8 @@ def _effects(finding: Finding) -> dict[str, str]:
     """Other effect sizes by name; the finding's own group is written as "it", and why one is missing as its value."""
     found: dict[str, str] = {}
     for effect in finding.effects:
-        found[_unnamed(effect.name, finding.scope.group)] = effect.reason or _effect(effect.estimate, effect.interval)
+        written = (whole_numbers if effect.key == COUNT else _effect)(effect.estimate, effect.interval)
+        found[_unnamed(effect.name, finding.scope.group)] = effect.reason or written
     return found
 
 

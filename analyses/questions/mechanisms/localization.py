@@ -279,7 +279,7 @@ def _basis_finding(raw: Panel, one: Comparison, column: int, others: dict[str, P
     axis = "" if one.is_contrast else raw.axis.name
     favoured = "; axes fitted to the reference (pca) favour it" if "pca" in {c.name for c in controls} else ""
     text = (
-        f"{level_name(one.far, axis)} beside {level_name(one.near, axis)} at {scope.place}: {scope.metric}'s "
+        f"At {scope.place}, {level_name(one.far, axis)} beside {level_name(one.near, axis)}: {scope.metric}'s "
         f"{one.quantity} is "
         f"{with_interval(value, interval)} "
         f"in the model's own coordinates{beside}, {listed} (the same {int(one.rows.sum())} items){favoured}."

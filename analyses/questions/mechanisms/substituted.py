@@ -11,8 +11,8 @@ import math
 from typing import NamedTuple
 
 from analyses.data.substitution import Substitution
-from analyses.findings.formatting import level_name, percent, with_interval
-from analyses.findings.record import Effect, Finding, Plot, Scope
+from analyses.findings.formatting import level_name, percent, whole_numbers, with_interval
+from analyses.findings.record import COUNT, Effect, Finding, Plot, Scope
 from analyses.statistics.resampling import UNDEFINED, Estimate
 
 
@@ -39,7 +39,7 @@ def substituted(
     single = found.curve.get(1, UNDEFINED)
     effects = [Effect("change of mean hoyer", found.change.value, found.change.interval)]
     if found.has_change:
-        effects.append(Effect(f"{unit.many} that account for half", found.k50.value, found.k50.interval))
+        effects.append(Effect(f"{unit.many} that account for half", found.k50.value, found.k50.interval, key=COUNT))
     if found.top is not None:
         number, share = found.top
         effects.append(Effect(f"{unit.one} {number} alone, put into the reference", share.value, share.interval))
@@ -88,6 +88,4 @@ def _sentence(found: Substitution, unit: Unit, single: Estimate, among: str) -> 
 def _needed(found: Substitution, unit: Unit) -> str:
     if math.isnan(found.k50.value):
         return f"more {unit.many} than were tried"
-    value, low, high = (f"{number:.0f}" for number in found.k50)
-    span = "" if math.isnan(found.k50.low) or value == low == high else f" [{low}, {high}]"
-    return f"{value}{span} of {max(found.curve)} {unit.many}"
+    return f"{whole_numbers(found.k50.value, found.k50.interval)} of {max(found.curve)} {unit.many}"

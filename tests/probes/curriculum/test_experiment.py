@@ -94,7 +94,8 @@ def test_a_prompt_shows_the_examples_of_the_arm_in_its_order_and_then_the_questi
 
 
 def test_scores_are_what_they_are_called(make: Make, tmp_path: Path, tiny_model: Path) -> None:
-    spec = make(arms=["random"], sparsity=["hoyer at final_norm"], familiarity="bits_per_byte", seeds=1, n_questions=3)
+    places = ["hoyer at final_norm", "effective_dimension_l1 at final_norm"]  # fewer dimensions are sparser, and harder
+    spec = make(arms=["random"], sparsity=places, familiarity="bits_per_byte", seeds=1, n_questions=3)
     run_curriculum(spec, tmp_path / "out")
     run, found = open_run(tmp_path / "out"), draw(spec)
     ids = list(run.runs().loc[run.runs()["suite"] == "words", "run_id"])
@@ -118,8 +119,8 @@ def test_scores_are_what_they_are_called(make: Make, tmp_path: Path, tiny_model:
             "difficulty": item.example.level,
         }
         assert {name: scores[name].values[index] for name in expected} == pytest.approx(expected, rel=LOGITS)
-    assert set(scores) == {*SCORES, "hoyer at final_norm"}
-    assert {score.harder for score in scores.values()} == {"higher"}  # bits per byte too: more is less familiar
+    assert set(scores) == {*SCORES, *places}
+    assert {name for name, score in scores.items() if score.harder == "lower"} == {places[1]}
     assert np.isfinite(scores["familiarity"].values).all()
     assert len(set(scores["random"].values)) == len(found.items)
 

@@ -189,6 +189,14 @@ def test_the_ceiling_is_1_without_doubles_and_the_best_that_equal_states_allow_w
         assert ami(tried, categories) <= ceiling + FLOAT64
 
 
+def test_regret_is_taken_against_partitions_of_no_greater_entropy(rng):
+    vectors, labels = np.array([[0.0], [1.0], [10.0], [11.0]]), np.array([0, 1, 1, 1])
+    halves, alone = np.array([0, 0, 1, 1]), np.arange(4)  # 1 and 2 bits, against .81 of the labels
+    assert regret(vectors, labels, [halves, alone], rng).difference == 0.0
+    judged = regret(vectors, halves, [labels, alone], rng)
+    assert judged.best == unexplained(vectors, halves) > 0.0
+
+
 def test_degenerate_states_are_undefined_or_one_cluster():
     same = np.ones((10, 3))
     labels = np.repeat([0, 1], 5)
