@@ -331,10 +331,17 @@ def _items(
         for position, own in single.groupby(single["position"].astype(str)):
             index = own.set_index(own["example_id"].astype(str))["token"].astype(np.float64)
             table[INDEX + str(position)] = index.reindex(items.index)
-    own = outcomes[outcomes["run_id"].isin(run_ids)]
-    for name, values in own.groupby(own["name"].astype(str)):
-        table[OUTCOME + str(name)] = by_item(values, items.index)
-    return table
+    return table.join(_outcomes_by_item(outcomes[outcomes["run_id"].isin(run_ids)], items.index))
+
+
+def _outcomes_by_item(rows: pd.DataFrame, items: pd.Index) -> pd.DataFrame:
+    """A column per outcome; the first of several values of an item counts, as in :func:`by_item`."""
+    codes, names = pd.factorize(rows["name"].astype(object), sort=True)
+    at = pd.Index(items.astype(object)).get_indexer(pd.Index(rows["example_id"].astype(object)))
+    known = np.flatnonzero(at >= 0)[::-1]  # of values written to one place the last one stays
+    values = np.full((len(items), len(names)), np.nan)
+    values[at[known], codes[known]] = rows["value"].to_numpy(np.float64)[known]
+    return pd.DataFrame(values, index=items, columns=[OUTCOME + str(name) for name in names])
 
 
 def _labels(items: pd.DataFrame) -> pd.Series:
