@@ -1,13 +1,16 @@
+import copy
 from types import SimpleNamespace
 
 import pytest
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
+from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
 from probes.capture.prompts import encode, pad
 from probes.errors import InputError
+from probes.models import load_model
 from probes.models.templates import PromptError
 from probes.vocabulary.prompt import Prompt
 
@@ -46,6 +49,21 @@ def test_prompt_and_target_join_as_running_text_does(stories, gap):
         assert parted.char_starts == joined.char_starts
     assert stories.tokenizer.decode(parted.ids[parted.end :]).split() == ["there", "was", "a", "cat"]
     assert parted.content == range(1, parted.target_start)
+
+
+def test_an_eos_that_the_tokenizer_appends_stands_neither_before_the_answer_nor_last(stories):
+    tokenizer = copy.deepcopy(stories.tokenizer)
+    bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A $B </s>", special_tokens=[("<s>", bos), ("</s>", eos)]
+    )
+    assert tokenizer("Once upon a")["input_ids"][-1] == eos
+    framed = load_model(stories.module, tokenizer=tokenizer)
+    for target in (None, "time"):
+        prompt, plain = (encode(model, "Once upon a", target=target) for model in (framed, stories))
+        assert eos not in prompt.ids[: prompt.end]
+        assert prompt.ids[: len(plain.ids)] == plain.ids
+        assert prompt.text[-1] == plain.text[-1]  # what `last` reads
 
 
 def test_prompts_that_cannot_be_read_fail_alone_and_say_why(stories):

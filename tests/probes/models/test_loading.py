@@ -1,3 +1,4 @@
+import copy
 import importlib.util
 import shutil
 
@@ -8,9 +9,10 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import AutoModelForCausalLM
 
-from probes.capture import collect
+from probes.capture import collect, encode
 from probes.errors import InputError
 from probes.models import load_model
+from probes.models.templates import PromptError
 from probes.vocabulary.sites import Site
 from tests.probes.conftest import tiny_llama
 from tests.tolerances import NEAR_ZERO, REBATCHED
@@ -97,6 +99,16 @@ def test_a_model_on_the_meta_device_is_refused():
 def test_a_tokenizer_of_another_model_is_refused(stories):
     with pytest.raises(InputError, match="512 tokens but the model embeds only 99"):
         load_model(tiny_llama(), tokenizer=stories.tokenizer)
+
+
+def test_a_tokenizer_may_know_added_tokens_that_the_model_does_not_embed(stories):
+    tokenizer = copy.deepcopy(stories.tokenizer)
+    tokenizer.add_special_tokens({"extra_special_tokens": ["<image>"]})
+    assert len(tokenizer) == stories.vocabulary + 1
+    model = load_model(stories.module, tokenizer=tokenizer)
+    assert encode(model, "Once upon a time").ids == encode(stories, "Once upon a time").ids
+    with pytest.raises(PromptError, match="outside the vocabulary"):
+        encode(model, "an <image> of it")
 
 
 def test_loading_leaves_the_log_level_and_the_progress_bars_as_they_were(saved):

@@ -60,6 +60,19 @@ def test_shards_are_one_sweep_and_join_into_one_folder(make_spec: MakeSpec, tmp_
     assert_same(whole, parts)
 
 
+def test_who_reads_keeps_what_was_there_when_it_began(make_spec: MakeSpec, tmp_path: Path) -> None:
+    for n in (2, 4):
+        run_sweep(make_spec(n=n), tmp_path / "run", Options(batch_size=2))
+    reader = open_run(tmp_path / "run")
+    compact(tmp_path / "run")
+    run_sweep(make_spec(n=7), tmp_path / "run", Options(batch_size=2))
+    assert len(reader.examples()) == reader.measurements()["example_id"].nunique() == 4
+    assert len(open_run(tmp_path / "run").examples()) == 7
+    del reader
+    compact(tmp_path / "run")
+    assert len(committed(tmp_path / "run")) == len(list((tmp_path / "run" / "commits").glob("*.json"))) == 1
+
+
 def test_the_call_that_closes_shards_is_on_record(make_spec: MakeSpec, tmp_path: Path) -> None:
     for index in (0, 1):
         run_sweep(make_spec(n=1), tmp_path / "run", Options(shard=(index, 2)))  # one of them has no items

@@ -42,6 +42,29 @@ def assert_same(one: Path, other: Path) -> None:
         pd.testing.assert_frame_equal(table(open_run(one), name), table(open_run(other), name), check_exact=True)
 
 
+def test_a_suite_has_the_same_items_whatever_stands_beside_it(make_spec: MakeSpec, tmp_path: Path) -> None:
+    file = {"file": "items.jsonl", "name": "items", "id": "id", "answer": "answer"}
+    one, other = ({"name": name, "shift": "typos", "levels": [0, 0.4], "of": file} for name in ("one", "other"))
+    run_sweep(make_spec(suites=[one, other], positions=["last"]), tmp_path / "both")
+    run_sweep(make_spec(suites=[other], positions=["last"]), tmp_path / "alone")
+    texts = [
+        open_run(tmp_path / name).examples().query("suite == 'other'").set_index("example_id")["text"].sort_index()
+        for name in ("both", "alone")
+    ]
+    assert texts[0].tolist() == texts[1].tolist()
+    assert texts[0].nunique() == len(texts[0]) == 2 * 7
+
+
+def test_a_sweep_is_asked_for_by_spec_file_or_dict(make_spec: MakeSpec, tmp_path: Path) -> None:
+    spec = make_spec(n=3)
+    (tmp_path / "sweep.yaml").write_text(spec.to_yaml())
+    run_sweep(spec, tmp_path / "spec")
+    run_sweep(tmp_path / "sweep.yaml", tmp_path / "file")
+    run_sweep(spec.model_dump(mode="json", by_alias=True, exclude_none=True), tmp_path / "dict")
+    for name in ("file", "dict"):
+        assert_same(tmp_path / "spec", tmp_path / name)
+
+
 def test_every_cell_is_measured_once(make_spec: MakeSpec, tmp_path: Path) -> None:
     result = run_sweep(make_spec(), tmp_path / "run")
     assert (result.n_measured, result.n_failed, result.interrupted) == (7, 0, False)
