@@ -17,6 +17,9 @@ from probes.sweep.interface import Progress
 if TYPE_CHECKING:
     import pandas as pd
 
+THEOREM = 8192  # bytes of Python's help that are coded
+SENTENCE = 64  # symbols
+ACTIONS = ("run", "weights", "theorem")
 COEFFICIENTS = ("floor", "scale", "exponent", "acceleration")
 COLUMNS = {
     "desired_area": ("area,\ndesired", ".4f"),
@@ -35,7 +38,9 @@ def learning_law(
     out_dir: Annotated[
         Path, typer.Option("--out", help="Folder for policies and tables; the same call goes on in it.")
     ],
-    what: Annotated[str, typer.Argument(help="run, or weights: the table of a finished run.")] = "run",
+    what: Annotated[
+        str, typer.Argument(help="run; weights: the table of a finished run; theorem: area and code length.")
+    ] = "run",
     scale: Annotated[str, typer.Option(help="small (minutes) or paper (the paper's sizes).")] = "small",
     learner: Annotated[list[str] | None, typer.Option(help="perceptron or language; may be repeated.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds.")] = 5,
@@ -45,22 +50,25 @@ def learning_law(
 ) -> None:
     """Search the weights of examples that minimise the area under the loss curve, with controls beside them.
 
-    With `weights`, write the weight of every sentence of a finished run as JSON lines for a sweep.
+    With `weights`, write the weight of every sentence of a finished run as JSON lines for a sweep, and checkpoints of
+    the learner. With `theorem`, code text by a model that is trained meanwhile, decode it, and hold the length of the
+    stream against the area under the loss curve.
     """
-    if what not in ("run", "weights"):
-        raise InputError(f"there is `run` and `weights`, got {what!r}")
-    if what == "weights":
-        _weights(out_dir, scale)
-        return
+    if what not in ACTIONS:
+        raise InputError(f"there is {', '.join(f'`{one}`' for one in ACTIONS)}, got {what!r}")
 
     import torch
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if what != "run":
+        _weights(out_dir, scale) if what == "weights" else _theorem(out_dir)
+        return
 
     from probes.learning_law import results
     from probes.learning_law.scales import TRIALS
     from probes.learning_law.tables import write_tables
 
-    if threads is not None:
-        torch.set_num_threads(threads)
     plans: dict[str, Any] = {}
     for name in learner or ["perceptron"]:
         if name not in TRIALS:
@@ -129,20 +137,52 @@ def _weights(out_dir: Path, scale: str) -> None:
     """Write the table of weights and say how well it finds what was spoiled."""
     import numpy as np
 
-    from probes.learning_law.language import LANGUAGES, sentences_of
+    from probes.learning_law.language import LANGUAGES, sentences_of, write_checkpoints
+    from probes.learning_law.results import LARGE, load_search
     from probes.learning_law.tables import interval
-    from probes.learning_law.weights import seeds_of, write_weights
+    from probes.learning_law.weights import seeds_of, write_spec, write_weights
 
-    folder = out_dir / "language"
-    seeds = seeds_of(folder)
+    folder, plan = out_dir / "language", LANGUAGES[scale]
+    drawn = {seed: sentences_of(plan, seed) for seed in seeds_of(folder)}
     _say_idle(folder)
-    path, found = write_weights(folder, [(seed, sentences_of(LANGUAGES[scale], seed)) for seed in seeds])
+    path, found = write_weights(folder, [*drawn.items()])
+    little, least = (np.array([getattr(one, name) for one in found]) for name in ("weight", "contribution"))
     for name, values in (
-        ("little weight under the policy", [one.weight for one in found]),
-        ("little contribution with equal weights (no search)", [one.contribution for one in found]),
+        ("AUROC of little weight under the policy for spoiled sentences", little),
+        ("AUROC of little contribution with equal weights (no search)", least),
+        ("the one less the other, seed by seed", little - least),
     ):
-        mean, low, high = interval(np.array(values))
+        mean, low, high = interval(values)
         seeded = f"{len(values)} seeds" if len(values) > 1 else "one seed"
-        out().print(f"AUROC of {name} for spoiled sentences: {mean:.3f} [{low:.3f}, {high:.3f}], {seeded}")
+        out().print(f"{name}: {mean:.3f} [{low:.3f}, {high:.3f}], {seeded}")
+    for seed, read in drawn.items():
+        own = folder / f"seed-{seed}"
+        state = load_search(own / f"search-{LARGE}.safetensors")
+        if state is not None:
+            spec = write_spec(own, seed, write_checkpoints(plan, seed, read, state.weights, own))
+            out().print(
+                f"checkpoints of the learner on its own sentences: sparsity sweep {spec} --out ...", soft_wrap=True
+            )
     name = f"{{file: {path}, name: weights, prompt: text, level: policy_weight, axis: policy_weight}}"
     out().print(f"{path}; as a suite of a sweep: {name}", soft_wrap=True)
+
+
+def _theorem(out_dir: Path) -> None:
+    """Train while coding, decode, and print the length of the stream beside the area under the loss curve."""
+    from probes.compression.prequential import describe, recall
+    from probes.learning_law.sentences import help_sentences
+
+    data = "\n".join(help_sentences(SENTENCE)).encode()[:THEOREM]
+    with shown_progress() as show:
+        found = describe(data, progress=lambda done, total: show(Progress(done, total, "written", "bytes")))
+        again = recall(found.archive, progress=lambda done, total: show(Progress(done, total, "read", "bytes")))
+    if again != data:
+        raise InputError("the stream was read as other bytes than were written: the two trainings differ here")
+    area = float((found.losses * found.n_symbols).sum()) / math.log(2)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    (out_dir / "theorem.spz").write_bytes(found.archive)
+    out().print(
+        f"{len(data)} bytes in {len(found.losses)} steps: the area under the loss curve is {area:.1f} bits, the stream "
+        f"has {8 * len(found.stream)} bits ({8 * len(data)} before); decoded without weights to the same bytes",
+        soft_wrap=True,
+    )

@@ -106,11 +106,7 @@ def train_on_text(
     batches = _batches(len(windows), recipe.batch_size, n_steps, order_rng)
 
     def write(folder: Path, step: int) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        module.config.save_pretrained(folder)
-        (folder / "model.safetensors").write_bytes(save(module.state_dict(), metadata={"format": "pt"}))
-        tokenizer.save_pretrained(folder)
-        write_lineage(folder, Lineage(step, recipe.seed))
+        write_model(folder, module, tokenizer, Lineage(step, recipe.seed))
 
     kept = checkpoint_steps(n_steps, n_checkpoints)
 
@@ -126,6 +122,22 @@ def train_on_text(
     return TextModel(
         path=out, n_tokens=len(tokens), epochs=n_steps * recipe.batch_size / len(windows), losses=tuple(losses)
     )
+
+
+def write_model(folder: Path, module: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, found: Lineage) -> None:
+    """Write a model as every loader reads it, with its place in its training.
+
+    Args:
+        folder: made where it is not there.
+        module: the model.
+        tokenizer: its tokenizer.
+        found: steps taken, and the seed.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    module.config.save_pretrained(folder)
+    (folder / "model.safetensors").write_bytes(save(module.state_dict(), metadata={"format": "pt"}))
+    tokenizer.save_pretrained(folder)
+    write_lineage(folder, found)
 
 
 def _read(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Final, NamedTuple, cast
 
 import numpy as np
@@ -14,12 +15,16 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
+from torch.nn.utils import vector_to_parameters
 
 from probes.lab.families import build_model
+from probes.lab.history import FOLDER, checkpoint_name
 from probes.lab.recipe import Recipe
-from probes.lab.text_training import build_text_tokenizer
+from probes.lab.text_training import build_text_tokenizer, write_model
 from probes.lab.tokenizer import BOS, SPECIAL_TOKENS
+from probes.lab.training_record import Lineage
 from probes.learning_law.arms import Trial
+from probes.learning_law.descent import Weights, scheduled, train
 from probes.learning_law.learners import Differentiable, Losses
 from probes.learning_law.precision import in_float64
 from probes.learning_law.sentences import Sentences, draw_sentences, help_sentences
@@ -131,6 +136,33 @@ def language_learner(recipe: Recipe, read: Sentences) -> Differentiable:
 def sentences_of(plan: LanguagePlan, seed: int) -> Sentences:
     """Sentences of a trial."""
     return draw_sentences(help_sentences(plan.recipe.context_length - 1), plan.sizes, np.random.default_rng(seed))
+
+
+def write_checkpoints(plan: LanguagePlan, seed: int, read: Sentences, weights: Weights, folder: Path) -> list[Path]:
+    """Train under a policy once more, and write the model at the start, at each quarter and at the end.
+
+    Args:
+        plan: sizes of the trial.
+        seed: of the trial.
+        read: its sentences.
+        weights: the policy.
+        folder: of the seed; the models go to ``checkpoints`` in it.
+
+    Returns:
+        The folders of the models, in the order of training.
+    """
+    recipe = replace(plan.recipe, seed=seed)
+    tokenizer = build_text_tokenizer([], None)
+    learner = language_learner(recipe, read)
+    path = train(learner, scheduled(weights), rate=plan.rate, n_steps=plan.n_steps, every=1, held_out=False)
+    points = [*path.kept, path.end]
+    module = build_model(recipe, vocabulary=len(tokenizer), seed=seed)
+    found: list[Path] = []
+    for step in dict.fromkeys(round(quarter * plan.n_steps / 4) for quarter in range(5)):
+        vector_to_parameters(points[step].float(), module.parameters())
+        found.append(folder / FOLDER / checkpoint_name(step))
+        write_model(found[-1], module.eval(), tokenizer, Lineage(step, seed))
+    return found
 
 
 def language_trial(plan: LanguagePlan, seed: int) -> Trial:

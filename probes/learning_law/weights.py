@@ -7,11 +7,12 @@ sentence can be held against the sparsity of a model's states on it.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+import yaml
 from jaxtyping import Float, Int
 
 from probes.errors import InputError
@@ -20,6 +21,8 @@ from probes.learning_law.results import LARGE, example_weights, load_arm, load_s
 from probes.learning_law.sentences import Sentences
 
 FILE: Final = "weights.jsonl"
+SPEC: Final = "sweep.yaml"
+AXIS: Final = "policy_weight"
 
 
 class Found(NamedTuple):
@@ -87,7 +90,7 @@ def rows_of(folder: Path, seed: int, read: Sentences) -> tuple[list[dict[str, An
 
 
 def write_weights(folder: Path, drawn: Sequence[tuple[int, Sentences]]) -> tuple[Path, list[Found]]:
-    """The table of every seed in one file, a sentence once: its first seed's.
+    """The table of every seed in its folder, and of all in one file, a sentence once: its first seed's.
 
     Args:
         folder: of the language learner.
@@ -98,11 +101,35 @@ def write_weights(folder: Path, drawn: Sequence[tuple[int, Sentences]]) -> tuple
     for seed, read in drawn:
         own, how = rows_of(folder / f"seed-{seed}", seed, read)
         found.append(how)
+        _write_rows(folder / f"seed-{seed}" / FILE, own)
         for row in own:
             rows.setdefault(row["text"], row)
-    path = folder / FILE
-    write(path, "".join(f"{json.dumps(row)}\n" for row in rows.values()).encode())
-    return path, found
+    _write_rows(folder / FILE, [*rows.values()])
+    return folder / FILE, found
+
+
+def _write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    write(path, "".join(f"{json.dumps(row)}\n" for row in rows).encode())
+
+
+def write_spec(folder: Path, seed: int, models: Sequence[Path]) -> Path:
+    """A sweep of a learner's checkpoints on the sentences that it was trained on.
+
+    Args:
+        folder: of the seed.
+        seed: its number.
+        models: checkpoints in it.
+    """
+    suite = {"file": FILE, "name": f"weights_{seed}", "prompt": "text", "level": AXIS, "axis": AXIS}
+    told = {
+        "models": [f"./{model.relative_to(folder)}" for model in models],
+        "suites": [suite],
+        "positions": "mean",
+        "familiarity": ["bits_per_byte"],
+        "controls": "none",
+    }
+    write(folder / SPEC, yaml.safe_dump(told, sort_keys=False).encode())
+    return folder / SPEC
 
 
 def seeds_of(folder: Path) -> list[int]:

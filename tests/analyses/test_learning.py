@@ -6,7 +6,7 @@ import pytest
 
 from analyses import analyse
 from probes.vocabulary.axes import AXES
-from tests.analyses.sweeps import make_sweep, with_table
+from tests.analyses.sweeps import make_sweep, merge, with_table
 
 LEVELS = [(f"{weight:g}", weight, "in") for weight in (0.0, 0.5, 1.0, 2.0, 4.0)]
 
@@ -30,6 +30,23 @@ def test_favoured_examples_that_are_sparser_are_found(rng):
     (found,) = analyse(swept(rng, -0.8), "learning")
     assert found.verdict == "contradicted"
     assert "denser" in found.text
+
+
+def test_learners_on_sentences_of_their_own_are_averaged_over_seeds(rng):
+    sizes = (0.5, 0.8, 0.6, 0.7)
+    own = [
+        make_sweep(AXES["policy_weight"], LEVELS, effect=lambda *_, size=size: size, rng=rng, n_per_level=30,
+                   n_layers=1, suite=f"weights_{seed}", model=f"/lm/seed-{seed}")
+        for seed, size in enumerate(sizes)
+    ]  # fmt: skip
+    whole, *single = analyse(merge(*own), "learning")
+    assert (len(single), whole.n, whole.generalises_over) == (4, 4, "seeds")
+    assert whole.estimate == pytest.approx(np.mean([one.estimate for one in single]))
+    assert whole.primary
+    assert whole.verdict == "supported"
+    assert "over 4 seeds of the learner" in whole.text
+    assert [mark.value for mark in whole.plot.marks] == [one.estimate for one in single]
+    assert len(analyse(merge(*own[:2]), "learning")) == 2  # too few to average
 
 
 def test_nothing_is_claimed_where_nothing_is(rng):

@@ -4,10 +4,12 @@
 under the loss curve (arXiv:2402.17759). A sweep reads the table as a suite on the axis ``policy_weight`` and holds it
 against the states of any model: one after training, or checkpoints during it. Primary: rank correlation of the weight
 with Hoyer at the final norm, positive = favoured examples are sparser. Beside it: the weight with everything that the
-sweep measured of familiarity.
+sweep measured of familiarity. Where every seed of the learner was swept on the sentences that it was trained on
+(``sparsity learning-law weights`` writes checkpoints and a spec for each), the seeds are averaged, and the interval is
+over them; the question `dynamics` says the same at each checkpoint.
 
 Limits. Half of those sentences are spoiled on purpose and get little weight, so that an association with weight is in
-part one with spoiling; the policy was found for a small model of the laboratory, not for the model that is probed. The
+part one with spoiling; the policy was found for a small model of the laboratory, not for any other that is probed. The
 law itself (are contributions equal in the optimum?) is answered over seeds by ``sparsity learning-law``.
 """
 
@@ -25,12 +27,13 @@ from analyses.data.runs import Run
 from analyses.findings.contrast import at, fresh, signs
 from analyses.findings.formatting import shown, with_interval
 from analyses.findings.panel import FEWEST_ITEMS, detectable, length_of, primary_column, scope_of
-from analyses.findings.record import LENGTH, Control, Effect, Finding, Mark, Plot, Significance, p_of
+from analyses.findings.record import LENGTH, Control, Effect, Finding, Mark, Plot, Significance, decide, p_of, secondary
 from analyses.findings.registry import analysis
 from analyses.findings.sentences import claim_of
 from analyses.findings.verdicts import settle
 from analyses.statistics.association import associate_centred, centred_within
 from analyses.statistics.design import recode
+from analyses.statistics.groups import Average, average
 from analyses.statistics.trend import RESAMPLES
 
 QUESTION: Final = "Are training examples that the best policy favours sparser, and are they more familiar?"
@@ -38,6 +41,7 @@ AXIS: Final = "policy_weight"
 ENTROPY: Final = "mean_next_token_entropy"
 UNIT: Final = "rank correlation with the weight, positive = favoured examples are sparser"
 FAMILIAR: Final = "rank correlation with the weight, positive = favoured examples are less familiar"
+FEWEST_SEEDS: Final = 3
 TEST: Final = "normal, from the interval over independent items"
 CLAIMS: Final = {
     "": (
@@ -66,7 +70,62 @@ def learning(run: Run) -> list[Finding]:
         if np.isfinite(sparsity + weight).sum() < FEWEST_ITEMS or not np.ptp(weight[np.isfinite(weight)]):
             continue
         findings += [_against(panel, column, weight, sparsity), *_familiar(run, panel, column, weight)]
-    return [replace(finding, text=_sentence(finding)) for finding in settle(findings)]
+    told = [replace(finding, text=_sentence(finding)) for finding in settle(findings)]
+    return [*_over_seeds(told), *told]
+
+
+def _over_seeds(findings: list[Finding]) -> list[Finding]:
+    """Averages over learners that were each asked about sentences of their own; none of fewer than three."""
+    by_kind: dict[tuple[str, str], list[Finding]] = {}
+    for finding in findings:
+        by_kind.setdefault((finding.scope.group, finding.scope.place), []).append(finding)
+    found: list[Finding] = []
+    for own in by_kind.values():
+        models, suites = {one.scope.model for one in own}, {one.scope.suite for one in own}
+        if FEWEST_SEEDS <= len(own) == len(models) == len(suites):
+            found.append(_average(own))
+    return found
+
+
+def _average(own: list[Finding]) -> Finding:
+    """Average of the estimates of seeds, with Student's interval over them."""
+    first, n = own[0], len(own)
+    found = average(np.array([one.estimate for one in own]))
+    beside = [
+        Control(name, "pre_treatment" if name == LENGTH else "mediator", each.mean, each.interval, float("nan"))
+        for name in (one.name for one in first.controls)
+        if (each := _average_given(own, name)) is not None
+    ]
+    of = first.scope.group
+    claims = [claim.format(of=shown(of)) for claim in CLAIMS["of" if of else ""]]
+    verdict = decide(found.mean, found.interval, found.p)
+    marks = tuple(Mark("", one.scope.suite, float("nan"), one.estimate, *one.interval) for one in own)
+    given = "".join(f" Adjusting for {shown(c.name)} leaves {with_interval(c.estimate, c.interval)}." for c in beside)
+    return replace(
+        first,
+        scope=replace(first.scope, model="", suite=f"sentences of {n} seeds"),
+        estimate=found.mean,
+        interval=found.interval,
+        n=n,
+        n_clusters=n,
+        generalises_over="seeds",
+        test=Significance("Student's t over seeds", found.p, found.p),
+        controls=tuple(beside),
+        effects=(),
+        verdict=verdict if first.primary else secondary(verdict),
+        text=(
+            f"{claims[('supported', 'contradicted', 'undecided').index(verdict)]}: {shown(of) or first.scope.metric}, "
+            f"mean Spearman {with_interval(found.mean, found.interval)} with the weight over {n} seeds of the learner."
+            f"{given}"
+        ),
+        plot=None if of else Plot("forest", UNIT, "", marks, 0.0),
+    )
+
+
+def _average_given(own: list[Finding], name: str) -> Average | None:
+    """The average with a covariate held fixed; None where a seed has no such estimate."""
+    values = [one.estimate for finding in own for one in finding.controls if one.name == name]
+    return average(np.array(values)) if len(values) == len(own) else None
 
 
 def _against(

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -12,11 +13,14 @@ import torch
 from analyses import analyse
 from analyses.data.written_tables import beside, open_law
 from probes.cli import app, at_the_edge
+from probes.commands import learning_cli
+from probes.compression.prequential import recall
 from probes.learning_law import results, scales, scaling
 from probes.learning_law.arms import DIRECT, ONLINE, POLICY, SHUFFLED, SMALL, UNIFORM, exchanged, milestones
 from probes.learning_law.perceptron import Sizes
 from probes.learning_law.scales import Plan
 from probes.learning_law.search import Search
+from tests.probes.compression.test_codec import OVERHEAD_BITS, OVERHEAD_SHARE
 
 TINY = Plan(Sizes(4, 24, 32, 32), 8, 0.2, 6, 3)
 
@@ -101,13 +105,22 @@ def test_an_arm_is_read_as_it_was_written(tmp_path):
     assert other.sort(dim=1).values.equal(state.weights.sort(dim=1).values)
 
 
+def test_the_area_under_the_loss_curve_is_the_length_of_the_stream(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(learning_cli, "THEOREM", 160)
+    run("theorem", "--out", str(tmp_path))
+    said = re.search(r"160 bytes .* is ([\d.]+) bits, the stream has (\d+) bits", capsys.readouterr().out)
+    area, bits = float(said[1]), int(said[2])
+    assert 0 <= bits - area <= OVERHEAD_SHARE * area + OVERHEAD_BITS
+    assert len(recall((tmp_path / "theorem.spz").read_bytes())) == 160
+
+
 def test_what_cannot_be_used_is_one_line(tmp_path, capsys, monkeypatch):
     out = str(tmp_path / "out")
     run("--out", out, "--seeds", "1")
     monkeypatch.setitem(scales.PERCEPTRONS, "paper", TINY._replace(few=0))
     capsys.readouterr()
     for said, *arguments in (
-        ("there is `run` and `weights`", "other", "--out", out),
+        ("there is `run`, `weights`, `theorem`, got 'other'", "other", "--out", out),
         ("holds no seed", "weights", "--out", out),
         ("no learner is called 'x'", "--out", out, "--learner", "x"),
         ("no scale is called 'large'", "--out", out, "--scale", "large"),
