@@ -17,13 +17,12 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from probes.compression.again import Fresh, archive_again, streams_again
 from probes.compression.archive import Input, codec_of, pack
 from probes.compression.classical import Classical, compressors
 from probes.compression.coding import Cost
-from probes.compression.table import weight_bytes
+from probes.compression.table import interval, weight_bytes
 from probes.errors import InputError
 from probes.lab.families import n_parameters
 from probes.lab.recipe import SIZES, Recipe, changed
@@ -37,7 +36,6 @@ COLUMNS: Final = (
 BATCH: Final = 64
 WHOLE: Final = ("gzip", "bz2", "LZMA2", "zstd", "PPMd")
 """Classical compressors of bytes, which get all data at once."""
-LEVEL: Final = 0.95
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,14 +154,14 @@ def model_row(trained: Trained, plan: Scaling, process: Fresh | None = None) -> 
     if archive_again(process, codec.model, sink.getvalue(), len(data)) != data:
         raise RuntimeError(f"{trained.folder} does not give its {len(data)} bytes back")
     own = np.array([cost.bits.sum() for cost in costs]) / (8 * plan.chunk)
-    half = float(stats.t.ppf((1 + LEVEL) / 2, len(own) - 1) * own.std(ddof=1) / np.sqrt(len(own)))
+    mean, low, high = interval(own)
     n_bytes, n_known = len(trained.data), weight_bytes(codec.model)
     rate = packed.n_stream_bytes / len(data)
     values = (trained.size, "model", n_bytes, n_parameters(codec.model.module), n_known, len(data))
     return dict(
         zip(
             COLUMNS,
-            (*values, packed.n_stream_bytes, rate, rate - half, rate + half, rate + n_known / n_bytes),
+            (*values, packed.n_stream_bytes, rate, rate + low - mean, rate + high - mean, rate + n_known / n_bytes),
             strict=True,
         )
     )

@@ -17,6 +17,8 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float64
+from scipy import stats
 
 from probes.compression.again import Fresh, archive_again, recalled, streams_again
 from probes.compression.archive import BATCH, Codec, Input, Progress, codec_of, pack
@@ -38,7 +40,9 @@ POSITION_BYTES: Final = 128
 DICTIONARY_CHUNKS: Final = 400
 """Chunks beyond those compressed that zstd's dictionary is trained with, at most."""
 
-POSITION_COLUMNS: Final = ("compressor", "modality", "chunk", "position", "bits_per_byte")
+POSITION_COLUMNS: Final = (
+    *("compressor", "modality", "chunk", "position", "bits_per_byte", "bits_low", "bits_high", "n_chunks"),
+)
 
 Tell = Callable[[str, int, int], None]
 Made = tuple[Mapping[str, object], Sequence[Mapping[str, object]]]
@@ -71,7 +75,8 @@ class Rates(NamedTuple):
     Attributes:
         table: a row per compressor, kind of data and chunk; see :func:`rates`.
         positions: mean bits per byte of language models by position in the chunk: compressor, modality, chunk, position
-            (the first byte of a stretch of 128), bits_per_byte (NaN where no chunk is so long).
+            (the first byte of a stretch of 128), bits_per_byte (mean over chunks; NaN where none is so long) with its
+            95 % interval bits_low to bits_high (Student's t over chunks; NaN for one), n_chunks.
     """
 
     table: pd.DataFrame
@@ -282,15 +287,29 @@ def _cut(sample: Sample, chunk: int) -> list[bytes]:
 
 def _positions(name: str, modality: Modality, chunk: int, costs: Sequence[Cost]) -> Iterator[Mapping[str, object]]:
     """Bits per byte by position; a symbol's bits are spread evenly over its bytes."""
-    total, count = np.zeros(chunk), np.zeros(chunk)
-    for cost in costs:
-        spread = np.repeat(cost.bits / cost.n_bytes, cost.n_bytes)
-        total[: len(spread)] += spread
-        count[: len(spread)] += 1
+    spread = np.full((len(costs), -(-chunk // POSITION_BYTES) * POSITION_BYTES), np.nan)
+    for row, cost in zip(spread, costs, strict=True):
+        own = np.repeat(cost.bits / cost.n_bytes, cost.n_bytes)
+        row[: len(own)] = own
     for start in range(0, chunk, POSITION_BYTES):
-        own = slice(start, start + POSITION_BYTES)
-        mean = total[own].sum() / count[own].sum() if count[own].any() else math.nan
-        yield dict(zip(POSITION_COLUMNS, (name, modality, chunk, start, float(mean)), strict=True))
+        own = spread[:, start : start + POSITION_BYTES]
+        means = np.array([row[np.isfinite(row)].mean() for row in own if np.isfinite(row).any()])
+        mean, low, high = interval(means)
+        values = (name, modality, chunk, start, mean, low, high, len(means))
+        yield dict(zip(POSITION_COLUMNS, values, strict=True))
+
+
+def interval(values: Float64[np.ndarray, " n"]) -> tuple[float, float, float]:
+    """Mean of independent values and its 95 % interval (Student's t); NaN where it is not defined.
+
+    >>> [round(value, 2) for value in interval(np.array([1.0, 2.0, 3.0]))]
+    [2.0, -0.48, 4.48]
+    """
+    if len(values) < 2:
+        return float(values.mean()) if len(values) else math.nan, math.nan, math.nan
+    mean, error = float(values.mean()), float(values.std(ddof=1) / math.sqrt(len(values)))
+    half = float(stats.t.ppf(0.975, len(values) - 1)) * error
+    return mean, mean - half, mean + half
 
 
 def _of_files(paths: Sequence[Path]) -> Iterator[Chunk]:

@@ -1,9 +1,11 @@
 """The full counts, in processes of their own."""
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +13,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from probes.compression.archive import codec_of
+from probes.compression.again import archive_again, fresh_process
+from probes.compression.archive import Input, codec_of, pack
+from probes.compression.container import Opened
 from tests.probes.compression.conftest import SENTENCE
-from tests.probes.compression.test_codec import TEXTS, written
+from tests.probes.compression.test_codec import OVERHEAD_BITS, OVERHEAD_SHARE, TEXTS, written
 
 N_STRINGS = 500
+REAL_MODELS = "SPARSITY_REAL_MODELS"  # a folder that ../shared/tools/real_models.sh filled
 FIXED = (b"", b"\x00", bytes(range(256)), bytes(2048), b"\xff\xfe\xc3", "naïve 😀 ﷽".encode(), SENTENCE.encode() * 40)
 
 
@@ -73,4 +78,44 @@ def test_exact_logits_are_equal_on_every_path(byte_model: Path, proof: Callable[
     proof(
         f"Compression: exact logits are equal to the last bit on {len(lines)} paths: batch 1, 16, 64; token by token "
         "and at once; 1 and 2 threads; ATEN_CPU_CAPABILITY default and avx2"
+    )
+
+
+def wikitext(assets: Path, n_bytes: int) -> bytes:
+    lines = (assets / "text" / "wikitext.jsonl").read_text(encoding="utf-8").splitlines()
+    return " ".join(json.loads(line)["text"] for line in lines).encode()[:n_bytes]
+
+
+def read_again(model: Path, data: bytes, batch: int) -> tuple[float, float]:
+    """Rate and ideal rate of a text that another process has read again."""
+    codec, sink = codec_of(str(model)), BytesIO()
+    packed = pack([Input("a", len(data), lambda: BytesIO(data))], sink, codec, batch=batch)
+    streams = sum(map(len, Opened(BytesIO(sink.getvalue()), "a").streams()))
+    bits = packed.ideal_bits
+    assert bits <= 8 * streams <= bits * (1 + OVERHEAD_SHARE) + OVERHEAD_BITS * packed.n_streams
+    with fresh_process() as process:
+        assert archive_again(process, codec.model, sink.getvalue(), len(data)) == data
+    return streams / len(data), bits / 8 / len(data)
+
+
+@pytest.mark.long
+def test_wikitext_under_a_small_model(assets: Path, proof: Callable[[str], None]) -> None:
+    data = wikitext(assets, 100_000)
+    rate, ideal = read_again(assets / "models" / "stories260K", data, 49)
+    proof(
+        f"Compression: a fresh process read {len(data)} bytes of WikiText under stories260K; rate {rate:.4f}, "
+        f"ideal {ideal:.4f}"
+    )
+
+
+@pytest.mark.long
+def test_wikitext_under_a_real_model(assets: Path, proof: Callable[[str], None]) -> None:
+    model = Path(os.environ.get(REAL_MODELS, "")) / "smollm2-135m"
+    if REAL_MODELS not in os.environ or not model.is_dir():
+        pytest.skip(f"needs {REAL_MODELS}, a folder filled by ../shared/tools/real_models.sh")
+    data = wikitext(assets, 20_000)
+    rate, ideal = read_again(model, data, 10)
+    proof(
+        f"Compression: a fresh process read {len(data)} bytes of WikiText under SmolLM2-135M; rate {rate:.4f}, "
+        f"ideal {ideal:.4f}"
     )
