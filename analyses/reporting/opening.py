@@ -1,4 +1,4 @@
-"""Input of a report: sweeps beside each other, as far as they can be read at all, and folders of `learning-law`.
+"""Input of a report: sweeps beside each other, as far as they can be read at all, and folders of other commands.
 
 A report is wanted most when something is wrong with a sweep. Commits of another table schema, and measures that were
 recorded in two versions, are left out and said, instead of refusing the whole directory.
@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, cast
 
 import pandas as pd
 
+from analyses.data.compression_tables import open_compression
 from analyses.data.runs import Run
 from analyses.data.written_tables import beside, open_law, together
 from probes.records import Records
@@ -45,12 +46,12 @@ class Asked(NamedTuple):
 
 
 def open_all(paths: Sequence[Path]) -> Asked:
-    """Open sweep directories and folders of `sparsity learning-law`, all as one run.
+    """Open sweep directories and folders of `sparsity learning-law`, `compression` and `scaling`, all as one run.
 
     Raises:
         InputError: if one is neither, or two sweeps call different items by one name.
     """
-    laws = {path: law for path in paths if (law := open_law(path)) is not None}
+    laws = {path: law for path in paths if (law := open_law(path) or open_compression(path)) is not None}
     sweeps = [path for path in paths if path not in laws]
     opened = Opened(beside(None, {}), []) if laws and not sweeps else open_sweeps(sweeps)
     run = beside(opened.run, together(laws)) if laws else opened.run

@@ -69,6 +69,9 @@ def compression(
         "models": {codec.model.name: hash_weights(codec.model) for codec in codecs},
         "prequential": [plan.size for plan in plans],
         "data": {sample.modality: hashlib.sha256(b"".join(sample.chunks)).hexdigest() for sample in found},
+        "files": [str(path) for path in data or []],
+        "kinds": kind or [],
+        "limit": limit,
         "chunks": lengths,
         "mode": mode,
         "batch": batch,
@@ -149,7 +152,13 @@ def scaling(
         seed=seed,
     )
     read = b"".join(path.read_bytes() for path in checked(text))[: max(plan.n_bytes)]
-    task = {"text": hashlib.sha256(read).hexdigest(), "steps": steps, "chunks": chunks, "seed": seed}
+    task = {
+        "files": [str(path) for path in text],
+        "text": hashlib.sha256(read).hexdigest(),
+        "steps": steps,
+        "chunks": chunks,
+        "seed": seed,
+    }
     claim(out_dir, task)
     models, path = out_dir / "models", out_dir / SCALING
     models.mkdir(exist_ok=True)

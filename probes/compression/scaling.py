@@ -30,7 +30,7 @@ from probes.lab.text_training import train_on_text
 from probes.lab.training import OnStep
 
 COLUMNS: Final = (
-    *("compressor", "kind", "n_bytes", "n_weights", "n_known_bytes", "n_coded_bytes", "n_stream_bytes"),
+    *("compressor", "kind", "n_bytes", "n_weights", "n_known_bytes", "n_chunks", "n_coded_bytes", "n_stream_bytes"),
     *("rate", "rate_low", "rate_high", "adjusted_rate"),
 )
 BATCH: Final = 64
@@ -179,7 +179,7 @@ def _classical_row(compressor: Classical, data: bytes, process: Fresh | None) ->
     if streams_again(process, compressor.name, b"", [stream], [len(data)]) != [data]:
         raise RuntimeError(f"{compressor.name} does not give its {len(data)} bytes back")
     rate = len(stream) / len(data)
-    values = (compressor.name, "classical", len(data), 0, 0, len(data), len(stream), rate, np.nan, np.nan, rate)
+    values = (compressor.name, "classical", len(data), 0, 0, 1, len(data), len(stream), rate, np.nan, np.nan, rate)
     return dict(zip(COLUMNS, values, strict=True))
 
 

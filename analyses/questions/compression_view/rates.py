@@ -1,8 +1,9 @@
 """Rates: does a model of text compress pictures and sound better than the codecs that are made for them?
 
 `sparsity compression` writes the rate of every compressor on every kind of data, each from streams that were read
-again. A model reads chunks of 2,048 bytes, so codecs are given the same chunks, and their header is counted once, as
-the paper counts it (arXiv:2309.10668). Per kind: the rate of the best codec of that kind less the model's.
+again. A model reads chunks, so codecs are given the same chunks, the longest that there are, and their header is
+counted once, as the paper counts it (arXiv:2309.10668). Per kind: the rate of the best codec of that kind less the
+model's. Pre-stated are pictures and sound; text, code and random bytes stand beside them.
 
 Limits. The table holds one total per kind, so there is no interval and nothing is decided: these are numbers of one
 sample of files. The weights of the model are not counted; beside them no sample of this size could be compressed.
@@ -14,6 +15,7 @@ from typing import Final
 
 import pandas as pd
 
+from analyses.data.compression_tables import RATES
 from analyses.data.runs import Run
 from analyses.data.written_tables import written
 from analyses.findings.formatting import percent, shown
@@ -21,9 +23,9 @@ from analyses.findings.record import Effect, Finding, Mark, Plot, Scope
 from analyses.findings.registry import analysis
 
 QUESTION: Final = "Does a model of text compress pictures and sound better than their own codecs?"
-TABLE: Final = "rates"
-CHUNK: Final = 2048
-CODECS: Final = {"image": ("PNG", "WebP", "JPEG XL"), "audio": ("FLAC",)}
+MEDIA: Final = {"image": ("PNG", "WebP", "JPEG XL"), "audio": ("FLAC",)}
+BYTES: Final = ("gzip", "LZMA2", "bz2", "zstd", "zstd, trained dictionary", "PPMd")
+CODECS: Final = {**MEDIA, "text": BYTES, "code": BYTES, "random": BYTES}
 UNIT: Final = "rate of the best codec of its kind less the model's, positive = the model needs fewer bytes"
 NAN: Final = float("nan")
 NOTHING: Final = (NAN, NAN)
@@ -34,10 +36,9 @@ def rates(run: Run) -> list[Finding]:
     """Answer for every kind of data that has codecs of its own, in every table that lies beside the sweeps."""
     needed = {"compressor", "kind", "modality", "chunk", "rate", "rate_header_once", "n_chunks"}
     findings: list[Finding] = []
-    for model, table in written(run, TABLE).items():
+    for model, table in written(run, RATES).items():
         if needed <= set(table.columns):
-            chunked = table[table["chunk"] == CHUNK]
-            found = [_of_kind(model, chunked[chunked["modality"] == kind], kind) for kind in CODECS]
+            found = [_of_kind(model, table[table["modality"] == kind], kind) for kind in CODECS]
             findings += [finding for finding in found if finding is not None]
     return findings
 
@@ -45,6 +46,8 @@ def rates(run: Run) -> list[Finding]:
 def _of_kind(model: str, rows: pd.DataFrame, kind: str) -> Finding | None:
     """The model beside the best codec of a kind; None where either is missing."""
     own = rows[rows["kind"] == "model"]
+    rows = rows[rows["chunk"] == own["chunk"].max()]
+    own = own[own["chunk"] == own["chunk"].max()]
     codecs = rows[rows["compressor"].isin(CODECS[kind])]
     if own.empty or codecs.empty:
         return None
@@ -61,7 +64,7 @@ def _of_kind(model: str, rows: pd.DataFrame, kind: str) -> Finding | None:
         analysis="rates",
         question=QUESTION,
         scope=Scope(model=model, suite=kind, axis="modality", metric="rate"),
-        primary=True,
+        primary=kind in MEDIA,
         estimate=codec - rate,
         interval=NOTHING,
         unit=UNIT,
@@ -71,7 +74,7 @@ def _of_kind(model: str, rows: pd.DataFrame, kind: str) -> Finding | None:
         generalises_over="domains",
         effects=(Effect("rate of the model", rate, NOTHING), Effect(f"rate of {name}", codec, NOTHING, of=name)),
         verdict="described",
-        plot=Plot("forest", f"compressed bytes per byte of {kind}", "", tuple(marks), 1.0),
+        plot=Plot("forest", f"bytes of decoded streams per byte of {kind}", "", tuple(marks), 1.0),
         text=(
             f"On {n:,} chunks of {kind} the model needs {percent(rate, NOTHING)} of the bytes, and {name}, the best "
             f"of its codecs, {percent(codec, NOTHING)}; one sample, so nothing is decided."
