@@ -47,6 +47,13 @@ def test_what_goes_with_the_kind_alone_is_not_found_within_kinds(rng):
     assert (over.verdict, over.n) == ("described", 5)
     assert over.estimate == pytest.approx(1.0)
     assert [name in over.text for name in KINDS] == [True] * 5
+    assert over.plot is not None
+    for kind in KINDS:  # thirds of the chunks of a kind, from short to long code
+        bits = [mark.x for mark in over.plot.marks if mark.series == kind]
+        assert len(bits) == 3
+        assert bits == sorted(bits)
+    means = {kind: np.mean([mark.value for mark in over.plot.marks if mark.series == kind]) for kind in KINDS}
+    assert sorted(means, key=lambda kind: means[kind]) == list(KINDS)  # as they were planted
 
 
 @pytest.mark.parametrize(("sign", "verdict"), [(1.0, "supported"), (-1.0, "contradicted")])

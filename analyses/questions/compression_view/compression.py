@@ -47,6 +47,8 @@ ALONG: Final = "along the chunk"
 UNIT: Final = "rank correlation with code length, positive = sparser where longer"
 TEST: Final = "normal, from the interval over independent sources"
 NOTHING: Final = (float("nan"), float("nan"))
+THIRDS: Final = 3
+FEWEST_IN_A_THIRD: Final = 2
 CLAIMS: Final = {
     WITHIN: (
         "Within kinds of data, states are sparser where the code is longer",
@@ -144,12 +146,32 @@ def _over(panel: Panel, column: int, bits: Float[np.ndarray, " items"]) -> list[
             n_clusters=len(both),
             generalises_over="domains",
             verdict="described",
+            plot=_against_bits(panel, column, bits),
             text=(
                 f"Over {len(both)} kinds of data, too few to generalise from, mean sparsity and code length have a "
                 f"rank correlation of {signed(value)} (bits per byte: {order})."
             ),
         )
     ]
+
+
+def _against_bits(panel: Panel, column: int, bits: Float[np.ndarray, " items"]) -> Plot:
+    """Mean sparsity against code length: a line per kind of data, through thirds of its chunks by code length."""
+    table = pd.DataFrame(
+        {"sparsity": panel.values[:, column], "bits": bits, "kind": panel.labels, "own": panel.clusters}
+    )
+    marks: list[Mark] = []
+    for kind, chunks in table.dropna().groupby("kind", sort=False):
+        n_parts = THIRDS if len(chunks) >= THIRDS * FEWEST_IN_A_THIRD else 1
+        parts = np.array_split(np.argsort(chunks["bits"].to_numpy(), kind="stable"), n_parts)
+        for part in (chunks.iloc[rows] for rows in parts):
+            mean = average(part.groupby("own")["sparsity"].mean().to_numpy(np.float64))
+            low, high = mean.interval
+            marks.append(Mark(str(kind), "", float(part["bits"].mean()), mean.mean, low, high))
+    scope = scope_of(panel, column, OVER)
+    return Plot(
+        "curve", "bits per byte", f"mean {scope.metric} at {scope.place}, thirds of the chunks of a kind", tuple(marks)
+    )
 
 
 def _along(run: Run, panel: Panel, column: int) -> list[Finding]:
