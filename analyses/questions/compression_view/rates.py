@@ -5,6 +5,9 @@ again. A model reads chunks, so codecs are given the same chunks, the longest th
 counted once, as the paper counts it (arXiv:2309.10668). Per kind: the rate of the best codec of that kind less the
 model's. Pre-stated are pictures and sound; text, code and random bytes stand beside them.
 
+The same command writes bits per byte by position. A model reads every chunk from an empty context on, so what it needs
+for a byte falls as it learns from the chunk itself what it is of: the first stretch is put beside the last.
+
 Limits. The table holds one total per kind, so there is no interval and nothing is decided: these are numbers of one
 sample of files. The weights of the model are not counted; beside them no sample of this size could be compressed.
 """
@@ -15,7 +18,7 @@ from typing import Final
 
 import pandas as pd
 
-from analyses.data.compression_tables import RATES
+from analyses.data.compression_tables import POSITIONS, RATES
 from analyses.data.runs import Run
 from analyses.data.written_tables import written
 from analyses.findings.formatting import percent, shown
@@ -27,6 +30,9 @@ MEDIA: Final = {"image": ("PNG", "WebP", "JPEG XL"), "audio": ("FLAC",)}
 BYTES: Final = ("gzip", "LZMA2", "bz2", "zstd", "zstd, trained dictionary", "PPMd")
 CODECS: Final = {**MEDIA, "text": BYTES, "code": BYTES, "random": BYTES}
 UNIT: Final = "rate of the best codec of its kind less the model's, positive = the model needs fewer bytes"
+ALONG: Final = "How much shorter does a model's code get along a chunk?"
+SHORTER: Final = "bits per byte of the first 128 bytes of a chunk less those of the last, positive = shorter later"
+BY_POSITION: Final = ("modality", "chunk", "position", "bits_per_byte")
 NAN: Final = float("nan")
 NOTHING: Final = (NAN, NAN)
 
@@ -78,5 +84,53 @@ def _of_kind(model: str, rows: pd.DataFrame, kind: str) -> Finding | None:
         text=(
             f"On {n:,} chunks of {kind} the model needs {percent(rate, NOTHING)} of the bytes, and {name}, the best "
             f"of its codecs, {percent(codec, NOTHING)}; one sample, so nothing is decided."
+        ),
+    )
+
+
+@analysis(ALONG, order=5, title="Adaptation along a chunk", counted="chunks")
+def adaptation(run: Run) -> list[Finding]:
+    """Answer for every model whose code lengths by position lie beside the sweeps."""
+    return [
+        _along(model, table.reindex(columns=[*BY_POSITION, "bits_low", "bits_high", "n_chunks"]))
+        for model, table in written(run, POSITIONS).items()
+        if set(BY_POSITION) <= set(table.columns) and table["bits_per_byte"].notna().any()
+    ]
+
+
+def _along(model: str, table: pd.DataFrame) -> Finding:
+    """Bits per byte against position for every kind, each in its longest chunks."""
+    rows = table[table["bits_per_byte"].notna()]
+    rows = rows[rows["chunk"] == rows.groupby("modality")["chunk"].transform("max")]
+    marks = tuple(
+        Mark(str(kind), "", position + 64.0, bits, low, high)
+        for kind, position, bits, low, high in rows[
+            ["modality", "position", "bits_per_byte", "bits_low", "bits_high"]
+        ].itertuples(index=False, name=None)
+    )
+    ends = {
+        str(kind): (float(own["bits_per_byte"].iloc[0]), float(own["bits_per_byte"].iloc[-1]))
+        for kind, own in rows.sort_values("position").groupby("modality", sort=False)
+    }
+    first, last = next(iter(ends.values()))
+    n = int(rows["n_chunks"].max()) if rows["n_chunks"].notna().any() else 0
+    told = ", ".join(f"{kind} {begin:.2f} to {end:.2f}" for kind, (begin, end) in ends.items())
+    return Finding(
+        analysis="adaptation",
+        question=ALONG,
+        scope=Scope(model=model, axis="modality", metric="bits per byte"),
+        estimate=first - last,
+        interval=NOTHING,
+        unit=SHORTER,
+        quantity="difference of bits per byte",
+        n=n,
+        n_clusters=n,
+        generalises_over="domains",
+        effects=tuple(Effect(f"in {kind}", begin - end, NOTHING, of=kind) for kind, (begin, end) in ends.items()),
+        verdict="described",
+        plot=Plot("curve", "byte of the chunk", f"bits per byte of {shown(model or 'the model')}", marks, 8.0),
+        text=(
+            f"From the first stretch of 128 bytes of a chunk to the last, bits per byte go from {told}; 8 are what the "
+            "bytes themselves take. One sample, so nothing is decided."
         ),
     )
