@@ -152,6 +152,21 @@ def test_measure_prints_a_row_per_token_that_the_model_writes(
     assert capsys.readouterr().out != drawn
 
 
+def test_measure_takes_a_precision_and_a_device(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown: list[str] = []
+    for options in ((), ("--dtype", "float32", "--device", "cpu"), ("--dtype", "bfloat16")):
+        assert (
+            command(monkeypatch, "measure", tiny_model, "--text", "the cat sat", "--metrics", "l2_norm", *options) == 0
+        )
+        shown.append(capsys.readouterr().out)
+    assert shown[0] == shown[1] != shown[2]
+    assert command(monkeypatch, "measure", tiny_model, "--text", "the cat sat", "--dtype", "float8") == 2
+    assert command(monkeypatch, "measure", tiny_model, "--text", "the cat sat", "--device", "tpu") == 2
+    assert len(capsys.readouterr().err.splitlines()) == 2
+
+
 def test_measure_may_put_the_prompt_into_a_chat_template(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from probes.errors import InputError
+from probes.records import open_run
 from probes.records.integrity import check
 from probes.records.store import read_commits
 from probes.sweep.run import run_sweep
@@ -38,6 +40,19 @@ def test_a_damaged_part_is_found_and_its_remedy_restores_it(
     run_sweep(make_spec(), swept)
     run_sweep(make_spec(), tmp_path / "fresh")
     assert_same(swept, tmp_path / "fresh")
+
+
+@pytest.mark.parametrize("damage", ["truncated or damaged", "missing"])
+def test_a_reader_of_a_damaged_part_says_which_in_one_line(swept: Path, damage: str) -> None:
+    part = next(part for commit in read_commits(swept) for part in commit.parts if part.table == "measurements")
+    path = swept / part.file
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(InputError, match=rf"{part.file} is {damage}.*; `sparsity runs check .*` says what") as caught:
+        open_run(swept).measurements()
+    assert "\n" not in str(caught.value)
 
 
 def test_a_foreign_part_and_a_doubled_commit_are_found(swept: Path) -> None:

@@ -168,6 +168,18 @@ def test_an_interrupted_sweep_goes_on_to_the_same_familiarity(make_spec: MakeSpe
         pd.testing.assert_series_equal(one, other, check_exact=True)
 
 
+def test_known_states_and_choices_are_read_in_one_sweep(make_spec: MakeSpec, tmp_path: Path, asked) -> None:
+    rows = [{"q": "the cat sat on the", "options": ["mat", "tree dog"], "answer": 0, "id": i} for i in range(3)]
+    (tmp_path / "quiz.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    quiz = {"file": "quiz.jsonl", "name": "quiz", "prompt": "q", "choices": "options", "answer": "answer", "id": "id"}
+    familiarity = {"measures": ["knn_distance(2)"], "known": asked["known"]}
+    spec = make_spec(suites=[quiz], outcomes=["choice_correct"], familiarity=familiarity)
+    assert run_sweep(spec, tmp_path / "run").n_failed == 0
+    run = open_run(tmp_path / "run")
+    assert len(run.familiarity()) == len(run.outcomes()) == 3
+    assert np.isfinite(run.familiarity()["value"]).all()
+
+
 @pytest.mark.parametrize(
     ("entry", "message"),
     [

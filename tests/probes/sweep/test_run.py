@@ -55,14 +55,26 @@ def test_a_suite_has_the_same_items_whatever_stands_beside_it(make_spec: MakeSpe
     assert texts[0].nunique() == len(texts[0]) == 2 * 7
 
 
-def test_a_sweep_is_asked_for_by_spec_file_or_dict(make_spec: MakeSpec, tmp_path: Path) -> None:
-    spec = make_spec(n=3)
-    (tmp_path / "sweep.yaml").write_text(spec.to_yaml())
-    run_sweep(spec, tmp_path / "spec")
-    run_sweep(tmp_path / "sweep.yaml", tmp_path / "file")
-    run_sweep(spec.model_dump(mode="json", by_alias=True, exclude_none=True), tmp_path / "dict")
-    for name in ("file", "dict"):
-        assert_same(tmp_path / "spec", tmp_path / name)
+def test_half_a_character_is_a_recorded_failure_of_its_item(make_spec: MakeSpec, tmp_path: Path) -> None:
+    (tmp_path / "torn.jsonl").write_text('{"text": "the cat \\ud83d sat"}\n{"text": "the dog ran"}\n')
+    result = run_sweep(make_spec(suites=[{"file": "torn.jsonl", "name": "torn"}]), tmp_path / "run")
+    assert (result.n_measured, result.n_failed) == (1, 1)
+    (error,) = open_run(tmp_path / "run").failures()["error"]
+    assert "lone surrogate" in error
+
+
+def test_matched_items_that_do_not_fit_fail_alone(make_spec: MakeSpec, tmp_path: Path) -> None:
+    """The context is 32 tokens; of the long text there is no matched level that fits."""
+    texts = ["the cat sat on the mat", " ".join(["the dog ran"] * 20)]
+    (tmp_path / "texts.jsonl").write_text("\n".join(json.dumps({"id": str(i), "q": t}) for i, t in enumerate(texts)))
+    file = {"file": "texts.jsonl", "name": "texts", "id": "id", "prompt": "q"}
+    suite = {"name": "order", "shift": "word_order", "matched": True, "of": file}
+    result = run_sweep(make_spec(suites=[suite], max_tokens=32, positions=["last"]), tmp_path / "run")
+    run = open_run(tmp_path / "run")
+    whole = run.examples().loc[~run.examples()["text"].str.contains("ran the dog"), "example_id"]
+    assert len(whole) >= 2
+    assert set(run.measurements()["example_id"]) >= set(whole)
+    assert result.n_failed + result.n_measured == len(run.examples())
 
 
 def test_every_cell_is_measured_once(make_spec: MakeSpec, tmp_path: Path) -> None:
