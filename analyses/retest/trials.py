@@ -155,10 +155,13 @@ TRIALS: Final[Mapping[str, Trial]] = {
         Trial(
             name="rates",
             reads="any",
-            about="rates on text, code, pictures, sound and chance beside codecs",
-            command=("compression", "--model", MODEL, "--limit", "4", "--out", OUT),
+            about="rates on pictures, sound and chance beside codecs",
+            command=(
+                *("compression", "--model", MODEL, "--limit", "8"),
+                *("--kind", "image", "--kind", "audio", "--kind", "random", "--out", OUT),
+            ),
             seconds=60.0,
-            tokens=6e4,
+            tokens=1e5,
         ),
         Trial(
             name="checkpoints",

@@ -32,7 +32,7 @@ from probes.suites.sources.media import CHUNK, MODALITIES, Chunk, Modality, moda
 
 COLUMNS: Final = (
     *("compressor", "kind", "modality", "chunk", "n_chunks", "n_bytes", "n_stream_bytes", "rate", "rate_header_once"),
-    *("n_file_bytes", "n_known_bytes", "adjusted_rate"),
+    *("n_file_bytes", "n_known_bytes", "adjusted_rate", "bytes_of_each"),
 )
 LONGEST: Final = 1 << 16
 POSITION_BYTES: Final = 128
@@ -176,7 +176,8 @@ def rates(
         kind (``model``, ``prequential`` or ``classical``), modality, chunk, n_chunks, n_bytes, n_stream_bytes, rate
         (0 for nothing left, 1 for no gain), rate_header_once (with the header of each chunk but the first taken off;
         models write one stream for all chunks), n_file_bytes (what a file of it takes; for models with the container's
-        own header, which no rate counts), n_known_bytes and adjusted_rate.
+        own header, which no rate counts), n_known_bytes, adjusted_rate and bytes_of_each (of every chunk, without its
+        header, separated by spaces, for intervals over chunks; of models the ideal code length).
 
     Raises:
         InputError: if a model cannot be a codec.
@@ -233,7 +234,8 @@ def _model_row(
     if archive_again(process, codec.model, sink.getvalue(), len(data), second) != data:
         raise RuntimeError(f"{codec.model.name} does not give its {len(data)} bytes back")
     lengths = (packed.n_stream_bytes, packed.n_stream_bytes / len(data), packed.n_container_bytes)
-    row = _row(codec.model.name, "model", sample, chunk, lengths, weight_bytes(codec.model))
+    each = [float(cost.bits.sum()) / 8 for cost in costs]
+    row = _row(codec.model.name, "model", sample, chunk, lengths, weight_bytes(codec.model), each)
     return row, list(_positions(codec.model.name, sample.modality, chunk, costs))
 
 
@@ -245,7 +247,7 @@ def _prequential_row(plan: Plan, sample: Sample, process: Fresh | None, progress
     if recalled(process, found.archive, len(data), second) != data:
         raise RuntimeError(f"{plan.name} does not give its {len(data)} bytes back")
     lengths = (len(found.stream), len(found.stream) / len(data), len(found.archive))
-    return _row(plan.name, "prequential", sample, 0, lengths, 0), []
+    return _row(plan.name, "prequential", sample, 0, lengths, 0, [float(lengths[0])]), []
 
 
 def _classical_row(
@@ -259,7 +261,8 @@ def _classical_row(
         raise RuntimeError(f"{compressor.name} does not give its {n_bytes} bytes back")
     length = sum(map(len, streams))
     once = (length - (len(parts) - 1) * compressor.n_header) / n_bytes
-    return _row(compressor.name, "classical", sample, chunk, (length, once, length), compressor.n_known), []
+    each = [float(len(stream) - compressor.n_header) for stream in streams]
+    return _row(compressor.name, "classical", sample, chunk, (length, once, length), compressor.n_known, each), []
 
 
 def _halves(progress: Progress | None) -> tuple[Progress | None, Progress | None]:
@@ -270,13 +273,20 @@ def _halves(progress: Progress | None) -> tuple[Progress | None, Progress | None
 
 
 def _row(
-    name: str, kind: str, sample: Sample, chunk: int, lengths: tuple[int, float, int], n_known: int
+    name: str,
+    kind: str,
+    sample: Sample,
+    chunk: int,
+    lengths: tuple[int, float, int],
+    n_known: int,
+    each: Sequence[float],
 ) -> Mapping[str, object]:
     length, once, n_file = lengths
     n_bytes = sample.n_bytes
     values = (name, kind, sample.modality, chunk, len(_cut(sample, chunk)) if chunk else 1, n_bytes, length)
     rate, adjusted = length / n_bytes, (length + n_known) / n_bytes
-    return dict(zip(COLUMNS, (*values, rate, once, n_file, n_known, adjusted), strict=True))
+    listed = " ".join(f"{one:.1f}" for one in each)
+    return dict(zip(COLUMNS, (*values, rate, once, n_file, n_known, adjusted, listed), strict=True))
 
 
 def _cut(sample: Sample, chunk: int) -> list[bytes]:

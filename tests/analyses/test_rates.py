@@ -1,4 +1,4 @@
-"""Rates: a model is put beside the best codec of each kind of data, and nothing is decided from one sample."""
+"""Rates: a model is put beside the best codec of each kind of data, with an interval over the same chunks."""
 
 import json
 from pathlib import Path
@@ -13,6 +13,8 @@ from analyses.reporting import report
 from probes.compression.scaling import COLUMNS as SCALING_COLUMNS
 from probes.compression.table import COLUMNS, POSITION_COLUMNS
 from probes.errors import InputError
+
+T_OF_11 = 2.201  # Student's quantile, 95 %, 11 degrees of freedom
 
 
 def table(model: float) -> pd.DataFrame:
@@ -35,6 +37,30 @@ def test_a_model_is_put_beside_the_best_codec_of_a_kind(model: float) -> None:
     assert audio.estimate == pytest.approx(0.3 - model)
     assert {image.verdict, audio.verdict} == {"described"}
     assert "WebP, the best of its codecs, 50 %" in image.text
+
+
+def each(model: float, *, n_chunks: int = 12, spread: float = 0.02) -> pd.DataFrame:
+    """The same rates with those of every chunk, around what each compressor needs."""
+    rng, rows = np.random.default_rng(3), table(model).assign(n_chunks=n_chunks)
+    drawn = (2048 * (rate + spread * rng.normal(size=n_chunks)) for rate in rows["rate_header_once"])
+    return rows.assign(bytes_of_each=[" ".join(f"{one:.1f}" for one in own) for own in drawn])
+
+
+@pytest.mark.parametrize(
+    ("model", "verdicts"),
+    [
+        (0.2, ["supported", "supported"]),
+        (0.4, ["supported", "contradicted"]),
+        (0.495, ["undecided", "contradicted"]),
+    ],
+)
+def test_a_difference_is_decided_by_its_interval_over_chunks(model: float, verdicts: list[str]) -> None:
+    found = [one for one in analyse(beside(None, {"rates": {"m": each(model)}}), "rates") if one.primary]
+    assert [one.verdict for one in found] == verdicts
+    width = 2 * T_OF_11 * 0.02 * np.sqrt(2 / 12)  # of a difference of two
+    assert [one.interval[1] - one.interval[0] for one in found] == [pytest.approx(width, rel=0.7)] * 2
+    few = [one for one in analyse(beside(None, {"rates": {"m": each(model, n_chunks=5)}}), "rates") if one.primary]
+    assert {one.verdict for one in few} == {"described"}
 
 
 def test_the_longest_chunks_of_the_model_are_what_is_compared() -> None:

@@ -8,27 +8,36 @@ model's. Pre-stated are pictures and sound; text, code and random bytes stand be
 The same command writes bits per byte by position. A model reads every chunk from an empty context on, so what it needs
 for a byte falls as it learns from the chunk itself what it is of: the first stretch is put beside the last.
 
-Limits. The table holds one total per kind, so there is no interval and nothing is decided: these are numbers of one
-sample of files. The weights of the model are not counted; beside them no sample of this size could be compressed.
+Intervals are Student's over chunks, each coded by both. Which codec is the best is read off the same chunks, which helps
+the codec. Chunks of a few files are the sample, and the interval speaks of chunks like these; below six, and of a table
+without the bytes of each chunk, nothing is decided.
+
+Limits. The weights of the model are not counted; beside them no sample of this size could be compressed.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
+import numpy as np
 import pandas as pd
 
 from analyses.data.compression_tables import POSITIONS, RATES
 from analyses.data.runs import Run
 from analyses.data.written_tables import written
-from analyses.findings.formatting import percent, shown
+from analyses.findings.contrast import judge
+from analyses.findings.formatting import percent, shown, with_interval
 from analyses.findings.record import Effect, Finding, Mark, Plot, Scope
 from analyses.findings.registry import analysis
+from analyses.statistics.groups import average
 
 QUESTION: Final = "Does a model of text compress pictures and sound better than their own codecs?"
 MEDIA: Final = {"image": ("PNG", "WebP", "JPEG XL"), "audio": ("FLAC",)}
 BYTES: Final = ("gzip", "LZMA2", "bz2", "zstd", "zstd, trained dictionary", "PPMd")
 CODECS: Final = {**MEDIA, "text": BYTES, "code": BYTES, "random": BYTES}
+EACH: Final = "bytes_of_each"
+FEWEST: Final = 6  # chunks
 UNIT: Final = "rate of the best codec of its kind less the model's, positive = the model needs fewer bytes"
 ALONG: Final = "How much shorter does a model's code get along a chunk?"
 SHORTER: Final = "bits per byte of the first 128 bytes of a chunk less those of the last, positive = shorter later"
@@ -66,26 +75,43 @@ def _of_kind(model: str, rows: pd.DataFrame, kind: str) -> Finding | None:
         Mark("", str(compressor), NAN, float(value), *NOTHING)
         for compressor, value in zip(every["compressor"], every["rate_header_once"], strict=True)
     ]
+    interval = _over_chunks(best, own, codec - rate)
+    known = math.isfinite(interval[0])
+    said = with_interval(codec - rate, interval) + ("" if known else ", of too few chunks to decide")
     return Finding(
         analysis="rates",
         question=QUESTION,
         scope=Scope(model=model, suite=kind, axis="modality", metric="rate"),
         primary=kind in MEDIA,
         estimate=codec - rate,
-        interval=NOTHING,
+        interval=interval,
         unit=UNIT,
         quantity="difference of rates",
         n=n,
         n_clusters=n,
-        generalises_over="domains",
         effects=(Effect("rate of the model", rate, NOTHING), Effect(f"rate of {name}", codec, NOTHING, of=name)),
-        verdict="described",
+        verdict=judge(interval) if known else "described",
         plot=Plot("forest", f"bytes of decoded streams per byte of {kind}", "", tuple(marks), 1.0),
         text=(
             f"On {n:,} chunks of {kind} the model needs {percent(rate, NOTHING)} of the bytes, and {name}, the best "
-            f"of its codecs, {percent(codec, NOTHING)}; one sample, so nothing is decided."
+            f"of its codecs, {percent(codec, NOTHING)}: a difference of {said}."
         ),
     )
+
+
+def _over_chunks(codec: pd.DataFrame, model: pd.DataFrame, difference: float) -> tuple[float, float]:
+    """Student's 95 % interval around a difference of rates, over the chunks that both coded; NaN of too few."""
+    if EACH not in codec:
+        return NOTHING
+    of_codec, of_model = (
+        np.array([float(one) for one in str(row[EACH].iloc[0]).split()]) / float(row["chunk"].iloc[0])
+        for row in (codec, model)
+    )
+    if not FEWEST <= len(of_codec) == len(of_model):
+        return NOTHING
+    saved = average(of_codec - of_model)
+    half = (saved.interval[1] - saved.interval[0]) / 2
+    return difference - half, difference + half
 
 
 @analysis(ALONG, order=5, title="Adaptation along a chunk", counted="chunks")
