@@ -25,6 +25,7 @@ from analyses.retest.running import Done, Say, run_trials, tasks
 from analyses.retest.trials import model_of
 from probes.commands.console import duration
 from probes.errors import InputError
+from probes.models.checkpoints import find_model
 from probes.suites.sources.media import packaged
 from probes.vocabulary.naming import told_apart
 
@@ -73,9 +74,14 @@ def conduct(
         command: what gives the page again.
         say: told of trials.
         progress: told of the report's parts.
+
+    Raises:
+        InputError: if a model is nowhere to be found, or there is no such file of texts.
     """
     if texts is not None and not texts.is_file():
         raise InputError(f"there is no file {texts} of texts")
+    for name in names:
+        find_model(name)
     out.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     labels = told_apart(names)

@@ -87,7 +87,7 @@ def open_checkpoint(
     Raises:
         InputError: in one line, if it cannot be found or read, or is not whole.
     """
-    place = _place(name, revision)
+    place = find_model(name, revision)
     if _local(name).exists():
         check_whole(name, place)
     if place.form == "adapter":
@@ -153,7 +153,7 @@ def fingerprint_files(directory: Path) -> str:
 
 def model_files(name: str, revision: str | None) -> dict[str, str]:
     """sha256 of each file that makes a model what it is, by file name; they are read once however often it is asked."""
-    place = _place(name, revision)
+    place = find_model(name, revision)
     base = model_files(base_of(place.path), None) if place.form == "adapter" else {}
     return {**{f"base/{file}": digest for file, digest in base.items()}, **_file_hashes(place.path)}
 
@@ -201,8 +201,12 @@ def _local(name: str) -> Path:
     return shipped_path(name) or Path(name).expanduser()
 
 
-def _place(name: str, revision: str | None) -> Place:
-    """Locate the files of a model; the hub is asked only for a name it can have, and only if that is allowed."""
+def find_model(name: str, revision: str | None = None) -> Place:
+    """Locate the files of a model; the hub is asked only for a name it can have, and only if that is allowed.
+
+    Raises:
+        InputError: if there is no such model, here or there.
+    """
     local = _local(name)
     if local.exists():
         place = place_of(name, local)

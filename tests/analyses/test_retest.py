@@ -295,6 +295,17 @@ def test_bad_input_is_one_line(
     assert error.count("\n") == 1
 
 
+@pytest.mark.parametrize("name", ["nowhere", "./nowhere/model"])
+def test_a_model_that_is_nowhere_is_one_line_and_nothing_is_written(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, f"sparsity retest lab-graded {name} --out {tmp_path / 'x'}") == 2
+    error = capsys.readouterr().err
+    assert name in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "x").exists()
+
+
 def test_a_model_that_cannot_be_read_says_why_in_its_row(tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     broken.mkdir()
