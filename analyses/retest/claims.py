@@ -53,7 +53,7 @@ CLAIMS: Final = (
         source="arXiv:2309.10668, Table 1: Chinchilla 70B needs 48.0 % of image patches and 21.0 % of speech, "
         "PNG 58.5 % and FLAC 30.3 %",
         supports="fewer bytes than the best codec of each kind, on the same chunks, each stream read again",
-        contradicts="more bytes than that codec",
+        contradicts="more bytes than the best codec of one kind, and of none fewer",
         questions=("rates",),
         controls=("random bytes", "general compressors", "bytes of the weights"),
         trials=("rates",),
@@ -82,8 +82,9 @@ CLAIMS: Final = (
         name="concepts",
         sentence="Models compress concepts harder than people do.",
         source="arXiv:2505.17117: broad categories kept, graded typicality lost",
-        supports="regret: people's categories leave more unexplained than the best partition of no greater entropy",
-        contradicts="they leave no more",
+        supports="regret: on sentences left out, people's categories lie more than a tenth of the way from the best "
+        "partition found of no greater entropy to random clusters of their sizes",
+        contradicts="less than a tenth",
         questions=("concepts",),
         metrics=("regret",),
         controls=("random partitions of the same sizes", "word frequency", "number of tokens"),

@@ -1,7 +1,7 @@
 """Concepts: planted categories and typicality are found, frequency is told from typicality, gaps are counted."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -127,6 +127,12 @@ class Expects(Kept):
         return self.following
 
 
+def turned(sweep, rng):
+    """The same states, of other members: their clusters have nothing to do with the categories."""
+    other = rng.permutation(CATEGORIES * MEMBERS)
+    return replace(sweep, vectors={key: np.repeat(own[::2][other], 2, axis=0) for key, own in sweep.vectors.items()})
+
+
 def by_metric(findings):
     return {finding.scope.metric: finding for finding in findings}
 
@@ -157,11 +163,7 @@ def test_planted_categories_and_typicality_are_found_where_they_are_and_not_befo
 
 
 def test_regret_is_found_where_the_model_keeps_other_categories_than_people(rng):
-    sweep = made(rng)
-    turned = rng.permutation(CATEGORIES * MEMBERS)  # clusters of states that have nothing to do with the categories
-    for vectors in sweep.vectors.values():
-        vectors[:] = np.repeat(vectors[::2][turned], 2, axis=0)
-    found = by_metric(analyse(sweep, "concepts"))
+    found = by_metric(analyse(turned(made(rng), rng), "concepts"))
     assert (found["regret"].estimate, found["regret"].side) == (pytest.approx(1.0, abs=0.1), 1)
     assert found["adjusted mutual information"].side == 0
 

@@ -75,29 +75,29 @@ def test_every_claim_comes_out_as_its_question_says(claim: Claim, verdict: Verdi
     assert judged(claim, model, [other]).verdict == "not run"
 
 
-@pytest.mark.parametrize(("effect", "verdict"), [(0.5, "supported"), (-0.5, "contradicted"), (0.0, "undecided")])
-def test_planted_exposure_and_shift_come_out_through_their_questions(effect: float, verdict: str) -> None:
-    rng = np.random.default_rng(2)
-    facts = exposure(rng, effect=lambda *_: effect, n_layers=1, n_per_level=30, model="m")
-    (claim,) = named(["exposure"])
-    assert judged(claim, GRADED, analyse(facts, "familiarity")).verdict == verdict
+def planted_exposure(rng: np.random.Generator, *, holds: bool) -> list[Finding]:
+    """Facts that are the sparser the less they were presented, or the denser."""
+    facts = exposure(rng, effect=lambda *_: 0.5 if holds else -0.5, n_layers=1, n_per_level=30, model="m")
+    return analyse(facts, "familiarity")
+
+
+def planted_shift(rng: np.random.Generator, *, holds: bool) -> list[Finding]:
+    """Texts that are the sparser the more noise they have, or the denser."""
     levels = [("0", 0.0, "in"), ("0.1", 0.1, "shifted"), ("0.3", 0.3, "shifted")]
     typos = replace(EXPOSURE, name="typos", unit="share of letters", harder="higher")
+    effect = 0.5 if holds else -0.5
     noisy = make_sweep(typos, levels, effect=lambda *_: effect, rng=rng, n_layers=1, suite="typos", model="m")
-    (claim,) = named(["shift"])
-    assert judged(claim, TEXT, analyse(noisy, "familiarity")).verdict == verdict
+    return analyse(noisy, "familiarity")
 
 
-@pytest.mark.parametrize(("right", "verdict"), [((0.9, 0.4), "supported"), ((0.4, 0.9), "contradicted")])
-def test_planted_limits_come_out_through_their_question(right: tuple[float, float], verdict: str) -> None:
-    found = analyse(sweep_of(right=right, bits=0.0, sparser=0.0), "limits")
+def test_no_effect_on_exposure_is_undecided_and_one_undecided_suite_of_limits_leaves_all_undecided() -> None:
+    facts = exposure(np.random.default_rng(2), effect=lambda *_: 0.0, n_layers=1, n_per_level=30, model="m")
+    (claim,) = named(["exposure"])
+    assert judged(claim, GRADED, analyse(facts, "familiarity")).verdict == "undecided"
     (claim,) = named(["limits"])
-    assert judged(claim, TEXT, found).verdict == verdict
-    undecided = replace(found[0], verdict="undecided")
-    row = judged(claim, TEXT, [*found, undecided])
-    assert (row.verdict, row.reason) == (
-        ("undecided", "1 supported, 1 undecided") if verdict == "supported" else ("contradicted", row.reason)
-    )
+    found = analyse(sweep_of(right=(0.9, 0.4), bits=0.0, sparser=0.0), "limits")
+    row = judged(claim, TEXT, [*found, replace(found[0], verdict="undecided")])
+    assert (row.verdict, row.reason) == ("undecided", "1 supported, 1 undecided")
 
 
 @given(st.lists(st.sampled_from(["supported", "contradicted", "undecided", "described"]), min_size=1, max_size=6))
