@@ -15,7 +15,7 @@ from tests.analyses.test_retest import GRADED, TEXT, judged, planted_exposure, p
 
 
 def rates(*, holds: bool) -> list[Finding]:
-    return analyse(beside(None, {"rates": {"m": test_rates.table(0.2 if holds else 0.8)}}), "rates")
+    return analyse(beside(None, {"rates": {"m": test_rates.each(0.2 if holds else 0.8)}}), "rates")
 
 
 def generalisation(*, holds: bool) -> list[Finding]:

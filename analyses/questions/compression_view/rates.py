@@ -8,9 +8,9 @@ model's. Pre-stated are pictures and sound; text, code and random bytes stand be
 The same command writes bits per byte by position. A model reads every chunk from an empty context on, so what it needs
 for a byte falls as it learns from the chunk itself what it is of: the first stretch is put beside the last.
 
-Intervals are Student's over chunks, each coded by both. Which codec is the best is read off the same chunks, which helps
-the codec. Chunks of a few files are the sample, and the interval speaks of chunks like these; below six, and of a table
-without the bytes of each chunk, nothing is decided.
+Intervals are Student's over chunks, each coded by both. Which codec is the best is read off the same chunks, which
+helps the codec. Chunks of a few files are the sample, and the interval speaks of chunks like these; below six, and of a
+table without the bytes of each chunk, nothing is decided.
 
 Limits. The weights of the model are not counted; beside them no sample of this size could be compressed.
 """

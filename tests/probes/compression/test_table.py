@@ -39,6 +39,8 @@ def test_rows_say_what_was_counted(byte_model: Path) -> None:
     assert row["n_known_bytes"] == weight_bytes(model) == (byte_model / "model.safetensors").stat().st_size
     assert row["adjusted_rate"] == pytest.approx((row["n_stream_bytes"] + row["n_known_bytes"]) / 128)
     # all 128 bytes lie in the first stretch of one chunk, and a stream ends on a whole word
+    each = [float(one) for one in str(row["bytes_of_each"]).split()]
+    assert (len(each), sum(each)) == (row["n_chunks"], pytest.approx(row["n_stream_bytes"], abs=WORD))
     positions = positions[positions["chunk"] == CHUNK]
     assert positions["bits_per_byte"].iloc[0] * 128 / 8 == pytest.approx(row["n_stream_bytes"], abs=WORD)
     assert positions["bits_per_byte"].iloc[1:].isna().all()
