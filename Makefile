@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 WORKERS ?= 2
 LIMIT ?= 60
 
-.PHONY: install demo test prove mutants bench real-models clean
+.PHONY: install demo test docs prove mutants bench real-models clean
 
 install: $(STAMP)
 

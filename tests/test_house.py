@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,18 @@ def test_a_module_is_one_idea(path: Path) -> None:
     parts = [node for node in ast.walk(tree) if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)]
     questions = [said for part in parts if QUESTION.match(said := ast.get_docstring(part) or "")]
     assert not questions, "a docstring names the result or begins with a verb"
+
+
+def test_commands_that_pages_name_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    phony = set(re.findall(r"^\.PHONY: (.+)", makefile, re.MULTILINE)[0].split())
+    assert phony == targets, "make does nothing for a target that is not .PHONY where a folder has its name, as docs/"
+    pages = [path.read_text(encoding="utf-8") for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"))]
+    named = {name for page in pages for name in re.findall(r"(?:`|^ {4}|^)make ([a-z-]+)", page, re.MULTILINE)}
+    assert {"test", "docs", "mutants"} <= named <= targets
+    modules = {name for page in pages for name in re.findall(r"python -m (tests[.\w]*)", page)}
+    assert [name for name in modules if find_spec(name) is None] == []
 
 
 HEAVY = ("torch", "transformers", "matplotlib", "pandas", "pyarrow", "scipy", "datasets")
@@ -140,13 +153,16 @@ def strings(folder: str) -> set[str]:
 
 
 def test_every_measure_of_a_set_is_asked_for_by_a_test() -> None:
-    assert set(POPULATION) <= strings("sparsity")  # measures of one vector: tests/sparsity/test_reference.py
+    missing = set(POPULATION) - strings("sparsity")  # measures of one vector: tests/sparsity/test_reference.py
+    assert not missing, f"no test in tests/sparsity names {missing}"
 
 
 def test_every_suite_shift_and_measure_of_familiarity_is_asked_for_by_a_test() -> None:
     plain = {name.removesuffix("_matched") for name in SUITES}  # one function makes both, and one test asks for both
-    assert plain | set(SHIFTS) | set(BENCHMARKS) <= strings("probes/suites")
-    assert set(FAMILIARITY) <= strings("probes/familiarity")
+    missing = (plain | set(SHIFTS) | set(BENCHMARKS)) - strings("probes/suites")
+    assert not missing, f"no test in tests/probes/suites names {missing}"
+    missing = set(FAMILIARITY) - strings("probes/familiarity")
+    assert not missing, f"no test in tests/probes/familiarity names {missing}"
 
 
 def test_every_analysis_is_asked_for_by_a_test() -> None:
@@ -157,4 +173,5 @@ def test_every_analysis_is_asked_for_by_a_test() -> None:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "analyse"
     ]
     asked = {argument.value for call in calls for argument in call.args if isinstance(argument, ast.Constant)}
-    assert set(ANALYSES) <= asked
+    missing = set(ANALYSES) - asked
+    assert not missing, f"no test in tests/analyses calls analyse(sweep, name) with {missing}"

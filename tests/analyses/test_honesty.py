@@ -59,7 +59,7 @@ def test_no_correlation_goes_without_its_length_adjusted_twin(asked):
     others = [f for f in printed if f.analysis != "covariates" and f.generalises_over != "seeds"]
     summaries = [f for f in others if f.analysis == "architecture" and f.primary]  # its parts have theirs
     without = [f for f in others if f not in summaries and "n_tokens" not in {c.name for c in f.controls}]
-    assert [(f.analysis, f.scope.suite, f.unit) for f in without] == []
+    assert [(f.analysis, f.scope.suite, f.unit) for f in without] == [], "add length_control(...) to their controls"
 
 
 def test_partial_slopes_are_not_called_deltas(asked):

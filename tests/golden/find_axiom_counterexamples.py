@@ -22,6 +22,7 @@ RESPONSE = {Verdict.FAILS: "against", Verdict.WEAK: "tie", Verdict.UNDEFINED: "u
 def find() -> list[dict]:
     """Search the smallest widths first, so that the stored vectors can be checked by hand."""
     found: dict[tuple, dict] = {}
+    lacking: dict[tuple, str] = {}
     for spec in ALL:
         for wealth in ("magnitude", "energy"):
             for axiom in Axiom:
@@ -40,7 +41,9 @@ def find() -> list[dict]:
                         found[key] = {"metric": str(spec), "wealth": wealth, "axiom": axiom.value, "moves": pairs}
                         break
                 if key not in found:
-                    print("not found yet:", spec, wealth, axiom.value, verdict.value)
+                    lacking[key] = f"{spec}: no counterexample to {axiom.value} with {wealth} as wealth; is it 'y'?"
+    for key in lacking.keys() - found.keys():  # no choice of parameters has one
+        print(lacking[key])
     return list(found.values())
 
 

@@ -19,6 +19,8 @@ PARAMETERS: dict[str, tuple[tuple[float | str, ...], ...]] = {
     "pq_mean": ((0.5, 2.0), (1.0, 2.0), (0.5, 1.5)),
 }
 
+without = [name for name, record in METRICS.items() if record.parameters and name not in PARAMETERS]
+assert not without, f"add choices of the parameters of {without} to PARAMETERS in tests/sparsity/cases.py"
 ALL: tuple[MetricSpec, ...] = tuple(
     MetricSpec(name, arguments) for name in METRICS for arguments in PARAMETERS.get(name, ((),))
 )

@@ -16,6 +16,11 @@ DIGITS = 1e-9  # of the numbers in the file
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "vector_measures.json").read_text(encoding="utf-8"))
 
 
+def test_every_measure_has_a_value_worked_by_hand():
+    worked = {sparsity.MetricSpec.parse(entry["metric"]).name for entry in GOLDEN["exact"]}
+    assert worked == set(sparsity.METRICS), "work a short vector by hand in tests/golden/vector_measures.json"
+
+
 @pytest.mark.parametrize("entry", GOLDEN["exact"], ids=lambda entry: f"{entry['metric']}-{entry['x']}")
 def test_values_worked_by_hand(entry: dict):
     value = sparsity.profile(np.array(entry["x"], float), [entry["metric"]])[
