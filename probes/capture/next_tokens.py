@@ -19,7 +19,7 @@ from probes.errors import InputError
 from probes.models.loading import LoadedModel
 from probes.vocabulary.prompt import Prompt
 
-OF_EACH: Final = 256  # of one prompt: together 97 % of the probability after a word in SmolLM2
+OF_EACH: Final = 256  # of one prompt: after a word 94 % of the probability in SmolLM2 (135M), 91 % in Gemma 3 (270M)
 
 
 def likeliest(model: LoadedModel, prompts: Sequence[Prompt]) -> Reducer:
