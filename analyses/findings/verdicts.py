@@ -144,10 +144,11 @@ def graded(findings: Sequence[Finding]) -> list[Finding]:
             found.append(_corrected(finding, corrected.get(id(finding), math.nan), words.get(id(finding), "")))
             continue
         test = tests.get(id(finding), finding.test)
+        lost = ""
         if id(finding) in tests and test is not None and not test.p_adjusted < ALPHA:
-            verdict = "undecided"
+            verdict, lost = "undecided", _lost(test) if verdict in {"supported", "contradicted"} else ""
         verdict = surviving(replace(finding, verdict=verdict))
-        found.append(replace(finding, verdict=secondary(verdict), test=test))
+        found.append(replace(finding, verdict=secondary(verdict), test=test, text=finding.text + lost))
     return found
 
 
@@ -160,5 +161,8 @@ def _corrected(finding: Finding, p: float, correction: str) -> Finding:
     test = test._replace(p_adjusted=p, correction=correction)
     if verdict not in {"supported", "contradicted"} or p < ALPHA:
         return replace(finding, verdict=verdict, test=test)
-    lost = f" It is not significant after correction: p {p_value(p)} ({correction})."
-    return replace(finding, verdict="undecided", test=test, text=finding.text + lost)
+    return replace(finding, verdict="undecided", test=test, text=finding.text + _lost(test))
+
+
+def _lost(test: Significance) -> str:
+    return f" It is not significant after correction: p {p_value(test.p_adjusted)} ({test.correction})."

@@ -211,10 +211,11 @@ def _entry_finding(panel: Panel, column: int, one: Comparison, entry: Entry) -> 
     effects = [Effect(f"rank correlation of the measure with {entry.covariate.name}", entry.correlation, nothing)]
     if np.isfinite(entry.adjusted):
         effects.append(Effect("the same adjusted for length", entry.adjusted, nothing))
+    sets = "domains" if one.is_contrast else "levels"
     if entry.within:
         effects += [
-            Effect("the same within sets, lowest", min(entry.within), nothing),
-            Effect("the same within sets, highest", max(entry.within), nothing),
+            Effect(f"the same within {sets}, lowest", min(entry.within), nothing),
+            Effect(f"the same within {sets}, highest", max(entry.within), nothing),
         ]
     if by_domain:
         effects += [
@@ -223,7 +224,7 @@ def _entry_finding(panel: Panel, column: int, one: Comparison, entry: Entry) -> 
             Effect("one domain left out, highest", entry.without_one[1], nothing),
         ]
     beside = f" ({signed(entry.adjusted)} adjusted for length)" if np.isfinite(entry.adjusted) else ""
-    spread = f" ({_range(entry)})" if entry.within else ""
+    spread = f" ({_range(entry, sets)})" if entry.within else ""
     left = (
         f"; one domain left out {signed(entry.without_one[0])} to {signed(entry.without_one[1])}" if by_domain else ""
     )
@@ -253,10 +254,12 @@ def _entry_finding(panel: Panel, column: int, one: Comparison, entry: Entry) -> 
     )
 
 
-def _range(entry: Entry) -> str:
+def _range(entry: Entry, sets: str) -> str:
     """The rank correlations inside levels or domains; of a few items each, and so without intervals."""
     low, high = signed(min(entry.within)), signed(max(entry.within))
-    return f"{low} within the one set" if len(entry.within) == 1 else f"{low} to {high} within {len(entry.within)} sets"
+    if len(entry.within) == 1:
+        return f"{low} within one of the {sets}"
+    return f"{low} to {high} within {len(entry.within)} {sets}"
 
 
 def _sentence(
@@ -274,8 +277,9 @@ def _sentence(
         said = (
             f"Adjusting for {names}, the {one.quantity} of {signed(plain[0])} becomes a {one.quantity_given} of "
             f"{with_interval(*together)} "
-            f"({'strongest: ' if len(before) > 1 else ''}{shown(most.covariate.name)} has a rank correlation of "
-            f"{signed(most.correlation)} with the measure)"
+            f"({'of these ' if len(before) > 1 else ''}{shown(most.covariate.name)} has "
+            f"{'the strongest' if len(before) > 1 else 'a'} rank correlation with the measure, "
+            f"{signed(most.correlation)})"
         )
     else:
         said = f"No pre-treatment covariate varies, so the {one.quantity} stays {with_interval(*plain)}"

@@ -31,11 +31,12 @@ from analyses.findings.record import COUNT, Finding, Verdict
 
 ABSENT: Final = "\N{EN DASH}"
 # Headings of an estimate with a covariate.
-ROLES: Final = {"pre_treatment": "adjusted for {}", "mediator": "adjusted for {} (mediator)"}
+ROLES: Final = {"pre_treatment": "adjusted for {}", "mediator": "adjusted for {}"}
 CLAUSE: Final = re.compile(r", | \(")  # where the first words of a unit end
 LONGEST: Final = 70
 ELSEWHERE: Final = " at other sites and layers"
 RAW: Final = frozenset({"", "raw"})
+DELTA: Final = "Cliff's delta"
 FEW_ROWS, MANY_COLUMNS = 4, 6  # a table of few rows and many columns is wider than a screen, and is turned
 
 
@@ -104,7 +105,9 @@ def where(finding: Finding) -> str:
 
 def trend_grid(findings: Sequence[Finding], suite: str) -> Grid:
     """Findings about all levels or domains, a row per place."""
-    return _grid("By layer", findings, "site and layer", lambda finding: _of(where(finding), finding, suite))
+    places = list(dict.fromkeys(finding.scope.place for finding in findings))
+    title = f"At {places[0]}" if len(places) == 1 < len(findings) else "By layer"
+    return _grid(title, findings, "site and layer", lambda finding: _of(where(finding), finding, suite))
 
 
 def measures_grid(findings: Sequence[Finding], place: str, suite: str) -> Grid:
@@ -146,6 +149,7 @@ def facts(finding: Finding) -> list[tuple[str, str]]:
     if finding.plot is None or finding.plot.kind != "forest":
         for control in finding.controls:
             heading = ROLES.get(control.role, "{}").format(control.name)
+            heading += " (mediator)" if control.role == "mediator" else ""
             found.append((heading, with_interval(control.estimate, control.interval)))
     return found
 
@@ -207,8 +211,9 @@ def _columns(findings: Sequence[Finding], *, places: bool) -> list[_Filled]:
     named = [_effects(finding) for finding in findings]
     names = dict.fromkeys(name for own in named for name in own)
     columns += [_Filled(Column(_spaced(name)), [own.get(name, ABSENT) for own in named]) for name in names]
+    slopes = any(finding.quantity == DELTA for finding in findings)
     columns += [
-        _Filled(_covariate(name, role), [_control(finding, name) for finding in findings])
+        _Filled(_covariate(name, role, contrast=slopes), [_control(finding, name) for finding in findings])
         for name, role in _covariates(findings)
     ]
     over_seeds = all(finding.generalises_over == "seeds" for finding in findings)
@@ -238,6 +243,18 @@ def _shared(units: Sequence[str]) -> str:
     return ", ".join(common) + ", " if common else ""
 
 
+def tested(finding: Finding) -> str:
+    """The test of a finding with its own p-value, then the one that its verdict rests on where that is another."""
+    test = finding.test
+    if test is None:
+        return "none; the verdict rests on the interval" if math.isfinite(finding.interval[0]) else "none"
+    own = f"{test.name}, p {p_value(test.p)}"
+    if not test.correction:
+        return own
+    length = "adjusted for length and corrected" if finding.primary and finding.length else "corrected"
+    return f"{own}; {length} ({test.correction}), p {p_value(test.p_adjusted)}"
+
+
 def against_chance(finding: Finding) -> str:
     """Distance of the mean of the items from the Gaussian null, with its side."""
     if finding.null is not None:
@@ -251,8 +268,11 @@ def _covariates(findings: Sequence[Finding]) -> list[tuple[str, str]]:
     return sorted(found, key=lambda entry: (entry[1] != "pre_treatment", entry[0] != "n_tokens"))
 
 
-def _covariate(name: str, role: str) -> Column:
-    return Column(ROLES.get(role, "{}").format(_spaced(name)), role.replace("_", "-"))
+def _covariate(name: str, role: str, *, contrast: bool) -> Column:
+    """The heading of what is held fixed; an adjusted Cliff's delta is a slope of ranks and says so."""
+    note = role.replace("_", "-")
+    slope = "; slope of ranks, may exceed 1" if contrast and role in ROLES else ""
+    return Column(ROLES.get(role, "{}").format(_spaced(name)), note + slope)
 
 
 def _control(finding: Finding, name: str) -> str:

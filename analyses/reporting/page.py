@@ -18,7 +18,8 @@ import jinja2
 from markupsafe import Markup
 
 from analyses.findings.formatting import excess, number, p_value, short_model, shown, with_interval
-from analyses.reporting.grids import against_chance, where
+from analyses.reporting.grids import against_chance, tested, where
+from analyses.reporting.sections.answers import meanings
 
 # Control characters and marks that turn the direction of text: in a name they hide what it says.
 INVISIBLE: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -40,6 +41,8 @@ def page_environment() -> jinja2.Environment:
     filters |= {
         "excess": excess,
         "against_chance": against_chance,
+        "tested": tested,
+        "meanings": meanings,
         "with_interval": with_interval,
         "number": number,
         "shown": shown,

@@ -41,8 +41,8 @@ def test_the_sign_is_told_layer_by_layer_and_only_where_it_is_significant():
     lead, *layers = suite("s", [-1, -1, 0, 0, 1, 0, 1])
     depth = by_depth(lead, [lead, *layers])
     assert sides(depth) == (
-        "sparser at layers 4, 6 (strongest +0.30 at layer 4), denser at layers 0\N{EN DASH}1 (strongest "
-        "\N{MINUS SIGN}0.30 at layer 0), not significant at the other 3 of 7"
+        "sparser at layers 4, 6 (strongest of these +0.30 at layer 4), denser at layers 0\N{EN DASH}1 "
+        "(strongest of these \N{MINUS SIGN}0.30 at layer 0), not significant at the other 3 of 7"
     )
     assert depth.turns
     assert depth_sentence(lead, depth).startswith("Through the layers, states of harder tasks are sparser")

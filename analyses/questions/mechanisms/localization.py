@@ -113,6 +113,7 @@ def _onset_finding(panel: Panel, found: list[Comparison], columns: list[int], gr
     chosen = [places[index] for index in onset.onset_set]
     own = panel.values[rows][:, peak]
     adjusted = length_control(panel, overall_of(panel, found), [peak])
+    points = _points(panel, found, columns, onset)
     finding = Finding(
         analysis="localization",
         question=QUESTION,
@@ -126,7 +127,7 @@ def _onset_finding(panel: Panel, found: list[Comparison], columns: list[int], gr
         n=int(np.isfinite(own).sum()),
         n_clusters=len(np.unique(panel.clusters[rows])),
         controls=(adjusted,) if adjusted else (),
-        effects=(Effect(f"{unit} from all items", float(onset.effects[onset.peak]), _interval(onset, onset.peak)),),
+        effects=(Effect(f"{unit} from all items", points[onset.peak][0], points[onset.peak][1:]),),
         verdict=judge(onset.interval),
         text="",
         plot=Plot(
@@ -135,7 +136,7 @@ def _onset_finding(panel: Panel, found: list[Comparison], columns: list[int], gr
             f"{unit}, + = sparser",
             (
                 tuple(
-                    Mark(shown(group or found[0].farther), place, float(index), *_point(onset, index))
+                    Mark(shown(group or found[0].farther), place, float(index), *points[index])
                     for index, place in enumerate(places)
                 )
             ),
@@ -183,12 +184,17 @@ def _onset(panel: Panel, found: list[Comparison], columns: list[int], rows: np.n
     return find_onset(sums, strata, rng=fresh())
 
 
-def _interval(onset: Onset, index: int) -> tuple[float, float]:
-    return float(onset.low[index]), float(onset.high[index])
-
-
-def _point(onset: Onset, index: int) -> tuple[float, float, float]:
-    return float(onset.effects[index]), *_interval(onset, index)
+def _points(
+    panel: Panel, found: list[Comparison], columns: list[int], onset: Onset
+) -> list[tuple[float, float, float]]:
+    """The effect at every place with its interval; of a rank correlation the one that every other question gives."""
+    if found[0].is_contrast:
+        return [
+            (float(v), float(low), float(high))
+            for v, low, high in zip(onset.effects, onset.low, onset.high, strict=True)
+        ]
+    effects = effect(associate_with(panel, found[0], columns, resamples=RESAMPLES), found[0])
+    return [(value, *interval) for value, interval in (at(effects, index) for index in range(len(columns)))]
 
 
 def _onset_sentence(finding: Finding, onset: str, chosen: list[str], found: list[Comparison], unit: str) -> str:

@@ -268,7 +268,8 @@ def _numbers(evidence: Evidence, claim: str = "", coordinate: str = "") -> list[
     if share is not None:
         many = "more than were tried are" if math.isinf(evidence.k50) else f"{evidence.k50:.0f} {_is(evidence.k50)}"
         where = evidence.carried[0].place
-        carried = percent(share.value, share[1:])
+        of = f" (median of {len(evidence.carried)} comparisons)" if len(evidence.carried) > 1 else ""
+        carried = f"{percent(share.value, share[1:])}{of}"
         said.append(
             f"at {where} {coordinate or named(ONE, evidence)} accounts for {carried} of the change by substitution, "
             f"and {many} needed for half of it"

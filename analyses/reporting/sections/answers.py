@@ -16,6 +16,12 @@ from analyses.reporting.sections.depth import by_depth, sides
 
 MOST_ROWS: Final = 24  # of the picture
 IN_PICTURE: Final = "each domain is a row of the picture"
+MEANINGS: Final[dict[Verdict, str]] = {
+    "supported": "the interval is above zero, also after adjusting for length and correcting over the suites",
+    "contradicted": "the same below zero",
+    "undecided": "after this neither is established, which is not to say that there is no effect",
+    "described": "too little for a test",
+}
 TOO_FEW: Final = "too few independent domains for one verdict over all of them"
 
 
@@ -42,6 +48,12 @@ class Answer(NamedTuple):
 def answers(leads: Sequence[Finding], findings: Sequence[Finding]) -> list[Answer]:
     """A row per answer, where there are several; one alone has its sentences."""
     return [_answer(lead, leads, findings) for lead in leads] if len(leads) > 1 else []
+
+
+def meanings(rows: Sequence[Answer]) -> str:
+    """The verdicts among some answers, in words."""
+    there = {row.verdict for row in rows}
+    return "; ".join(f"{verdict}: {meaning}" for verdict, meaning in MEANINGS.items() if verdict in there) + "."
 
 
 def signs_picture(leads: Sequence[Finding], findings: Sequence[Finding], studio: Studio) -> Picture | None:

@@ -67,6 +67,13 @@ class Layout(NamedTuple):
     studio: Studio
 
 
+class Apart(NamedTuple):
+    """True where the figures of a section differ by place, and where they differ by position."""
+
+    places: bool
+    positions: bool
+
+
 def body(key: str, told: Sequence[Finding], cells: Sequence[Finding], layout: Layout, lead: Finding | None) -> Part:
     """Figures and tables of one section.
 
@@ -108,10 +115,9 @@ def _read(finding: Finding) -> tuple[str, str]:
 
 def _plots(key: str, findings: Sequence[Finding], layout: Layout) -> list[Picture]:
     plotted = _overlaid([finding for finding in findings if finding.plot is not None])[:MOST_PLOTS]
-    several = len({finding.scope.position for finding in plotted}) > 1
-    return [
-        _plot_picture(f"{key}{number}", finding, layout, several=several) for number, finding in enumerate(plotted, 1)
-    ]
+    scopes = [finding.scope for finding in plotted]
+    apart = Apart(len({scope.place for scope in scopes}) > 1, len({scope.position for scope in scopes}) > 1)
+    return [_plot_picture(f"{key}{number}", finding, layout, apart) for number, finding in enumerate(plotted, 1)]
 
 
 def _overlaid(findings: Sequence[Finding]) -> list[Finding]:
@@ -175,10 +181,19 @@ def _overviews(key: str, findings: Sequence[Finding], layout: Layout, first: Fin
         drawn.append(layout.studio.draw(f"{key}-domains", drawing, label=caption, caption=caption))
     rows = _measure_rows([finding for finding in found if not finding.scope.group], first)
     if len(rows) > 1:
-        caption = f"All measures, sites and positions, at every layer: {first.unit}."
+        kinds = [what for what, n in (("sites", _sites(found)), ("positions", _positions(found))) if n > 1]
+        caption = f"{' and '.join(['All measures', *kinds])} at every layer: {first.unit}."
         drawing = partial(figures.overview, rows)
         drawn.append(layout.studio.draw(f"{key}-measures", drawing, label=caption, caption=caption))
     return drawn
+
+
+def _sites(findings: Sequence[Finding]) -> int:
+    return len({RESIDUAL if finding.scope.site in UNLAYERED else finding.scope.site for finding in findings})
+
+
+def _positions(findings: Sequence[Finding]) -> int:
+    return len({finding.scope.position for finding in findings})
 
 
 def _measure_rows(findings: Sequence[Finding], first: Finding) -> dict[str, list[Finding]]:
@@ -197,8 +212,8 @@ def _measure_rows(findings: Sequence[Finding], first: Finding) -> dict[str, list
     }
 
 
-def _plot_picture(key: str, finding: Finding, layout: Layout, *, several: bool) -> Picture:
-    """Draw the plot of one finding; its caption says the position where the section shows several."""
+def _plot_picture(key: str, finding: Finding, layout: Layout, apart: Apart) -> Picture:
+    """Draw the plot of one finding; its caption says by what it differs from the others of the section."""
     plot, scope = finding.plot, finding.scope
     if plot is None:
         raise ValueError(f"{finding.text!r} has no plot")
@@ -209,8 +224,8 @@ def _plot_picture(key: str, finding: Finding, layout: Layout, *, several: bool) 
         shows += f" {SPANS[plot.kind]} are 95 % intervals."
     shows = shows[:1].upper() + shows[1:]
     about = [level_name(scope.group, scope.axis)] if scope.group else []
-    about += [scope.place] if plot.kind == "forest" and scope.site else []
-    about += [f"position {scope.position}"] if several and scope.position else []
+    about += [scope.place] if apart.places and plot.kind == "forest" and scope.site else []
+    about += [f"position {scope.position}"] if apart.positions and scope.position else []
     caption = f"{', '.join(about)}: {shows}" if about else shows
     return layout.studio.draw(key, partial(DRAWINGS[plot.kind], plot), label=finding.text, caption=caption)
 

@@ -76,7 +76,7 @@ def _asked(finding: Finding) -> tuple[str, ...]:
 def sides(depth: Depth) -> str:
     """Both signs with their layers and strongest estimates, for a cell of a table."""
     said = [
-        f"{word} at {layers_of(own)} (strongest {signed(strongest.estimate)} at layer {strongest.scope.layer})"
+        f"{word} at {layers_of(own)} (strongest of these {signed(strongest.estimate)} at layer {strongest.scope.layer})"
         for side, word in ((1, "sparser"), (-1, "denser"))
         if (own := depth.on(side))
         for strongest in (max(own, key=lambda finding: abs(finding.estimate)),)

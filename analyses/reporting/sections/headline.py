@@ -24,6 +24,7 @@ MOST_MECHANISMS: Final = 2
 OUTPUT: Final = "covariates"
 MECHANISM: Final = "mechanism"
 TRAINING: Final = "dynamics"
+SEVERAL: Final = "several"  # basis of a finding that sets one effect beside itself in other bases
 CITED: Final = "paired_training"  # what was found on other models, beside answers about this one
 ENTROPIES: Final = ("next_token_entropy", "mean_next_token_entropy")
 LAST: Final = ("last", "answer")
@@ -60,6 +61,7 @@ def sentences(findings: Sequence[Finding]) -> list[str]:
     opening = [_opening(own, findings, by_suite=len(suites) > 1) for own in by_question.values()]
     beyond = [
         _depth(asked, findings),
+        _bases(asked, findings),
         _output(asked, findings),
         _mechanism(asked, findings),
         _training(findings),
@@ -168,6 +170,28 @@ def _depth(asked: Sequence[Finding], findings: Sequence[Finding]) -> str:
     )
 
 
+def _bases(asked: Sequence[Finding], findings: Sequence[Finding]) -> str:
+    """Answers whose sign is the opposite in another basis, with that basis; empty where there is none."""
+    models, suites = (len({getattr(lead.scope, name) for lead in asked}) for name in ("model", "suite"))
+    told = [
+        f"{_named(lead, models, suites)}, {control.name}: {with_interval(control.estimate, control.interval)}"
+        for lead in asked
+        for found in findings
+        if found.scope.basis == SEVERAL and _same_place(found, lead)
+        for control in found.controls
+        if control.role == "basis" and control.estimate * found.estimate < 0
+        if not _crosses(found) and (control.interval[0] > 0 or control.interval[1] < 0)
+    ]
+    return f"The sign is the opposite in another basis ({_first_of(told)})." if told else ""
+
+
+def _same_place(found: Finding, lead: Finding) -> bool:
+    one, other = found.scope, lead.scope
+    return (one.model, one.suite, one.place, one.position, one.metric, one.group) == (
+        *(other.model, other.suite, other.place, other.position, other.metric, other.group),
+    )
+
+
 def _training(findings: Sequence[Finding]) -> str:
     """Describe when in training the change appears; empty where no checkpoints were asked."""
     found = [finding.text for finding in findings if finding.analysis == TRAINING and finding.primary]
@@ -185,8 +209,13 @@ def _output(asked: Sequence[Finding], findings: Sequence[Finding]) -> str:
 
 
 def _mechanism(asked: Sequence[Finding], findings: Sequence[Finding]) -> str:
-    """The mechanisms that were told, two suites may have two; of one lead also that none was."""
-    found = [mechanism for lead in asked for mechanism in _about(lead, findings, MECHANISM)]
+    """The mechanisms of what was found, two suites may have two; of one lead also that none was told.
+
+    A change that is undecided has none on the first screen: its section says what carries it.
+    """
+    found = [
+        mechanism for lead in asked if lead.verdict != "undecided" for mechanism in _about(lead, findings, MECHANISM)
+    ]
     told = found if len(asked) == 1 else [mechanism for mechanism in found if mechanism.verdict != "undecided"]
     texts = list(dict.fromkeys(mechanism.text.rstrip(".") for mechanism in told))[:MOST_MECHANISMS]
     if found and not told:

@@ -248,7 +248,11 @@ def test_bytes_without_a_token_are_escaped(codecs: dict[tuple[str, Mode], tuple[
     assert mass_kept(300, escape=True) - mass_kept(300, escape=False) == pytest.approx(ESCAPE_MASS + CODER_FLOOR)
     data = SENTENCE.encode() + bytes(range(128, 144)) * 2 + lost + b" a quiet man.. " + bytes(range(256))
     costs: list[Cost] = []
-    assert read(reader, written(writer, data, costs)) == data
+    archive = written(writer, data, costs)
+    assert read(reader, archive) == data
+    ideal = len(costs) + math.fsum(float(cost.bits.sum()) for cost in costs)  # and a bit a chunk for the way
+    (stream,) = list(Opened(BytesIO(archive), "a").streams())
+    assert 8 * len(stream) <= ideal * (1 + OVERHEAD_SHARE) + OVERHEAD_BITS
     assert {cost.way for cost in costs} == {"tokens", "bytes"}
     tokens = [cost for cost in costs if cost.way == "tokens"]
     assert any(np.isnan(cost.model_bits).any() for cost in tokens)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from probes.curriculum.draws import Draw, draw, marks
+from probes.curriculum.draws import Draw, draw
 from probes.curriculum.experiment import run_curriculum, shown_prompt
 from probes.curriculum.prompts import NONE, Chooser, prompts
 from probes.curriculum.scores import Score, read_scores
@@ -156,8 +156,11 @@ def test_an_example_is_never_the_question_its_text_or_its_kin(made, n_questions,
     for example in prompts(chooser, [arm], chat=False):
         told = dict(example.attrs)
         shown = json.loads(told["shown"])
-        own = marks(by_name[told["question"]])
-        assert not any(own & marks(by_name[other]) for other in shown)
+        own = by_name[told["question"]].example
+        for other in (by_name[name].example for name in shown):
+            assert other.id != own.id
+            assert other.text.strip().lower() != own.text.strip().lower()
+            assert not own.cluster or other.cluster != own.cluster
         assert len(set(shown)) == len(shown)
         assert example.fault or len(shown) == int(told["k"]) or name.endswith("as_run")
 

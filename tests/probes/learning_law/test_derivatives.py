@@ -157,6 +157,16 @@ def test_a_search_only_gets_better_and_goes_on_from_where_it_was():
     assert (whole.weights >= 0).all()
 
 
+def test_a_worse_policy_is_never_taken_and_halves_the_step():
+    learner = drawn()
+    found = search(learner, begin(learner, STEPS), rate=RATE, epochs=4)
+    uphill = replace(found, size=-found.size)
+    after = search(learner, uphill, rate=RATE, epochs=5)
+    assert torch.equal(after.weights, uphill.weights)
+    assert after.totals == (*uphill.totals, uphill.totals[-1])
+    assert after.size == uphill.size / 2
+
+
 def test_losses_of_the_closed_form_are_those_of_the_general_one():
     learner = drawn()
     at, weights = torch.ones(5, dtype=torch.float64), some_weights(learner, 1)[0]

@@ -168,6 +168,12 @@ def test_the_interpolation_is_exact_at_its_ends_and_a_predictor_like_others(mode
     assert half.bits("") == 0
 
 
+def test_the_share_is_that_of_the_memory():
+    base, memory = np.log2([0.5, 0.2]), np.log2([0.1, 0.9])
+    found = np.exp2(mixed(base, memory, np.array([0.25, 0.75])))
+    assert found == pytest.approx([0.75 * 0.5 + 0.25 * 0.1, 0.25 * 0.2 + 0.75 * 0.9], rel=FLOAT64)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_the_weight_is_the_best_of_all_and_never_worse_than_either_part(seed):
     rng = np.random.default_rng(seed)

@@ -28,6 +28,7 @@ from analyses.statistics.concepts.quantisation import (
     rivals,
     squeezed,
 )
+from tests.samples import of_mean
 from tests.tolerances import FLOAT64, FLOAT64_SOLVED
 
 pytestmark = pytest.mark.numeric
@@ -187,6 +188,12 @@ def test_the_ceiling_is_1_without_doubles_and_the_best_that_equal_states_allow_w
     for _ in range(30):  # no partition of different names does better
         tried = rng.permutation(categories)[rows] if rng.random() < 0.3 else categories[rows]
         assert ami(tried, categories) <= ceiling + FLOAT64
+
+
+def test_random_partitions_of_unequal_sizes_lose_what_their_number_says(rng):
+    vectors, labels = rng.normal(size=(20, 3)), np.repeat([0, 1, 2], [2, 4, 14])
+    found = random_shares(vectors, labels, rng, draws=400)
+    assert found.mean() == pytest.approx(17 / 19, abs=of_mean(float(found.std()), 400))
 
 
 def test_regret_is_taken_against_partitions_of_no_greater_entropy(rng):

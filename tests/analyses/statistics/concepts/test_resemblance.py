@@ -25,6 +25,12 @@ def graded(rng, n=30, width=40, categories=5, shared=0.0):
     return vectors + shared, typicality, category
 
 
+def test_an_item_is_compared_with_the_others_of_its_category():
+    found = to_category(np.eye(4), np.array([0, 0, 0, 1]))
+    assert found[:3].tolist() == [0.0, 0.0, 0.0]
+    assert np.isnan(found[3])
+
+
 def test_planted_typicality_is_found_and_shuffled_typicality_is_not(rng):
     vectors, typicality, category = graded(rng)
     similarity = to_category(framed(vectors, "centred"), category)
