@@ -56,10 +56,14 @@ def lines(rounds: int) -> Iterator[str]:
     bare, own = epochs(PERCEPTRONS["small"], rounds)
     yield f"{own / bare:8.2f}  an epoch of the search over the bare training, small scale (theory: about 3)"
     yield f"{own:8.2f} s  an epoch, small scale"
-    bare, own = epochs(PERCEPTRONS["paper"], 1)
+    paper = PERCEPTRONS["paper"]
+    bare, own = epochs(paper, 1)
     yield f"{own / bare:8.2f}  the same at the paper's size"
-    n = PERCEPTRONS["paper"].epochs
-    yield f"{n * own / 60:8.1f} min  {n} epochs at the paper's size, large desired set (<= 60)"
+    few = epochs(paper._replace(sizes=paper.sizes._replace(desired=paper.few)), 1)[1]
+    minutes = [paper.epochs * seconds / 60 for seconds in (own, few)]
+    yield f"{minutes[0]:8.1f} min  {paper.epochs} epochs at the paper's size, large desired set"
+    yield f"{minutes[1]:8.1f} min  the same, {paper.few} desired examples"
+    yield f"{sum(minutes):8.1f} min  both searches of a seed, one after the other on one core (<= 60)"
     for n_steps in STEPS:
         yield f"{held(n_steps):8d}  parameter vectors held for {n_steps} steps (twice the root: {2 * n_steps**0.5:.0f})"
 
