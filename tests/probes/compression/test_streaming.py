@@ -17,7 +17,7 @@ from probes.suites.sources.media import CHUNK, read_chunks
 STREAM = 1 << 12
 SMALL = 2 * STREAM
 MANY = 4  # times as many bytes, none of which may be held
-MEGABYTES = 50
+MEGABYTES = 20
 
 
 class Even:
