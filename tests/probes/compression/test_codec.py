@@ -34,6 +34,7 @@ WORST = 40 * STEP
 
 CHUNK = 16
 OVERHEAD_BITS = 64  # of a stream: constriction ends on a whole 32-bit word and may need one more
+EXACT_COSTS = 1e-3  # of the bits, at most, as promised
 OVERHEAD_SHARE = 5e-4  # probabilities have 24 bits in the coder
 
 
@@ -294,3 +295,9 @@ def test_text_costs_less_than_random_bytes_under_a_model_that_knows_it(assets: P
         assert read(codec, written(codec, data, costs, chunk=2048)) == data
         bits = math.fsum(float(cost.bits.sum()) for cost in costs) / len(data)
         assert low < bits < high, (re.escape(str(data[:10])), bits)
+    exact: list[Cost] = []
+    lockstep: list[Cost] = []
+    written(codec_of(model, "exact"), story, exact, chunk=2048)
+    written(codec_of(model), story, lockstep, chunk=2048)
+    sums = [math.fsum(float(cost.bits.sum()) for cost in costs) for costs in (exact, lockstep)]
+    assert sums[0] == pytest.approx(sums[1], rel=EXACT_COSTS)
