@@ -144,7 +144,7 @@ def model_row(trained: Trained, plan: Scaling, process: Fresh | None = None) -> 
         process: where the stream is read again (:func:`probes.compression.again.fresh_process`).
 
     Returns:
-        A row of :func:`columns`. The interval is that of a mean over chunks (Student's t), which are taken for draws
+        A row of ``COLUMNS``. The interval is that of a mean over chunks (Student's t), which are taken for draws
         from the data.
     """
     data = b"".join(spread(trained.data, plan))
@@ -157,14 +157,9 @@ def model_row(trained: Trained, plan: Scaling, process: Fresh | None = None) -> 
     mean, low, high = interval(own)
     n_bytes, n_known = len(trained.data), weight_bytes(codec.model)
     rate = packed.n_stream_bytes / len(data)
-    values = (trained.size, "model", n_bytes, n_parameters(codec.model.module), n_known, len(data))
-    return dict(
-        zip(
-            COLUMNS,
-            (*values, packed.n_stream_bytes, rate, rate + low - mean, rate + high - mean, rate + n_known / n_bytes),
-            strict=True,
-        )
-    )
+    counts = (n_bytes, n_parameters(codec.model.module), n_known, len(own), len(data), packed.n_stream_bytes)
+    values = (trained.size, "model", *counts, rate, rate + low - mean, rate + high - mean, rate + n_known / n_bytes)
+    return dict(zip(COLUMNS, values, strict=True))
 
 
 def classical_rows(data: bytes, process: Fresh | None = None) -> Iterator[Mapping[str, object]]:
