@@ -37,7 +37,8 @@ Size = Annotated[
     typer.Option(help="Number of weights: 0.01M, 0.03M, 0.1M, 0.3M, 1M, 3M, 10M or 30M; by default the recipe's."),
 ]
 Family = Annotated[
-    str | None, typer.Option(help="Architecture: llama, gpt2, mixture or mamba; by default the recipe's.")
+    str | None,
+    typer.Option(help="Architecture: llama, gpt2, mixture, mamba, grouped or sliding; by default the recipe's."),
 ]
 
 
@@ -247,7 +248,8 @@ def twins(
     """Train paired models that differ in one thing, to find what an effect of exposure is due to.
 
     Conditions: AdamW, a rotation-equivariant optimiser, shuffled answers (nothing to know), exposure crossed with
-    recency (early_late), untrained; other architectures of as many weights: gpt2, mixture, mamba. Each model takes
+    recency (early_late), untrained; other architectures of as many weights: gpt2, mixture, mamba,
+    and other attention: grouped, sliding. Each model takes
     about a minute of one core.
     """
     import torch

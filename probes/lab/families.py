@@ -1,9 +1,11 @@
-"""Architecture as a factor: one recipe as a Llama, a GPT-2, a mixture of experts or a Mamba.
+"""Architecture as a factor: one recipe as a Llama, a GPT-2, a mixture of experts, a Mamba, or with other attention.
 
 All are small versions of the published classes, built from their own configuration, without dropout, with untied
 embeddings where the family allows it, and float32 throughout. What differs is what the family is: Llama has RMSNorm,
 rotary positions and a gated MLP; GPT-2 LayerNorm, learned positions and a plain MLP; the mixture (Mixtral) is a Llama
-with four experts of which two read each token; Mamba has no attention at all.
+with four experts of which two read each token; Mamba has no attention at all. Two more are the Llama with one key of
+its configuration changed: ``grouped`` shares one head of keys and values among all heads of queries (GQA), and
+``sliding`` lets a token attend to itself and the two before it only (Mistral's window).
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from transformers import (
     LlamaForCausalLM,
     MambaConfig,
     MambaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
     MixtralConfig,
     MixtralForCausalLM,
     PreTrainedModel,
@@ -31,6 +35,7 @@ from probes.lab.tokenizer import BOS, PAD, SPECIAL_TOKENS
 EXPERTS: Final = 4
 EXPERTS_PER_TOKEN: Final = 2
 STATE_SIZE: Final = 16
+WINDOW: Final = 3  # tokens; a fact's prompt is longer, and two layers see past its subject
 BOS_ID: Final = SPECIAL_TOKENS.index(BOS)
 PAD_ID: Final = SPECIAL_TOKENS.index(PAD)
 
@@ -56,6 +61,28 @@ def n_parameters(module: PreTrainedModel) -> int:
 def _llama(recipe: Recipe, vocabulary: int) -> PreTrainedModel:
     return LlamaForCausalLM(
         LlamaConfig(architectures=[LlamaForCausalLM.__name__], **_common(recipe, vocabulary), **_rotary(recipe))
+    )
+
+
+def _grouped(recipe: Recipe, vocabulary: int) -> PreTrainedModel:
+    shared = LlamaConfig(
+        architectures=[LlamaForCausalLM.__name__],
+        num_key_value_heads=1,
+        **_common(recipe, vocabulary),
+        **_rotary(recipe),
+    )
+    return LlamaForCausalLM(shared)
+
+
+def _sliding(recipe: Recipe, vocabulary: int) -> PreTrainedModel:
+    return MistralForCausalLM(
+        MistralConfig(
+            architectures=[MistralForCausalLM.__name__],
+            num_key_value_heads=recipe.n_heads,
+            sliding_window=WINDOW,
+            **_common(recipe, vocabulary),
+            **_rotary(recipe),
+        )
     )
 
 
@@ -129,4 +156,6 @@ FAMILIES: Final[dict[Family, Callable[[Recipe, int], PreTrainedModel]]] = {
     "gpt2": _gpt2,
     "mixture": _mixture,
     "mamba": _mamba,
+    "grouped": _grouped,
+    "sliding": _sliding,
 }

@@ -58,10 +58,12 @@ FAMILIES: Final[dict[str, Condition]] = {
     "gpt2": Condition("GPT-2", {"family": "gpt2", "d_mlp": 266}),
     "mixture": Condition("mixture of experts", {"family": "mixture", "d_mlp": 48}),
     "mamba": Condition("state-space model", {"family": "mamba"}),
+    "grouped": Condition("one head of keys and values", {"family": "grouped", "d_mlp": 224}),
+    "sliding": Condition("attention to three tokens", {"family": "sliding"}),
 }
 """Other architectures on the same facts in the same order, beside ``adamw``, which is a Llama of 119,616 weights: GPT-2
 has 119,572, the mixture 120,128 (a token reads half of its experts), and Mamba 110,912, because its inner width is a
-multiple of the outer one."""
+multiple of the outer one. Grouped and sliding attention have exactly as many as the Llama."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,7 +45,7 @@ from probes.errors import InputError
 
 Objective = Literal["answer", "sentence"]
 Optimizer = Literal["adamw", "equivariant"]
-Family = Literal["llama", "gpt2", "mixture", "mamba"]
+Family = Literal["llama", "gpt2", "mixture", "mamba", "grouped", "sliding"]
 Answers = Literal["true", "shuffled"]
 Order = Literal["random", "early_late"]
 

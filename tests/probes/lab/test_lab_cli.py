@@ -66,7 +66,7 @@ def test_an_interrupted_training_says_how_to_go_on(run, tmp_path, monkeypatch):
     [
         (("--recipe", "huge"), "no recipe is called 'huge'; there are reference, graded, small, tiny"),
         (("--size", "7B"), "no size is called '7B'; there are 0.01M, 0.03M, 0.1M, 0.3M, 1M, 3M, 10M, 30M"),
-        (("--family", "rnn"), "no family is called 'rnn'; there are llama, gpt2, mixture, mamba"),
+        (("--family", "rnn"), "no family is called 'rnn'; there are llama, gpt2, mixture, mamba, grouped, sliding"),
         (("--optimizer", "sgd"), "no optimizer is called 'sgd'; there are adamw, equivariant"),
     ],
 )

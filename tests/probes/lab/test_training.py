@@ -11,7 +11,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
 from probes.errors import InputError
 from probes.lab import Recipe, read_record
+from probes.lab.families import build_model, n_parameters
 from probes.lab.history import checkpoint_steps, checkpoints
+from probes.lab.paired_table import FAMILIES as PAIRED
+from probes.lab.recipe import TINY
 from probes.lab.stream import count_presentations
 from probes.lab.training import encode_sentences, prepare, train
 from probes.lab.training_record import lineage
@@ -259,7 +262,7 @@ def test_early_and_late_facts_are_equally_often_presented_and_apart_in_time():
     assert Counter(exposures[sorted(early)].tolist()) == Counter(exposures[sorted(late)].tolist())
 
 
-@pytest.mark.parametrize("family", ["llama", "gpt2", "mixture", "mamba"])
+@pytest.mark.parametrize("family", ["llama", "gpt2", "mixture", "mamba", "grouped", "sliding"])
 def test_every_family_learns_the_same_world(family, tmp_path):
     made = train(replace(MINIATURE, family=family, unit=24), tmp_path / "model")
     assert made.record.accuracy[96] >= 0.75
@@ -267,6 +270,24 @@ def test_every_family_learns_the_same_world(family, tmp_path):
     ids = encode_sentences(made.tokenizer, made.record.world)
     with torch.inference_mode():
         assert torch.equal(loaded(input_ids=ids).logits, made.module(input_ids=ids).logits)
+
+
+def test_attention_is_all_that_grouped_and_sliding_change():
+    def built(name):
+        recipe = replace(TINY, **(PAIRED[name].changes if name in PAIRED else {}))
+        return build_model(recipe, vocabulary=50, seed=0).eval()
+
+    plain, grouped, sliding = (built(name) for name in ("llama", "grouped", "sliding"))
+    assert n_parameters(plain) == n_parameters(grouped) == n_parameters(sliding)
+    assert grouped.config.num_key_value_heads == 1
+    ids = torch.arange(4, 14)[None]
+    far, near = ids.clone(), ids.clone()
+    far[0, 2], near[0, -3] = 40, 40  # two layers see twice two tokens back, and no more
+    with torch.inference_mode():
+        for module, sees in ((plain, True), (grouped, True), (sliding, False)):
+            last = module(input_ids=ids).logits[0, -1]
+            assert torch.equal(module(input_ids=far).logits[0, -1], last) is not sees
+            assert not torch.equal(module(input_ids=near).logits[0, -1], last)
 
 
 def test_the_equivariant_twin_of_another_family_is_refused(tmp_path):
