@@ -224,6 +224,7 @@ def pack(
             n_symbols += sum(len(cost.bits) for cost in costs)
             if on_costs is not None:
                 on_costs(costs)
+            del costs  # as large as the group, and the next one needs as much
             if codec.learner is not None:
                 codec.learner.learn(group)
         writer.stream(np.asarray(encoder.get_compressed(), dtype="<u4").tobytes())
