@@ -105,9 +105,9 @@ def _plain(models: pd.DataFrame) -> Plot:
 
 def _curve(models: pd.DataFrame, label: str) -> Plot:
     marks = tuple(
-        Mark(f"{n_bytes:,} bytes", str(size), float(n_weights), rate, low, high)
-        for size, n_bytes, n_weights, rate, low, high in models[
-            ["compressor", "n_bytes", "n_weights", "rate", "rate_low", "rate_high"]
+        Mark(f"{n_bytes:,} bytes", "", float(n_weights), rate, low, high)
+        for n_bytes, n_weights, rate, low, high in models[
+            ["n_bytes", "n_weights", "rate", "rate_low", "rate_high"]
         ].itertuples(index=False, name=None)
     )
     return Plot("curve", "weights of the model", label, marks, 1.0)
