@@ -1,94 +1,111 @@
-"""Gains of several treatments over a reference on the same items, and the chance that the largest of them is luck.
+"""Gains of several treatments over a reference on the same questions, and the chance that the largest of them is luck.
 
-Items are answered under every treatment, so each item is compared with itself. Intervals come from whole clusters of
-items (:func:`analyses.statistics.groups.cluster_means`). The test flips the signs of a cluster's differences, for all
-treatments together: under no effect of any treatment, treatment and reference could as well have changed names. The
-largest standardised gain under each flipping gives p-values that bound the chance of a single false one (max-T).
+Questions are answered after the examples of every treatment, so each answer is compared with another to the same
+question. Errors are over questions *and* examples (:mod:`analyses.statistics.crossed`): a gain is one that would come
+back with other questions and other examples from the same data. Tests are Student's. The chance of a single false one
+among all comparisons is bounded by the distribution of the smallest p-value under normal draws that are correlated as
+the comparisons are over questions (a Gaussian copula; single-step max-T where all errors are equally well known).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy import stats
 
 from analyses.statistics.association import cluster_sums
+from analyses.statistics.crossed import Crossed, Shown, Side, crossed_mean
 from analyses.statistics.design import recode
-from analyses.statistics.groups import cluster_means
 from analyses.statistics.resampling import LEVEL, student
-from analyses.statistics.trend import RESAMPLES
 
-FLIPS: Final = 1999
-TIES: Final = 1e-12  # relative: equal sums that were added up in another order
+DRAWS: Final = 9999
+
+
+class Asked(NamedTuple):
+    """Answers after the examples of several treatments.
+
+    Attributes:
+        right: one row per answered question of a pool, one column per treatment; all defined.
+        groups: what rows share: their question, or the cluster of questions; numbers.
+        shown: examples of each treatment.
+    """
+
+    right: Float[np.ndarray, "answers treatments"]
+    groups: tuple[Int[np.ndarray, " answers"], ...]
+    shown: tuple[Shown, ...]
+
+    def gain(self, treatment: int, reference: int) -> Crossed:
+        """Gain of one treatment over another."""
+        sides = (Side(1.0, self.shown[treatment]), Side(-1.0, self.shown[reference]))
+        return crossed_mean(self.right[:, treatment] - self.right[:, reference], self.groups, sides)
+
+    def share(self, treatment: int) -> Crossed:
+        """Share of right answers of one treatment."""
+        return crossed_mean(self.right[:, treatment], self.groups, (Side(1.0, self.shown[treatment]),))
 
 
 class Gains(NamedTuple):
-    """One gain per column.
+    """One gain per comparison.
 
     Attributes:
         value: mean difference.
         low: lower end of its 95 % interval.
         high: upper end.
-        error: standard error, over clusters.
-        p: two-sided, of each alone.
-        p_family: two-sided, of the largest of all (single-step max-T).
-        n_clusters: independent items.
+        error: standard error, over questions and examples.
+        freedom: degrees of freedom of that error.
+        p: two-sided, of each alone; 1 where there is no difference in any answer.
+        p_family: two-sided, of the largest of all.
     """
 
     value: Float[np.ndarray, " columns"]
     low: Float[np.ndarray, " columns"]
     high: Float[np.ndarray, " columns"]
     error: Float[np.ndarray, " columns"]
+    freedom: Float[np.ndarray, " columns"]
     p: Float[np.ndarray, " columns"]
     p_family: Float[np.ndarray, " columns"]
-    n_clusters: int
 
     def interval(self, column: int) -> tuple[float, float]:
         """Both ends of one."""
         return float(self.low[column]), float(self.high[column])
 
 
-def paired_gains(
-    differences: Float[np.ndarray, "n columns"],
-    clusters: Int[np.ndarray, " n"],
-    *,
-    resamples: int = RESAMPLES,
-    flips: int = FLIPS,
-    rng: np.random.Generator,
-) -> Gains:
-    """Gains of every column with intervals and tests.
-
-    A column without any difference is no gain for sure: its p-values are 1.
+def paired_gains(asked: Asked, pairs: Sequence[tuple[int, int]], *, rng: np.random.Generator) -> Gains:
+    """Gains of several pairs of treatments, with intervals and tests.
 
     Args:
-        differences: treatment less reference, one row per item; all defined.
-        clusters: which items belong together.
-        resamples: draws of clusters for the intervals.
-        flips: draws of signs for the tests.
+        asked: the answers.
+        pairs: treatment and reference of each comparison.
         rng: the source of chance.
     """
-    codes = recode(clusters)
-    n_clusters = int(codes.max()) + 1
-    means = cluster_means(differences, codes, resamples=resamples, rng=rng)
-    sums, sizes = cluster_sums(differences, codes), np.bincount(codes)
-    size = np.sqrt((sums**2).sum(axis=0))
-    scale = np.where(size > 0, size, 1.0)
-    signs = rng.integers(0, 2, (flips, n_clusters)) * 2.0 - 1.0
-    flipped = np.abs(signs @ sums) / scale
-    observed = np.abs(sums.sum(axis=0)) / scale * (1 - TIES)
+    found = [asked.gain(*pair) for pair in pairs]
+    value, error, freedom = (np.array([one[part] for one in found]) for part in range(3))
+    half = error * np.array([student((1 + LEVEL) / 2, one) for one in freedom])
     with np.errstate(invalid="ignore", divide="ignore"):
-        spread = ((sums - np.outer(sizes, means.mean)) ** 2).sum(axis=0)
-        error = np.sqrt(spread * n_clusters / (n_clusters - 1)) / len(codes)
-    return Gains(
-        value=means.mean,
-        low=means.low,
-        high=means.high,
-        error=error,
-        p=(1 + (flipped >= observed).sum(axis=0)) / (1 + flips),
-        p_family=(1 + (flipped.max(axis=1)[:, None] >= observed).sum(axis=0)) / (1 + flips),
-        n_clusters=n_clusters,
-    )
+        p = np.where(error > 0, 2 * stats.t.sf(np.abs(value) / error, freedom), 1.0)
+    alike = (error == 0) & (value != 0)  # every single answer differs alike: all signs of questions would have to agree
+    p[alike] = 2.0 ** (1 - len(np.unique(asked.groups[0])))
+    differences = np.column_stack([asked.right[:, one] - asked.right[:, other] for one, other in pairs])
+    return Gains(value, value - half, value + half, error, freedom, p, _family(differences, asked.groups[0], p, rng))
+
+
+def _family(
+    differences: Float[np.ndarray, "answers columns"],
+    groups: Int[np.ndarray, " answers"],
+    p: Float[np.ndarray, " columns"],
+    rng: np.random.Generator,
+) -> Float[np.ndarray, " columns"]:
+    """Chance that the smallest of all p-values is as small as each, given how comparisons go together."""
+    sums = cluster_sums(differences - differences.mean(axis=0), recode(groups))
+    size = np.sqrt((sums**2).sum(axis=0))
+    joint = sums / np.where(size > 0, size, 1.0)
+    draws = np.abs(rng.standard_normal((DRAWS, len(joint))) @ joint)
+    largest = np.sort(draws.max(axis=1))
+    beyond = DRAWS - np.searchsorted(largest, stats.norm.isf(p / 2))
+    return np.maximum(p, (1 + beyond) / (1 + DRAWS))
 
 
 class Both(NamedTuple):
@@ -116,13 +133,9 @@ def smaller(gains: Gains, columns: tuple[int, int]) -> Both:
     """
     chosen = list(columns)
     value = float(gains.value[chosen].min())
-    freedom = float("inf") if gains.n_clusters > MANY else float(max(gains.n_clusters - 1, 1))
-    wider = student(1 - (1 - LEVEL) / 4, freedom) / student(1 - (1 - LEVEL) / 2, freedom)
-    high = gains.value[chosen] + (gains.high[chosen] - gains.value[chosen]) * wider
+    wider = np.array([student(1 - (1 - LEVEL) / 4, one) for one in gains.freedom[chosen]])
+    high = gains.value[chosen] + gains.error[chosen] * wider
     p = gains.p[chosen]
     worse = gains.value[chosen] < 0
     claimed = float(min(1.0, 2 * p[worse].min())) if worse.any() else float(p.max())
     return Both(value, float(gains.low[chosen].min()), float(high.min()), claimed)
-
-
-MANY: Final = 30  # clusters from which Student's quantiles are as good as normal ones

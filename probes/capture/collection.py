@@ -19,8 +19,9 @@ from probes.capture.logits import Reducer
 from probes.capture.outcome_reading import read_logits
 from probes.capture.prompts import encode_all, pad
 from probes.capture.reading import RAW, Basis, Picks, Profiler, Reading
+from probes.capture.shared_beginning import run_watched
 from probes.capture.storage import Kept, StateStore
-from probes.models.hooks import Look, watching
+from probes.models.hooks import Look
 from probes.models.loading import LoadedModel, load_model
 from probes.models.templates import Template
 from probes.models.tokens import BosPolicy
@@ -97,9 +98,7 @@ def read_batch(
             looks[site](site, vectors)
 
     watched = tuple(dict.fromkeys([*sites, *(site for site, _ in states), *looks]))
-    keep = has_endings(model, prompts, outcomes)
-    with watching(model.taps, watched, look, rows=batch.ids.numel()):
-        output = model.run(batch, keep=True) if keep else model.run(batch)
+    output = run_watched(model, batch, watched, look, keep=has_endings(model, prompts, outcomes))
     reducers = [reader(prompts) for reader in readers]
     found, reduced = read_logits(model, output, prompts, outcomes, reducers)
     return BatchReadings(profiler.readings(), found, tuple(reduced), store.kept())

@@ -112,7 +112,7 @@ def read_endings(model: LoadedModel, output: Output, endings: Sequence[Ending]) 
         The output over the endings, padded on the right; None where the pass kept nothing that can be gone on from.
     """
     longest = max(len(ending.ids) for ending in endings)
-    memory = _rows(getattr(output, "past_key_values", None), [ending.row for ending in endings], longest, model.device)
+    memory = rows_of(output, [ending.row for ending in endings], longest, model.device)
     if memory is None:
         return None
     width = int(memory.get_seq_length())
@@ -129,8 +129,12 @@ def read_endings(model: LoadedModel, output: Output, endings: Sequence[Ending]) 
         return model.base(**on_device, past_key_values=memory, use_cache=True)
 
 
-def _rows(memory: Any, rows: Sequence[int], longest: int, device: torch.device) -> Any:  # noqa: ANN401  a cache of transformers
-    """Some rows of a cache as a cache of their own; None for one that holds anything but all keys and values."""
+def rows_of(output: Output, rows: Sequence[int], longest: int, device: torch.device) -> Any:  # noqa: ANN401  a cache of transformers
+    """Some rows of what a pass has kept, as a memory of their own with room for so many tokens more.
+
+    None where it kept anything but all keys and values, or nothing.
+    """
+    memory = getattr(output, "past_key_values", None)
     if not isinstance(memory, DynamicCache):
         return None
     room = int(memory.get_seq_length()) + longest

@@ -27,6 +27,8 @@ from probes.records.arrow import codes, column_of, doubled, listed, picked
 from probes.suites.example import Example, Item, Suite
 
 AT_ONCE: Final = 4096  # items that become Arrow text together
+BEGINNING: Final = 96  # characters by which items are known to begin alike: some twenty tokens
+FEWEST_ALIKE: Final = 8  # items that share a beginning, below which it is not worth batches of its own
 FIELDS: Final = tuple(field.name for field in fields(Example))
 VALUES: Final = attrgetter(*FIELDS)
 CONTENT: Final = "content"  # the attribute that holds a hash of prompt and target where no text is kept
@@ -61,6 +63,8 @@ class ItemStore:
         example_ids: the items' names, an Arrow array of strings.
         sizes: bytes of prompt and target together, what planning takes for a length.
         contents: 64-bit hash of prompt and target; tells whether an item is still what it was.
+        beginnings: number of the beginning that an item shares with others (solved examples, instructions); -1 for a
+            text that begins like few others.
         places: 64-bit hash of where the item lies: level, split, cluster and attributes, which may be corrected.
         starts: where each item begins in the file.
         lines: the temporary file.
@@ -69,6 +73,7 @@ class ItemStore:
     example_ids: pa.StringArray
     sizes: Int64[np.ndarray, " items"]
     contents: UInt64[np.ndarray, " items"]
+    beginnings: Int64[np.ndarray, " items"]
     places: UInt64[np.ndarray, " items"]
     starts: Int64[np.ndarray, " items"]
     lines: Lines
@@ -92,6 +97,7 @@ class ItemStore:
             example_ids=picked(self.example_ids, indices),
             sizes=self.sizes[indices],
             contents=self.contents[indices],
+            beginnings=self.beginnings[indices],
             places=self.places[indices],
             starts=self.starts[indices],
             lines=self.lines,
@@ -129,6 +135,7 @@ def store_items(
     lines = Lines()
     sizes: list[int] = []
     contents: list[int] = []
+    begins: list[int] = []
     lies: list[int] = []
     starts: list[int] = []
     names, clusters, places = _Column(), _Column(), _Column()
@@ -136,6 +143,7 @@ def store_items(
         starts.append(lines.add(json.dumps([example_id, VALUES(example)])))
         sizes.append(len(example.text.encode(errors="replace")) + len((example.target or "").encode(errors="replace")))
         contents.append(content_hash(example.text, example.target))
+        begins.append(_hash(_beginning(example)))
         lies.append(place_hash(**place_of(example_id, example, no_text=no_text)))
         names.append(example_id)
         if limit is not None:
@@ -145,6 +153,7 @@ def store_items(
         example_ids=names.whole(),
         sizes=np.array(sizes, dtype=np.int64),
         contents=np.array(contents, dtype=np.uint64),
+        beginnings=_alike(np.array(begins, dtype=np.uint64)),
         places=np.array(lies, dtype=np.uint64),
         starts=np.array(starts, dtype=np.int64),
         lines=lines,
@@ -155,6 +164,24 @@ def store_items(
     if twice is not None:
         raise InputError(f"suite {suite.name!r}: two items are called {twice!r}; ids must be unique")
     return store if limit is None else store.select(limited(clusters.whole(), places.whole(), limit))
+
+
+def _beginning(example: Example) -> str:
+    """The first characters of what an item is read as, turns before its text included."""
+    before = json.dumps(example.before[:2]) if example.before else ""
+    return f"{before[:BEGINNING]}\0{example.text[: max(BEGINNING - len(before), 0)]}"
+
+
+def _alike(hashes: UInt64[np.ndarray, " items"]) -> Int64[np.ndarray, " items"]:
+    """Numbers of the beginnings that enough items share, -1 for all others.
+
+    >>> _alike(np.array([7] * 8 + [3], dtype=np.uint64)).tolist()
+    [0, 0, 0, 0, 0, 0, 0, 0, -1]
+    """
+    _, codes, counts = np.unique(hashes, return_inverse=True, return_counts=True)
+    shared = counts >= FEWEST_ALIKE
+    numbers = np.where(shared, np.cumsum(shared) - 1, -1)
+    return numbers[codes.reshape(-1)].astype(np.int64)
 
 
 def content_hash(text: str, target: str | None) -> int:

@@ -9,23 +9,17 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
 
 from analyses import analyse
 from analyses.findings.record import Finding
-from analyses.questions.compression_view.curriculum import NONE, read_answers
-from analyses.statistics.gains import FLIPS, paired_gains, smaller
-from analyses.statistics.trend import RESAMPLES
+from analyses.questions.compression_view.curriculum_answers import NONE, read_answers
 from probes.vocabulary.axes import Axis
 from tests.analyses.sweeps import Sweep, make_sweep, with_table
-from tests.samples import of_mean, of_quantile, of_share, of_spread
-from tests.tolerances import FLOAT64
+from tests.samples import of_mean, of_spread
 
 ARMS = ("random", "similarity", "sparsity", "loss", "shuffled", "oracle", "gini at resid_post.1")
 AXIS = Axis(name="curriculum", unit="", kind="nominal", harder=None)
 HARDNESS = 0.3  # most that a question is answered right more or less often than others
-SIMULATIONS = 200
-MOST_FALSE = int(stats.binom.ppf(0.999, SIMULATIONS, 0.05))  # of 200 tests at 5 %: more are luck once in a thousand
 
 
 def comparison(
@@ -129,8 +123,8 @@ def test_failures_leave_out_the_question_or_the_arm_and_are_counted() -> None:
     assert "loss" in answers.arms
     told = {left.reason: left.n for left in answers.left_out}
     assert 30 < told["of arm oracle could not be asked"] < 70
-    assert 100 - len(answers.right) == told["were not answered after the examples of every arm"]
-    assert 80 <= len(answers.right) < 100
+    assert 100 - len(answers.asked.right) == told["were not answered after the examples of every arm"]
+    assert 80 <= len(answers.asked.right) < 100
     few = analyse(comparison(flat, n=4), "curriculum")
     assert [finding.text for finding in few] == [
         "Not answered: fewer than 6 questions were answered after the examples of every arm."
@@ -142,7 +136,7 @@ def test_a_comparison_that_is_half_asked_is_answered_on_what_was_asked() -> None
     told = sweep.tables["outcomes"]
     late = told["example_id"].str.rpartition("/")[2].astype(int) >= 15
     (answers,) = read_answers(with_table(sweep, outcomes=told[~late | told["example_id"].str.contains("/random/")]))
-    assert len(answers.right) == 15
+    assert len(answers.asked.right) == 15
     assert set(answers.arms) == {NONE, *ARMS}
     assert analyse(with_table(sweep, outcomes=told[:0]), "curriculum") == []
 
@@ -166,35 +160,3 @@ def test_the_curve_over_examples_and_the_places_of_sparsity_are_drawn() -> None:
     places = found["measure and layer"].plot
     assert places is not None
     assert [mark.name for mark in places.marks] == ["sparsity (pre-stated)", "gini at resid_post.1"]
-
-
-def test_no_arm_helps_where_none_was_planted() -> None:
-    """Of 200 comparisons without any effect, about one in twenty finds some arm better or worse than chance."""
-    rng, wrong, both = np.random.default_rng(0), 0, 0
-    for _ in range(SIMULATIONS):
-        hardness = rng.uniform(0.2, 0.8, 60)[:, None]
-        right = (rng.uniform(size=(60, 8)) < hardness).astype(float)
-        gains = paired_gains(right[:, 1:] - right[:, :1], np.arange(60), resamples=20, flips=199, rng=rng)
-        wrong += bool((gains.p_family < 0.05).any())
-        both += smaller(gains, (0, 1)).p < 0.05 and gains.value[:2].min() > 0
-    assert wrong <= MOST_FALSE
-    assert both <= MOST_FALSE
-    assert wrong >= 1  # a test that never finds anything would pass as well
-
-
-def test_gains_are_means_with_the_errors_of_clusters() -> None:
-    rng = np.random.default_rng(1)
-    own = rng.normal(0.3, 1, 50)
-    clusters = np.repeat(np.arange(50), 3)
-    gains = paired_gains(own[clusters][:, None], clusters, rng=rng)  # three times the same says nothing new
-    assert gains.value[0] == pytest.approx(own.mean())
-    assert gains.error[0] == pytest.approx(own.std(ddof=1) / math.sqrt(50), rel=FLOAT64)
-    assert (gains.low[0], gains.high[0]) == pytest.approx(
-        (own.mean() - 1.96 * gains.error[0], own.mean() + 1.96 * gains.error[0]),
-        abs=of_quantile(0.975, RESAMPLES) * gains.error[0],
-    )
-    flipped = np.abs(rng.choice([-1.0, 1.0], (20_000, 50)) @ own)
-    by_hand = float((flipped >= abs(own.sum()) * (1 - FLOAT64)).mean())
-    assert gains.p[0] == pytest.approx(by_hand, abs=of_share(by_hand, FLIPS) + of_share(by_hand, len(flipped)))
-    nothing = paired_gains(np.zeros((20, 2)), np.arange(20), rng=rng)
-    assert nothing.p.tolist() == nothing.p_family.tolist() == [1.0, 1.0]

@@ -1,31 +1,29 @@
 """Curriculum: do examples chosen by sparsity bring more right answers than examples chosen by what is obvious?
 
 `sparsity curriculum` asks the same questions after examples that different arms chose. A gain is the difference of the
-share of right answers between two arms on the same questions, averaged over pools; questions are what is resampled.
+share of right answers between two arms on the same questions, averaged over pools.
 Primary: the gain of matched levels of sparsity over matched levels of loss *and* over plain similarity, that is the
 smaller of the two. Beside it every arm's gain over random examples, and comparisons that say what a gain is due to:
 meaningless levels, reversed orders, the published rule as it was meant and as its code runs. All of them are one family
 of tests (max-T). Accuracies, the curve over the number of examples, and the measures and layers that sparsity could be
 read at are described.
 
-Limits. Pools are few, and the interval generalises over questions, given the pools. Gains are about this model, prompt
-and number of examples. An oracle matches levels by the loss of the right answer, which no rule can know; the best arm
-of each question is beyond what any rule among these could reach, and luck is in it.
+Limits. Intervals generalise over questions and examples of these data (:mod:`analyses.statistics.crossed`). An arm that
+shows every question the same examples has shown as many sets as there are pools, and its interval is as wide as that
+deserves. Gains are about this model, prompt and number of examples. An oracle matches levels by the loss of the right
+answer, which no rule can know; the best arm of each question is beyond what any rule among these could reach, and luck
+is in it.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-import pandas as pd
-from jaxtyping import Float, Int
 
-from analyses.data.panels import model_labels
 from analyses.data.runs import Run
 from analyses.findings.contrast import fresh
 from analyses.findings.formatting import percent, shown, signed, with_interval
@@ -34,26 +32,22 @@ from analyses.findings.record import (
     DETECTABLE,
     Effect,
     Finding,
-    LeftOut,
     Mark,
     Plot,
-    Scope,
     Significance,
     decide,
 )
 from analyses.findings.registry import analysis
 from analyses.findings.sentences import claim_of
+from analyses.questions.compression_view.curriculum_answers import AXIS, NONE, Answers, read_answers, share_of
+from analyses.statistics.crossed import Crossed, crossed_mean
 from analyses.statistics.equivalence import minimum_detectable
 from analyses.statistics.gains import Gains, paired_gains, smaller
-from analyses.statistics.groups import Means, cluster_means
-from analyses.statistics.trend import RESAMPLES
 
 QUESTION: Final = "Do examples chosen by sparsity bring more right answers than those chosen by loss or similarity?"
-AXIS: Final = "curriculum"
-NONE, RANDOM, SPARSITY = "none", "random", "sparsity"
+RANDOM, SPARSITY = "random", "sparsity"
 REFERENCES: Final = ("loss", "similarity")
-FEWEST_ASKED: Final = 0.5  # of the prompts of the arm with most; an arm with fewer has only been begun
-MOST_FAILED: Final = 0.2  # share of its prompts above which an arm is left out rather than the questions
+TEST: Final = "Student over questions and examples"
 UNIT: Final = "difference of the shares of right answers, positive = more right answers"
 PAIRS: Final = (
     (SPARSITY, "loss"),
@@ -72,39 +66,6 @@ CLAIMS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Answers:
-    """Answers of one model after the examples of every arm, at the pre-stated number of examples.
-
-    Attributes:
-        scope: the model and suite.
-        arms: arms that are compared, in the order of the comparison.
-        right: share of right answers over pools, a row per question.
-        clusters: which questions belong together.
-        n_pools: pools.
-        k: examples.
-        every: all answers, also of other numbers of examples.
-        left_out: questions and arms that are not compared, and why.
-    """
-
-    scope: Scope
-    arms: tuple[str, ...]
-    right: Float[np.ndarray, "questions arms"]
-    clusters: Int[np.ndarray, " questions"]
-    n_pools: int
-    k: int
-    every: pd.DataFrame
-    left_out: tuple[LeftOut, ...]
-
-    def column(self, arm: str) -> Float[np.ndarray, " questions"]:
-        """The answers of one arm."""
-        return self.right[:, self.arms.index(arm)]
-
-    def has(self, *arms: str) -> bool:
-        """True where these arms are compared."""
-        return set(arms) <= set(self.arms)
-
-
 class Compared(NamedTuple):
     """Two arms, and which column of the gains they are."""
 
@@ -118,80 +79,9 @@ def curriculum(run: Run) -> list[Finding]:
     return [finding for answers in read_answers(run) for finding in _findings(answers)]
 
 
-def read_answers(run: Run) -> list[Answers]:
-    """The answers of every model of a comparison."""
-    examples = run.examples()
-    examples = examples[examples["axis"].astype(str) == AXIS]
-    if examples.empty:
-        return []
-    told = pd.DataFrame([json.loads(text) for text in examples["attrs"]]).astype({"k": int, "pool": int})
-    for name in ("example_id", "suite", "cluster", "text"):
-        told[name] = examples[name].astype(str).to_numpy()
-    told["before"] = told["before"].fillna("") if "before" in told else ""
-    outcomes, runs, failures = run.outcomes(), run.runs(), run.failures()
-    labels = dict(zip(runs["run_id"].astype(str), model_labels(runs), strict=True))
-    found: list[Answers] = []
-    for run_id, suite in zip(runs["run_id"].astype(str), runs["suite"].astype(str), strict=True):
-        own = told[told["suite"] == suite]
-        values = outcomes[outcomes["run_id"].astype(str) == run_id]
-        if own.empty:
-            continue
-        values = values[["example_id", "name", "value"]].set_axis(["example_id", "grade", "right"], axis=1)
-        values = values.astype({"example_id": str, "grade": str, "right": float})
-        joined = own.merge(values, on=["example_id", "grade"], how="left")
-        # a prompt that several arms would ask is asked once
-        joined["right"] = joined.groupby(["question", "text", "before"], sort=False)["right"].transform("first")
-        faults = failures[(failures["run_id"].astype(str) == run_id) & (failures["stage"] != "filter")]
-        failed = joined["example_id"].isin(set(faults["example_id"].astype(str)))
-        joined = joined[joined["right"].notna() | failed]  # a comparison may be read before all of it was asked
-        if joined.empty:
-            continue
-        found.append(_answers(joined, Scope(model=str(labels[run_id]), suite=suite, axis=AXIS)))
-    return found
-
-
-def _answers(rows: pd.DataFrame, scope: Scope) -> Answers:
-    """Answers at the pre-stated number of examples, on questions that every compared arm was asked."""
-    stated = rows[(rows["primary"] == "1")]
-    zero, asked = stated[stated["arm"] == NONE], stated[stated["arm"] != NONE]
-    pools = sorted(asked["pool"].unique())
-    cells = [asked, *(zero.assign(pool=pool) for pool in pools)]  # without examples a pool changes nothing
-    wide = pd.concat(cells).pivot_table(
-        index=["cluster", "question", "pool"], columns="arm", values="right", sort=False, dropna=True, aggfunc="mean"
-    )
-    wide = wide.reindex(columns=list(dict.fromkeys(stated["arm"])))
-    failed = stated["right"].isna().groupby(stated["arm"], sort=False)
-    share, n_failed, n_asked = failed.mean(), failed.sum(), failed.size()
-    begun = n_asked[[arm for arm in wide.columns if arm != NONE]].max() * FEWEST_ASKED
-    arms = tuple(
-        str(arm) for arm in wide.columns if share[arm] <= MOST_FAILED and (arm == NONE or n_asked[arm] >= begun)
-    )
-    left_out = [
-        LeftOut(f"of arm {arm} could not be asked", int(n_failed[arm]))
-        for arm in wide.columns
-        if share[arm] > MOST_FAILED
-    ]
-    kept = wide[list(arms)].dropna()
-    questions = kept.groupby(level=["cluster", "question"], sort=False).mean()
-    lost = asked["question"].nunique() - len(questions)
-    if lost:
-        left_out.append(LeftOut("were not answered after the examples of every arm", lost))
-    codes = pd.factorize(questions.index.get_level_values("cluster"))[0] if len(questions) else np.zeros(0)
-    return Answers(
-        scope=scope,
-        arms=arms,
-        right=questions.to_numpy(np.float64).reshape(len(questions), len(arms)),
-        clusters=np.asarray(codes, dtype=np.int64),
-        n_pools=len(pools),
-        k=int(asked["k"].iloc[0]) if len(asked) else 0,
-        every=rows,
-        left_out=tuple(left_out),
-    )
-
-
 def _findings(answers: Answers) -> list[Finding]:
     lacking = [arm for arm in (RANDOM, SPARSITY, *REFERENCES) if not answers.has(arm)]
-    if not answers.arms or len(np.unique(answers.clusters)) < FEWEST_ITEMS:
+    if not answers.arms or answers.n_clusters < FEWEST_ITEMS:
         return [
             _unanswered(answers, f"fewer than {FEWEST_ITEMS} questions were answered after the examples of every arm")
         ]
@@ -202,8 +92,8 @@ def _findings(answers: Answers) -> list[Finding]:
         )
     compared = _compared(answers)
     if compared:
-        differences = np.column_stack([answers.column(one.arm) - answers.column(one.reference) for one in compared])
-        gains = paired_gains(differences, answers.clusters, rng=fresh())
+        pairs = [(answers.arms.index(one.arm), answers.arms.index(one.reference)) for one in compared]
+        gains = paired_gains(answers.asked, pairs, rng=fresh())
         if not lacking:
             found.append(_primary(answers, compared, gains))
         found += [_secondary(answers, one, gains, number, len(compared)) for number, one in enumerate(compared)]
@@ -222,8 +112,8 @@ def _primary(answers: Answers, compared: Sequence[Compared], gains: Gains) -> Fi
     """Sparsity better than loss and than similarity."""
     columns = [compared.index(Compared(SPARSITY, reference)) for reference in REFERENCES]
     both = smaller(gains, (columns[0], columns[1]))
-    error = float(gains.error[columns].max())
-    power = Effect(POWER, minimum_detectable(error), (math.nan, math.nan), key=DETECTABLE)
+    least = max(minimum_detectable(float(gains.error[one]), freedom=float(gains.freedom[one])) for one in columns)
+    power = Effect(POWER, least, (math.nan, math.nan), key=DETECTABLE)
     parts = [
         Effect(f"over {reference}", float(gains.value[column]), gains.interval(column), of=reference)
         for reference, column in zip(REFERENCES, columns, strict=True)
@@ -234,7 +124,7 @@ def _primary(answers: Answers, compared: Sequence[Compared], gains: Gains) -> Fi
         primary=True,
         estimate=both.value,
         interval=(both.low, both.high),
-        test=Significance("sign flips of questions, better than both", both.p, math.nan),
+        test=Significance(f"{TEST}, better than both", both.p, math.nan),
         effects=(*parts, power),
         verdict=decide(both.value, (both.low, both.high), both.p),
         plot=Plot("forest", "gain over random examples", "", _over_random(compared, gains), 0.0),
@@ -266,7 +156,9 @@ def _secondary(answers: Answers, one: Compared, gains: Gains, number: int, n_tes
         group=f"{one.arm} over {one.reference}",
         estimate=value,
         interval=interval,
-        test=Significance("sign flips of questions", p, family, family, f"max-T over {n_tests} comparisons of arms"),
+        test=Significance(
+            "Student over questions and examples", p, family, family, f"max-T over {n_tests} comparisons of arms"
+        ),
         effects=(Effect("gain", value, interval, key=one.reference, of=one.arm),),
         verdict=decide(value, interval, family),
     )
@@ -285,16 +177,18 @@ def _secondary(answers: Answers, one: Compared, gains: Gains, number: int, n_tes
 
 def _accuracies(answers: Answers) -> Finding:
     """Accuracy of every arm, and of the best arm of each question."""
-    means = _share(_means(answers.right, answers.clusters))
-    best = _share(_means(answers.right.max(axis=1, keepdims=True), answers.clusters))
-    marks = tuple(_mark(shown(_words(arm)), means, column) for column, arm in enumerate(answers.arms))
-    top = Effect("best arm of each question", *_told(best, 0))
-    order = [int(column) for column in np.argsort(-means.mean, kind="stable")]
-    said = ", ".join(f"{_words(answers.arms[column])} {percent(*_told(means, column))}" for column in order)
+    shares = [answers.share(arm) for arm in answers.arms]
+    marks = tuple(
+        Mark("", shown(_words(arm)), math.nan, *_told(one)) for arm, one in zip(answers.arms, shares, strict=True)
+    )
+    best = _of_best(answers)
+    top = Effect("best arm of each question", best.mean, _told(best)[1:])
+    order = sorted(range(len(shares)), key=lambda number: -shares[number].mean)
+    said = ", ".join(f"{_words(answers.arms[number])} {_percent(shares[number])}" for number in order)
     return _finding(
         answers,
         group="accuracy",
-        estimate=float(means.mean[answers.arms.index(SPARSITY)]) if answers.has(SPARSITY) else math.nan,
+        estimate=shares[answers.arms.index(SPARSITY)].mean if answers.has(SPARSITY) else math.nan,
         unit="share of right answers",
         quantity="share",
         effects=(top,),
@@ -302,9 +196,17 @@ def _accuracies(answers: Answers) -> Finding:
         plot=Plot("forest", "share of right answers", "", marks),
         text=(
             f"Right answers by arm ({_behind(answers)}): {said}. The best arm of each question would give "
-            f"{percent(top.estimate, top.interval)}, with luck in it."
+            f"{_percent(best)}, with luck in it."
         ),
     )
+
+
+def _of_best(answers: Answers) -> Crossed:
+    """Share of right answers if every question had the arm that is best for it over all pools; over questions alone."""
+    times = np.bincount(answers.questions)
+    means = [np.bincount(answers.questions, answers.column(arm)) / times for arm in answers.arms]
+    _, first = np.unique(answers.questions, return_index=True)
+    return crossed_mean(np.max(means, axis=0), [answers.asked.groups[0][first]], ())
 
 
 def _over_k(answers: Answers) -> list[Finding]:
@@ -315,12 +217,9 @@ def _over_k(answers: Answers) -> list[Finding]:
     marks: list[Mark] = []
     for arm in (arm for arm in answers.arms if arm != NONE):
         for k, own in rows[(rows["arm"] == arm) | (rows["arm"] == NONE)].groupby("k"):
-            right = own.dropna(subset="right").groupby(["cluster", "question"], sort=False)["right"].mean()
-            if len(right) >= FEWEST_ITEMS:
-                codes = np.asarray(pd.factorize(right.index.get_level_values("cluster"))[0], dtype=np.int64)
-                means = _share(_means(right.to_numpy(np.float64)[:, None], codes))
-                value, (low, high) = _told(means, 0)
-                marks.append(Mark(shown(_words(arm)), f"{k}", float(str(k)), value, low, high))
+            share, n_questions = share_of(own)
+            if n_questions >= FEWEST_ITEMS:
+                marks.append(Mark(shown(_words(arm)), f"{k}", float(str(k)), *_told(share)))
     plot = Plot("curve", "solved examples before the question", "share of right answers", tuple(marks))
     text = "Right answers against the number of examples, by arm; without examples all arms are the same prompt."
     return [_finding(answers, group="number of examples", verdict="described", plot=plot, text=text)]
@@ -332,22 +231,23 @@ def _by_place(answers: Answers) -> list[Finding]:
     places = [arm for arm in answers.arms if " at " in str(scores.get(arm)) or arm == SPARSITY]
     if len(places) < 2 or not answers.has(RANDOM):
         return []
-    differences = np.column_stack([answers.column(arm) - answers.column(RANDOM) for arm in places])
-    means = _means(differences, answers.clusters)
+    gains = [answers.gain(arm, RANDOM) for arm in places]
     names = [f"{arm} (pre-stated)" if arm == SPARSITY else arm for arm in places]
-    marks = tuple(_mark(shown(name), means, column) for column, name in enumerate(names))
-    spread = float(means.mean.max() - means.mean.min())
+    marks = tuple(
+        Mark("", shown(name), math.nan, one.mean, *one.interval) for name, one in zip(names, gains, strict=True)
+    )
+    least, most = (pick(one.mean for one in gains) for pick in (min, max))
     return [
         _finding(
             answers,
             group="measure and layer",
-            estimate=spread,
+            estimate=most - least,
             unit="largest less smallest gain over random examples",
             verdict="described",
             plot=Plot("forest", "gain over random examples", "", marks, 0.0),
             text=(
-                f"Gains of matched sparsity over random examples go from {signed(float(means.mean.min()))} to "
-                f"{signed(float(means.mean.max()))} over {len(places)} measures and layers."
+                f"Gains of matched sparsity over random examples go from {signed(least)} to {signed(most)} over "
+                f"{len(places)} measures and layers."
             ),
         )
     ]
@@ -359,8 +259,8 @@ def _finding(answers: Answers, *, group: str, **more: Any) -> Finding:  # noqa: 
         analysis=AXIS,
         question=QUESTION,
         scope=replace(answers.scope, group=group),
-        n=len(answers.right),
-        n_clusters=len(np.unique(answers.clusters)),
+        n=answers.n_questions,
+        n_clusters=answers.n_clusters,
         left_out=answers.left_out,
         **given,
     )
@@ -370,27 +270,21 @@ def _unanswered(answers: Answers, reason: str) -> Finding:
     return _finding(answers, group=SPARSITY, primary=True, verdict="undecided", text=f"Not answered: {reason}.")
 
 
-def _means(values: Float[np.ndarray, "n columns"], clusters: Int[np.ndarray, " n"]) -> Means:
-    return cluster_means(values, clusters, resamples=RESAMPLES, rng=fresh())
+def _told(share: Crossed) -> tuple[float, float, float]:
+    """A share of right answers and its interval, which ends where shares do."""
+    low, high = share.interval
+    return share.mean, max(low, 0.0), min(high, 1.0)
 
 
-def _told(means: Means, column: int) -> tuple[float, tuple[float, float]]:
-    return float(means.mean[column]), (float(means.low[column]), float(means.high[column]))
-
-
-def _share(means: Means) -> Means:
-    """Means of shares, whose intervals end where shares do."""
-    return means._replace(low=np.clip(means.low, 0.0, 1.0), high=np.clip(means.high, 0.0, 1.0))
-
-
-def _mark(name: str, means: Means, column: int) -> Mark:
-    value, (low, high) = _told(means, column)
-    return Mark("", name, math.nan, value, low, high)
+def _percent(share: Crossed) -> str:
+    value, low, high = _told(share)
+    return percent(value, (low, high))
 
 
 def _behind(answers: Answers) -> str:
     pools = f"{answers.n_pools} pools" if answers.n_pools != 1 else "one pool"
-    return f"{answers.k} examples, {len(answers.right):,} questions, {pools}"
+    of = f"{answers.n_examples:,} different examples in {pools}"
+    return f"{answers.k} examples before each of {answers.n_questions:,} questions, {of}"
 
 
 def _words(arm: str) -> str:

@@ -1,16 +1,17 @@
 """From what is wanted and what is done to the batches that are left. Pure: no model, no clock.
 
 Items of a job are sorted by the length of their text and cut into batches of one size, so that padding is small and the
-composition of a batch is a function of the job and the batch size alone. Because whole batches are committed, what is
-left after an interruption cuts into the same batches again, and the same machine computes the same bytes. Bytes of text
-stand for tokens here: planning a hundred thousand items then tokenises none of them.
+composition of a batch is a function of the job and the batch size alone. Items that begin alike have batches of their
+own, so that their beginning is read once a batch (:mod:`probes.capture.shared_beginning`). Because whole batches are
+committed, what is left after an interruption cuts into the same batches again, and the same machine computes the same
+bytes. Bytes of text stand for tokens here: planning a hundred thousand items then tokenises none of them.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -78,9 +79,17 @@ def batches(
     found: list[Batch] = []
     for block, items in left.items():
         alone = np.isin(items, apart)
-        cut = [own for some in (items[alone], items[~alone]) for own in _cut(store, some, batch_size)]
+        parts = [part for some in (items[alone], items[~alone]) for part in _alike(store, some)]
+        cut = [own for some in parts for own in _cut(store, some, batch_size)]
         found += [Batch(own, block) for own in sorted(cut, key=lambda own: -int(store.sizes[own[0]]))]
     return found
+
+
+def _alike(store: ItemStore, items: Int64[np.ndarray, " items"]) -> Iterator[Int64[np.ndarray, " _"]]:
+    """Items that begin alike, each kind by itself, and those that do not."""
+    codes = store.beginnings[items]
+    for code in np.unique(codes):
+        yield items[codes == code]
 
 
 def _cut(store: ItemStore, items: Int64[np.ndarray, " items"], batch_size: int) -> list[Int64[np.ndarray, " _"]]:
