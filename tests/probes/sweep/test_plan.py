@@ -48,6 +48,20 @@ def test_longest_items_come_first(lengths: dict[str, int]) -> None:
     assert order == sorted(order, reverse=True)
 
 
+def test_items_that_begin_alike_share_batches_and_go_on_sharing_them() -> None:
+    first, turns = "a solved example " * 8, (("user", "a question " * 12), ("assistant", "an answer"))
+    alike = [Example(id=f"a{n}", text=first + "x" * n) for n in range(9)]
+    chats = [Example(id=f"c{n}", text="x" * n, before=turns) for n in range(1, 9)]
+    others = [Example(id=f"o{n}", text="y" * (100 + n)) for n in range(9)] + [
+        Example(id=f"p{n}", text="z" * n) for n in range(7)
+    ]
+    whole = cut(store_of(*alike, *chats, *others), 4, [])
+    kinds = [{name.removeprefix("s:")[0] for name in batch} for batch in whole]
+    assert all(len(kind) == 1 or kind == {"o", "p"} for kind in kinds)
+    done = [Done("r", tuple(batch), BLOCK) for batch in whole[:3]]
+    assert cut(store_of(*alike, *chats, *others), 4, done) == whole[3:]
+
+
 def test_identity_depends_on_what_is_measured_and_nothing_else() -> None:
     fields = {
         "fingerprint": "f",
