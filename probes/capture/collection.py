@@ -15,11 +15,11 @@ from torch import Tensor
 
 from probes.capture.batches import BatchSize, run_batches
 from probes.capture.choices import has_endings
+from probes.capture.continuing import run_watched
 from probes.capture.logits import Reducer
 from probes.capture.outcome_reading import read_logits
 from probes.capture.prompts import encode_all, pad
 from probes.capture.reading import RAW, Basis, Picks, Profiler, Reading
-from probes.capture.shared_beginning import run_watched
 from probes.capture.storage import Kept, StateStore
 from probes.models.hooks import Look
 from probes.models.loading import LoadedModel, load_model

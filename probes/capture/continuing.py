@@ -4,6 +4,11 @@ Four answers to one question share all of its tokens, and so do their keys and v
 where the model hands them on, and each ending is then read as a few new tokens behind them. What the pass read beyond
 the shared tokens (its own ending, padding) is masked. Positions are handed over, because they do not follow from places
 in the cache; so a family that takes none reads everything anew, and so does one with another kind of memory.
+
+In the same way a beginning that all prompts of a batch have (solved examples that every question shows, instructions)
+is read once, as one text, and the rest of every prompt behind copies of its keys and values. Whoever looks at a site is
+shown what a pass over whole prompts would have shown: the states of the beginning are repeated before those of the
+rest. So nothing that reads states, logits or kept keys knows of it, and numbers differ by rounding alone.
 """
 
 from __future__ import annotations
@@ -19,8 +24,11 @@ import torch
 from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
 from probes.capture.prompts import pad
+from probes.models.batch import Batch
+from probes.models.hooks import Look, watching
 from probes.models.loading import LoadedModel, Output
 from probes.vocabulary.prompt import Prompt
+from probes.vocabulary.sites import Site
 
 TRIED: Final = ((12, 2), (9, 4), (15, 1))  # tokens of each text that is tried, and of its ending
 # In units of the type's precision, of the largest number of a state: a wrong position moves a state by tenths of it.
@@ -28,6 +36,8 @@ ROUNDINGS: Final = 1000
 MOST_ROUNDING: Final = 0.05
 _PROVED: Final[WeakKeyDictionary[torch.nn.Module, bool]] = WeakKeyDictionary()
 FEWEST_SHARED: Final = 8  # tokens below which reading them again is cheaper than carrying them over
+SHORTEST_BEGINNING: Final = 16  # tokens of a beginning that is read once
+FEWEST_SAVED: Final = 256  # tokens that need not be read; fewer do not pay for a second pass
 
 
 class Ending(NamedTuple):
@@ -147,3 +157,78 @@ def rows_of(output: Output, rows: Sequence[int], longest: int, device: torch.dev
     found.layers = [copy.copy(layer) for layer in memory.layers]
     found.batch_select_indices(torch.tensor(rows, device=device))
     return found
+
+
+def shared_beginning(batch: Batch) -> int:
+    """Number of tokens at the beginning that all prompts share and that are worth reading once; 0 for none.
+
+    At least one token of every prompt is left to be read behind it.
+    """
+    ids = batch.ids.numpy()
+    least = int(batch.mask.sum(dim=1).min()) - 1
+    differs = (ids[:, :least] != ids[:1, :least]).any(axis=0)
+    shared = int(np.argmax(differs)) if differs.any() else least
+    return shared if shared >= SHORTEST_BEGINNING and shared * (len(ids) - 1) >= FEWEST_SAVED else 0
+
+
+def run_watched(model: LoadedModel, batch: Batch, watched: Sequence[Site], look: Look, *, keep: bool) -> Output:
+    """Run a batch with hooks on; a beginning that all its prompts share is read once.
+
+    Args:
+        model: what to run.
+        batch: padded prompts.
+        watched: sites to look at.
+        look: is shown each site and its vectors, ``(prompts * longest, width)``.
+        keep: whether keys and values are kept.
+
+    Returns:
+        The body's output over whole prompts.
+    """
+    shared = shared_beginning(batch)
+    if shared and keeps(model):
+        found = _behind(model, batch, shared, watched, look)
+        if found is not None:
+            return found
+    with watching(model.taps, watched, look, rows=batch.ids.numel()):
+        return model.run(batch, keep=True) if keep else model.run(batch)
+
+
+def _behind(model: LoadedModel, batch: Batch, shared: int, watched: Sequence[Site], look: Look) -> Output | None:
+    """Read the beginning and then what is behind it; None where the model kept nothing to go on from."""
+    prompts, longest = batch.ids.shape
+    first: dict[Site, Tensor] = {}
+
+    def remember(site: Site, vectors: Tensor) -> None:
+        first[site] = vectors.clone()
+
+    beginning = Batch(batch.ids[:1, :shared], batch.mask[:1, :shared])
+    with watching(model.taps, watched, remember, rows=shared):
+        head = model.run(beginning, keep=True)
+    memory = rows_of(head, [0] * prompts, longest - shared, model.device) if kept(head) else None
+    if memory is None:
+        return None
+
+    def show(site: Site, vectors: Tensor) -> None:
+        look(site, _whole(first.pop(site), vectors, prompts))
+
+    arguments = {
+        "input_ids": batch.ids[:, shared:],
+        "attention_mask": batch.mask,
+        "position_ids": torch.arange(shared, longest).unsqueeze(0),
+    }
+    on_device = {name: value.to(model.device) for name, value in arguments.items()}
+    with (
+        watching(model.taps, watched, show, rows=prompts * (longest - shared)),
+        torch.inference_mode(),
+    ):
+        rest = model.base(**on_device, past_key_values=memory, use_cache=True)
+    width = head.last_hidden_state.shape[-1]
+    states = _whole(head.last_hidden_state.reshape(shared, width), rest.last_hidden_state.reshape(-1, width), prompts)
+    return type(rest)(**{**rest, "last_hidden_state": states.reshape(prompts, longest, width)})
+
+
+def _whole(beginning: Tensor, rest: Tensor, prompts: int) -> Tensor:
+    """Vectors of whole prompts: those of the beginning before those of the rest of each."""
+    width = beginning.shape[-1]
+    parts = [beginning.unsqueeze(0).expand(prompts, -1, -1), rest.reshape(prompts, -1, width)]
+    return torch.cat(parts, dim=1).reshape(-1, width)

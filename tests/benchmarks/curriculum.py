@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-import probes.capture.shared_beginning as sharing
+from probes.capture import continuing as sharing
 from probes.capture import read_batch
 from probes.curriculum.scores import OUTCOMES
 from probes.models import LoadedModel

@@ -2,7 +2,7 @@
 
 Items of a job are sorted by the length of their text and cut into batches of one size, so that padding is small and the
 composition of a batch is a function of the job and the batch size alone. Items that begin alike have batches of their
-own, so that their beginning is read once a batch (:mod:`probes.capture.shared_beginning`). Because whole batches are
+own, so that their beginning is read once a batch (:mod:`probes.capture.continuing`). Because whole batches are
 committed, what is left after an interruption cuts into the same batches again, and the same machine computes the same
 bytes. Bytes of text stand for tokens here: planning a hundred thousand items then tokenises none of them.
 """

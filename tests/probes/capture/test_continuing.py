@@ -8,8 +8,8 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, OPTConfig, OPTForCausalLM
 
 from probes.capture import read_batch
+from probes.capture.continuing import FEWEST_SAVED, SHORTEST_BEGINNING, shared_beginning
 from probes.capture.prompts import pad
-from probes.capture.shared_beginning import FEWEST_SAVED, FEWEST_SHARED, shared_beginning
 from probes.models import LoadedModel, load_model
 from probes.vocabulary.prompt import Prompt
 from probes.vocabulary.sites import resolve_sites
@@ -59,7 +59,7 @@ def test_states_and_outcomes_are_those_of_whole_prompts(family, monkeypatch) -> 
     prompts = asked()
     assert shared_beginning(pad(prompts, model.pad_id)) == 100
     once = read_batch(model, prompts, **ask)
-    monkeypatch.setattr("probes.capture.shared_beginning.shared_beginning", lambda _: 0)
+    monkeypatch.setattr("probes.capture.continuing.shared_beginning", lambda _: 0)
     whole = read_batch(model, prompts, **ask)
     for one, other in zip(once.readings, whole.readings, strict=True):
         assert (one.site, one.position) == (other.site, other.position)
@@ -79,10 +79,13 @@ def test_a_beginning_counts_when_it_saves_something() -> None:
         return shared_beginning(pad(prompts, model.pad_id))
 
     assert shared(asked()[:1]) == 0  # alone
-    few = FEWEST_SHARED - 1
+    few = SHORTEST_BEGINNING - 1
     assert shared(asked(shared=few, own=(9,) * 40)) == 0
-    assert shared(asked(shared=FEWEST_SHARED, own=(9,) * (FEWEST_SAVED // FEWEST_SHARED))) == 0
-    assert shared(asked(shared=FEWEST_SHARED, own=(9,) * (FEWEST_SAVED // FEWEST_SHARED + 1))) == FEWEST_SHARED
+    assert shared(asked(shared=SHORTEST_BEGINNING, own=(9,) * (FEWEST_SAVED // SHORTEST_BEGINNING))) == 0
+    assert (
+        shared(asked(shared=SHORTEST_BEGINNING, own=(9,) * (FEWEST_SAVED // SHORTEST_BEGINNING + 1)))
+        == SHORTEST_BEGINNING
+    )
     same = asked(own=(30,)) * 5
     assert shared(same) == len(same[0].ids) - 1  # one token is left to read
     short = [*asked(), Prompt(asked()[0].ids[:3], 0, False, (-1,) * 3, None)]
