@@ -196,9 +196,9 @@ def run_watched(model: LoadedModel, batch: Batch, watched: Sequence[Site], look:
 def _behind(model: LoadedModel, batch: Batch, shared: int, watched: Sequence[Site], look: Look) -> Output | None:
     """Read the beginning and then what is behind it; None where the model kept nothing to go on from."""
     prompts, longest = batch.ids.shape
-    first: dict[Site, Tensor] = {}
+    first: dict[Site, torch.Tensor] = {}
 
-    def remember(site: Site, vectors: Tensor) -> None:
+    def remember(site: Site, vectors: torch.Tensor) -> None:
         first[site] = vectors.clone()
 
     beginning = Batch(batch.ids[:1, :shared], batch.mask[:1, :shared])
@@ -208,7 +208,7 @@ def _behind(model: LoadedModel, batch: Batch, shared: int, watched: Sequence[Sit
     if memory is None:
         return None
 
-    def show(site: Site, vectors: Tensor) -> None:
+    def show(site: Site, vectors: torch.Tensor) -> None:
         look(site, _whole(first.pop(site), vectors, prompts))
 
     arguments = {
@@ -227,7 +227,7 @@ def _behind(model: LoadedModel, batch: Batch, shared: int, watched: Sequence[Sit
     return type(rest)(**{**rest, "last_hidden_state": states.reshape(prompts, longest, width)})
 
 
-def _whole(beginning: Tensor, rest: Tensor, prompts: int) -> Tensor:
+def _whole(beginning: torch.Tensor, rest: torch.Tensor, prompts: int) -> torch.Tensor:
     """Vectors of whole prompts: those of the beginning before those of the rest of each."""
     width = beginning.shape[-1]
     parts = [beginning.unsqueeze(0).expand(prompts, -1, -1), rest.reshape(prompts, -1, width)]

@@ -79,8 +79,7 @@ def test_a_beginning_counts_when_it_saves_something() -> None:
         return shared_beginning(pad(prompts, model.pad_id))
 
     assert shared(asked()[:1]) == 0  # alone
-    few = SHORTEST_BEGINNING - 1
-    assert shared(asked(shared=few, own=(9,) * 40)) == 0
+    assert shared(asked(shared=SHORTEST_BEGINNING - 1, own=(9,) * 40)) == 0
     assert shared(asked(shared=SHORTEST_BEGINNING, own=(9,) * (FEWEST_SAVED // SHORTEST_BEGINNING))) == 0
     assert (
         shared(asked(shared=SHORTEST_BEGINNING, own=(9,) * (FEWEST_SAVED // SHORTEST_BEGINNING + 1)))
