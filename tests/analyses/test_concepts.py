@@ -254,6 +254,16 @@ def test_members_without_rating_or_states_are_counted_and_a_category_of_one_is_l
     assert found["adjusted mutual information"].n == 65
 
 
+def test_an_item_of_two_categories_is_kept_in_both_counted_and_lowers_the_ceiling(rng):
+    sweep = made(rng)
+    attrs = sweep.tables["examples"]["attrs"].str.replace('"w1x0"', '"w0x0"')
+    sweep.tables["examples"] = sweep.tables["examples"].assign(attrs=attrs)
+    found = by_metric(analyse(sweep, "concepts"))["adjusted mutual information"]
+    told = {effect.key: effect.estimate for effect in found.effects}
+    assert (told["several"], found.n) == (1, 80)
+    assert 0.9 < told["ceiling"] < 1
+
+
 def test_words_that_a_tokenizer_writes_alike_are_left_out_and_counted(rng):
     found = by_metric(analyse(made(rng, unknown=10), "concepts"))
     spelled = found["adjusted mutual information"]

@@ -7,12 +7,15 @@ graded membership with its bootstrap; the ceiling once per set; the information 
 
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
 from analyses.statistics.concepts.agreement import ami_ceiling
 from analyses.statistics.concepts.bottleneck import bottleneck
+from analyses.statistics.concepts.held_out import held_out_regret
 from analyses.statistics.concepts.profile import read_place
+from analyses.statistics.concepts.quantisation import better_partitions
 
 SETS = ((492, 18), (565, 10), (48, 8))
 WIDTH, LAYERS, TOKENS = 576, 30, 512
@@ -37,6 +40,12 @@ def main(layers: int = LAYERS) -> None:
     for n, k in SETS:  # one item in ten stands in a second category
         ami_ceiling([str(i if i % 10 else (i + 1) % n) for i in range(n)], np.arange(n) % k)
     print(f"{time.process_time() - began:8.1f} s  ceilings of the three sets", flush=True)
+    began = time.process_time()
+    for states, categories, _ in sets(rng):
+        sentences = states + 0.3 * rng.normal(size=(2, *states.shape))
+        search = partial(better_partitions, labels=categories, rng=rng)
+        held_out_regret(sentences, categories, search, rng)
+    print(f"{time.process_time() - began:8.1f} s  regret on sentences left out, two sentences, one layer", flush=True)
     began = time.process_time()
     bottleneck(rng.dirichlet(np.full(TOKENS, 0.1), size=SETS[0][0]))
     print(f"{time.process_time() - began:8.1f} s  information bottleneck of {SETS[0][0]} members, {TOKENS} tokens")

@@ -148,6 +148,7 @@ def _agreement(own: Members, layers: Sequence[Layer]) -> Finding:
         effects=(
             Effect("ceiling (items of several categories have one state)", ceiling, NO_INTERVAL, key="ceiling"),
             Effect(f"{PEAK} (chosen by the data)", top.agreement.ami, top.interval, key="peak", of=best.name),
+            Effect("items that stand in several categories", float(_several(own)), NO_INTERVAL, key="several"),
             Effect("normalised mutual information (above 0 by chance)", found.agreement.nmi, NO_INTERVAL, key="nmi"),
             Effect("adjusted Rand index", found.agreement.ari, NO_INTERVAL, key="ari"),
         ),
@@ -167,6 +168,11 @@ def _agreement(own: Members, layers: Sequence[Layer]) -> Finding:
             f"{with_interval(closeness.estimate, closeness.interval)}."
         ),
     )
+
+
+def _several(own: Members) -> int:
+    """Different items that people put into more than one category."""
+    return int((own.items.groupby("item")["category"].nunique() > 1).sum())
 
 
 def _stated(layers: Sequence[Layer]) -> Layer:
