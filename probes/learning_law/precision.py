@@ -61,7 +61,8 @@ def in_float64(module: PreTrainedModel, family: str) -> PreTrainedModel:
         return module
     cast("Any", AttentionInterface).register(ATTENTION, _attend)
     module.set_attn_implementation(ATTENTION)
-    for name, norm in [*module.named_modules()]:
+    parts = cast("list[tuple[str, nn.Module]]", [*module.named_modules()])
+    for name, norm in parts:
         if isinstance(norm, LlamaRMSNorm):
             module.set_submodule(name, Norm(norm))
     return module
