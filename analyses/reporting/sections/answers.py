@@ -19,7 +19,7 @@ IN_PICTURE: Final = "each domain is a row of the picture"
 MEANINGS: Final[dict[Verdict, str]] = {
     "supported": "the interval is above zero, also after adjusting for length and correcting over the suites",
     "contradicted": "the same below zero",
-    "undecided": "after this neither is established, which is not to say that there is no effect",
+    "undecided": "after adjusting and correcting neither is established, which is not to say that there is no effect",
     "described": "too little for a test",
 }
 TOO_FEW: Final = "too few independent domains for one verdict over all of them"

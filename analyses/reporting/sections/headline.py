@@ -219,8 +219,8 @@ def _mechanism(asked: Sequence[Finding], findings: Sequence[Finding]) -> str:
     told = found if len(asked) == 1 else [mechanism for mechanism in found if mechanism.verdict != "undecided"]
     texts = list(dict.fromkeys(mechanism.text.rstrip(".") for mechanism in told))[:MOST_MECHANISMS]
     if found and not told:
-        suites = "the only suite" if len(found) == 1 else f"all {len(found)} suites"
-        return f"The mechanism is undecided in {suites} in which it was asked for."
+        suites = list(dict.fromkeys(shown(mechanism.scope.suite) for mechanism in found))
+        return f"The mechanism is undecided on {_first_of(suites)}."
     if len(told) < len(found):
         texts.append(f"undecided in {len(found) - len(told)} more")
     return f"{'; '.join(texts)}." if texts else ""
