@@ -52,10 +52,11 @@ def expected_after(run: Run, own: Members) -> Expected | None:
     n_templates = int(own.template.max()) + 1
     seen = np.zeros((n_templates, len(own.items)), dtype=bool)
     seen[template, item] = True
-    known = seen.all(axis=0)
+    known = np.asarray(seen.all(axis=0), dtype=bool)
     if known.sum() < 2:
         return None
-    parts = [_of_sentence(rows[template == number], item[template == number], known) for number in range(n_templates)]
+    at = [np.flatnonzero(template == number) for number in range(n_templates)]
+    parts = [_of_sentence(rows.iloc[own_rows.tolist()], item[own_rows], known) for own_rows in at]
     chances = np.concatenate(parts, axis=1) / n_templates
     others = float(np.mean([part[:, -1].mean() for part in parts]))
     return Expected(known, chances, others)

@@ -172,7 +172,7 @@ def next_token_rows(
     """Rows of ``next_tokens``: the likeliest tokens of each item with their probabilities."""
     columns = {
         "run_id": _named([run_id], np.array([len(example_ids)])),
-        "example_id": pd.Categorical(example_ids),
+        "example_id": pd.Categorical.from_codes(np.arange(len(example_ids)), categories=pd.Index(example_ids)),
         "tokens": list(tokens.astype(np.int32)),
         "chances": list(chances.astype(np.float32)),
     }

@@ -61,10 +61,12 @@ def rates(run: Run) -> list[Finding]:
 def _of_kind(model: str, rows: pd.DataFrame, kind: str) -> Finding | None:
     """The model beside the best codec of a kind; None where either is missing."""
     own = rows[rows["kind"] == "model"]
-    rows = rows[rows["chunk"] == own["chunk"].max()]
-    own = own[own["chunk"] == own["chunk"].max()]
+    if own.empty:
+        return None
+    longest = int(own["chunk"].astype(int).max())
+    rows, own = rows[rows["chunk"] == longest], own[own["chunk"] == longest]
     codecs = rows[rows["compressor"].isin(CODECS[kind])]
-    if own.empty or codecs.empty:
+    if codecs.empty:
         return None
     rate, n = float(own["rate"].iloc[0]), int(own["n_chunks"].iloc[0])
     best = codecs.sort_values("rate_header_once").iloc[:1]
