@@ -22,7 +22,7 @@ from sparsity import parse_metrics
 from tests.benchmarks.capture import seconds, smollm2_shape
 from tests.benchmarks.familiarity import bare_logits
 
-ROUNDS = 5
+ROUNDS = 3
 POOL = (16, 32)  # items x tokens
 EXAMPLES, OWN, QUESTIONS = 80, 25, 16  # tokens of the examples and of a question, questions of a batch
 
