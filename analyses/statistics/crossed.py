@@ -104,10 +104,10 @@ def _examples(sides: Sequence[Side], n: int) -> Iterator[Any]:
     signs = [np.full(side.shown.size, side.sign) for side in sides]
     codes = [side.shown.reshape(-1) for side in sides]
     # counted from the end: the last example stands right before the question whatever their number
-    ends = [np.tile(np.arange(side.shown.shape[1])[::-1], n) for side in sides]
+    ends = [np.tile(np.arange(side.shown.shape[1] - 1, -1, -1, dtype=np.int64), n) for side in sides]
     at = [np.where(own < 0, -1, own * width + end) for own, end in zip(codes, ends, strict=True)]
     for own in (codes, at) if width > 1 else (codes,):
-        yield _members(*(np.concatenate(column) for column in (rows, own, signs)), n)
+        yield _members(np.concatenate(rows), np.concatenate(own), np.concatenate(signs), n)
 
 
 def _sets(sides: Sequence[Side], n: int) -> Iterator[Any]:
