@@ -40,7 +40,7 @@ def scoring(model: LoadedModel) -> Iterator[str]:
     prompts = asked(model, POOL[0], [], POOL[1])
     sites, metrics = resolve_sites(model, ["final_norm"]), parse_metrics(["hoyer"])
     outcomes = tuple(OUTCOMES.values())
-    ratios = []
+    ratios: list[float] = []
     for _ in range(ROUNDS + 1):
         before = seconds(lambda: bare_logits(model, prompts))
         own = seconds(
@@ -61,7 +61,8 @@ def beginnings(model: LoadedModel) -> Iterator[str]:
     def read() -> object:
         return read_batch(model, prompts, sites=sites, positions="last", metrics=metrics, outcomes=("correct",))
 
-    search, ratios = sharing.shared_beginning, []
+    search = sharing.shared_beginning
+    ratios: list[float] = []
     for _ in range(ROUNDS + 1):
         once = seconds(read)
         sharing.shared_beginning = lambda _: 0
