@@ -122,7 +122,7 @@ def read_endings(model: LoadedModel, output: Output, endings: Sequence[Ending]) 
         The output over the endings, padded on the right; None where the pass kept nothing that can be gone on from.
     """
     longest = max(len(ending.ids) for ending in endings)
-    memory = rows_of(output, [ending.row for ending in endings], longest, model.device)
+    memory = rows_of(output, [ending.row for ending in endings], longest)
     if memory is None:
         return None
     width = int(memory.get_seq_length())
@@ -139,7 +139,7 @@ def read_endings(model: LoadedModel, output: Output, endings: Sequence[Ending]) 
         return model.base(**on_device, past_key_values=memory, use_cache=True)
 
 
-def rows_of(output: Output, rows: Sequence[int], longest: int, device: torch.device) -> Any:  # noqa: ANN401  a cache of transformers
+def rows_of(output: Output, rows: Sequence[int], longest: int) -> Any:  # noqa: ANN401  a cache of transformers
     """Some rows of what a pass has kept, as a memory of their own with room for so many tokens more.
 
     None where it kept anything but all keys and values, or nothing.
@@ -155,7 +155,7 @@ def rows_of(output: Output, rows: Sequence[int], longest: int, device: torch.dev
             return None
     found = copy.copy(memory)
     found.layers = [copy.copy(layer) for layer in memory.layers]
-    found.batch_select_indices(torch.tensor(rows, device=device))
+    found.batch_select_indices(torch.tensor(rows))  # on the CPU, for layers may be on several devices
     return found
 
 
@@ -204,7 +204,7 @@ def _behind(model: LoadedModel, batch: Batch, shared: int, watched: Sequence[Sit
     beginning = Batch(batch.ids[:1, :shared], batch.mask[:1, :shared])
     with watching(model.taps, watched, remember, rows=shared):
         head = model.run(beginning, keep=True)
-    memory = rows_of(head, [0] * prompts, longest - shared, model.device) if kept(head) else None
+    memory = rows_of(head, [0] * prompts, longest - shared) if kept(head) else None
     if memory is None:
         return None
 
