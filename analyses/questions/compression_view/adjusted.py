@@ -42,7 +42,7 @@ def adjusted(run: Run) -> list[Finding]:
 
 def _best(label: str, own: pd.DataFrame, others: pd.DataFrame, plot: Plot | None) -> Finding:
     """The size with the lowest adjusted rate for some data, beside the smallest and the largest."""
-    best = own.loc[own["adjusted_rate"].idxmin()]
+    best = own.sort_values("adjusted_rate").iloc[0]
     n_bytes = int(best["n_bytes"])
     beside = "; ".join(
         f"{size} weights take {adjusted:.3f} (streams alone {rate:.3f})"
@@ -50,7 +50,7 @@ def _best(label: str, own: pd.DataFrame, others: pd.DataFrame, plot: Plot | None
     )
     codec = ""
     if len(others):
-        least = others.loc[others["rate"].idxmin()]
+        least = others.sort_values("rate").iloc[0]
         codec = f" {least['compressor']}, the best classical compressor, takes {least['rate']:.3f}."
     half = (float(best["rate_high"]) - float(best["rate_low"])) / 2
     estimate = float(best["adjusted_rate"])
