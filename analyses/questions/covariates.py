@@ -278,7 +278,7 @@ def _sentence(
             f"Adjusting for {names}, the {one.quantity} of {signed(plain[0])} becomes a {one.quantity_given} of "
             f"{with_interval(*together)} "
             f"({'of these ' if len(before) > 1 else ''}{shown(most.covariate.name)} has "
-            f"{'the strongest' if len(before) > 1 else 'a'} rank correlation with the measure, "
+            f"{'the strongest' if len(before) > 1 else 'a'} rank correlation with the measure: "
             f"{signed(most.correlation)})"
         )
     else:

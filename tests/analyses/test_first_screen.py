@@ -96,6 +96,22 @@ def test_one_answer_has_its_own_sentence_and_its_layers():
     assert sentences(found)[:2] == ["Text.", depth_sentence(found[0], by_depth(found[0], found))]
 
 
+def test_a_basis_in_which_the_sign_is_the_opposite_is_on_the_first_screen():
+    found = suite("s", [0, 0, 1])
+    bases = [
+        Control("centred", "basis", -0.4, (-0.5, -0.3), math.nan),
+        Control("unembed", "basis", -0.1, (-0.3, 0.1), math.nan),  # may be zero
+        Control("pca", "basis", 0.4, (0.3, 0.5), math.nan),
+        Control("nll", "mediator", -0.4, (-0.5, -0.3), 0.1),
+    ]
+    beside = replace(found[0], analysis="localization", primary=False, controls=tuple(bases))
+    beside = replace(beside, scope=replace(beside.scope, basis="several"))
+    said = [text for text in sentences([*found, beside]) if "another basis" in text]
+    assert said == ["The sign is the opposite in another basis (centred: −0.40 [−0.50, −0.30])."]
+    elsewhere = replace(beside, scope=replace(beside.scope, site="resid_post"))
+    assert not any("another basis" in text for text in sentences([*found, elsewhere]))
+
+
 @pytest.fixture(scope="module")
 def domains():
     return text_domains(np.random.default_rng(0), n_layers=1, metrics=("hoyer",), n_per_level=10)

@@ -18,7 +18,7 @@ from analyses.findings.sentences import where_words
 from analyses.reporting.sections.answers import contrasts, counted
 from analyses.reporting.sections.depth import FAR, by_depth, depth_sentence
 
-MOST_SENTENCES: Final = 4
+MOST_SENTENCES: Final = 5
 MOST_NAMED: Final = 4  # suites or models of one verdict
 MOST_MECHANISMS: Final = 2
 OUTPUT: Final = "covariates"
@@ -174,7 +174,8 @@ def _bases(asked: Sequence[Finding], findings: Sequence[Finding]) -> str:
     """Answers whose sign is the opposite in another basis, with that basis; empty where there is none."""
     models, suites = (len({getattr(lead.scope, name) for lead in asked}) for name in ("model", "suite"))
     told = [
-        f"{_named(lead, models, suites)}, {control.name}: {with_interval(control.estimate, control.interval)}"
+        f"{_named(lead, models, suites) + ', ' if len(asked) > 1 else ''}{control.name}: "
+        f"{with_interval(control.estimate, control.interval)}"
         for lead in asked
         for found in findings
         if found.scope.basis == SEVERAL and _same_place(found, lead)
