@@ -7,7 +7,6 @@ question stands in the same registry and the same report as the questions about 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -106,8 +105,7 @@ def open_law(folder: Path) -> Law | None:
     n_seeds = max(table["seed"].nunique() for table in tables[LAW[0]].values())
     words = [f"--scale {task['scale']}", *(f"--learner {name}" for name in learners), f"--seeds {n_seeds}"]
     if len(learners) == 1:  # two learners may differ in these, and then have their scale's
-        told = re.search(r"rate=([^,]+), .*epochs=(\d+)\)$", task["plans"][learners[0]])
-        words += [f"--step {told[1]}", f"--epochs {told[2]}"] if told else []
+        words += [f"--{option} {task[option][learners[0]]}" for option in ("step", "epochs")]
     return Law(tables, f"sparsity learning-law {' '.join(words)} --out")
 
 

@@ -68,6 +68,7 @@ def learning_law(
     from probes.learning_law import results
     from probes.learning_law.scales import TRIALS
     from probes.learning_law.tables import write_tables
+    from probes.records.resumed import claim
 
     plans: dict[str, Any] = {}
     for name in learner or ["perceptron"]:
@@ -77,7 +78,9 @@ def learning_law(
             raise InputError(f"no scale is called {scale!r}; there are {', '.join(TRIALS[name][0])}")
         plan = TRIALS[name][0][scale]
         plans[name] = plan._replace(epochs=epochs or plan.epochs, rate=step or plan.rate)
-    results.claim(out_dir, {"scale": scale, "plans": {name: repr(plan) for name, plan in plans.items()}})
+    asked = {"step": "rate", "epochs": "epochs"}
+    task = {key: {name: getattr(plan, own) for name, plan in plans.items()} for key, own in asked.items()}
+    claim(out_dir, {"scale": scale, **task, "plans": {name: repr(plan) for name, plan in plans.items()}})
     with shown_progress() as show:
         for name, plan in plans.items():
             for seed in range(seeds):

@@ -18,15 +18,14 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save
 
-from probes.errors import InputError
 from probes.learning_law.arms import UNIFORM, Arm, Trial, arms, milestones
 from probes.learning_law.contributions import Contributions, Equality, acceleration, compression_ratio, contributions
 from probes.learning_law.descent import scheduled
 from probes.learning_law.learners import Learner
 from probes.learning_law.search import Search, begin, search
+from probes.records.store import write_atomically
 
 SAVED_EVERY: Final = 30.0  # seconds
-TASK: Final = "task.json"
 LARGE: Final = "large"
 FEW: Final = "small"
 
@@ -35,26 +34,10 @@ Tell = Callable[[str, Unit, int, int], None]
 """Told what is done, in what unit, how much of it, and how much there is."""
 
 
-def claim(out: Path, task: Mapping[str, Any]) -> None:
-    """Make sure that a folder is of this task.
-
-    Raises:
-        InputError: if it is of another.
-    """
-    out.mkdir(parents=True, exist_ok=True)
-    told = json.dumps(dict(task), sort_keys=True, indent=1)
-    path = out / TASK
-    if path.exists() and path.read_text(encoding="utf-8") != told:
-        raise InputError(f"{out} holds another learning law than was asked for: name another --out or remove it")
-    write(path, told.encode())
-
-
 def write(path: Path, content: bytes) -> None:
-    """A file, whole or not at all."""
+    """A file and its folder, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f"{path.name}.unfinished")
-    fresh.write_bytes(content)
-    fresh.replace(path)
+    write_atomically(path, content)
 
 
 def slug(name: str) -> str:

@@ -12,7 +12,7 @@ import pytest
 
 from analyses import analyse
 from analyses.findings.record import Finding
-from analyses.questions.curriculum_answers import NONE, read_answers
+from analyses.questions.compression_view.curriculum_answers import NONE, read_answers
 from probes.vocabulary.axes import Axis
 from tests.analyses.sweeps import Sweep, make_sweep, with_table
 from tests.samples import of_mean, of_spread

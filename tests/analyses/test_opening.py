@@ -187,10 +187,11 @@ assert not {"torch", "transformers"} & set(sys.modules)
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def write_law(folder: Path, plan: str = "Plan(sizes=Sizes(width=4), few=8, rate=0.2, n_steps=6, epochs=3)") -> None:
+def write_law(folder: Path) -> None:
     """A folder as `sparsity learning-law` leaves it."""
     (folder / "toy").mkdir(parents=True)
-    (folder / "task.json").write_text(json.dumps({"scale": "small", "plans": {"toy": plan}}))
+    task = {"scale": "small", "step": {"toy": 0.2}, "epochs": {"toy": 3}, "plans": {"toy": "Plan(width=4)"}}
+    (folder / "task.json").write_text(json.dumps(task))
     for name, own in planted(2.0).items():
         own["toy"].to_csv(folder / "toy" / f"{name}.csv", index=False)
 

@@ -39,7 +39,7 @@ from analyses.findings.record import (
 )
 from analyses.findings.registry import analysis
 from analyses.findings.sentences import claim_of
-from analyses.questions.curriculum_answers import AXIS, NONE, Answers, read_answers, share_of
+from analyses.questions.compression_view.curriculum_answers import AXIS, NONE, Answers, read_answers, share_of
 from analyses.statistics.crossed import Crossed, crossed_mean
 from analyses.statistics.equivalence import minimum_detectable
 from analyses.statistics.gains import Gains, paired_gains, smaller

@@ -124,7 +124,7 @@ def test_what_cannot_be_used_is_one_line(tmp_path, capsys, monkeypatch):
         ("holds no seed", "weights", "--out", out),
         ("no learner is called 'x'", "--out", out, "--learner", "x"),
         ("no scale is called 'large'", "--out", out, "--scale", "large"),
-        ("holds another learning law", "--out", out, "--epochs", "2"),
+        ("was begun with epochs {'perceptron': 3}", "--out", out, "--epochs", "2"),
         ("every set needs an example", "--out", str(tmp_path / "other"), "--scale", "paper"),
     ):
         with pytest.raises(SystemExit) as left:

@@ -20,8 +20,8 @@ from analyses.findings.formatting import shown, with_interval
 from analyses.findings.null import sparser
 from analyses.findings.panel import PRIMARY_SITES
 from analyses.findings.record import Effect, Finding, Mark, Plot, Scope
-from analyses.questions.compression_view.membership import AXIS, HELD, QUESTION, Held, hold, set_of
-from analyses.questions.compression_view.typicality import measured_in
+from analyses.questions.human_categories.membership import AXIS, HELD, QUESTION, Held, hold, set_of
+from analyses.questions.human_categories.typicality import measured_in
 from analyses.statistics.concepts.profile import read_place
 from analyses.statistics.groups import average
 from probes.records.stored_states import StoredPlace

@@ -8,7 +8,7 @@ from analyses.data.runs import Run
 from analyses.findings.contrast import fresh
 from analyses.findings.formatting import number, signed
 from analyses.findings.record import Effect, Finding, LeftOut, Mark, Plot, Scope
-from analyses.questions.compression_view.membership import AXIS, NO_INTERVAL, QUESTION, left_out_of, set_of
+from analyses.questions.human_categories.membership import AXIS, NO_INTERVAL, QUESTION, left_out_of, set_of
 from analyses.statistics.concepts.bottleneck import told_by
 
 

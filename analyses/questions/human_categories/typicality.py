@@ -25,7 +25,7 @@ from analyses.findings.record import Effect, Finding, Mark, Plot
 from analyses.findings.registry import analysis
 from analyses.findings.sentences import claim_of
 from analyses.findings.verdicts import settle
-from analyses.questions.compression_view.membership import WORDS, by_run, hold, left_out_of, scope_in
+from analyses.questions.human_categories.membership import WORDS, by_run, hold, left_out_of, scope_in
 from probes.records.stored_states import StoredPlace
 from probes.vocabulary.names import RAW
 

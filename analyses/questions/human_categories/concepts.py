@@ -29,9 +29,9 @@ from analyses.findings.record import ALPHA, Effect, Finding, LeftOut, Mark, Plot
 from analyses.findings.registry import analysis
 from analyses.findings.sentences import claim_of
 from analyses.findings.verdicts import settle
-from analyses.questions.compression_view.concept_bits import bits_finding
-from analyses.questions.compression_view.concept_training import training_findings
-from analyses.questions.compression_view.membership import (
+from analyses.questions.human_categories.concept_bits import bits_finding
+from analyses.questions.human_categories.concept_training import training_findings
+from analyses.questions.human_categories.membership import (
     AXIS,
     LAYERS,
     NO_INTERVAL,
