@@ -56,7 +56,10 @@ class MetricSpec:
             _read(record, word, isinstance(domain, Choice)) for word, domain in zip(written, domains, strict=True)
         ]
         if match["version"] is not None and int(match["version"]) != record.version:
-            raise ValueError(f"{record.name} is at version {record.version} here, got version {match['version']}")
+            raise ValueError(
+                f"{record.name} is at version {record.version} here, got version {match['version']}; "
+                f"write {record.name} without a version, or use the toolkit that has it"
+            )
         return cls(record.name, tuple(values))
 
     @property

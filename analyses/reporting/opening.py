@@ -1,7 +1,7 @@
 """Input of a report: sweeps beside each other, as far as they can be read at all, and folders of other commands.
 
-A report is wanted most when something is wrong with a sweep. Commits of another table schema, and measures that were
-recorded in two versions, are left out and said, instead of refusing the whole directory.
+A report is wanted most when something is wrong with a sweep. Commits of another table schema are left out, measures
+that were recorded in two versions are read in the newest, and both are said, instead of refusing the whole directory.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -18,10 +19,12 @@ from analyses.data.compression_tables import open_compression
 from analyses.data.runs import Run
 from analyses.data.written_tables import beside, open_law, together
 from probes.records import Records
-from probes.records.cells import versions
+from probes.records.filters import understood
 from probes.records.read import open_sweep
+from probes.records.schema import Table
 from probes.records.sessions import shards_of
 from probes.records.union import Union
+from probes.records.versions import in_words, newest
 
 
 class Opened(NamedTuple):
@@ -86,34 +89,40 @@ def open_sweeps(paths: Sequence[Path]) -> Opened:
                 "here is of the items of the others."
             )
     run = sweeps[0] if len(sweeps) == 1 else SideBySide(sweeps)
-    recorded = versions(entry for commit in run.commits for entry in commit.done)
-    mixed = sorted(metric for metric, found in recorded.items() if len(found) > 1)
-    if not mixed:
-        return Opened(run, notes)
-    for metric in mixed:
-        found = " and ".join(sorted(recorded[metric]))
-        notes.append(f"Left out: {metric}, recorded in versions {found}, which are different measures.")
-    told_apart = WithoutMetrics(run, [metric for metric in recorded if metric not in mixed])
-    return Opened(cast("Run", told_apart), notes)
+    mixed = {metric: found for metric, found in sorted(run.versions.items()) if len(found) > 1}
+    for metric, found in mixed.items():
+        notes.append(
+            f"{metric} is recorded in versions {in_words(found)}, which are different measures: all numbers here are "
+            f"of version {newest(found)}, and items that have none in it are left out."
+        )
+    return Opened(cast("Run", InNewest(run)) if mixed else run, notes)
 
 
-class WithoutMetrics:
-    """A sweep of which only some measures are read; of tokens none, because their rows hold all measures."""
+class InNewest:
+    """A sweep that holds a measure in two versions, read in the newest."""
 
-    def __init__(self, records: Records, metrics: Sequence[str]) -> None:
+    def __init__(self, records: Records) -> None:
         self._records = records
-        self._metrics = list(metrics)
+        self._versions = {
+            metric: frozenset({newest(found)}) for metric, found in records.versions.items() if len(found) > 1
+        }
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401  every other table is the sweep's own
         return getattr(self._records, name)
 
     def measurements(self, *, suite: Sequence[str] | None = None, basis: str | None = "raw") -> pd.DataFrame:
-        """Rows of the measures that can be told apart."""
-        return self._records.measurements(suite=suite, metric=self._metrics, basis=basis)
+        """Rows of every measure, in its newest version."""
+        return self._read("measurements", suite, basis)
 
-    def token_measurements(self, **_: object) -> pd.DataFrame:
-        """No rows."""
-        return pd.DataFrame(columns=["run_id", "example_id", "site", "layer", "unit", "basis", "token"])
+    def token_measurements(self, *, suite: Sequence[str] | None = None, basis: str | None = "raw") -> pd.DataFrame:
+        """The same of tokens."""
+        return self._read("token_measurements", suite, basis)
+
+    def _read(self, table: Table, suite: Sequence[str] | None, basis: str | None) -> pd.DataFrame:
+        runs = self._records.runs()
+        own = None if suite is None else runs.loc[runs["suite"].isin(suite), "run_id"].astype(str).tolist()
+        asked = replace(understood(basis=basis, run_id=own), versions=self._versions)
+        return self._records.rows(table, asked).to_pandas()
 
 
 class SideBySide(Union):

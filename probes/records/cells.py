@@ -8,7 +8,7 @@ missing block is what is wanted less what is done, whatever order, batch size or
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
@@ -176,13 +176,3 @@ def _rectangles(wanted: Block, left: frozenset[Cell]) -> tuple[Block, ...]:
         Block(sites=sites, bases=(basis,), positions=tuple(positions), metrics=metrics)
         for (basis, metrics, sites), positions in by_sites.items()
     )
-
-
-def versions(done: Iterable[Done]) -> Mapping[str, frozenset[str]]:
-    """The versions in which each metric is recorded: ``gini`` -> ``{"1"}``."""
-    found: dict[str, set[str]] = {}
-    for entry in done:
-        for metric in entry.block.metrics:
-            name, _, version = metric.rpartition("@")
-            found.setdefault(name, set()).add(version)
-    return {name: frozenset(numbers) for name, numbers in found.items()}

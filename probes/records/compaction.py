@@ -20,12 +20,13 @@ from probes.records.schema import SCHEMAS, TABLES, Table
 from probes.records.sessions import MANIFEST, SPEC, manifest, sessions_in, sessions_of
 from probes.records.store import Commit, Writer, committed, folders_of, remove_replaced
 from probes.records.tensors import tensors_of
+from probes.records.versions import VERSIONED, compatible, recorded, stamped, versions_in
 
 STATES_AT_ONCE: Final = 1 << 28  # bytes per part
 
 
 def compact(directory: Path) -> tuple[int, int]:
-    """Join the parts of every table, those of shards included, into one part per table and run.
+    """Join the parts of every table, those of shards included, into one part per table, run and version of its metrics.
 
     Returns:
         How many parts there were, and how many there are.
@@ -76,12 +77,21 @@ def _states(commits: Sequence[Commit]) -> Iterator[pa.Table]:
 def _joined(table: Table, records: Records, commits: Sequence[Commit]) -> list[pa.Table]:
     if table == "runs":
         return [pa.Table.from_pandas(records.runs(), schema=SCHEMAS["runs"], preserve_index=False)]
-    files = [str(commit.folder / part.file) for commit in commits for part in commit.parts if part.table == table]
+    parts = [(commit, commit.folder / part.file) for commit in commits for part in commit.parts if part.table == table]
+    if table not in VERSIONED:
+        return list(_by_run(table, [str(file) for _, file in parts]))
+    known = recorded(entry for commit in commits for entry in commit.done)
+    apart = compatible((str(file), versions_in(file, commit.done, known)) for commit, file in parts)
+    return [stamped(table, rows, versions=versions) for files, versions in apart for rows in _by_run(table, files)]
+
+
+def _by_run(table: Table, files: Sequence[str]) -> Iterator[pa.Table]:
     if "run_id" not in SCHEMAS[table].names:
-        return [in_order(table, read_rows(table, files, {}))]
+        yield in_order(table, read_rows(table, files, {}))
+        return
     found = (rows.column("run_id").unique().to_pylist() for file in files for rows in scan(table, file, {}, ["run_id"]))
-    run_ids = list(dict.fromkeys(str(run_id) for some in found for run_id in some))
-    return [in_order(table, read_rows(table, files, {"run_id": [run_id]})) for run_id in run_ids]
+    for run_id in dict.fromkeys(str(run_id) for some in found for run_id in some):
+        yield in_order(table, read_rows(table, files, {"run_id": [run_id]})).replace_schema_metadata(None)
 
 
 def _done(commits: Sequence[Commit]) -> list[Done]:

@@ -7,8 +7,8 @@ table means that nothing was measured there, never that a word was misspelt.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from numbers import Integral
 from typing import Any, Final, NamedTuple, cast
 
@@ -17,6 +17,9 @@ import pyarrow as pa
 
 from probes.errors import InputError
 from probes.records.arrow import compute
+from probes.records.cells import Block
+from probes.records.schema import SCHEMAS
+from probes.records.versions import in_words, newest, parted
 from probes.vocabulary.names import BASES, GENERATED, RAW, SHUFFLED, TAILS, UNTRAINED
 from sparsity import MetricSpec
 from sparsity.registry import UnknownNameError
@@ -49,10 +52,12 @@ class Filter:
     Attributes:
         values: accepted values by column; a column that is not named accepts all.
         places: sites as asked for, with their layers; empty where every site is accepted.
+        versions: of metrics that the sweep holds in several versions, those that are accepted.
     """
 
     values: Mapping[str, Sequence[Any]]
     places: tuple[Place, ...] = ()
+    versions: Mapping[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
 
     def narrowed(self, rows: pa.Table) -> pa.Table:
         """Rows as `read_rows` gives them, less those whose site and layer were asked for, but not together."""
@@ -139,15 +144,67 @@ def place_of(text: str) -> Place:
 
 
 def metric_name(text: str) -> str:
-    """A metric as tables write it; a text that this version cannot read stays as it is.
+    """A metric as tables write it, without its version; a text that this toolkit cannot read stays as it is.
 
-    >>> metric_name("top_k_energy(.10)"), metric_name("hoyer@1"), metric_name("of another version")
-    ('top_k_energy(0.1)', 'hoyer', 'of another version')
+    >>> metric_name("top_k_energy(.10)"), metric_name("hoyer@2"), metric_name("of another toolkit")
+    ('top_k_energy(0.1)', 'hoyer', 'of another toolkit')
     """
+    name, _ = parted(text)
     try:
-        return str(MetricSpec.parse(text))
+        return str(MetricSpec.parse(name))
     except (UnknownNameError, ValueError):
-        return text
+        return name
+
+
+def versions_wanted(metric: Wanted, known: Mapping[str, frozenset[str]], where: str) -> dict[str, frozenset[str]]:
+    """The versions that a caller accepts, of those metrics that a sweep holds in several.
+
+    Args:
+        metric: what is asked for, ``gini`` or ``gini@2``; None: everything.
+        known: the versions that are recorded.
+        where: how messages call the sweep.
+
+    Raises:
+        InputError: if a metric with several versions is asked for without one, or a version is not there.
+    """
+    asked: dict[str, set[str]] = {}
+    for text in known if metric is None else listed(metric):
+        name, version = metric_name(str(text)), parted(str(text))[1]
+        there = known.get(name, frozenset())
+        if version and there and version not in there:
+            raise InputError(f"{where} holds {name} in version {in_words(there)}, not {version}")
+        if not version and len(there) > 1:
+            raise InputError(
+                f"{where} holds {name} in versions {in_words(there)}, which are different measures; "
+                f"ask for one of them, metric={name + '@' + newest(there)!r}"
+            )
+        asked.setdefault(name, set()).add(version)
+    return {name: frozenset(found) for name, found in asked.items() if len(known.get(name, ())) > 1}
+
+
+def of_metrics(columns: Sequence[str], metric: Wanted, where: str) -> list[str]:
+    """Of the columns of ``token_measurements`` those of some metrics, and those that say where a row is.
+
+    Raises:
+        InputError: if a metric has no column, with the nearest name.
+    """
+    keys = SCHEMAS["token_measurements"].names
+    wanted = [metric_name(str(text)) for text in listed(metric or ())]
+    refuse_unknown_names("metric", wanted, {parted(name)[0] for name in columns if name not in keys}, where)
+    return [name for name in columns if name in keys or parted(name)[0] in wanted]
+
+
+def owed(block: Block, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    """The distinct rows of some columns that a block stands for, as far as it names them."""
+    match list(columns):
+        case ["metric"]:
+            yield from ((metric.rpartition("@")[0],) for metric in block.metrics)
+        case ["position"]:
+            yield from ((position,) for position in block.positions)
+        case ["site", "layer"]:
+            yield from map(place_of, block.sites)
+        case _:
+            return
 
 
 def listed(values: str | int | Sequence[str] | Sequence[int]) -> list[Any]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import cached_property
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property, partial
 from html import escape
 from pathlib import Path
 from typing import Any, Final
@@ -14,22 +15,25 @@ import pyarrow as pa
 
 from probes.errors import InputError
 from probes.records.arrow import newest
-from probes.records.cells import Block, Done, versions
+from probes.records.cells import Done
 from probes.records.filters import (
     Filter,
     Layers,
     Wanted,
     listed,
-    metric_name,
+    of_metrics,
+    owed,
     place_of,
     refuse_unknown_names,
     understood,
+    versions_wanted,
 )
 from probes.records.layout import read_rows, scan
 from probes.records.schema import FAMILIARITY_STAGE, Table
 from probes.records.sessions import Shards, shards_of
 from probes.records.store import Commit, Reading, committed
 from probes.records.stored_states import States, StoredPlace, read_states, stored_places
+from probes.records.versions import TOKENS, of_versions, recorded, versions_in
 from probes.vocabulary.massive_tokens import massive
 from probes.vocabulary.names import RAW
 from probes.vocabulary.run_facts import RunFacts
@@ -76,6 +80,11 @@ class Records:
         return last.reset_index(drop=True)
 
     @cached_property
+    def versions(self) -> Mapping[str, frozenset[str]]:
+        """The versions in which each metric is recorded, ``gini`` -> ``{"1"}``: of most metrics one."""
+        return recorded(entry for commit in self.commits for entry in commit.done)
+
+    @cached_property
     def shards(self) -> Shards | None:
         """Shards of the sweep that are there; None for a sweep in one piece."""
         return shards_of(self.directory)
@@ -108,17 +117,19 @@ class Records:
         Args:
             site: of these sites only, with or without their layer.
             layer: of these layers only.
-            metric: by these metrics only.
+            metric: by these metrics only, ``gini`` or, with its version, ``gini@2``. Of a metric that the sweep holds
+                in several versions (:attr:`versions`) one must be named; rows of several have them in their name.
             suite: of these suites only.
             position: at these positions only.
             basis: in these coordinates; the controls of a sweep measure in others than ``raw``. None: in all.
 
         Raises:
-            InputError: if a name is not one that the sweep has, or a metric is recorded in two versions.
+            InputError: if a name is not one that the sweep has, or a metric is recorded in two versions and none of
+                them is asked for.
         """
-        self._refuse_mixed_versions(metric)
         return self._read(
             "measurements",
+            versions_wanted(metric, self.versions, str(self.directory)),
             site=site,
             layer=layer,
             metric=metric,
@@ -132,6 +143,7 @@ class Records:
         *,
         site: Wanted = None,
         layer: Layers = None,
+        metric: Wanted = None,
         suite: Wanted = None,
         basis: Wanted = RAW,
         flag_massive: bool = False,
@@ -141,17 +153,20 @@ class Records:
         Args:
             site: of these sites only.
             layer: of these layers only.
+            metric: columns of these metrics only, as :meth:`measurements` takes them.
             suite: of these suites only.
             basis: in these coordinates; None: in all.
             flag_massive: add a column ``massive``: whether the state is more than five times as long as the median of
                 the item's tokens there, as attention sinks are; ``rows[~rows.massive]`` leaves them out.
 
         Raises:
-            InputError: if a name is not one that the sweep has, metrics are recorded in two versions, or massive tokens
-                are asked for without ``l2_norm``.
+            InputError: if a name is not one that the sweep has, a metric is recorded in two versions and none of them
+                is asked for, or massive tokens are asked for without ``l2_norm``.
         """
-        self._refuse_mixed_versions(None)
-        rows = self._read("token_measurements", site=site, layer=layer, basis=basis, run_id=self._runs_of(suite))
+        versions = versions_wanted(metric, self.versions, str(self.directory))
+        rows = self._read(TOKENS, versions, site=site, layer=layer, basis=basis, run_id=self._runs_of(suite))
+        if metric is not None:
+            rows = rows[of_metrics(list(rows.columns), metric, f"{self.directory}, {TOKENS}")]
         if not flag_massive:
             return rows
         if "l2_norm" not in rows:
@@ -311,17 +326,6 @@ class Records:
         refuse_unknown_names("suite", suite, suites, str(self.directory))
         return [str(run) for run in runs.loc[suites.isin(listed(suite)), "run_id"]]
 
-    def _refuse_mixed_versions(self, metric: Wanted) -> None:
-        recorded = versions(entry for commit in self.commits for entry in commit.done)
-        names = recorded if metric is None else map(metric_name, listed(metric))
-        for name in names:
-            if len(recorded.get(name, ())) > 1:
-                found = " and ".join(sorted(recorded[name]))
-                raise InputError(
-                    f"{self.directory} holds {name} in versions {found}, which are different measures; "
-                    "sweep into a new directory"
-                )
-
     def batches(self, table: Table, columns: Sequence[str], **wanted: Wanted) -> Iterator[pa.RecordBatch]:
         """Some columns of a table, a few thousand rows at a time, so that memory does not grow with the table."""
         accepted = {name: listed(values) for name, values in wanted.items() if values is not None}
@@ -331,8 +335,18 @@ class Records:
 
     def rows(self, table: Table, asked: Filter) -> pa.Table:
         """Rows of a table that a filter accepts, as Arrow; of an item the newest, where a level was corrected."""
-        rows = asked.narrowed(read_rows(table, self._files(table), asked.values))
+        rows = self._told_apart(table, asked) if asked.versions else read_rows(table, self._files(table), asked.values)
+        rows = asked.narrowed(rows)
         return rows.filter(newest(rows.column("example_id"))) if table == "examples" else rows
+
+    def _told_apart(self, table: Table, asked: Filter) -> pa.Table:
+        """Rows of all parts, less those of versions that are not accepted."""
+        found = [read_rows(table, [], asked.values)]
+        for commit in self.commits:
+            for file in (commit.folder / part.file for part in commit.parts if part.table == table):
+                rows = read_rows(table, [str(file)], asked.values)
+                found.append(of_versions(table, rows, versions_in(file, commit.done, self.versions), asked.versions))
+        return pa.concat_tables(found, promote_options="default").unify_dictionaries()
 
     def _files(self, table: Table, folder: Path | None = None) -> list[str]:
         return [
@@ -343,14 +357,12 @@ class Records:
             if part.table == table
         ]
 
-    def _read(self, table: Table, **wanted: Wanted | Layers) -> pd.DataFrame:
-        asked = understood(**wanted)
+    def _read(
+        self, table: Table, versions: Mapping[str, frozenset[str]] | None = None, **wanted: Wanted | Layers
+    ) -> pd.DataFrame:
+        asked = replace(understood(**wanted), versions=versions or {})
         rows = self.rows(table, asked)
-
-        def known(columns: Sequence[str]) -> set[tuple[Any, ...]]:
-            return self._known(table, columns)
-
-        asked.refuse_unmatched(rows, known, f"{self.directory}, {table}")
+        asked.refuse_unmatched(rows, partial(self._known, table), f"{self.directory}, {table}")
         return rows.to_pandas()
 
     def _known(self, table: Table, columns: Sequence[str]) -> set[tuple[Any, ...]]:
@@ -362,21 +374,8 @@ class Records:
                 found.update(zip(*(distinct.column(name).to_pylist() for name in columns), strict=True))
         if table in ("measurements", "token_measurements"):
             for block in {entry.block for commit in self.commits for entry in commit.done}:
-                found.update(_owed(block, columns))
+                found.update(owed(block, columns))
         return found
-
-
-def _owed(block: Block, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-    """The distinct rows of some columns that a block stands for, as far as it names them."""
-    match list(columns):
-        case ["metric"]:
-            yield from ((metric.rpartition("@")[0],) for metric in block.metrics)
-        case ["position"]:
-            yield from ((position,) for position in block.positions)
-        case ["site", "layer"]:
-            yield from map(place_of, block.sites)
-        case _:
-            return
 
 
 def open_sweep(directory: str | Path, left_out: list[str] | None = None) -> Records:

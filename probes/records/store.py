@@ -31,6 +31,7 @@ from probes.records.cells import Block, Done
 from probes.records.layout import ROW_GROUP, in_order
 from probes.records.schema import READABLE, SCHEMA_VERSION, Table
 from probes.records.tensors import SUFFIX, to_safetensors
+from probes.records.versions import KEY, stamped
 
 COMMITS = "commits"
 LOCK = ".lock"
@@ -283,7 +284,7 @@ class Writer:
                     n_before = sum(part.table == table for part in parts)
                     suffix = SUFFIX if table == "states" else ".parquet"
                     file = f"{table}/{name}-{n_before}{suffix}" if n_before else f"{table}/{name}{suffix}"
-                    parts.append(self._write_part(table, file, rows))
+                    parts.append(self._write_part(table, file, stamped(table, rows, done)))
             replaces = tuple(str(commit.folder.relative_to(self.directory) / commit.id) for commit in commits)
             commit = Commit(folder=self.directory, id=name, parts=tuple(parts), done=tuple(done), replaces=replaces)
             write_atomically(commit.path, commit.to_json().encode())
@@ -333,7 +334,9 @@ def as_file(table: Table, rows: pa.Table) -> bytes:
     if table == "states":
         return to_safetensors(rows)
     buffer = io.BytesIO()
-    schema = rows.schema.with_metadata({b"schema_version": str(SCHEMA_VERSION).encode()})
+    told: Any = rows.schema.metadata or {}
+    metadata = {b"schema_version": str(SCHEMA_VERSION).encode(), **{key: told[key] for key in (KEY,) if key in told}}
+    schema = rows.schema.with_metadata(metadata)
     pq.write_table(in_order(table, rows.cast(schema)), buffer, compression="zstd", row_group_size=ROW_GROUP)
     return buffer.getvalue()
 

@@ -40,6 +40,7 @@ from probes.sweep.planning.run_plan import RunPlan
 from probes.sweep.spec import SweepSpec
 from probes.vocabulary import names
 from sparsity import MetricSpec
+from sparsity.population import POPULATION
 
 KEY_DIGITS: Final = 16
 FLUSH_SECONDS = 30.0
@@ -169,6 +170,7 @@ def _key(spec: SweepSpec, plan: RunPlan, members: Sequence[Member]) -> str:
         *([] if spec.population_names() is None else [spec.population_names()]),
         *([list(spec.density)] if spec.density else []),
         *([spec.generate.model_dump()] if spec.generate else []),
+        *([raised] if (raised := {name: one.version for name, one in POPULATION.items() if one.version > 1}) else []),
     ]
     digest = hashlib.sha256(json.dumps(depends_on, ensure_ascii=False).encode()).hexdigest()
     return f"controls@{names.VERSION}:{digest[:KEY_DIGITS]}"

@@ -27,17 +27,17 @@ PRIMARY: Final = "hoyer"
 MOST_LEVELS: Final = 16  # of an axis; nobody watches more curves than these
 
 
-def primary_metric(spec: SweepSpec) -> str:
+def primary_metric(spec: SweepSpec) -> MetricSpec:
     """Hoyer if the sweep has it, else its first metric."""
-    names = [str(MetricSpec.parse(name)) for name in spec.metrics]
-    return PRIMARY if PRIMARY in names else names[0]
+    metrics = spec.parsed_metrics()
+    return next((metric for metric in metrics if str(metric) == PRIMARY), metrics[0])
 
 
 class PrimaryMeans:
     """Means over the items of one run that this call has measured so far."""
 
     def __init__(self, spec: SweepSpec, label: str) -> None:
-        self._metric, self._label = primary_metric(spec), label
+        self._metric, self._label = str(primary_metric(spec)), label
         self._sums: defaultdict[str, float] = defaultdict(float)
         self._counts: defaultdict[str, int] = defaultdict(int)
 
@@ -66,11 +66,11 @@ def level_means(directory: Path, spec: SweepSpec) -> dict[str, float]:
     labels = {entry.name: name for entry, name in zip(spec.models, spec.model_names(), strict=True)}
     items = records.examples().drop_duplicates("example_id").set_index("example_id")["level_name"].astype(str)
     runs = records.runs().set_index("run_id")
-    rows = records.measurements(metric=metric)
+    rows = records.measurements(metric=metric.versioned)
     found: dict[str, float] = {}
     for run_id, some in rows.groupby(rows["run_id"].astype(str)):
         run: Any = runs.loc[str(run_id)]
-        own = _primary(some, metric)
+        own = _primary(some, str(metric))
         levels = items.reindex(own["example_id"].astype(str)).tolist()
         if len(set(levels)) > MOST_LEVELS:
             continue

@@ -179,7 +179,7 @@ class Audience:
     def _means(self, directory: Path) -> dict[str, float]:
         try:
             return level_means(directory, self._spec)
-        except InputError:  # a sweep with nothing committed, or measured in two versions, which a report refuses
+        except InputError:  # a sweep with nothing committed
             return {}
 
     def _each(self, tell: Callable[[Sink], None]) -> None:

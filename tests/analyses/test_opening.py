@@ -111,13 +111,21 @@ def test_nothing_but_another_schema_is_refused_with_the_reason(tmp_path):
         open_sweeps([tmp_path / "a"])
 
 
-def test_a_measure_in_two_versions_is_left_out_and_said(tmp_path):
+def test_a_measure_in_two_versions_is_read_in_the_newest_and_said(tmp_path):
+    whole = tables_of(small())
+    rows = whole["measurements"].to_pandas()
+    newer = rows[rows["metric"] == "hoyer"].assign(value=7.0)
+    again = pa.Table.from_pandas(newer, schema=SCHEMAS["measurements"], preserve_index=False)
     with Writer.open(tmp_path / "a") as writer:
-        writer.commit(tables_of(small()), [done(("hoyer@1", "gini@1"))])
-        writer.commit({}, [done(("hoyer@2",))])
+        writer.commit(whole, [done(("hoyer@1", "gini@1"))])
+        writer.commit({"measurements": again}, [done(("hoyer@2",))])
     run, notes = open_sweeps([tmp_path / "a"])
-    assert set(run.measurements()["metric"].astype(str)) == {"gini"}
-    assert "hoyer, recorded in versions 1 and 2" in notes[0]
+    found = run.measurements()
+    assert len(found) == len(rows)
+    assert (found.loc[found["metric"] == "hoyer", "value"] == 7).all()
+    assert not (found.loc[found["metric"] == "gini", "value"] == 7).any()
+    assert "hoyer is recorded in versions 1 and 2" in notes[0]
+    assert "of version 2" in notes[0]
 
 
 def test_no_directory_is_one_line(tmp_path):

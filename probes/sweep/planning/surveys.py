@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import warnings
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,7 @@ from probes.records.cells import Block, Done, missing, state_name
 from probes.records.read import Records
 from probes.records.sessions import SPEC
 from probes.records.store import committed, folders_of
+from probes.records.versions import in_words, parted
 from probes.suites.example import Suite
 from probes.suites.laboratory.world_facts import LabSuite
 from probes.suites.shifts.shift_suite import Shift
@@ -58,6 +60,7 @@ def survey(spec: SweepSpec, directory: Path, options: Options) -> Survey:
     """
     stored = Records(directory, committed(directory))
     _refuse_other_reading(stored)
+    _say_raised(stored, spec)
     parse_positions(spec.positions)
     needy = [entry.name for entry in spec.suites if isinstance(entry, Shift) and entry.needs]
     if needy and len(spec.models) > 1:
@@ -95,7 +98,8 @@ def as_begun(spec: SweepSpec, directory: Path) -> SweepSpec:
     Templates that write today's date would otherwise make other prompts of the items that are measured tomorrow.
     """
     begun = (folder / SPEC for folder in folders_of(directory))
-    stored = next((load_spec(path) for path in begun if path.is_file()), None)
+    # metrics may have been raised to another version since
+    stored = next((load_spec(path, {"metrics": "default"}) for path in begun if path.is_file()), None)
     asked = [] if stored is None else [stored.template, *(entry.template for entry in stored.models)]
     date = next((one.date for one in asked if isinstance(one, Chat) and one.date is not None), None)
     day = date or dt.datetime.now().astimezone().date()
@@ -115,6 +119,18 @@ def _refuse_other_reading(stored: Records) -> None:
             raise InputError(
                 f"{stored.directory} was measured by an earlier version, in which `mean` counted the first token and "
                 "chat templates as text: it can be read and reported, not gone on with; sweep into a new directory"
+            )
+
+
+def _say_raised(stored: Records, spec: SweepSpec) -> None:
+    """Warn that metrics are measured in another version than before, beside the old one."""
+    for name, version in map(parted, spec.metrics):
+        there = stored.versions.get(name, frozenset({version}))
+        if version not in there:
+            warnings.warn(
+                f"{stored.directory} holds {name} in version {in_words(there)}: it is measured again in version "
+                f"{version}, another measure; rows of both stay apart (metric={name + '@' + version!r})",
+                stacklevel=3,
             )
 
 

@@ -4,7 +4,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probes.records.cells import Block, Cell, Done, missing, subtract, versions
+from probes.records.cells import Block, Cell, Done, missing, subtract
 
 
 def subsets(names: str) -> st.SearchStrategy[tuple[str, ...]]:
@@ -80,11 +80,3 @@ def subtract_once(wanted: Block, done: Block) -> tuple[Block, ...]:
 
 def test_outcomes_have_no_place() -> None:
     assert Block(outcomes=("nll",)).cells() == {Cell("", "", "", "nll")}
-
-
-def test_versions_are_found_per_metric() -> None:
-    done = [
-        Done("r", ("a",), Block(metrics=("top_k_energy(0.1)@1", "gini@1"))),
-        Done("r", ("b",), Block(metrics=("gini@2",))),
-    ]
-    assert versions(done) == {"top_k_energy(0.1)": {"1"}, "gini": {"1", "2"}}

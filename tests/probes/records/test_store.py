@@ -131,6 +131,8 @@ def test_two_versions_of_a_metric_are_not_mixed(tmp_path: Path) -> None:
         records.measurements(metric="gini")
     with pytest.raises(InputError, match="gini in versions 1 and 2"):
         records.measurements()
+    with pytest.raises(InputError, match="holds hoyer in version 1, not 2"):
+        records.measurements(metric="hoyer@2")
     assert len(records.measurements(metric="hoyer")) == 0
 
 
