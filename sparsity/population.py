@@ -26,7 +26,7 @@ from sparsity.kernels.matrices import (
     singular_values,
 )
 from sparsity.measures.concentration import treves_rolls
-from sparsity.neighbours import two_nn
+from sparsity.neighbours import Neighbourhood, dimension, neighbourhood
 from sparsity.registry import Registry
 from sparsity.streaming import UnitStatistics
 
@@ -56,9 +56,9 @@ class VectorSet:
         return bool(np.isfinite(self.rows).all())
 
     @cached_property
-    def distinct(self) -> Matrix:
-        """The vectors that differ from each other, once each."""
-        return np.unique(self.rows, axis=0)
+    def neighbours(self) -> Neighbourhood:
+        """The vectors that differ from each other by more than rounding, and how far their nearest others are."""
+        return neighbourhood(self.rows)
 
     @cached_property
     def units(self) -> UnitStatistics:
@@ -109,7 +109,7 @@ def population_profile(x: Array, metrics: Sequence[str] | None = None) -> dict[s
 
 
 def _population(
-    *, sparser: Literal["higher", "lower"] | None, source: str, min_rows: int = 2
+    *, sparser: Literal["higher", "lower"] | None, source: str, min_rows: int = 2, version: int = 1
 ) -> Callable[[Formula], Callable[[Array], float]]:
     def register(formula: Formula) -> Callable[[Array], float]:
         name = formula.__name__
@@ -122,7 +122,7 @@ def _population(
             name,
             PopulationMetric(
                 name=name,
-                version=1,
+                version=version,
                 sparser=sparser,
                 source=source,
                 function=function,
@@ -284,26 +284,29 @@ def always_on_unit_share(x: VectorSet, /) -> float:
     return float((x.units.activation_frequency() == 1).mean()) if x.is_finite else np.nan
 
 
-@_population(sparser=None, source="Facco et al. (2017), Sci. Rep. 7, 12140", min_rows=3)
+@_population(sparser=None, source="Facco et al. (2017), Sci. Rep. 7, 12140", min_rows=3, version=2)
 def two_nn_dimension(x: VectorSet, /) -> float:
     """Intrinsic dimension by :func:`sparsity.neighbours.two_nn`: 1 on a curve, d when the set fills all directions.
 
-    Repeated vectors are counted once. NaN with fewer than three distinct vectors, or where one is not finite.
+    Repeated vectors are counted once, also where they differ by rounding in float32. NaN with fewer than three distinct
+    vectors, or where one is not finite.
     """
-    if not x.is_finite or len(x.distinct) < 3:
+    if not x.is_finite or x.neighbours.distinct < 3:
         return np.nan
-    return two_nn(x.distinct, discarded=DISCARDED).value
+    return dimension(x.neighbours, discarded=DISCARDED).value
 
 
-@_population(sparser=None, source="distinct vectors", min_rows=1)
+@_population(sparser=None, source="distinct vectors", min_rows=1, version=2)
 def repeated_share(x: VectorSet, /) -> float:
     """Share of the vectors that repeat another: 0 when all differ, 1 - 1/n when all are one; NaN when not finite.
+
+    Two that differ by no more than 2^-18 of their length are one: a model run in batches of other shapes rounds so.
 
     >>> import numpy as np
     >>> repeated_share(np.array([[1.0, 0.0], [1.0, 0.0]]))
     0.5
     """
-    return 1 - len(x.distinct) / len(x.rows) if x.is_finite else np.nan
+    return 1 - x.neighbours.distinct / len(x.rows) if x.is_finite else np.nan
 
 
 class MassiveDimension(NamedTuple):

@@ -26,7 +26,7 @@ from __future__ import annotations
 import re
 from typing import Final, Literal, NamedTuple, get_args
 
-VERSION: Final = 4  # raised when any number below changes its meaning: old sweeps then redo their controls
+VERSION: Final = 5  # raised when any number below changes its meaning: old sweeps then redo their controls
 
 Mechanism = Literal["outliers", "bases", "populations", "substitution", "readout", "pinning", "routing"]
 Null = Literal["rotations", "shuffle", "untrained"]

@@ -65,6 +65,20 @@ def test_two_nn_is_safe_against_duplicates_and_a_common_offset():
         two_nn(x, discarded=1.0)
 
 
+def test_two_nn_is_safe_against_vectors_that_differ_by_rounding():
+    x = draw("cube", 300, 4, 10, 1)
+    rounding = 2.0**-19 * np.random.default_rng(0).choice([-1.0, 1.0], (120, 10))
+    repeated = np.concatenate([x, x[:60] * (1 + rounding[:60]), x[:60] * (1 + rounding[60:])])
+    found = two_nn(repeated, discarded=0.1)
+    assert (found.n_used, found.n_duplicates) == (300, 120)
+    assert found.value == pytest.approx(two_nn(x, discarded=0.1).value, rel=ROUNDED)
+    assert POPULATION["two_nn_dimension"].function(repeated) == found.value
+    assert POPULATION["repeated_share"].function(repeated) == pytest.approx(120 / 420)
+    assert POPULATION["repeated_share"].function(np.array([[1.0, 1.0], [1.0, 1.0 + 2.0**-20]])) == 0.5
+    near = x[:1] * (1 + 2.0**-16)  # further apart than rounding
+    assert two_nn(np.concatenate([x, near]), discarded=0.1).n_duplicates == 0
+
+
 def test_ranks_of_sets_with_known_spectra():
     rng = np.random.default_rng(0)
     q = np.linalg.qr(rng.standard_normal((40, 40)))[0]
