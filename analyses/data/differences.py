@@ -18,8 +18,8 @@ from typing import Any, Final, NamedTuple, cast
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
-from scipy import stats
 
+from probes.intervals import mean_interval
 from probes.records import Records, open_run
 from probes.records.sessions import sessions_of
 
@@ -227,10 +227,8 @@ def _over_clusters(
 ) -> tuple[float, float, float]:
     """Mean of the clusters' means, and its interval."""
     means = pd.Series(differences).groupby(clusters).mean().to_numpy()
-    if len(means) < 2:
-        return float(means.mean()) if len(means) else np.nan, np.nan, np.nan
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(means) - 1) * means.std(ddof=1) / np.sqrt(len(means)))
-    return float(means.mean()), float(means.mean()) - half, float(means.mean()) + half
+    mean, low, high, _ = mean_interval(means)
+    return mean, low, high
 
 
 def _provenance(directory: Path, records: Records) -> dict[str, Any]:

@@ -17,8 +17,9 @@ from analyses.statistics.association import Association, associate_items, cluste
 from analyses.statistics.design import DesignKind, design_of, recode
 from analyses.statistics.intervals import bca
 from analyses.statistics.permutation import design_p
-from analyses.statistics.resampling import LEVEL, Estimates, Interval, interval, map_weightings
+from analyses.statistics.resampling import Estimates, Interval, interval, map_weightings
 from analyses.statistics.trend import RESAMPLES
+from probes.intervals import mean_interval
 
 
 class Means(NamedTuple):
@@ -48,13 +49,11 @@ def average(draws: Float[np.ndarray, " n"]) -> Average:
     >>> round(found.mean, 2), round(found.interval[0], 2), round(found.p, 2)
     (0.4, -0.1, 0.07)
     """
-    n = len(draws)
-    mean = float(draws.mean()) if n else float("nan")
+    mean, low, high, n = mean_interval(draws)
     if n < 2 or not np.ptp(draws):
         return Average(mean, (float("nan"), float("nan")), float("nan"))
     error = float(draws.std(ddof=1) / np.sqrt(n))
-    half = float(stats.t.ppf((1 + LEVEL) / 2, n - 1)) * error
-    return Average(mean, (mean - half, mean + half), float(2 * stats.t.sf(abs(mean) / error, n - 1)))
+    return Average(mean, (low, high), float(2 * stats.t.sf(abs(mean) / error, n - 1)))
 
 
 def cluster_means(

@@ -140,9 +140,9 @@ def _weights(out_dir: Path, scale: str) -> None:
     """Write the table of weights and say how well it finds what was spoiled."""
     import numpy as np
 
+    from probes.intervals import mean_interval
     from probes.learning_law.language import LANGUAGES, sentences_of, write_checkpoints
     from probes.learning_law.results import LARGE, load_search
-    from probes.learning_law.tables import interval
     from probes.learning_law.weights import seeds_of, write_spec, write_weights
 
     folder, plan = out_dir / "language", LANGUAGES[scale]
@@ -155,7 +155,7 @@ def _weights(out_dir: Path, scale: str) -> None:
         ("AUROC of little contribution with equal weights (no search)", least),
         ("the one less the other, seed by seed", little - least),
     ):
-        mean, low, high = interval(values)
+        mean, low, high, _ = mean_interval(values)
         seeded = f"{len(values)} seeds" if len(values) > 1 else "one seed"
         out().print(f"{name}: {mean:.3f} [{low:.3f}, {high:.3f}], {seeded}")
     for seed, read in drawn.items():

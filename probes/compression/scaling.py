@@ -22,8 +22,9 @@ from probes.compression.again import Fresh, archive_again, streams_again
 from probes.compression.archive import Input, codec_of, pack
 from probes.compression.classical import Classical, compressors
 from probes.compression.coding import Cost
-from probes.compression.table import interval, weight_bytes
+from probes.compression.table import weight_bytes
 from probes.errors import InputError
+from probes.intervals import mean_interval
 from probes.lab.families import n_parameters
 from probes.lab.recipe import SIZES, Recipe, changed
 from probes.lab.text_training import train_on_text
@@ -154,7 +155,7 @@ def model_row(trained: Trained, plan: Scaling, process: Fresh | None = None) -> 
     if archive_again(process, codec.model, sink.getvalue(), len(data)) != data:
         raise RuntimeError(f"{trained.folder} does not give its {len(data)} bytes back")
     own = np.array([cost.bits.sum() for cost in costs]) / (8 * plan.chunk)
-    mean, low, high = interval(own)
+    mean, low, high, _ = mean_interval(own)
     n_bytes, n_known = len(trained.data), weight_bytes(codec.model)
     rate = packed.n_stream_bytes / len(data)
     counts = (n_bytes, n_parameters(codec.model.module), n_known, len(own), len(data), packed.n_stream_bytes)

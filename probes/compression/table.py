@@ -17,8 +17,6 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float64
-from scipy import stats
 
 from probes.compression.again import Fresh, archive_again, recalled, streams_again
 from probes.compression.archive import BATCH, Codec, Input, Progress, codec_of, pack
@@ -27,6 +25,7 @@ from probes.compression.coding import Cost
 from probes.compression.fingerprint import Mode
 from probes.compression.prequential import Plan, describe
 from probes.errors import InputError
+from probes.intervals import mean_interval
 from probes.models.loading import LoadedModel
 from probes.suites.sources.media import CHUNK, MODALITIES, Chunk, Modality, modality_of, packaged, read_chunks
 
@@ -304,22 +303,8 @@ def _positions(name: str, modality: Modality, chunk: int, costs: Sequence[Cost])
     for start in range(0, chunk, POSITION_BYTES):
         own = spread[:, start : start + POSITION_BYTES]
         means = np.array([row[np.isfinite(row)].mean() for row in own if np.isfinite(row).any()])
-        mean, low, high = interval(means)
-        values = (name, modality, chunk, start, mean, low, high, len(means))
+        values = (name, modality, chunk, start, *mean_interval(means))
         yield dict(zip(POSITION_COLUMNS, values, strict=True))
-
-
-def interval(values: Float64[np.ndarray, " n"]) -> tuple[float, float, float]:
-    """Mean of independent values and its 95 % interval (Student's t); NaN where it is not defined.
-
-    >>> [round(value, 2) for value in interval(np.array([1.0, 2.0, 3.0]))]
-    [2.0, -0.48, 4.48]
-    """
-    if len(values) < 2:
-        return float(values.mean()) if len(values) else math.nan, math.nan, math.nan
-    mean, error = float(values.mean()), float(values.std(ddof=1) / math.sqrt(len(values)))
-    half = float(stats.t.ppf(0.975, len(values) - 1)) * error
-    return mean, mean - half, mean + half
 
 
 def _of_files(paths: Sequence[Path]) -> Iterator[Chunk]:

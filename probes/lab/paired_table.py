@@ -31,9 +31,9 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
-from scipy.stats import t
 
 from probes.errors import InputError
+from probes.intervals import MeanInterval, mean_interval
 
 TABLE: Final = "twins.csv"
 SHIPPED: Final = Path(__file__).parent / TABLE
@@ -103,20 +103,11 @@ class Twin:
     most_seen_excess: float
 
 
-class Estimate(NamedTuple):
-    """A mean over seeds with its 95 % Student interval; the interval is NaN for a single seed."""
-
-    mean: float
-    low: float
-    high: float
-    n: int
-
-
 MEASURED: Final = tuple(field.name for field in dataclasses.fields(Twin) if field.name not in ("condition", "seed"))
 
 
-def summarise(twins: Sequence[Twin], condition: str, measure: str) -> Estimate:
-    """A measure of one condition over seeds.
+def summarise(twins: Sequence[Twin], condition: str, measure: str) -> MeanInterval:
+    """A measure of one condition over seeds, with Student's interval.
 
     >>> blank = dict.fromkeys(MEASURED, 0.0) | {"n_mastered": 0}
     >>> twins = [Twin(condition="adamw", seed=s, **{**blank, "all_facts": v}) for s, v in enumerate((-0.5, -0.3))]
@@ -124,11 +115,7 @@ def summarise(twins: Sequence[Twin], condition: str, measure: str) -> Estimate:
     [-0.4, -1.67, 0.87, 2]
     """
     values = np.array([getattr(twin, measure) for twin in twins if twin.condition == condition], np.float64)
-    values = values[np.isfinite(values)]
-    if len(values) < 2:
-        return Estimate(float(values.mean()) if len(values) else np.nan, np.nan, np.nan, len(values))
-    half = float(t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
-    return Estimate(float(values.mean()), float(values.mean()) - half, float(values.mean()) + half, len(values))
+    return mean_interval(values)
 
 
 def write_twins(path: Path, twins: Sequence[Twin]) -> None:

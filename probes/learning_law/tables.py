@@ -15,8 +15,8 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
-from scipy import stats
 
+from probes.intervals import mean_interval
 from probes.learning_law.arms import ONLINE, POLICY, UNIFORM, Arm
 from probes.learning_law.results import LARGE, read_seeds
 from probes.learning_law.scaling import fit_laws, with_intervals
@@ -66,9 +66,8 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     for arm, own in rows.groupby("arm", sort=False):
         row: dict[str, Any] = {"arm": arm, "n_seeds": own["seed"].nunique()}
         for name in own.columns.drop(["seed", "arm"]):
-            row |= dict(
-                zip((name, f"{name}_low", f"{name}_high"), interval(own[name].to_numpy(np.float64)), strict=True)
-            )
+            mean, low, high, _ = mean_interval(own[name].to_numpy(np.float64))
+            row |= {name: mean, f"{name}_low": low, f"{name}_high": high}
         found.append(row)
     return pd.DataFrame(found)
 
@@ -89,22 +88,6 @@ def scaling(seeds: Mapping[int, Mapping[str, Arm]]) -> pd.DataFrame:
             row |= {what: own.value, f"{what}_low": own.low, f"{what}_high": own.high}
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-def interval(values: np.ndarray) -> tuple[float, float, float]:
-    """Mean of independent values and its 95 % interval by Student's t; what is not finite is left out.
-
-    >>> [round(value, 2) for value in interval(np.array([1.0, 2.0, 3.0, np.nan]))]
-    [2.0, -0.48, 4.48]
-    """
-    there = np.asarray(values, np.float64)
-    there = there[np.isfinite(there)]
-    if len(there) < 2:
-        mean = float(there[0]) if len(there) else math.nan
-        return mean, math.nan, math.nan
-    mean, error = float(there.mean()), float(there.std(ddof=1)) / math.sqrt(len(there))
-    apart = float(stats.t.ppf(0.975, len(there) - 1)) * error
-    return mean, mean - apart, mean + apart
 
 
 def curves(seeds: Mapping[int, Mapping[str, Arm]]) -> pd.DataFrame:
