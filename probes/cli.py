@@ -27,6 +27,7 @@ from probes.commands.compression_cli import compression, scaling
 from probes.commands.console import err, out
 from probes.commands.curriculum_cli import curriculum
 from probes.commands.density_cli import density
+from probes.commands.fine_tune_cli import fine_tune
 from probes.commands.index_cli import index
 from probes.commands.lab_cli import lab
 from probes.commands.learning_cli import learning_law
@@ -61,6 +62,7 @@ app.command()(compression)
 app.command()(scaling)
 app.command()(curriculum)
 app.command("learning-law")(learning_law)
+lab.command("fine-tune")(fine_tune)
 app.add_typer(runs, name="runs")
 app.add_typer(lab, name="lab")
 app.add_typer(index, name="index")

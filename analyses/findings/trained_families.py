@@ -3,7 +3,7 @@
 One trained model is one draw. The laboratory trained other architectures of about as many weights on the same facts in
 the same order, seed by seed (:data:`probes.lab.paired_table.FAMILIES`), beside the Llama of the paired trainings. A
 family is compared with the Llama of the same seed, so that the world cancels; the draws are seeds. The table is
-shipped; ``sparsity lab twins --conditions gpt2,mixture,mamba`` makes it again.
+shipped; ``sparsity lab twins --conditions gpt2,mixture,mamba,grouped,sliding --seeds 6`` makes it again.
 """
 
 from __future__ import annotations

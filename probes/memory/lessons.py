@@ -150,7 +150,7 @@ def learn(
     unfinished.mkdir(parents=True, exist_ok=True)
     done = [(float(kl), float(ce)) for kl, ce in losses]
     saved = time.monotonic()
-    module.train()
+    module.eval()  # dropout would be chance that does not come from the seed, and that an interruption loses
     batches = list(_batches(len(windows.ids), plan, np.random.default_rng(plan.recipe.seed)))
     for step in range(len(done) + 1, plan.n_steps + 1):
         own = torch.from_numpy(batches[step - 1])
@@ -167,7 +167,6 @@ def learn(
         if on_step is not None:
             on_step(step, plan.n_steps)
     (unfinished / STATE).unlink(missing_ok=True)
-    module.eval()
     return Lesson(tuple(kl for kl, _ in done), tuple(ce for _, ce in done))
 
 
