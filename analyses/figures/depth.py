@@ -73,7 +73,8 @@ def is_unlayered(scope: Scope) -> bool:
 def layer_ticks(axes: Axes, places: Sequence[str], x: np.ndarray) -> None:
     """Whole layers below the axis in equal steps from the first on, and what is outside the blocks by name.
 
-    There are as many numbers as the width of the axes has room for.
+    There are as many numbers as the width of the axes has room for. Where only some layers were measured, each of them
+    has its number if there is room.
 
     Args:
         axes: whose axis it is.
@@ -84,7 +85,7 @@ def layer_ticks(axes: Axes, places: Sequence[str], x: np.ndarray) -> None:
     layers = [layer_of(place) for place in places]
     distinct = sorted({layer for layer in layers if layer is not None})
     span = distinct[-1] - distinct[0] + 1 if distinct else 1
-    step = next(step for step in (1, 2, 3, 4, 5, 8, 10, 20, 25, 50, 100, span) if span / step <= most)
+    numbered = _numbered(distinct, span, most)
     outside = [at for at, layer in zip(x.tolist(), layers, strict=True) if layer is None]
     ticks: list[float] = []
     labels: list[str] = []
@@ -92,13 +93,25 @@ def layer_ticks(axes: Axes, places: Sequence[str], x: np.ndarray) -> None:
         if layer is None:
             ticks.append(at)
             labels.append(place.replace("final_", "final\n"))
-        elif (layer - distinct[0]) % step == 0 and all(abs(at - end) > ROOM * span / most for end in outside):
+        elif layer in numbered and all(abs(at - end) > ROOM * span / most for end in outside):
             ticks.append(at)
             labels.append(str(layer))
     axes.set_xticks(ticks, labels)
     named = [place for place, layer in zip(places, layers, strict=True) if layer is not None]
     sites = dict.fromkeys(place.rpartition(".")[0] for place in named)
     axes.set_xlabel(f"layer of {' and '.join(sites)}" if sites else "")
+
+
+def _numbered(layers: Sequence[int], span: int, most: int) -> set[int]:
+    """The layers with a number: in equal steps where none is left out between them, else those that stand apart."""
+    if span == len(layers):
+        step = next(step for step in (1, 2, 3, 4, 5, 8, 10, 20, 25, 50, 100, span) if span / step <= most)
+        return set(layers[::step])
+    kept = list(layers[:1])
+    for layer in layers:
+        if kept[-1] + span / most <= layer:
+            kept.append(layer)
+    return set(kept)
 
 
 def _depth(finding: Finding) -> tuple[int, int]:

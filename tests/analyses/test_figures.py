@@ -7,9 +7,10 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from analyses import figures
-from analyses.figures.depth import positions
+from analyses.figures.depth import layer_ticks, positions
 from analyses.figures.drawing import save, to_svg
 from analyses.figures.levels import levels
 from analyses.figures.marks import chance_band
@@ -130,3 +131,18 @@ def test_characters_that_no_font_has_are_told_and_others_are_drawn(tmp_path, mon
     plot = forest(Mark("", "\u6570\u5b66 plain", math.nan, 0.1, math.nan, math.nan))
     assert save(figures.forest(plot), tmp_path / "f.png") == "\u5b66\u6570"
     assert save(figures.forest(forest(Mark("", "plain", math.nan, 0.1, 0.0, 0.2))), tmp_path / "f.png") == ""
+
+
+@pytest.mark.parametrize(
+    ("layers", "numbered"),
+    [
+        (range(6), ["0", "1", "2", "3", "4", "5"]),
+        (range(30), ["0", "3", "6", "9", "12", "15", "18", "21", "24", "27"]),
+        ((2, 17), ["2", "17"]),  # only some layers measured: each has its number,
+        ((2, 17, 18, 32), ["2", "17", "32"]),  # as far as there is room
+    ],
+)
+def test_layers_that_were_measured_have_their_numbers(layers, numbered):
+    axes = Figure(figsize=(6, 3)).add_subplot()
+    layer_ticks(axes, [f"resid_post.{layer}" for layer in layers], np.array(layers, dtype=float))
+    assert [label.get_text() for label in axes.get_xticklabels()] == numbered
