@@ -136,7 +136,8 @@ def _scale(axes: Axes, plot: Plot) -> None:
 
 def _thinned(values: np.ndarray, axes: Axes) -> list[float]:
     """Those of the values that leave room for their numbers, from the last one on."""
-    low, high = axes.transLimits.inverted().transform([(0, 0), (1, 1)])[:, 0]
+    limits = axes.get_xlim()  # asking settles them: transLimits alone is that of the axes before the data
+    low, high = axes.transScale.transform([(limit, 1.0) for limit in limits])[:, 0]
     at = axes.transScale.transform([(value, 1.0) for value in values])[:, 0]
     kept: list[float] = []
     last, room = math.inf, ROOM * axes.figure.dpi / axes.bbox.width * (high - low)

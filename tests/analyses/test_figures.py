@@ -146,3 +146,12 @@ def test_layers_that_were_measured_have_their_numbers(layers, numbered):
     axes = Figure(figsize=(6, 3)).add_subplot()
     layer_ticks(axes, [f"resid_post.{layer}" for layer in layers], np.array(layers, dtype=float))
     assert [label.get_text() for label in axes.get_xticklabels()] == numbered
+
+
+def test_numbers_below_a_logarithmic_axis_leave_room_for_each_other():
+    marks = tuple(Mark("", "", float(step), 0.3, math.nan, math.nan) for step in range(64))
+    figure = figures.curve(Plot("curve", "tokens written", "Hoyer", marks))
+    figure.canvas.draw()
+    boxes = sorted(label.get_window_extent().intervalx.tolist() for label in figure.axes[0].get_xticklabels())
+    assert len(boxes) > 5
+    assert all(before[1] < after[0] for before, after in pairwise(boxes))
