@@ -3,7 +3,8 @@
 It needs two folders that this repository does not hold: ``MODELS`` with Hugging Face folders of models, and ``DATA``
 with local copies of public tasks and texts (ARC, GSM8K, BIG-Bench Hard, bAbI, TinyStories, WikiText). It makes one
 sweep per model, as a user would, and writes ``docs/real-models.md``: a table whose rows were chosen before anything was
-measured, and three sentences that are counted from it. It is not part of the gate.
+measured, a second one of every other measure, and four sentences that are counted from the first. It is not part of
+the gate.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import pandas as pd
 import yaml
 
 from analyses import analyse
+from analyses.findings.record import Finding
 from probes import open_run
 from probes.sweep.spec import load_spec
 from tests.benchmarks.__main__ import machine
@@ -31,6 +33,7 @@ MODELS: Final = {"smollm2-135m": "chat", "gemma3-270m": "none"}  # folder and te
 POSITIONS: Final = ("mean", "last")
 METRIC: Final = "hoyer"
 QUESTIONS: Final = ("difficulty", "length", "domains")
+ENTROPY: Final = "next_token_entropy"
 NO_NUMBER: Final = "–"
 NORM: Final = "after the final norm"
 SPARSER: Final = ("supported", "significantly positive")
@@ -47,7 +50,9 @@ the one pre-stated test of a suite; it has to survive the adjustment for the num
 the suites of its model. Everything else is significant after correction, or not. A dash under "adjusted for length"
 says that the number of tokens cannot be separated from the axis (of the options of one question, more are always
 longer), and such a row is never decided. An adjusted Cliff's delta is a slope of ranks in its unit: beyond ±1 it
-extrapolates, because the texts of the two groups hardly overlap in length.
+extrapolates, because the texts of the two groups hardly overlap in length. Entropy is that of the next token; it is
+read off the output, so adjusting for it removes no confounder. The Gaussian null is the exact expectation for a random
+vector of the model's width: states below it are denser than chance, whatever they do along the axis.
 """
 
 
@@ -89,7 +94,7 @@ def spec_of(name: str, models: Path, data: Path, limit: int) -> dict[str, Any]:
         "max_tokens": 256,
         "limit": limit,
         "controls": "none",
-        "outcomes": [],  # the page asks nothing of the outputs: a sixth of the time
+        "outcomes": [ENTROPY],  # a covariate; one row of logits an item
         "seed": 0,
     }
 
@@ -112,13 +117,28 @@ def rows_of(directory: Path) -> pd.DataFrame:
     finished = runs.loc[runs["status"] == "done", "suite"].astype(str)
     depth = int(run.facts(str(runs["run_id"].iloc[0])).n_layers)
     places = {("final_norm", depth), ("resid_post", depth // 2)}
-    found = pd.concat([analyse(run, question).to_frame() for question in QUESTIONS], ignore_index=True)
+    answers = [analyse(run, question) for question in QUESTIONS]
+    found = pd.concat([own.to_frame() for own in answers], ignore_index=True)
+    found = found.join(pd.DataFrame([beside(finding) for own in answers for finding in own]))
     at = pd.Series([place in places for place in zip(found["site"], found["layer"], strict=True)], index=found.index)
-    asked = (found["metric"] == METRIC) & found["position"].isin(POSITIONS) & (found["basis"] == "raw")
+    asked = found["position"].isin(POSITIONS) & (found["basis"] == "raw")
     shown = found[at & asked & found["suite"].isin(finished)]
     return shown.assign(model=directory.name).drop_duplicates(
-        ["model", "suite", "axis", "group", "site", "layer", "position", "quantity"]
+        ["model", "suite", "axis", "group", "site", "layer", "position", "metric", "quantity"]
     )
+
+
+def beside(finding: Finding) -> dict[str, object]:
+    """Means by level, the Gaussian null and the estimate adjusted for entropy, which `to_frame` leaves out."""
+    entropy = next((control for control in finding.controls if control.name == ENTROPY), None)
+    low, high = entropy.interval if entropy else (math.nan, math.nan)
+    return {
+        "levels": ", ".join(f"{level.mean:.3f}" for level in finding.levels),
+        "null": finding.null.value if finding.null else math.nan,
+        "entropy_adjusted": entropy.estimate if entropy else math.nan,
+        "entropy_low": low,
+        "entropy_high": high,
+    }
 
 
 def interval(low: float, high: float) -> str:
@@ -133,21 +153,44 @@ def signed(value: float) -> str:
 
 def table(rows: pd.DataFrame) -> Iterator[str]:
     """The rows as Markdown."""
-    yield "| suite | group | model | site | position | n | estimate | 95 % interval | adjusted for length | verdict |"
-    yield "|---|---|---|---|---|---|---|---|---|---|"
+    heading = ("suite", "group", "model", "site", "position", "n", "mean by level", "Gaussian null", "estimate")
+    heading += ("95 % interval", "adjusted for length", "adjusted for entropy", "verdict")
+    yield f"| {' | '.join(heading)} |"
+    yield "|---" * len(heading) + "|"
     for row in rows.itertuples():
         place = row.site if row.site == "final_norm" else f"{row.site}.{int(row.layer)}"
-        adjusted = f"{signed(row.length_adjusted)} {interval(row.length_low, row.length_high)}"
         cells = (
-            *(row.suite, row.group or row.axis, row.model, place, row.position, row.n),
+            *(row.suite, row.group or row.axis, row.model, place, row.position, row.n, row.levels or NO_NUMBER),
+            NO_NUMBER if math.isnan(row.null) else f"{row.null:.3f}",
             *(f"{row.quantity} {signed(row.estimate)}", interval(row.low, row.high)),
-            *(NO_NUMBER if math.isnan(row.length_adjusted) else adjusted, row.verdict),
+            adjusted(row.length_adjusted, row.length_low, row.length_high),
+            *(adjusted(row.entropy_adjusted, row.entropy_low, row.entropy_high), row.verdict),
         )
         yield f"| {' | '.join(map(str, cells))} |"
 
 
+def adjusted(estimate: float, low: float, high: float) -> str:
+    """An adjusted estimate with its interval; a dash where it cannot be separated from what it is adjusted for."""
+    return NO_NUMBER if math.isnan(estimate) else f"{signed(estimate)} {interval(low, high)}"
+
+
+def other_measures(rows: pd.DataFrame) -> Iterator[str]:
+    """Every measure of sparsity where the pre-stated one is read; in bold where it is significant after correction."""
+    here = rows[(rows["site"] == "final_norm") & (rows["position"] == "mean") & rows["unit"].str.contains("sparser")]
+    metrics = list(dict.fromkeys(here["metric"]))
+    yield f"| suite | group | model | {' | '.join(metrics)} |"
+    yield "|---" * (3 + len(metrics)) + "|"
+    for (suite, group, axis, model), own in here.groupby(["suite", "group", "axis", "model"], sort=False):
+        by_metric = {
+            row.metric: f"**{signed(row.estimate)}**" if row.verdict in (*SPARSER, *DENSER) else signed(row.estimate)
+            for row in own.itertuples()
+        }
+        cells = (suite, group or axis, model, *(by_metric.get(metric, NO_NUMBER) for metric in metrics))
+        yield f"| {' | '.join(map(str, cells))} |"
+
+
 def sentences(rows: pd.DataFrame) -> Iterator[str]:
-    """Three sentences, counted from the rows."""
+    """Four sentences, counted from the rows."""
     stated = rows[rows["primary"]]
     said = stated["verdict"].value_counts()
     verdicts = ", ".join(f"{count} {verdict}" for verdict, count in said.items())
@@ -169,6 +212,27 @@ def sentences(rows: pd.DataFrame) -> Iterator[str]:
         f"Of {len(clear)} rows whose interval excludes zero, {len(lost)} no longer do, or change their sign, after "
         "adjusting for the number of tokens."
     )
+    yield alike(rows)
+
+
+def alike(rows: pd.DataFrame) -> str:
+    """The groups on which all models agree after the final norm, and how often they oppose each other in the middle."""
+    said = rows.assign(
+        what=rows["suite"] + " " + rows["group"].where(rows["group"] != "", rows["axis"]),
+        side=rows["verdict"].isin(SPARSER).astype(int) - rows["verdict"].isin(DENSER).astype(int),
+    )
+    own = said[said["position"] == "mean"].groupby(["site", "what"])["side"]
+    sides = pd.DataFrame({"least": own.min(), "most": own.max(), "n": own.size()}).reset_index()
+    both = sides[sides["n"] == len(MODELS)]
+    norm, middle = both[both["site"] == "final_norm"], both[both["site"] != "final_norm"]
+    sparser, denser = (
+        ", ".join(names) or "none" for names in (norm[norm["least"] == 1]["what"], norm[norm["most"] == -1]["what"])
+    )
+    opposed = ", ".join(middle[(middle["least"] == -1) & (middle["most"] == 1)]["what"]) or "none"
+    return (
+        f"What both models say significantly and alike, {NORM} and over all tokens: sparser on {sparser}; denser on "
+        f"{denser}. In the middle block they oppose each other significantly on {opposed}."
+    )
 
 
 def missing(rows: pd.DataFrame) -> str:
@@ -182,7 +246,13 @@ def page(rows: pd.DataFrame, limit: int) -> str:
     """The whole page."""
     command = f"make real-models MODELS=DIR DATA=DIR LIMIT={limit}"
     made = f"Made on {dt.datetime.now(dt.UTC).date().isoformat()} by `{command}` on {machine()}."
-    parts = [HEADER, *sentences(rows), "\n".join(table(rows)), missing(rows), made]
+    chosen = rows[rows["metric"] == METRIC]
+    others = (
+        "Other measures of sparsity after the final norm, mean over tokens; the sign is turned so that positive is "
+    )
+    others += "sparser, and bold is significant after correction (or the pre-stated test decided):"
+    parts = [HEADER, *sentences(chosen), "\n".join(table(chosen)), others, "\n".join(other_measures(rows))]
+    parts += [missing(rows), made]
     return "\n\n".join(part.strip() for part in parts if part) + "\n"
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from tests.real_models import MODELS, interval, missing, sentences, suites, table
+from tests.real_models import MODELS, alike, interval, missing, other_measures, sentences, suites, table
 
 ROW = {
     "analysis": "difficulty",
@@ -27,6 +27,12 @@ ROW = {
     "length_adjusted": 0.1,
     "length_low": -0.1,
     "length_high": 0.3,
+    "unit": "rank correlation, positive = sparser where harder",
+    "levels": "0.210, 0.230",
+    "null": 0.2,
+    "entropy_adjusted": math.nan,
+    "entropy_low": math.nan,
+    "entropy_high": math.nan,
     "verdict": "undecided",
 }
 
@@ -58,7 +64,7 @@ def test_sentences_count_the_rows():
             "length_high": math.nan,
         },
     )
-    first, second, third = sentences(rows)
+    first, second, third, _ = sentences(rows)
     assert "Of 2 pre-stated tests" in first
     assert "1 undecided" in first
     assert "1 contradicted" in first
@@ -72,6 +78,40 @@ def test_a_row_of_the_table_has_the_cells_of_its_heading():
     assert {line.count("|") for line in (heading, rule, *rows)} == {heading.count("|")}
     assert interval(-0.104, 0.2) == "[\N{MINUS SIGN}0.10, +0.20]"
     assert "\N{EN DASH}" in rows[1]
+
+
+def test_the_last_sentence_names_where_the_models_agree_and_oppose_each_other():
+    one, other = MODELS
+    up, down = "significantly positive", "significantly negative"
+    told = {
+        "both": ("final_norm", up, up),
+        "down": ("final_norm", down, down),
+        "split": ("final_norm", up, down),
+        "half": ("final_norm", up, "not significant"),
+        "middle": ("resid_post", up, down),
+    }
+    rows = frame(
+        *(
+            {"suite": "texts", "group": group, "site": site, "model": model, "verdict": verdict}
+            for group, (site, *verdicts) in told.items()
+            for model, verdict in zip((one, other), verdicts, strict=True)
+        )
+    )
+    said = alike(rows)
+    assert "sparser on texts both; denser on texts down." in said
+    assert said.endswith("significantly on texts middle.")
+
+
+def test_other_measures_stand_beside_each_other_and_sizes_do_not():
+    heading, _, row = other_measures(
+        frame(
+            {"verdict": "significantly positive"},
+            {"metric": "gini", "estimate": -0.2},
+            {"metric": "l2", "unit": "rank correlation, positive = larger where harder"},
+        )
+    )
+    assert heading.endswith("| hoyer | gini |")
+    assert row.endswith("| **+0.40** | \N{MINUS SIGN}0.20 |")
 
 
 def test_what_was_not_measured_is_said():

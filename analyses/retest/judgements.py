@@ -55,7 +55,7 @@ class Judgement:
         if len(self.findings) == 1:
             (one,) = self.findings
             return with_interval(one.estimate, one.interval)
-        return counted(self.findings) if self.findings else ""
+        return f"{len(self.findings)} answers: {counted(self.findings)}" if self.findings else ""
 
     def to_json(self) -> dict[str, Any]:
         """Plain types."""

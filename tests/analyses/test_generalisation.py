@@ -57,6 +57,18 @@ def test_six_trainings_decide() -> None:
     assert (found.verdict, found.n_clusters) == ("supported", 6)
 
 
+def test_a_sweep_with_choices_beside_it_changes_nothing() -> None:
+    """Accuracy is what each run recorded: choices of one sweep are not asked of the others."""
+    sweep, other = models(0.9), models(0.9, n=1)
+    chosen = other.outcomes().replace({"name": {"correct": "choice_correct"}})
+    runs = other.runs().assign(run_id="other", suite="stories")
+    beside = with_table(other, runs=runs, outcomes=chosen.assign(run_id="other"))
+    (alone,) = analyse(sweep, "generalisation")
+    (found,) = analyse(merge(sweep, beside), "generalisation")
+    assert (found.estimate, found.n, found.verdict) == (alone.estimate, alone.n, alone.verdict)
+    assert [point.training for point in points(beside)] == ["stories"]
+
+
 def test_code_and_answers_are_of_different_sources() -> None:
     """Items of one half are made easy to answer: the code, which is of the other half, does not move."""
     sweep = models(0.0, n=1)

@@ -64,14 +64,14 @@ def generalisation(run: Run) -> list[Finding]:
 def points(run: Run) -> list[Point]:
     """Every model on every suite of which answers and their cost were recorded."""
     outcomes, runs, items = run.outcomes(), run.runs(), run.examples().astype({"example_id": str})
-    known = set(outcomes["name"].astype(str))
-    accuracy = next((name for name in ACCURACY if name in known), None)
-    if accuracy is None or CODE not in known:
+    if CODE not in set(outcomes["name"].astype(str)):
         return []
     second = _second_half(items)
     rows: list[Point] = []
     for (run_id, model, suite, spec, step), table in _by_run(outcomes, runs):
-        if axis_of(spec, suite).name in TWO_QUESTIONS:
+        known = set(table.loc[table["value"].notna(), "name"])  # of this run: others may have asked for other outcomes
+        accuracy = next((name for name in ACCURACY if name in known), None)
+        if accuracy is None or axis_of(spec, suite).name in TWO_QUESTIONS:
             continue
         half = table["example_id"].map(second)
         code = table.loc[(table["name"] == CODE) & ~half, "value"].mean()
