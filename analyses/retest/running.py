@@ -7,12 +7,16 @@ was of. Sweeps run in this process and end after a batch when the time is up; co
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, Final, NamedTuple, cast
 
 from analyses.findings.registry import ANALYSES
@@ -214,27 +218,35 @@ class Attempt:
         return "", True
 
     def _commanded(self, deadline: float) -> tuple[str, bool]:
-        process = subprocess.Popen(  # noqa: S603  our own command
-            [sys.executable, "-c", CHILD, *self.words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
-        try:
-            _, told = process.communicate(timeout=max(deadline - time.monotonic(), 1.0))
-        except subprocess.TimeoutExpired:
-            process.terminate()
+        words = [sys.executable, "-c", CHILD, *self.words]
+        # a file, because processes that the command began would keep a pipe open after it was ended
+        with TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
+            process = subprocess.Popen(  # noqa: S603  our own command
+                words, stdout=subprocess.DEVNULL, stderr=said, start_new_session=True
+            )
             try:
-                process.communicate(timeout=GRACE)
+                process.wait(max(deadline - time.monotonic(), 1.0))
             except subprocess.TimeoutExpired:
-                process.kill()
-                process.communicate()
-            return "the budget ended while it ran; the same command goes on where it stopped", False
-        except BaseException:
-            process.kill()
-            process.wait()
-            raise
+                _signal(process, signal.SIGTERM)
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(GRACE)
+                return "the budget ended while it ran; the same command goes on where it stopped", False
+            finally:
+                if process.returncode != 0:
+                    _signal(process, signal.SIGKILL)
+                    process.wait()
+            said.seek(0)
+            told = said.read()
         if process.returncode:
             lines = [line for line in told.splitlines() if line.strip()]
             return (lines[-1].removeprefix("sparsity: ") if lines else f"it ended with {process.returncode}"), False
         return "", True
+
+
+def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """Send a signal to a command and to all processes that it began and left behind."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)
 
 
 def _filled(value: Any, given: Mapping[str, str]) -> Any:  # noqa: ANN401  what YAML holds

@@ -6,12 +6,14 @@ a process of its own that is begun anew, told the name of a model or a compresso
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from threading import Thread
 from typing import Any, Final, NamedTuple, TypeVar
 
 from probes.compression.archive import Progress, decompress
@@ -127,6 +129,15 @@ class _Here:
 
 def _begin(n_done: Any) -> None:  # noqa: ANN401  multiprocessing.Value
     _Here.n_done = n_done
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Leave when the process that began this one is killed; an executor's own process would wait for ever."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _tell(done: int, _: int) -> None:

@@ -21,6 +21,7 @@ from analyses import ANALYSES, analyse
 from analyses.cli import app, main
 from analyses.findings.record import Finding, Scope, Verdict
 from analyses.reporting.sections.arrangement import anchor
+from analyses.retest import running
 from analyses.retest.claims import CLAIMS, Claim, named
 from analyses.retest.conduct import conduct
 from analyses.retest.judgements import Judgement, combined, judge_all
@@ -98,6 +99,7 @@ def test_no_effect_on_exposure_is_undecided_and_one_undecided_suite_of_limits_le
     found = analyse(sweep_of(right=(0.9, 0.4), bits=0.0, sparser=0.0), "limits")
     row = judged(claim, TEXT, [*found, replace(found[0], verdict="undecided")])
     assert (row.verdict, row.reason) == ("undecided", "1 supported, 1 undecided")
+    assert row.numbers == "2 answers: 1 supported, 1 undecided"
 
 
 @given(st.lists(st.sampled_from(["supported", "contradicted", "undecided", "described"]), min_size=1, max_size=6))
@@ -267,6 +269,28 @@ def test_rows_are_repeated_by_the_commands_that_they_print(
         for found in row["findings"]:
             scope = Scope(model=found["scope"]["model"], suite=found["scope"]["suite"])
             assert anchor(Finding(analysis=found["analysis"], question="", scope=scope, text="")) in page.ids
+
+
+LEAVES_A_CHILD = """\
+import pathlib, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+pathlib.Path(sys.argv[1]).write_text(str(child.pid))
+time.sleep(600)
+"""
+
+
+def test_a_command_out_of_time_is_ended_with_all_that_it_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "CHILD", LEAVES_A_CHILD)
+    monkeypatch.setattr(running, "GRACE", 1.0)
+    attempt = Attempt(Task(TRIALS["rates"], TEXT, tmp_path / "m" / "rates"), tmp_path / "texts.jsonl", None)
+    attempt.words = [str(tmp_path / "child")]
+    began = time.monotonic()
+    ended = attempt.made(began + 10, lambda _: None)
+    assert "the budget ended" in ended.reason
+    assert time.monotonic() - began < 300  # the child holds the error output open for 600 seconds
+    child = int((tmp_path / "child").read_text())
+    status = Path(f"/proc/{child}/stat")
+    assert not status.exists() or status.read_text().rpartition(")")[2].split()[0] in "ZX"
 
 
 def test_without_time_everything_is_listed_as_not_run(tmp_path: Path) -> None:
