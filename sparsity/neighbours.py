@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sparsity.kernels.arrays import Array
 from sparsity.kernels.matrices import Matrix, as_matrix
 
-BLOCK_ROWS = 512
+BLOCK_ROWS = 1024
 # Candidates whose distances are recomputed exactly: rounding of the products can swap near ties, not four of them.
 CANDIDATES = 4
 # Of a vector's length: what float32 rounding may put between two computations of one state, 64 roundings in a row.
@@ -120,10 +120,15 @@ def nearest_distances(rows: Matrix) -> tuple[NDArray[np.float64], NDArray[np.flo
     nearest = np.empty((len(rows), 2))
     for start in range(0, len(rows), BLOCK_ROWS):
         block = centred[start : start + BLOCK_ROWS]
-        distance = squares[start : start + BLOCK_ROWS, None] + squares - 2 * block @ centred.T
+        distance = block @ centred.T  # of a single block half the work: the product is symmetric
+        distance *= -2
+        distance += squares
+        distance += squares[start : start + BLOCK_ROWS, None]
         distance[np.arange(len(block)), start + np.arange(len(block))] = np.inf
         count = min(CANDIDATES, len(rows) - 1)
         candidates = np.argpartition(distance, count - 1, axis=1)[:, :count]
-        exact = np.linalg.norm(centred[candidates] - block[:, None], axis=-1)
+        apart = centred[candidates]
+        apart -= block[:, None]
+        exact = np.sqrt(np.einsum("ijk,ijk->ij", apart, apart))
         nearest[start : start + BLOCK_ROWS] = np.sort(exact, axis=1)[:, :2]
     return nearest[:, 0], nearest[:, 1]

@@ -72,7 +72,7 @@ class Probed(NamedTuple):
 def probes(run: Run) -> list[Finding]:
     """Answer for every suite whose sweep keeps states."""
     keeper, panels = with_states(run), read_panels(run, AXIS_KINDS)
-    if keeper is None or not keeper.stored_states():
+    if keeper is None or all(stored.of_tokens for stored in keeper.stored_states()):
         reason = "no states are kept; add the key `states: [resid_post, final_norm]` to the spec"
         return [unanswered(panel, "probes", QUESTION, reason) for panel in panels[:1]]
     findings: list[Finding] = []
@@ -107,7 +107,7 @@ def _probed(run: Run, keeper: KeepsStates, panel: Panel, one: Comparison) -> lis
     runs = run.runs()
     own = runs[runs["run_id"].astype(str).isin(panel.run_ids)]
     models, suites = (list(dict.fromkeys(own[name].astype(str))) for name in ("model", "suite"))
-    kept = keeper.stored_states()
+    kept = [stored for stored in keeper.stored_states() if not stored.of_tokens]
     positions = [panel.columns[column].position, *(stored.position for stored in kept)]
     position = next(name for name in positions if any(stored.position == name for stored in kept))
     length, families = length_of(panel), _families(panel)

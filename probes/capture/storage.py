@@ -1,8 +1,8 @@
-"""Vectors that a pass leaves behind beside its metrics: one per prompt and place, in the dtype that the model computed.
+"""Vectors that a pass leaves behind beside its metrics, in the dtype that the model computed.
 
-Whoever wants to probe or project states afterwards needs one vector per item, not one per token. So the state of a
-single token is kept as it is, bfloat16 as bfloat16, and of several tokens the mean of their states is, summed in
-float64 and kept in float32. Hooks never wait for the device, save where massive tokens have to be told from the others.
+Most readers want one vector per item: the state of a single token is kept as it is, bfloat16 as bfloat16, and of
+several tokens the mean of their states is, summed in float64 and kept in float32. Position ``all`` keeps the state of
+every token. Hooks never wait for the device, save where massive tokens have to be told from the others.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from jaxtyping import Float32, UInt8
 from torch import Tensor
 
 from probes.capture.reading import ROWS_AT_A_TIME, Pick, Picks
-from probes.errors import InputError
 from probes.vocabulary.massive_tokens import massive
 from probes.vocabulary.positions import Selector
 from probes.vocabulary.prompt import Prompt
@@ -28,50 +27,60 @@ NAMES: Final = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Kept:
-    """The vectors of one batch at one place, one per prompt.
+    """The vectors of one batch at one place, one per prompt, or one per token at position ``all``.
 
     Attributes:
         site: where in the network; of a site with heads, all heads side by side.
         position: which token or tokens, by the selector's name.
         dtype: as safetensors writes it: ``F32``, ``BF16``, ``F16``, ``F64``.
-        data: the numbers of each prompt's vector, as they lie in memory; NaN for a prompt without such a token.
+        data: the numbers of each vector as they lie in memory, vectors in the order of prompts and tokens; of one per
+            prompt, NaN for a prompt without such a token.
+        tokens: of each prompt its tokens, at position ``all``; None where each prompt has one vector.
     """
 
     site: Site
     position: str
     dtype: str
-    data: UInt8[np.ndarray, "prompts bytes"]
+    data: UInt8[np.ndarray, "vectors bytes"]
+    tokens: tuple[range, ...] | None = None
 
 
 class StateStore:
-    """Keeps what hooks show of some places; the state of one forward pass.
-
-    Raises:
-        InputError: for a position with several vectors per prompt.
-    """
+    """Keeps what hooks show of some places; the state of one forward pass."""
 
     def __init__(self, prompts: Sequence[Prompt], places: Sequence[tuple[Site, Selector]]) -> None:
         self._n = len(prompts)
+        self._each = tuple(prompt.each for prompt in prompts)
         self._asked: dict[Site, list[Pick]] = {}
         self._rows: dict[str, np.ndarray] = {}
         for site, selector in places:
-            if not selector.is_single:
-                raise InputError(f"states are kept one vector per item, and position {selector.name!r} has several")
             picks = Picks.of(prompts, [selector])
             self._rows[selector.name] = picks.rows[picks.own[0].at]
             self._asked.setdefault(site, []).append(picks.own[0])
-        self._found: list[tuple[Site, str, Tensor]] = []
+        self._found: list[tuple[Site, Selector, Tensor]] = []
 
     def look(self, site: Site, vectors: Tensor) -> None:
         """Keep what is asked of one site; called inside the forward pass."""
         for pick in self._asked.get(site, ()):
             rows = torch.from_numpy(self._rows[pick.selector.name]).to(vectors.device)
-            reduce = self._single if pick.selector.each else self._mean
-            self._found.append((site, pick.selector.name, reduce(vectors, rows, pick)))
+            if not pick.selector.is_single:
+                found = vectors.index_select(0, rows)
+            else:
+                found = self._single(vectors, rows, pick) if pick.selector.each else self._mean(vectors, rows, pick)
+            self._found.append((site, pick.selector, found))
 
     def kept(self) -> tuple[Kept, ...]:
         """Everything kept, once the pass is over."""
-        return tuple(Kept(site, name, NAMES[found.dtype], _bytes(found)) for site, name, found in self._found)
+        return tuple(
+            Kept(
+                site,
+                selector.name,
+                NAMES[found.dtype],
+                _bytes(found),
+                None if selector.is_single else self._each,
+            )
+            for site, selector, found in self._found
+        )
 
     def _single(self, vectors: Tensor, rows: Tensor, pick: Pick) -> Tensor:
         """The state of one token of each prompt."""
@@ -105,5 +114,5 @@ def _parts(n_rows: int) -> Iterator[slice]:
     return (slice(start, start + ROWS_AT_A_TIME) for start in range(0, n_rows, ROWS_AT_A_TIME))
 
 
-def _bytes(vectors: Tensor) -> UInt8[np.ndarray, "prompts bytes"]:
+def _bytes(vectors: Tensor) -> UInt8[np.ndarray, "vectors bytes"]:
     return vectors.cpu().contiguous().view(torch.uint8).numpy()

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final
 
 import pyarrow as pa
 
@@ -19,10 +18,8 @@ from probes.records.read import Records
 from probes.records.schema import SCHEMAS, TABLES, Table
 from probes.records.sessions import MANIFEST, SPEC, manifest, sessions_in, sessions_of
 from probes.records.store import Commit, Writer, committed, folders_of, remove_replaced
-from probes.records.tensors import tensors_of
+from probes.records.tensors import PART_BYTES, tensors_of
 from probes.records.versions import VERSIONED, compatible, recorded, stamped, versions_in
-
-STATES_AT_ONCE: Final = 1 << 28  # bytes per part
 
 
 def compact(directory: Path) -> tuple[int, int]:
@@ -67,7 +64,7 @@ def _states(commits: Sequence[Commit]) -> Iterator[pa.Table]:
     for file in (commit.folder / part.file for commit in commits for part in commit.parts if part.table == "states"):
         for tensor in tensors_of(file):
             waiting.append(tensor.rows(file))
-            if sum(rows.nbytes for rows in waiting) >= STATES_AT_ONCE:
+            if sum(rows.nbytes for rows in waiting) >= PART_BYTES:
                 yield pa.concat_tables(waiting)
                 waiting = []
     if waiting:

@@ -23,7 +23,6 @@ from probes.records.filters import (
     listed,
     of_metrics,
     owed,
-    place_of,
     refuse_unknown_names,
     understood,
     versions_wanted,
@@ -32,7 +31,7 @@ from probes.records.layout import read_rows, scan
 from probes.records.schema import FAMILIARITY_STAGE, Table
 from probes.records.sessions import Shards, shards_of
 from probes.records.store import Commit, Reading, committed
-from probes.records.stored_states import States, StoredPlace, read_states, stored_places
+from probes.records.stored_states import States, StoredPlace, joined, read_states, stored_places
 from probes.records.versions import TOKENS, of_versions, recorded, versions_in
 from probes.vocabulary.massive_tokens import massive
 from probes.vocabulary.names import RAW
@@ -250,22 +249,29 @@ class Records:
             model: of these models only.
 
         Returns:
-            Keys and vectors with as many rows, sorted by model, suite and example_id.
+            Keys and vectors with as many rows, sorted by model, suite, example_id and token.
 
         Raises:
             InputError: if nothing is stored, nothing at that place, or more than one place is meant.
         """
+        return joined(self.states_in_parts(site, layer=layer, position=position, suite=suite, model=model))
+
+    def states_in_parts(
+        self,
+        site: str,
+        *,
+        layer: int | None = None,
+        position: str | None = None,
+        suite: Wanted = None,
+        model: Wanted = None,
+    ) -> Iterator[States]:
+        """The same, part by part as measured: at most 64 MB at a time of vectors that may be more than memory holds."""
         runs = self.runs()
         for name, wanted in (("suite", suite), ("model", model)):
-            if wanted is not None:
-                refuse_unknown_names(name, wanted, runs[name].astype(str), str(self.directory))
-                runs = runs[runs[name].isin(listed(wanted))]
-        place = place_of(site)
-        if None not in (layer, place.layer) and layer != place.layer:
-            raise InputError(f"states of {site} with layer={layer} asks for two layers at once; name the layer once")
-        layer = place.layer if layer is None else layer
+            refuse_unknown_names(name, wanted or (), runs[name].astype(str), str(self.directory))
+            runs = runs if wanted is None else runs[runs[name].isin(listed(wanted))]
         files = [Path(file) for file in self._files("states")]
-        return read_states(files, runs, self.examples(suite=suite), place.site, layer, position)
+        return read_states(files, runs, self.examples(suite=suite), site, layer, position)
 
     def undefined(self) -> pd.DataFrame:
         """Reasons that values of familiarity are NaN: columns of ``failures``, one row per item and measure."""

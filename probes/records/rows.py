@@ -5,7 +5,7 @@ Names are repeated by dictionary index, never as strings, so that a row costs a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -78,7 +78,7 @@ class Readings(Protocol):
 
 @runtime_checkable
 class Vectors(Protocol):
-    """The vectors that were kept at one place, one per item."""
+    """The vectors that were kept at one place, one per item, or one per token of each."""
 
     @property
     def site(self) -> Place:
@@ -96,8 +96,13 @@ class Vectors(Protocol):
         ...
 
     @property
-    def data(self) -> UInt8[np.ndarray, "items bytes"]:
-        """The numbers of each vector, as they lie in memory."""
+    def data(self) -> UInt8[np.ndarray, "vectors bytes"]:
+        """The numbers of each vector, as they lie in memory, in the order of items and tokens."""
+        ...
+
+    @property
+    def tokens(self) -> Sequence[range] | None:
+        """The tokens of each item whose vectors these are; None where each item has one vector."""
         ...
 
 
@@ -180,7 +185,7 @@ def next_token_rows(
 
 
 def state_rows(kept: Sequence[Vectors], *, run_id: str, example_ids: Sequence[str]) -> pa.Table:
-    """Rows of ``states``: place by place, items in batch order."""
+    """Rows of ``states``: place by place, items in batch order, the vectors of an item's tokens in one row."""
     if not kept:
         return SCHEMAS["states"].empty_table()
     n_items = len(example_ids)
@@ -194,9 +199,22 @@ def state_rows(kept: Sequence[Vectors], *, run_id: str, example_ids: Sequence[st
         "layer": np.repeat(np.array([vectors.site.layer for vectors in kept], dtype=np.int16), lengths),
         "position": _named([vectors.position for vectors in kept], lengths),
         "dtype": _named([vectors.dtype for vectors in kept], lengths),
-        "vector": [row.tobytes() for vectors in kept for row in vectors.data],
+        "token": np.array([at for vectors in kept for at, _ in _spans(vectors, n_items)], dtype=np.int32),
+        "n_vectors": np.array([n for vectors in kept for _, n in _spans(vectors, n_items)], dtype=np.int32),
+        "vector": [own for vectors in kept for own in _by_item(vectors, n_items)],
     }
     return _table(columns, SCHEMAS["states"])
+
+
+def _spans(vectors: Vectors, n_items: int) -> list[tuple[int, int]]:
+    """First token and number of vectors of every item."""
+    return [(-1, 1)] * n_items if vectors.tokens is None else [(own.start, len(own)) for own in vectors.tokens]
+
+
+def _by_item(vectors: Vectors, n_items: int) -> Iterator[bytes]:
+    """The numbers of every item, its vectors back to back."""
+    cuts = np.cumsum([n for _, n in _spans(vectors, n_items)])
+    return (vectors.data[end - n : end].tobytes() for end, (_, n) in zip(cuts, _spans(vectors, n_items), strict=True))
 
 
 def _where(readings: Sequence[Readings], run_id: str, example_ids: Sequence[str], repeats: int) -> dict[str, object]:

@@ -15,8 +15,8 @@ from typing import Final, Literal
 
 import pyarrow as pa
 
-SCHEMA_VERSION: Final = 4
-READABLE: Final = (1, 2, 3, 4)  # 2 added compactions, 3 states, 4 next_tokens; what was said before means the same
+SCHEMA_VERSION: Final = 5
+READABLE: Final = (1, 2, 3, 4, 5)  # 2 added compactions, 3 states, 4 next_tokens, 5 states of every token
 
 Table = Literal[
     "runs",
@@ -139,6 +139,8 @@ SCHEMAS: Final[dict[Table, pa.Schema]] = {
             ("layer", pa.int16()),
             ("position", NAME),
             ("dtype", NAME),
+            ("token", pa.int32()),  # of the first vector; -1 (or null) where one vector stands for the item
+            ("n_vectors", pa.int32()),  # of so many tokens that follow each other, back to back
             ("vector", pa.large_binary()),
         ]
     ),
@@ -156,7 +158,7 @@ ONE_ROW_PER: Final[dict[Table, str]] = {
     "next_tokens": "item: the tokens likeliest to follow it and their probabilities (outcome `next_tokens`)",
     "familiarity": "item, familiarity measure and corpus",
     "familiarity_tokens": "token, familiarity measure and corpus",
-    "states": "item and site of those under `states`: the vector (safetensors)",
+    "states": "item (position `all`: token) and site of those under `states`: the vector (safetensors)",
     "failures": "item that could not be measured or was left out, and why",
 }
 

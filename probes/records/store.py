@@ -30,7 +30,7 @@ from probes.errors import InputError
 from probes.records.cells import Block, Done
 from probes.records.layout import ROW_GROUP, in_order
 from probes.records.schema import READABLE, SCHEMA_VERSION, Table
-from probes.records.tensors import SUFFIX, to_safetensors
+from probes.records.tensors import SUFFIX, in_parts, to_safetensors
 from probes.records.versions import KEY, stamped
 
 COMMITS = "commits"
@@ -279,7 +279,7 @@ class Writer:
         began = time.perf_counter()
         try:
             parts: list[Part] = []
-            for table, rows in tables:
+            for table, rows in (cut for whole in tables for cut in _in_parts(*whole)):
                 if rows.num_rows:
                     n_before = sum(part.table == table for part in parts)
                     suffix = SUFFIX if table == "states" else ".parquet"
@@ -327,6 +327,11 @@ class Writer:
         (self.directory / table).mkdir(exist_ok=True)
         write_atomically(self.directory / file, data)
         return Part(table, file, rows.num_rows, hashlib.sha256(data).hexdigest())
+
+
+def _in_parts(table: Table, rows: pa.Table) -> Iterable[tuple[Table, pa.Table]]:
+    """Rows as parts hold them: of all tables states alone may be too large to be written at once."""
+    return ((table, part) for part in (in_parts(rows) if table == "states" else (rows,)))
 
 
 def as_file(table: Table, rows: pa.Table) -> bytes:

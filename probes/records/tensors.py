@@ -1,5 +1,8 @@
 """Stored states in a part: a safetensors file, one tensor per run, site and position, its items in the header.
 
+A row of the tensor is the vector of an item, or of one of its tokens: the header then says for each item its first
+token and how many follow each other.
+
 In memory, rows of states are an Arrow table like every other, the vector as the bytes that the model computed: they
 travel between processes and wait for their commit as measurements do. On disk they are safetensors, which any tool
 opens, bfloat16 as bfloat16. A reader takes the header and the tensors it wants, nothing else of the file. The library
@@ -14,6 +17,7 @@ import math
 import struct
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
 
@@ -25,6 +29,7 @@ from probes.records.arrow import compute
 from probes.records.layout import damaged
 from probes.records.schema import SCHEMA_VERSION, SCHEMAS
 
+PART_BYTES: Final = 1 << 26  # of vectors in one part, or one item's where that has more: what writing holds at once
 SUFFIX: Final = ".safetensors"
 ALIGNED: Final = 8  # the data begins at a multiple of this
 HEADER_LENGTH: Final = struct.Struct("<Q")
@@ -41,9 +46,10 @@ class Tensor(NamedTuple):
         layer: which block.
         position: the selector as asked.
         dtype: as safetensors writes it: ``F32``, ``BF16``, ``F16``, ``F64``.
-        items: example ids, one per row.
+        items: example ids.
         start: first byte in the file.
         width: numbers per row.
+        tokens: first token and number of rows of each item, at position ``all``; None where each item has one row.
     """
 
     run_id: str
@@ -54,26 +60,36 @@ class Tensor(NamedTuple):
     items: tuple[str, ...]
     start: int
     width: int
+    tokens: tuple[tuple[int, int], ...] | None = None
 
-    def numbers(self, file: Path) -> Float32[np.ndarray, "items width"]:
+    @property
+    def n_vectors(self) -> int:
+        """Number of rows."""
+        return len(self.items) if self.tokens is None else sum(n for _, n in self.tokens)
+
+    def keys(self) -> Iterator[tuple[str, int]]:
+        """Item and token of every row; the token is -1 where the vector is of the item."""
+        for item, (first, n) in zip(self.items, self.tokens or [(-1, 1)] * len(self.items), strict=True):
+            yield from ((item, first + place if first >= 0 else -1) for place in range(n))
+
+    def numbers(self, file: Path) -> Float32[np.ndarray, "vectors width"]:
         """The vectors in float32, which holds every value of the narrower types exactly."""
         data = self._data(file)
-        return _numbers(data, self.dtype).reshape(len(self.items), self.width)
+        return _numbers(data, self.dtype).reshape(self.n_vectors, self.width)
 
     def rows(self, file: Path) -> pa.Table:
         """The vectors as rows of the table ``states``."""
         n_bytes = self.width * ITEM_BYTES[self.dtype]
         data = self._data(file)
         place = {name: [getattr(self, name)] * len(self.items) for name in WHERE}
-        vectors = [data[at : at + n_bytes] for at in range(0, len(data), n_bytes)]
-        return (
-            pa.Table.from_pydict({**place, "example_id": list(self.items), "vector": vectors})
-            .select(SCHEMAS["states"].names)
-            .cast(SCHEMAS["states"])
-        )
+        first, counts = zip(*(self.tokens or [(-1, 1)] * len(self.items)), strict=True)
+        ends = list(accumulate(n * n_bytes for n in counts))
+        vectors = [data[end - n * n_bytes : end] for end, n in zip(ends, counts, strict=True)]
+        own = {"example_id": list(self.items), "token": list(first), "n_vectors": list(counts), "vector": vectors}
+        return pa.Table.from_pydict({**place, **own}).select(SCHEMAS["states"].names).cast(SCHEMAS["states"])
 
     def _data(self, file: Path) -> bytes:
-        n_bytes = len(self.items) * self.width * ITEM_BYTES[self.dtype]
+        n_bytes = self.n_vectors * self.width * ITEM_BYTES[self.dtype]
         with _readable(file), file.open("rb") as opened:
             opened.seek(self.start)
             data = opened.read(n_bytes)
@@ -94,14 +110,29 @@ def to_safetensors(rows: pa.Table) -> bytes:
         data = b"".join(vectors)
         layer = "" if place["layer"] < 0 else f".{place['layer']}"
         name = f"{place['run_id']} {place['site']}{layer} {place['position']}"
-        width = len(data) // (len(items) * ITEM_BYTES[place["dtype"]])
-        header[name] = {"dtype": place["dtype"], "shape": [len(items), width], "data_offsets": [size, size + len(data)]}
-        metadata[name] = json.dumps({**place, "items": items}, ensure_ascii=False)
+        first, counts = (cast("list[int | None]", own.column(name).to_pylist()) for name in ("token", "n_vectors"))
+        each = [(at, n) for at, n in zip(first, counts, strict=True) if at is not None and n is not None and at >= 0]
+        n_rows = sum(n for _, n in each) if each else len(items)
+        width = len(data) // (n_rows * ITEM_BYTES[place["dtype"]]) if n_rows else 0
+        header[name] = {"dtype": place["dtype"], "shape": [n_rows, width], "data_offsets": [size, size + len(data)]}
+        metadata[name] = json.dumps({**place, "items": items, **({"tokens": each} if each else {})}, ensure_ascii=False)
         chunks.append(data)
         size += len(data)
     text = json.dumps({"__metadata__": metadata, **header}, ensure_ascii=False).encode()
     text += b" " * (math.ceil(len(text) / ALIGNED) * ALIGNED - len(text))
     return b"".join([HEADER_LENGTH.pack(len(text)), text, *chunks])
+
+
+def in_parts(rows: pa.Table) -> Iterator[pa.Table]:
+    """Rows of the table ``states`` in tables of at most :data:`PART_BYTES` of vectors, of one row at least."""
+    begin = size = 0
+    lengths = cast("list[int]", compute.binary_length(rows.column("vector")).to_pylist())
+    for at, length in enumerate(lengths):
+        if at > begin and size + length > PART_BYTES:
+            yield rows.slice(begin, at - begin)
+            begin, size = at, 0
+        size += length
+    yield rows.slice(begin)
 
 
 def tensors_of(file: Path) -> Iterator[Tensor]:
@@ -115,7 +146,9 @@ def tensors_of(file: Path) -> Iterator[Tensor]:
             entry = header[name]
             start = HEADER_LENGTH.size + length + entry["data_offsets"][0]
             names = tuple(map(str, place.pop("items")))
-            yield Tensor(**place, items=names, start=start, width=int(entry["shape"][1]))
+            each = place.pop("tokens", None)
+            tokens = None if each is None else tuple((int(first), int(n)) for first, n in each)
+            yield Tensor(**place, items=names, start=start, width=int(entry["shape"][1]), tokens=tokens)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ sampled for them, and are taken whole from the first sweep that has them. One na
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -81,7 +81,7 @@ class Union(Records):
         last = rows.drop_duplicates("run_id", keep="last", ignore_index=True)
         return last.assign(status=[still.get(run_id, "done") for run_id in last["run_id"].astype(str)])
 
-    def states(
+    def states_in_parts(
         self,
         site: str,
         *,
@@ -89,11 +89,15 @@ class Union(Records):
         position: str | None = None,
         suite: Wanted = None,
         model: Wanted = None,
-    ) -> States:
-        """The vectors that any of the sweeps keeps at one place, each once; see :meth:`Records.states`."""
-        found = super().states(site, layer=layer, position=position, suite=suite, model=model)
-        once = ~found.keys.duplicated(["run_id", "example_id"]).to_numpy()
-        return States(found.keys[once].reset_index(drop=True), found.vectors[once])
+    ) -> Iterator[States]:
+        """The vectors that any of the sweeps keeps at one place, each once; see :meth:`Records.states_in_parts`."""
+        seen: set[tuple[str, str]] = set()
+        for part in super().states_in_parts(site, layer=layer, position=position, suite=suite, model=model):
+            items = list(zip(part.keys["run_id"], part.keys["example_id"], strict=True))
+            fresh = np.array([item not in seen for item in items])
+            seen.update(items)
+            if fresh.any():
+                yield States(part.keys[fresh].reset_index(drop=True), part.vectors[fresh])
 
     def failures(self) -> pd.DataFrame:
         """One row per item that none of the sweeps could measure, and why."""

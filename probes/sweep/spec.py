@@ -98,7 +98,8 @@ class SweepSpec(BaseModel):
             ``{tokens: 64}``, with ``per_group`` (16 items) and ``seed`` (draws tokens; unset, the most likely one).
         controls_budget: most time for the controls, as a multiple of the time of measuring (at least a minute is
             given), or ``unlimited``. Controls left out for lack of time are named in the run's row.
-        states: sites, among ``sites``, whose raw vectors are kept (`Records.states`) at every position but ``all``.
+        states: sites, among ``sites``, whose raw vectors are kept at every position of the sweep (`Records.states`):
+            at ``all`` that of every token, at a slice and other positions over several tokens their mean.
         max_tokens: longer texts are cut to this many tokens, BOS included; without it, a text that is too long for
             the model is a recorded failure.
         min_tokens: shorter items are left out and counted per level; for length-matched comparisons.

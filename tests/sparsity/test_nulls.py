@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 import sparsity
 from sparsity import MetricSpec, nulls
-from sparsity.rotations import haar_rotation, rotation_test
+from sparsity.rotations import haar_rotation, rotation_test, rotation_tests
 from tests.samples import ERRORS, of_mean, of_spread
 from tests.sparsity.cases import ALL, INVARIANT
 from tests.tolerances import FLOAT64
@@ -21,6 +21,9 @@ QUADRATURE = 2e-8
 # Four standard errors of the widest of these means, the kurtosis of 2**19 numbers: 4 sqrt(24 / 2**19) / 3. At d = 16384
 # less than that separates an expected value from its limit: 1 / sqrt(d) of it for hoyer, 1 / d for the others.
 LIMIT = 0.009
+# Rounding a Gaussian matrix of 64 x 64 to float32 turns its rotation by at most its condition number, below 1,000 for
+# these draws, times sqrt(2) 2^-24. A vector moves by that of its length, its Hoyer by 8 / 7 of it, and so two means.
+ROTATED = 2 * 8 / 7 * 1000 * sqrt(2) * 2**-24
 EULER = 0.5772156649015329
 # i.i.d. Gaussian coordinates as d grows without bound.
 LIMITS = {
@@ -130,6 +133,20 @@ def test_rotation_test_finds_a_basis_effect_and_only_that():
     assert abs(turned.z) < ERRORS
     assert turned.p > 1 / 60
     assert rotation_test(dense, sparse, "participation_ratio", rotations=20, rng=rng).change > 0
+
+
+def test_rotations_in_float32_are_those_of_float64():
+    rng = np.random.default_rng(3)
+    first, *others = 3e4 * rng.standard_normal((3, 40, 64)) * np.exp(-np.arange(64) / 9)
+    found = rotation_tests(first, others, "hoyer", rotations=12, rng=np.random.default_rng(4))
+    again = np.random.default_rng(4)
+    for at in range(12):
+        turn = haar_rotation(64, again)
+        reference, *means = (np.mean(sparsity.hoyer(x @ turn)) for x in (first, *others))
+        for test, mean in zip(found, means, strict=True):
+            assert test.rotated[at] == pytest.approx(mean - reference, abs=ROTATED)
+    exact = [np.mean(sparsity.hoyer(x)) for x in (first, *others)]
+    assert [test.change for test in found] == pytest.approx([mean - exact[0] for mean in exact[1:]], abs=FLOAT64)
 
 
 def test_rotation_test_p_values_are_uniform_under_the_null():

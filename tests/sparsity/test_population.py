@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from sparsity.kernels.matrices import finite_rows
+from sparsity import neighbours
+from sparsity.kernels.matrices import covariance_spectrum, finite_rows, singular_values
 from sparsity.neighbours import two_nn
 from sparsity.population import (
     POPULATION,
@@ -49,6 +50,32 @@ def test_two_nn_agrees_with_scikit_dimension(entry: dict):
     assert found.value == pytest.approx(value, rel=SPECTRUM)
     assert found.n_used == entry["n"]
     assert found.n_duplicates == 0
+
+
+@pytest.mark.parametrize("smallest", [1e-3, 1e-7, 0.0])
+@pytest.mark.parametrize("shape", [(40, 30), (30, 40)])
+def test_spectra_are_those_that_were_planted(smallest: float, shape: tuple[int, int]):
+    rng = np.random.default_rng(0)
+    left, right = (np.linalg.qr(rng.standard_normal((size, size)))[0][:, :30] for size in shape)
+    planted = np.concatenate([np.linspace(1000, 1, 20), np.full(10, smallest)])
+    rows = (left * planted) @ right.T
+    # by roots of eigenvalues 40 x 2^-53 / (2 x 1e-3 / 1000), by decomposition 40 x 2^-53 of the largest
+    np.testing.assert_allclose(singular_values(rows), planted, rtol=0, atol=1000 * 40 * 2**-53 / 2e-6)
+    shares = planted[planted > 0] / planted.sum()
+    assert rankme(rows) == pytest.approx(np.exp(-(shares * np.log(shares)).sum()), rel=SPECTRUM)
+    values = np.linalg.eigvalsh(np.cov(rows.T))[::-1][:30]
+    np.testing.assert_allclose(covariance_spectrum(rows), values, rtol=0, atol=40 * 2**-52 * values[0])
+    assert rankme(rows * 1e-170) == pytest.approx(rankme(rows), rel=SPECTRUM)  # whose squares vanish
+    assert rankme(rows * 1e170) == pytest.approx(rankme(rows), rel=SPECTRUM)
+
+
+def test_distances_come_from_differences_in_every_block(monkeypatch: pytest.MonkeyPatch):
+    x = draw("cube", 700, 8, 20, 5)
+    apart = np.linalg.norm(x[:, None] - x[None], axis=-1) + np.diag(np.full(700, np.inf))
+    for rows in (1024, 128):
+        monkeypatch.setattr(neighbours, "BLOCK_ROWS", rows)
+        found = np.stack(neighbours.nearest_distances(x), axis=1)
+        np.testing.assert_allclose(found, np.sort(apart, axis=1)[:, :2], rtol=FLOAT64)
 
 
 def test_two_nn_is_safe_against_duplicates_and_a_common_offset():

@@ -211,13 +211,8 @@ def _kept(spec: SweepSpec, model: LoadedModel, sites: Sequence[Site]) -> tuple[s
     beyond = [str(site) for site in asked if site not in sites]
     if beyond:
         raise InputError(f"states: {beyond[0]} is not among the sites of this sweep; add it to `sites`")
-    singles = [selector.name for selector in parse_positions(spec.positions) if selector.is_single]
-    if asked and not singles:
-        raise InputError(
-            "states are kept at positions that give one vector per item, and positions has only "
-            f"{', '.join(spec.positions)}; add last or mean"
-        )
-    return tuple(state_name(str(site), position) for position in singles for site in asked)
+    positions = [selector.name for selector in parse_positions(spec.positions)]
+    return tuple(state_name(str(site), position) for position in positions for site in asked)
 
 
 def _settled(stored: Records, run_id: str, spec: SweepSpec, options: Options) -> list[Done]:
@@ -257,6 +252,8 @@ def _auto_batch_size(
     """Items per batch: as many of the longest as a pass takes, seen by trial on an accelerator."""
     if longest is None:
         return prompts_at_once(1)
+    if spec.states and "all" in spec.positions:  # every token's states wait in memory until they are written
+        return prompts_at_once(len(longest.ids))
 
     metrics = [MetricSpec.parse(name) for name in spec.metrics]
     read = partial(read_batch, model, sites=sites, positions=spec.positions, metrics=metrics, outcomes=spec.outcomes)

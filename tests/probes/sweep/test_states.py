@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -15,7 +16,7 @@ from probes.capture.collection import read_batch
 from probes.errors import InputError
 from probes.models import load_model
 from probes.models.loading import LoadedModel
-from probes.records import open_run
+from probes.records import compaction, open_run, tensors
 from probes.records.compaction import compact
 from probes.records.integrity import check
 from probes.records.stored_states import StoredPlace
@@ -43,6 +44,92 @@ def assert_same_states(one: Path, other: Path) -> None:
         np.testing.assert_array_equal(first.vectors, second.vectors)
 
 
+def by_hand(model: str, texts: list[str], site: str) -> list[np.ndarray]:
+    """States of every token but the BOS, text by text, through a hook of torch's own."""
+    loaded = load_model(model)
+    layer = Site.parse(site).layer
+    found: list[np.ndarray] = []
+
+    def see(_module: object, _inputs: object, output: torch.Tensor | tuple[torch.Tensor, ...]) -> None:
+        found.append((output if isinstance(output, torch.Tensor) else output[0])[0].detach().numpy())
+
+    handle = loaded.module.model.layers[layer].register_forward_hook(see)
+    try:
+        for text in texts:
+            loaded.module(torch.tensor([encode(loaded, text).ids]))
+    finally:
+        handle.remove()
+    return [states[1:] for states in found]
+
+
+def test_every_token_has_its_state_in_order(make_spec: MakeSpec, tmp_path: Path) -> None:
+    run_sweep(make_spec(positions=["all", "last"], states=["resid_post"]), tmp_path / "run", Options(batch_size=3))
+    run = open_run(tmp_path / "run")
+    keys, vectors = run.states("resid_post", layer=1, position="all")
+    texts = run.examples().set_index("example_id")["text"]
+    ids = sorted(texts.index)
+    expected = by_hand(make_spec().models[0].name, list(texts[ids]), "resid_post.1")
+    assert list(zip(keys["example_id"], keys["token"], strict=True)) == [
+        (name, token + 1) for name, own in zip(ids, expected, strict=True) for token in range(len(own))
+    ]
+    np.testing.assert_allclose(vectors, np.concatenate(expected), rtol=REBATCHED, atol=NEAR_ZERO)
+    # the measures of the same pass are those of the same vectors, token by token
+    rows = run.token_measurements(site="resid_post", layer=1).set_index(["example_id", "token"])
+    own = rows.loc[list(zip(keys["example_id"], keys["token"], strict=True)), "hoyer"]
+    np.testing.assert_allclose(sparsity.hoyer(vectors), own.to_numpy(), rtol=STORED)
+    last = run.states("resid_post", layer=1, position="last")
+    assert set(last.keys["token"]) == {-1}
+    ends = keys.groupby("example_id")["token"].idxmax()[last.keys["example_id"]].to_numpy()
+    np.testing.assert_array_equal(last.vectors, vectors[ends])
+
+
+def test_skipped_and_sliced_tokens_are_left_out_of_states(make_spec: MakeSpec, tmp_path: Path) -> None:
+    spec = make_spec(positions=["all", "3:10", "12:30"], states=["resid_post.1"], skip_first=4)
+    run_sweep(spec, tmp_path / "run", Options(batch_size=3))
+    run = open_run(tmp_path / "run")
+    keys, vectors = run.states("resid_post", position="all")
+    assert set(keys.groupby("example_id")["token"].min()) == {4}
+    texts = run.examples().set_index("example_id")["text"]
+    ids = sorted(texts.index)
+    expected = by_hand(spec.models[0].name, list(texts[ids]), "resid_post.1")
+    np.testing.assert_allclose(vectors, np.concatenate([own[3:] for own in expected]), rtol=REBATCHED, atol=NEAR_ZERO)
+    slices = run.states("resid_post", position="3:10")  # of the prompt, whatever is skipped
+    np.testing.assert_allclose(
+        slices.vectors, np.stack([own[2:9].mean(axis=0) for own in expected]), rtol=REBATCHED, atol=NEAR_ZERO
+    )
+    none = run.inputs().set_index("example_id")["n_tokens"][ids].to_numpy() <= 12
+    np.testing.assert_array_equal(np.isnan(run.states("resid_post", position="12:30").vectors).all(axis=1), none)
+
+
+def test_parts_are_bounded_and_hold_every_vector_once(
+    make_spec: MakeSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = make_spec(positions=["all"], states=SITES)
+    run_sweep(spec, tmp_path / "whole")
+    bound = 4000  # bytes: about two items at one of the three sites
+    monkeypatch.setattr(tensors, "PART_BYTES", bound)
+    monkeypatch.setattr(compaction, "PART_BYTES", bound)
+    run_sweep(spec, tmp_path / "cut")
+    for _ in range(2):
+        files = list((tmp_path / "cut" / "states").iterdir())
+        assert len(files) > 3
+        for file in files:
+            assert sum(own.n_vectors * own.width * 4 for own in tensors.tensors_of(file)) <= bound
+        assert_same_states(tmp_path / "whole", tmp_path / "cut")
+        run = open_run(tmp_path / "cut")
+        parts = list(run.states_in_parts("resid_post.1"))
+        assert len(parts) > 1
+        assert max(part.vectors.nbytes for part in parts) <= bound
+        keys = pd.concat([part.keys for part in parts], ignore_index=True)
+        order = keys.sort_values(["example_id", "token"], kind="stable").index
+        whole = run.states("resid_post.1")
+        assert keys.loc[order].reset_index(drop=True).equals(whole.keys)
+        np.testing.assert_array_equal(np.concatenate([part.vectors for part in parts])[order], whole.vectors)
+        both = open_run(tmp_path / "whole", tmp_path / "cut")  # of two sweeps each vector is there once
+        assert sum(len(part.vectors) for part in both.states_in_parts("resid_post.1")) == len(whole.vectors)
+        compact(tmp_path / "cut")
+
+
 @pytest.fixture
 def spec(make_spec: MakeSpec) -> SweepSpec:
     return make_spec(states=SITES)
@@ -55,7 +142,7 @@ def test_vectors_are_those_of_their_items(spec: SweepSpec, tmp_path: Path, dtype
     run = open_run(tmp_path / "run")
     places = [("final_norm", 2), ("resid_post", 0), ("resid_post", 1)]
     assert run.stored_states() == tuple(
-        StoredPlace(*place, position) for place in places for position in ("last", "mean")
+        StoredPlace(*place, position) for place in places for position in ("all", "last", "mean")
     )
     model = load_model(entry.name, dtype=dtype)
     states = run.states("resid_post", layer=1, position="last")
@@ -114,7 +201,7 @@ def test_adding_states_computes_them_alone_and_once(
     run_sweep(make_spec(states=SITES), tmp_path / "run")
     run_sweep(make_spec(), tmp_path / "run")
     run_sweep(make_spec(n=9, states=SITES), tmp_path / "run")
-    assert passes == [(7, 3, 3, 0), (7, 0, 0, 2), (7, 0, 0, 4), (2, 3, 3, 6)]
+    assert passes == [(7, 3, 3, 0), (7, 0, 0, 3), (7, 0, 0, 6), (2, 3, 3, 9)]
     assert check(tmp_path / "run") == []
     run_sweep(make_spec(n=9, states=SITES), tmp_path / "whole")
     assert len(open_run(tmp_path / "run").states("final_norm", position="last").keys) == 9
@@ -166,16 +253,15 @@ def test_a_killed_sweep_keeps_each_vector_once(make_spec: MakeSpec, tmp_path: Pa
 def test_what_cannot_be_kept_or_found_is_said(make_spec: MakeSpec, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"states: final_norm is not among the sites of this sweep"):
         run_sweep(make_spec(sites=["resid_post"], states=["final_norm"]), tmp_path / "no")
-    with pytest.raises(InputError, match=r"states are kept at positions that give one vector per item"):
-        run_sweep(make_spec(positions=["all"], states=["final_norm"]), tmp_path / "no")
     assert not (tmp_path / "no").exists()
     run_sweep(make_spec(states=SITES), tmp_path / "run")
     run = open_run(tmp_path / "run")
     with pytest.raises(
-        InputError, match=r"states at resid_post 0 .* is several of them; there are resid_post 0 last, "
+        InputError,
+        match=r"states at resid_post 0 .* is several of them; there are resid_post 0 all, resid_post 0 last, ",
     ):
         run.states("resid_post", layer=0)
-    with pytest.raises(InputError, match=r"states at mlp_out .*: that is not stored; there are final_norm 2 last, "):
+    with pytest.raises(InputError, match=r"states at mlp_out .*: that is not stored; there are final_norm 2 all, "):
         run.states("mlp_out")
 
 
@@ -186,7 +272,8 @@ def test_a_dry_run_counts_them(make_spec: MakeSpec, tmp_path: Path) -> None:
         plans, model = survey(spec, tmp_path / "run", Options())
         (cost,) = calibrate(spec, plans, model)
         costs.append(cost.n_bytes)
-    vectors = 7 * 16 * 4 * 2  # items x width x bytes x positions
+    n_tokens = sum(8 + item + 1 for item in range(7))
+    vectors = (7 * 2 + n_tokens) * 16 * 4  # one per item at two positions and one per token, of width 16
     assert vectors < costs[1] - costs[0] < 5 * vectors
 
 
