@@ -249,10 +249,8 @@ class Records:
             model: of these models only.
 
         Returns:
-            Keys and vectors with as many rows, sorted by model, suite, example_id and token.
-
-        Raises:
-            InputError: if nothing is stored, nothing at that place, or more than one place is meant.
+            Keys and vectors with as many rows, sorted by model, suite, example_id and token. Where nothing is stored,
+            nothing at that place, or more than one place is meant, an InputError says what there is.
         """
         return joined(self.states_in_parts(site, layer=layer, position=position, suite=suite, model=model))
 
@@ -270,8 +268,9 @@ class Records:
         for name, wanted in (("suite", suite), ("model", model)):
             refuse_unknown_names(name, wanted or (), runs[name].astype(str), str(self.directory))
             runs = runs if wanted is None else runs[runs[name].isin(listed(wanted))]
-        files = [Path(file) for file in self._files("states")]
-        return read_states(files, runs, self.examples(suite=suite), site, layer, position)
+        return read_states(
+            [Path(file) for file in self._files("states")], runs, self.examples(suite=suite), site, layer, position
+        )
 
     def undefined(self) -> pd.DataFrame:
         """Reasons that values of familiarity are NaN: columns of ``failures``, one row per item and measure."""
