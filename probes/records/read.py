@@ -228,7 +228,7 @@ class Records:
 
     def stored_states(self) -> tuple[StoredPlace, ...]:
         """The places whose vectors the sweep keeps (spec key ``states``); empty where it keeps none."""
-        return stored_places([Path(file) for file in self._files("states")])
+        return stored_places(list(map(Path, self._files("states"))))
 
     def states(
         self,
@@ -245,12 +245,11 @@ class Records:
             site: with or without its layer.
             layer: may be left out where ``site`` has it or one layer is stored.
             position: may be left out where one position is stored.
-            suite: of these suites only.
-            model: of these models only.
+            suite: of these only, as ``model``.
+            model: by name.
 
         Returns:
-            Keys and vectors with as many rows, sorted by model, suite, example_id and token. Where nothing is stored,
-            nothing at that place, or more than one place is meant, an InputError says what there is.
+            Keys and vectors, sorted by model, suite, example_id and token; an InputError where not one place is meant.
         """
         return joined(self.states_in_parts(site, layer=layer, position=position, suite=suite, model=model))
 
@@ -268,9 +267,8 @@ class Records:
         for name, wanted in (("suite", suite), ("model", model)):
             refuse_unknown_names(name, wanted or (), runs[name].astype(str), str(self.directory))
             runs = runs if wanted is None else runs[runs[name].isin(listed(wanted))]
-        return read_states(
-            [Path(file) for file in self._files("states")], runs, self.examples(suite=suite), site, layer, position
-        )
+        files = list(map(Path, self._files("states")))
+        return read_states(files, runs, self.examples(suite=suite), site, layer, position)
 
     def undefined(self) -> pd.DataFrame:
         """Reasons that values of familiarity are NaN: columns of ``failures``, one row per item and measure."""
