@@ -49,3 +49,12 @@ def test_no_change_names_no_head() -> None:
     (found,) = analyse(planted(0.2, 0.3), "heads")
     assert found.side == 0
     assert "no head is named" in found.text
+
+
+def test_without_a_change_there_are_no_shares_and_no_figure() -> None:
+    made = planted(0.2, 0.3)
+    rows = made.populations()
+    undefined = rows["metric"].astype(str).str.contains("forward|curve")
+    (found,) = analyse(with_table(made, populations=rows.assign(value=rows["value"].mask(undefined))), "heads")
+    assert found.plot is None
+    assert "no head is named" in found.text

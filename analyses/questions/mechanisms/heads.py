@@ -47,7 +47,7 @@ def _carried(own: list[Substitution]) -> Finding:
         for number, share in sorted(found.coordinates.items())
     )
     title = f"part of the change of mean Hoyer, by layer and {unit.one}"
-    plot = Plot("matrix", unit.one, title, marks, 0.0)
+    plot = Plot("matrix", unit.one, title, marks, 0.0) if marks else None  # without a change there are no shares
     among = f" (the largest change of {len(own)} layers)" if len(own) > 1 else ""
     return substituted(at, unit, analysis="heads", question=QUESTION, plot=plot, among=among)
 
