@@ -191,9 +191,14 @@ def _prompts(chooser: Chooser, arms: Sequence[Arm], *, chat: bool) -> Iterator[E
         yield _example(question, Chosen(), spec, draw, NONE, 0, 0, "", chat=chat)
     for arm in arms:
         for pool in range(len(draw.pools)):
-            for question, choose in zip(questions, chooser.choose(arm, pool), strict=True):
-                for k in spec.k:
+            for number, (question, choose) in enumerate(zip(questions, chooser.choose(arm, pool), strict=True)):
+                for k in spec.k if _asked_with(number, pool, spec) else ():
                     yield _example(question, choose(k), spec, draw, arm.name, k, pool, arm.score or "", chat=chat)
+
+
+def _asked_with(question: int, pool: int, spec: CurriculumSpec) -> bool:
+    """Whether a question is asked with a pool: with so many as it is to be asked with, the first in turn."""
+    return (pool - question) % spec.seeds < (spec.pools_per_question or spec.seeds)
 
 
 def _example(

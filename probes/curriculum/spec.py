@@ -146,6 +146,8 @@ class CurriculumSpec(BaseModel):
         n_questions: test items, the same for every arm and pool; by default up to 1,000, and so many that every pool
             can have items of its own.
         seeds: how many pools are drawn.
+        pools_per_question: with how many of them each question is asked, in turn; by default with all. For the same
+            number of prompts more questions with one pool each say more than fewer with every pool.
         k: numbers of solved examples; the first is the one that answers are about, the others draw a curve.
         sparsity: measures at a site of one layer, such as ``hoyer at final_norm``. The first is pre-stated; each of the
             others is an arm of matched levels.
@@ -174,6 +176,7 @@ class CurriculumSpec(BaseModel):
     n_pool: int = Field(default=200, ge=1)
     n_questions: int | None = Field(default=None, ge=1)
     seeds: int = Field(default=3, ge=1)
+    pools_per_question: int | None = Field(default=None, ge=1)
     k: Annotated[
         tuple[Annotated[int, Field(ge=1)], ...],
         BeforeValidator(_counts),
@@ -303,6 +306,8 @@ def _refuse_contradictions(spec: CurriculumSpec, origin: str) -> None:
     most = max(spec.k)
     if spec.n_pool < most:
         raise InputError(f"{origin}: k is {most} and n_pool {spec.n_pool}; a pool holds at least k items")
+    if (spec.pools_per_question or 1) > spec.seeds:
+        raise InputError(f"{origin}: pools_per_question is {spec.pools_per_question} and seeds {spec.seeds}, all pools")
     if spec.near < most:
         raise InputError(f"{origin}: k is {most} and near {spec.near}; a rule needs at least k candidates")
     arms = spec.asked_arms(levels_differ=True)
