@@ -104,7 +104,11 @@ def _suite(entry: SuiteEntry) -> Suite:
 def _shuffled(suite: Suite, limit: int | None, seed: int) -> list[Item]:
     store = store_items(suite, suite.generator(seed), limit)
     order = np.random.default_rng([seed, len(store)]).permutation(len(store))
-    return [store[int(index)] for index in order]
+    found: dict[object, Item] = {}
+    for item in (store[int(index)] for index in order):
+        # both sentences of a minimal pair ask the same; which one is scored is left to chance, not to what is right
+        found.setdefault(item.example.choices if item.example.whole else item.example_id, item)
+    return list(found.values())
 
 
 def _shown(item: Item) -> bool:
