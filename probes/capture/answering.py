@@ -25,15 +25,15 @@ STARTS: Final = ("decoder_start_token_id", "bos_token_id")
 
 
 def reduce_answers(
-    model: LoadedModel, output: Output, prompts: Sequence[Prompt], reducer: Reducer
-) -> Float64[np.ndarray, "numbers rows"]:
+    model: LoadedModel, output: Output, prompts: Sequence[Prompt], reducers: Sequence[Reducer]
+) -> list[Float64[np.ndarray, "numbers rows"]]:
     """Reduce the logits that a decoder gives for targets; NaN for all rows of the prompts but the last.
 
     Args:
         model: the model that ran.
         output: what :meth:`LoadedModel.run` returned for the padded prompts.
         prompts: the batch.
-        reducer: the reader; its rows count tokens of the prompts and their targets, ``(prompts * longest)``.
+        reducers: who reads them; rows count tokens of the prompts and their targets, ``(prompts * longest)``.
 
     Raises:
         InputError: if the configuration does not say what a decoder begins with.
@@ -50,15 +50,19 @@ def reduce_answers(
             decoder_attention_mask=decoder.mask.to(model.device),
             use_cache=False,
         ).logits
-    item, token = np.divmod(reducer.rows, encoder.ids.shape[1])
-    step = token - np.array([prompt.end - 1 for prompt in prompts])[item]
-    predicted = step >= 0
-    found = np.full((reducer.numbers, len(item)), np.nan)
-    if predicted.any():
-        chosen = logits[item[predicted], step[predicted] + len(start) - 1].float()
-        following = torch.from_numpy(reducer.following[predicted]).to(chosen.device)
-        found[:, predicted] = reducer.reduce(chosen, following).double().cpu().numpy()
-    return found
+    ends = np.array([prompt.end - 1 for prompt in prompts])
+    tables: list[Float64[np.ndarray, "numbers rows"]] = []
+    for reducer in reducers:
+        item, token = np.divmod(reducer.rows, encoder.ids.shape[1])
+        step = token - ends[item]
+        predicted = step >= 0
+        found = np.full((reducer.numbers, len(item)), np.nan)
+        if predicted.any():
+            chosen = logits[item[predicted], step[predicted] + len(start) - 1].float()
+            following = torch.from_numpy(reducer.following[predicted]).to(chosen.device)
+            found[:, predicted] = reducer.reduce(chosen, following).double().cpu().numpy()
+        tables.append(found)
+    return tables
 
 
 def _start(model: LoadedModel) -> tuple[int, ...]:

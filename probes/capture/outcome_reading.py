@@ -1,7 +1,8 @@
 """Outcomes of a prompt (surprisal, correctness and others), read from the same forward pass as its states.
 
-Each outcome names the rows of logits it needs; the union of them goes through the head (`probes.capture.logits`), each
-chunk is reduced to a handful of numbers per row, and outcomes are then means or conjunctions of those numbers.
+Each outcome names the rows of logits it needs and what is kept of them; the union of all rows goes through the head
+(`probes.capture.logits`), each chunk is reduced to what is asked of its rows (every statistic takes several passes over
+the vocabulary), and outcomes are then means or conjunctions of those numbers.
 
 Outcomes are defined in :mod:`probes.vocabulary.outcomes`. Outcomes of choices are read in
 :mod:`probes.capture.choices`, those of encoder-decoders (which predict nothing of a prompt but what follows) in
@@ -10,7 +11,8 @@ Outcomes are defined in :mod:`probes.vocabulary.outcomes`. Outcomes of choices a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 import numpy as np
 import torch
@@ -18,10 +20,10 @@ from jaxtyping import Float, Float64, Int64
 
 from probes.capture.answering import reduce_answers
 from probes.capture.choices import read_choices
-from probes.capture.logits import Reducer, reduce_logits
+from probes.capture.logits import Reduce, Reducer, reduce_logits
 from probes.errors import InputError
 from probes.models.loading import LoadedModel, Output
-from probes.vocabulary.outcomes import CHOICE_OUTCOMES, OUTCOMES, RowStatistics
+from probes.vocabulary.outcomes import CHOICE_OUTCOMES, OUTCOMES, Statistic
 from probes.vocabulary.prompt import Prompt
 
 
@@ -56,16 +58,24 @@ def read_logits(
     """Outcomes, and what other readers make of the same logits. Arguments and errors as :func:`read_outcomes`."""
     if not outcomes:
         return {}, reduce_logits(model, output, others) if others else []
-    own = outcome_reducer(model, prompts, outcomes)
+    own = outcome_reducers(model, prompts, outcomes)
     if model.is_answering:
-        return outcomes_of(prompts, outcomes, own.rows, reduce_answers(model, output, prompts, own)), []
-    table, *reduced = reduce_logits(model, output, [own, *others])
-    found = outcomes_of(prompts, outcomes, own.rows, table) | read_choices(model, output, prompts, outcomes)
-    return found, reduced
+        tables, reduced = reduce_answers(model, output, prompts, list(own.values())), []
+    else:
+        every = reduce_logits(model, output, [*own.values(), *others])
+        tables, reduced = every[: len(own)], every[len(own) :]
+    found = outcomes_of(
+        prompts,
+        outcomes,
+        {name: (reducer.rows, table[0]) for (name, reducer), table in zip(own.items(), tables, strict=True)},
+    )
+    return found if model.is_answering else found | read_choices(model, output, prompts, outcomes), reduced
 
 
-def outcome_reducer(model: LoadedModel, prompts: Sequence[Prompt], outcomes: Sequence[str]) -> Reducer:
-    """Reducer that keeps of the logits what some outcomes need. Errors as :func:`read_outcomes`."""
+def outcome_reducers(
+    model: LoadedModel, prompts: Sequence[Prompt], outcomes: Sequence[str]
+) -> dict[Statistic, Reducer]:
+    """Reducers that keep of the logits what some outcomes need. Errors as :func:`read_outcomes`."""
     asked = [OUTCOMES[name] for name in outcomes]
     if model.is_answering and set(outcomes) & set(CHOICE_OUTCOMES):
         raise InputError(f"{model.name}: answers of an encoder-decoder are not compared; leave out choice outcomes")
@@ -75,33 +85,34 @@ def outcome_reducer(model: LoadedModel, prompts: Sequence[Prompt], outcomes: Seq
             "use outcomes: []"
         )
     longest = max(len(prompt.ids) for prompt in prompts)
-    items = list(enumerate(prompts))
-    needed = {item * longest + row for outcome in asked for item, prompt in items for row in outcome.rows(prompt)}
-    flat = sorted(needed)
-    following = [_following(prompts[row // longest], row % longest) for row in flat]
-    return Reducer(
-        np.array(flat, dtype=np.int64), np.array(following, dtype=np.int64), len(RowStatistics._fields), _reduce
-    )
+    needed: dict[Statistic, set[int]] = {outcome.statistic: set() for outcome in asked}
+    for outcome in asked:
+        for item, prompt in enumerate(prompts):
+            needed[outcome.statistic].update(item * longest + row for row in outcome.rows(prompt))
+    found: dict[Statistic, Reducer] = {}
+    for statistic, rows in needed.items():
+        flat = sorted(rows)
+        following = [_following(prompts[row // longest], row % longest) for row in flat]
+        own = (np.array(flat, dtype=np.int64), np.array(following, dtype=np.int64))
+        found[statistic] = Reducer(*own, 1, STATISTICS[statistic])
+    return found
 
 
 def outcomes_of(
     prompts: Sequence[Prompt],
     outcomes: Sequence[str],
-    flat: Int64[np.ndarray, " rows"],
-    table: Float64[np.ndarray, "3 rows"],
+    kept: Mapping[Statistic, tuple[Int64[np.ndarray, " rows"], Float64[np.ndarray, " rows"]]],
 ) -> dict[str, Float64[np.ndarray, " prompts"]]:
     """Outcomes from the statistics of the rows that they needed; those of choices are left NaN."""
-    asked = [OUTCOMES[name] for name in outcomes]
     longest = max(len(prompt.ids) for prompt in prompts)
-    needed = [[outcome.rows(prompt) for prompt in prompts] for outcome in asked]
     found: dict[str, Float64[np.ndarray, " prompts"]] = {}
-    for outcome, rows in zip(asked, needed, strict=True):
+    for outcome in (OUTCOMES[name] for name in outcomes):
+        flat, numbers = kept[outcome.statistic]
         values = np.full(len(prompts), np.nan)
-        for item, own in enumerate(rows):
+        for item, own in enumerate(map(outcome.rows, prompts)):
             if own:
                 first = int(np.searchsorted(flat, item * longest + own.start))
-                there = slice(first, first + len(own))
-                values[item] = outcome.value(RowStatistics(*(column[there] for column in table)))
+                values[item] = outcome.value(numbers[first : first + len(own)])
         found[outcome.name] = values
     return found
 
@@ -111,14 +122,25 @@ def _following(prompt: Prompt, row: int) -> int:
     return prompt.ids[row + 1] if row + 1 < len(prompt.ids) else -1
 
 
-def _reduce(logits: Float[torch.Tensor, "rows vocabulary"], following: torch.Tensor) -> Float[torch.Tensor, "3 rows"]:
-    """Statistics of a chunk of logits."""
-    log_p = logits.log_softmax(-1)
-    entropy = -(log_p.exp() * log_p).nan_to_num(nan=0.0, neginf=0.0).sum(-1)
-    entropy = torch.where(log_p.isnan().any(-1), torch.nan, entropy)
+def _nll(logits: Float[torch.Tensor, "rows vocabulary"], following: torch.Tensor) -> Float[torch.Tensor, "1 rows"]:
+    """Nats of the token that follows."""
+    nll = -logits.log_softmax(-1).gather(-1, following.clamp(min=0).unsqueeze(-1)).squeeze(-1)
+    return nll.masked_fill(following < 0, torch.nan).unsqueeze(0)
+
+
+def _lead(logits: Float[torch.Tensor, "rows vocabulary"], following: torch.Tensor) -> Float[torch.Tensor, "1 rows"]:
+    """Logit of the token that follows less that of the best other one."""
     index = following.clamp(min=0).unsqueeze(-1)
-    nll = -log_p.gather(-1, index).squeeze(-1)
     own = logits.gather(-1, index).squeeze(-1)
     lead = own - logits.scatter(-1, index, -torch.inf).amax(-1)
-    ends = following < 0
-    return torch.stack([nll.masked_fill(ends, torch.nan), lead.masked_fill(ends, torch.nan), entropy])
+    return lead.masked_fill(following < 0, torch.nan).unsqueeze(0)
+
+
+def _entropy(logits: Float[torch.Tensor, "rows vocabulary"], _: torch.Tensor) -> Float[torch.Tensor, "1 rows"]:
+    """Entropy of the prediction, nats."""
+    log_p = logits.log_softmax(-1)
+    entropy = -(log_p.exp() * log_p).nan_to_num(nan=0.0, neginf=0.0).sum(-1)
+    return torch.where(log_p.isnan().any(-1), torch.nan, entropy).unsqueeze(0)
+
+
+STATISTICS: Final[Mapping[Statistic, Reduce]] = {"nll": _nll, "lead": _lead, "entropy": _entropy}

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, Literal
 
 import numpy as np
 from jaxtyping import Float64
@@ -39,33 +39,29 @@ CHOICE_OUTCOMES: Final = tuple(
 NEXT_TOKENS: Final = "next_tokens"
 
 
-class RowStatistics(NamedTuple):
-    """Statistics kept of one row of logits.
+Statistic = Literal["nll", "lead", "entropy"]
+"""What is kept of a row of logits.
 
-    Attributes:
-        nll: nats of the token that really follows; NaN where none does.
-        lead: logit of that token minus the best other one; NaN where none follows.
-        entropy: nats.
-    """
-
-    nll: Float64[np.ndarray, " rows"]
-    lead: Float64[np.ndarray, " rows"]
-    entropy: Float64[np.ndarray, " rows"]
+``nll``: nats of the token that really follows, NaN where none does. ``lead``: logit of that token less the best other
+one, NaN where none follows. ``entropy``: nats.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One outcome: which rows of logits it needs and what it makes of them.
+    """One outcome: which rows of logits it needs, what is kept of each, and what it makes of that.
 
     Attributes:
         name: as the ``outcomes`` table holds it.
         rows: indices of one prompt whose next-token logits are needed; may be empty.
-        value: the outcome from the statistics of those rows; not asked when there are none.
+        statistic: what is kept of each row.
+        value: the outcome from the statistic of those rows; not asked when there are none.
     """
 
     name: str
     rows: Callable[[Prompt], range]
-    value: Callable[[RowStatistics], float]
+    statistic: Statistic
+    value: Callable[[Float64[np.ndarray, " rows"]], float]
 
 
 def _target(prompt: Prompt) -> range:
@@ -79,18 +75,26 @@ def _text(prompt: Prompt) -> range:
     return range(own.start - 1, own.stop - 1)
 
 
+def _mean(rows: Float64[np.ndarray, " rows"]) -> float:
+    return float(rows.mean())
+
+
+def _all_lead(rows: Float64[np.ndarray, " rows"]) -> float:
+    return float((rows > 0).all()) if np.isfinite(rows).all() else np.nan
+
+
 OUTCOMES: Final[Registry[Outcome]] = Registry("outcome")
 for _outcome in (
-    Outcome("nll", _target, lambda rows: float(rows.nll.mean())),
-    Outcome("correct", _target, lambda rows: float((rows.lead > 0).all()) if np.isfinite(rows.lead).all() else np.nan),
-    Outcome("margin", _target, lambda rows: float(rows.lead.min())),
-    Outcome("next_token_entropy", lambda p: range(p.end - 1, p.end), lambda rows: float(rows.entropy.mean())),
-    Outcome("mean_next_token_entropy", lambda p: p.content, lambda rows: float(rows.entropy.mean())),
-    Outcome("mean_nll", _text, lambda rows: float(rows.nll.mean())),
+    Outcome("nll", _target, "nll", _mean),
+    Outcome("correct", _target, "lead", _all_lead),
+    Outcome("margin", _target, "lead", lambda rows: float(rows.min())),
+    Outcome("next_token_entropy", lambda p: range(p.end - 1, p.end), "entropy", _mean),
+    Outcome("mean_next_token_entropy", lambda p: p.content, "entropy", _mean),
+    Outcome("mean_nll", _text, "nll", _mean),
 ):
     OUTCOMES.add(_outcome.name, _outcome)
 # what these need of the measured pass, and more, probes.capture.choices and probes.capture.next_tokens see to
 for _name in (*CHOICE_OUTCOMES, NEXT_TOKENS):
-    OUTCOMES.add(_name, Outcome(_name, lambda _: range(0), lambda _: np.nan))
+    OUTCOMES.add(_name, Outcome(_name, lambda _: range(0), "nll", lambda _: np.nan))
 
 DEFAULT_OUTCOMES: Final = ("nll", "next_token_entropy")
