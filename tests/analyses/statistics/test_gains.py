@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from analyses.statistics.association import cluster_sums
 from analyses.statistics.crossed import Side, crossed_mean
 from analyses.statistics.gains import Asked, paired_gains, smaller
 from tests import samples
@@ -35,6 +36,7 @@ class World(NamedTuple):
     questions: int = 40
     pools: int = 3
     n_pool: int = 40
+    pools_per_question: int | None = None
 
 
 def simulated(world: World, rng: np.random.Generator) -> Asked:
@@ -65,13 +67,15 @@ def simulated(world: World, rng: np.random.Generator) -> Asked:
     weight = np.array([0.3, 1.0])  # the example right before the question matters most
     logits = np.column_stack([np.tile(hardness, world.pools) + worth[one] @ weight for one in examples])
     right = (rng.uniform(size=logits.shape) < 1 / (1 + np.exp(-logits))).astype(np.float64)
-    return Asked(right, (np.tile(np.arange(n), world.pools),), tuple(examples))
+    question, pool = np.tile(np.arange(n), world.pools), np.repeat(np.arange(world.pools), n)
+    kept = (pool - question) % world.pools < (world.pools_per_question or world.pools)
+    return Asked(right[kept], (question[kept],), tuple(own[kept] for own in examples))
 
 
 def over_questions_alone(asked: Asked, rng: np.random.Generator) -> bool:
     """Whether any comparison is called significant by sign flips of questions, which take the examples as given."""
     differences = np.column_stack([asked.right[:, one] - asked.right[:, other] for one, other in PAIRS])
-    sums = differences.reshape(-1, int(asked.groups[0].max()) + 1, len(PAIRS)).sum(axis=0)
+    sums = cluster_sums(differences, asked.groups[0])
     size = np.sqrt((sums**2).sum(axis=0)).clip(min=1e-12)
     signs = rng.integers(0, 2, (199, len(sums))) * 2.0 - 1.0
     flipped = (np.abs(signs @ sums) / size).max(axis=1)
@@ -90,9 +94,10 @@ def false_ones(world: World, n: int, seed: int = 0) -> tuple[int, int, int]:
     return family, both, alone
 
 
-def test_no_arm_helps_where_none_was_planted_and_pools_differ() -> None:
+@pytest.mark.parametrize("world", [World(1.5), World(1.5, 120, pools_per_question=1)], ids=str)
+def test_no_arm_helps_where_none_was_planted_and_pools_differ(world: World) -> None:
     """Of 200 comparisons without any effect at most one in twenty finds one, up to sampling; questions alone err."""
-    family, both, alone = false_ones(World(1.5), SIMULATIONS)
+    family, both, alone = false_ones(world, SIMULATIONS)
     assert family <= MOST_FALSE
     assert both <= MOST_FALSE
     assert alone > 2 * MOST_FALSE
@@ -100,13 +105,19 @@ def test_no_arm_helps_where_none_was_planted_and_pools_differ() -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    "world", [World(0.0, 60), World(1.0, 60), World(2.0, 60), World(1.0, 150, 5, 60), World(1.0, 60, 10)], ids=str
+    "world",
+    [
+        *(World(0.0, 60), World(1.0, 60), World(2.0, 60), World(1.0, 150, 5, 60), World(1.0, 60, 10)),
+        World(1.0, 150, pools_per_question=1),
+    ],
+    ids=str,
 )
 def test_no_arm_helps_at_full_counts(world: World, proof: Callable[[str], None]) -> None:
     n = 1000
     family, both, alone = false_ones(world, n, seed=1)
     proof(
-        f"Curriculum without any effect, {world.questions} questions, {world.pools} pools of {world.n_pool}, worth of "
+        f"Curriculum without any effect, {world.questions} questions, {world.pools} pools of {world.n_pool}"
+        f"{'' if world.pools_per_question is None else ', one for each question'}, worth of "
         f"examples {world.spread} logits: of {n} comparisons {family} find some of {len(PAIRS)} differences of arms "
         f"(max-T at 5 %), {both} the pre-stated one, and {alone} some where questions alone are resampled."
     )
