@@ -22,6 +22,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy import optimize, sparse
 
+from analyses.statistics.groups import share_interval
 from analyses.statistics.resampling import LEVEL, student
 
 Shown = Int[np.ndarray, "answers k"]
@@ -35,7 +36,7 @@ class Crossed(NamedTuple):
     Attributes:
         mean: over answers.
         error: its standard error over questions and examples; 0 where all answers are the same.
-        freedom: degrees of freedom of that error.
+        freedom: degrees of freedom of that error: one less than the effective number of what answers share least of.
     """
 
     mean: float
@@ -47,6 +48,11 @@ class Crossed(NamedTuple):
         """95 % interval of Student's law."""
         half = student((1 + LEVEL) / 2, self.freedom) * self.error
         return self.mean - half, self.mean + half
+
+    @property
+    def share(self) -> tuple[float, float]:
+        """95 % interval of a mean that is a share."""
+        return share_interval(self.mean, self.interval, self.freedom + 1)
 
 
 class Side(NamedTuple):
@@ -77,8 +83,8 @@ def crossed_mean(
     """
     n = len(values)
     mean = float(values.mean())
-    if n < 2 or not np.ptp(values):
-        return Crossed(mean, 0.0 if n > 1 else math.nan, max(n - 1.0, 1.0))
+    if n < 2:
+        return Crossed(mean, math.nan, 1.0)
     examples = list(_examples(sides, n))
     parts = [
         *(_members(np.arange(n), group, np.ones(n), n) for group in groups),
@@ -87,12 +93,15 @@ def crossed_mean(
     ]
     sets = list(_sets(sides, n))
     weights = [_weights(part) for part in parts]
-    size = np.array([own @ own for own in weights])
-    share = _variances(parts, weights, values - mean) * size / n**2
     counted = [*weights, *map(_weights, sets)]
     large = max(float(np.abs(own).max(initial=0.0)) for own in counted)
     numbers = [_effective(own) for own in counted if np.abs(own).max(initial=0.0) > SHARE * large]
-    return Crossed(mean, math.sqrt(share.sum()), max(min(numbers) - 1.0, 1.0))
+    freedom = max(min(numbers) - 1.0, 1.0)
+    if not np.ptp(values):
+        return Crossed(mean, 0.0, freedom)
+    size = np.array([own @ own for own in weights])
+    variance = _variances(parts, weights, values - mean) * size / n**2
+    return Crossed(mean, math.sqrt(variance.sum()), freedom)
 
 
 def _examples(sides: Sequence[Side], n: int) -> Iterator[Any]:

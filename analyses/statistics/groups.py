@@ -7,11 +7,12 @@ pooled standard deviation) says how far beyond separation the groups lie, and do
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import stats
+from statsmodels.stats.proportion import proportion_confint
 
 from analyses.statistics.association import Association, associate_items, cluster_sums
 from analyses.statistics.design import DesignKind, design_of, recode
@@ -54,6 +55,26 @@ def average(draws: Float[np.ndarray, " n"]) -> Average:
         return Average(mean, (float("nan"), float("nan")), float("nan"))
     error = float(draws.std(ddof=1) / np.sqrt(n))
     return Average(mean, (low, high), float(2 * stats.t.sf(abs(mean) / error, n - 1)))
+
+
+def share_interval(share: float, spread: tuple[float, float], n: float) -> tuple[float, float]:
+    """95 % interval of a share: that of its spread, as far as shares go; where there is no spread that of a count.
+
+    Answers that are all right or all wrong differ nowhere, so resampling would put the share at one point. Then the
+    interval is Clopper and Pearson's of n independent answers: of none right it ends at ``1 - 0.025 ** (1 / n)``.
+
+    Args:
+        share: between 0 and 1.
+        spread: its interval by the spread of the answers.
+        n: independent answers behind it, at least one; need not be a whole number.
+
+    >>> [round(end, 3) for end in share_interval(1.0, (1.0, 1.0), 10)], share_interval(0.1, (-0.1, 0.3), 10)
+    ([0.692, 1.0], (0.0, 0.3))
+    """
+    if share in (0.0, 1.0):
+        low, high = cast("Any", proportion_confint)(share * n, n, alpha=1 - LEVEL, method="beta")
+        return float(low), float(high)
+    return max(spread[0], 0.0), min(spread[1], 1.0)
 
 
 def cluster_means(

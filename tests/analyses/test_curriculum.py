@@ -91,7 +91,7 @@ def test_a_gain_over_both_is_supported_with_its_size_and_power() -> None:
     accuracy = found["accuracy"]
     assert accuracy.verdict == "described"
     assert accuracy.plot is not None
-    assert {mark.name for mark in accuracy.plot.marks} == {"no examples", *(arm.replace("_", " ") for arm in ARMS)}
+    assert {mark.name for mark in accuracy.plot.marks} == {"no examples", *ARMS}
     (best,) = accuracy.effects
     assert best.estimate >= max(mark.value for mark in accuracy.plot.marks)
 

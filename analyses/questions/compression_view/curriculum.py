@@ -66,6 +66,9 @@ CLAIMS: Final = (
 )
 
 
+AT: Final = " at "  # between measure and site in the name of an arm
+
+
 class Compared(NamedTuple):
     """Two arms, and which column of the gains they are."""
 
@@ -228,7 +231,7 @@ def _over_k(answers: Answers) -> list[Finding]:
 def _by_place(answers: Answers) -> list[Finding]:
     """Gain over random examples of matched levels of sparsity, by measure and layer."""
     scores = dict(zip(answers.every["arm"], answers.every["score"], strict=True))
-    places = [arm for arm in answers.arms if " at " in str(scores.get(arm)) or arm == SPARSITY]
+    places = [arm for arm in answers.arms if AT in str(scores.get(arm)) or arm == SPARSITY]
     if len(places) < 2 or not answers.has(RANDOM):
         return []
     gains = [answers.gain(arm, RANDOM) for arm in places]
@@ -271,9 +274,8 @@ def _unanswered(answers: Answers, reason: str) -> Finding:
 
 
 def _told(share: Crossed) -> tuple[float, float, float]:
-    """A share of right answers and its interval, which ends where shares do."""
-    low, high = share.interval
-    return share.mean, max(low, 0.0), min(high, 1.0)
+    """A share of right answers and its interval."""
+    return share.mean, *share.share
 
 
 def _percent(share: Crossed) -> str:
@@ -288,5 +290,5 @@ def _behind(answers: Answers) -> str:
 
 
 def _words(arm: str) -> str:
-    """An arm as a sentence has it."""
-    return "no examples" if arm == NONE else arm.replace("_", " ")
+    """An arm as a sentence has it; a measure at a site keeps its name."""
+    return "no examples" if arm == NONE else arm if AT in arm else arm.replace("_", " ")

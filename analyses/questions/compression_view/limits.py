@@ -28,7 +28,7 @@ from analyses.findings.formatting import with_interval
 from analyses.findings.panel import FEWEST_ITEMS, primary_column, scope_of, unanswered
 from analyses.findings.record import Control, Finding, Mark, Plot, Verdict
 from analyses.findings.registry import analysis
-from analyses.statistics.groups import average
+from analyses.statistics.groups import average, share_interval
 from analyses.statistics.trend import RESAMPLES
 from probes.vocabulary.axes import TWO_QUESTIONS
 
@@ -100,7 +100,11 @@ def _accuracy(panel: Panel, column: int, answers: Paired) -> Finding:
     found = average(answers.words - answers.world)
     verdict = judge(found.interval)
     sides = (("the words", average(answers.words)), (_world(panel), average(answers.world)))
-    marks = tuple(Mark("questions about", name, math.nan, side.mean, *side.interval) for name, side in sides)
+    intervals = [share_interval(side.mean, side.interval, len(answers.words)) for _, side in sides]
+    marks = tuple(
+        Mark("questions about", name, math.nan, side.mean, *interval)
+        for (name, side), interval in zip(sides, intervals, strict=True)
+    )
     return Finding(
         analysis="limits",
         question=QUESTION,

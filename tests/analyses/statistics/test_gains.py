@@ -171,6 +171,20 @@ def test_what_both_arms_show_in_the_same_place_cancels() -> None:
     assert math.isnan(crossed_mean(np.ones(1), [np.zeros(1, dtype=np.int64)], []).error)
 
 
+def test_a_share_of_all_or_nothing_is_as_wide_as_its_rarest_questions_or_examples_say() -> None:
+    groups = np.repeat(np.arange(10), 3)  # ten questions, three times each
+    for right in (0.0, 1.0):
+        found = crossed_mean(np.full(30, right), [groups], [])
+        assert (found.mean, found.error, found.freedom) == (right, 0.0, 9)
+        low, high = found.share
+        assert (low, high) == pytest.approx((0, 1 - 0.025**0.1) if not right else (0.025**0.1, 1))
+    few = crossed_mean(np.ones(30), [groups], [Side(1.0, np.tile([[0, 1], [2, 3], [4, 5]], (10, 1)))])
+    assert few.share == pytest.approx((0.025 ** (1 / 3), 1))  # three sets of examples were shown
+    some = crossed_mean(np.array([1.0] + 9 * [0.0]), [np.arange(10)], [])
+    assert some.share == (0.0, some.interval[1])
+    assert some.interval[0] < 0
+
+
 def test_no_difference_anywhere_is_no_gain_and_one_in_every_answer_is_as_sure_as_its_questions() -> None:
     groups, none = np.arange(20), np.full((20, 1), -1)
     right = np.column_stack([np.zeros(20), np.zeros(20), np.ones(20)])
