@@ -7,18 +7,18 @@ pooled standard deviation) says how far beyond separation the groups lie, and do
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, cast
+from importlib import import_module
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import stats
-from statsmodels.stats.proportion import proportion_confint
 
 from analyses.statistics.association import Association, associate_items, cluster_sums
 from analyses.statistics.design import DesignKind, design_of, recode
 from analyses.statistics.intervals import bca
 from analyses.statistics.permutation import design_p
-from analyses.statistics.resampling import Estimates, Interval, interval, map_weightings
+from analyses.statistics.resampling import LEVEL, Estimates, Interval, interval, map_weightings
 from analyses.statistics.trend import RESAMPLES
 from probes.intervals import mean_interval
 
@@ -72,7 +72,8 @@ def share_interval(share: float, spread: tuple[float, float], n: float) -> tuple
     ([0.692, 1.0], (0.0, 0.3))
     """
     if share in (0.0, 1.0):
-        low, high = cast("Any", proportion_confint)(share * n, n, alpha=1 - LEVEL, method="beta")
+        proportion: Any = import_module("statsmodels.stats.proportion")
+        low, high = proportion.proportion_confint(share * n, n, alpha=1 - LEVEL, method="beta")
         return float(low), float(high)
     return max(spread[0], 0.0), min(spread[1], 1.0)
 

@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -64,8 +64,8 @@ def chance(ids: Sequence[int]) -> bool:
 @pytest.fixture
 def compare(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Compare:
     """Run the command on a model that knows its answers where it should, and answer the question."""
-    token = AutoTokenizer.from_pretrained(tiny_model).get_vocab()
-    answers = {tuple(token[word] for word in item["text"].split()): token[item["answer"]] for item in items()}
+    token: dict[str, int] = cast("Any", AutoTokenizer).from_pretrained(tiny_model).get_vocab()
+    answers = {tuple(token[word] for word in str(item["text"]).split()): token[item["answer"]] for item in items()}
     run = LoadedModel.run
 
     def remember(self: LoadedModel, batch: Any, *, keep: bool = False) -> Any:
