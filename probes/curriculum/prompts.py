@@ -197,7 +197,7 @@ def _prompts(chooser: Chooser, arms: Sequence[Arm], *, chat: bool) -> Iterator[E
 
 
 def _asked_with(question: int, pool: int, spec: CurriculumSpec) -> bool:
-    """Whether a question is asked with a pool: with so many as it is to be asked with, the first in turn."""
+    """True where a question is asked with a pool: with as many as the spec says, in turn."""
     return (pool - question) % spec.seeds < (spec.pools_per_question or spec.seeds)
 
 

@@ -63,6 +63,7 @@ def test_a_comparison_runs_and_shows_any_of_its_prompts(run: Run) -> None:
         ("k is 9 and n_pool 8", {"k": 9}),
         ("k is 6 and near 4", {"k": 6}),
         ("named twice", {"k": [2, 2]}),
+        ("pools_per_question is 2 and seeds 1, all pools", {"pools_per_question": 2}),
         ("a pool of 29 is asked for beside 2 questions, and 28 items", {"n_pool": 29}),
         ("unknown arm 'sparsety', did you mean 'sparsity'?", {"arms": ["sparsety"]}),
         ("needs measures of familiarity", {"arms": ["familiarity"]}),
