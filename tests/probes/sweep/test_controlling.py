@@ -233,3 +233,23 @@ def test_a_misspelt_control_is_refused(make_spec: MakeSpec) -> None:
         make_spec(controls="defualt")
     with pytest.raises(InputError, match="pining"):
         make_spec(controls=["pining"])
+
+
+def test_shards_give_the_populations_of_one_sweep(make_spec: MakeSpec, tmp_path: Path) -> None:
+    """The sample is of all items, so sets and nulls wait for the call without a share; then they are the same."""
+    spec = make_spec(n=12, positions=["last", "mean"], populations="default", nulls=["shuffle", "rotations"])
+    run_sweep(spec, tmp_path / "whole", Options(batch_size=1))
+    for index in range(3):
+        run_sweep(spec, tmp_path / "parts", Options(batch_size=1, shard=(index, 3)))
+    assert open_run(tmp_path / "parts").populations().empty
+    run_sweep(spec, tmp_path / "parts", Options(batch_size=1))
+    keys = ["run_id", "group", "site", "layer", "unit", "basis", "position", "metric"]
+    one, union = (
+        open_run(tmp_path / name).populations(basis=None).astype(dict.fromkeys(keys, str)).sort_values(keys)
+        for name in ("whole", "parts")
+    )
+    assert len(one) > 100
+    assert one.reset_index(drop=True).equals(union.reset_index(drop=True))
+    few = one[(one["metric"] == "two_nn_dimension") & (one["n_vectors"].astype(int) < 3)]
+    assert len(few) > 0  # two items of a group at ``last``
+    assert few["value"].isna().all()
