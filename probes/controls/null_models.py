@@ -29,6 +29,7 @@ from probes.controls.basis_panel import reading
 from probes.controls.member_states import Sample, read_states_of, wanted_states
 from probes.controls.populations import PopulationRows
 from probes.errors import InputError
+from probes.models.devices import is_spread, spread_like
 from probes.models.loading import LoadedModel, load_model
 from probes.vocabulary import names
 from probes.vocabulary.sites import Site
@@ -166,4 +167,6 @@ def untrained_twin(model: LoadedModel, seed: int) -> LoadedModel:
             twin = make(copy.deepcopy(module.config))
         except Exception as error:  # a class of its own may want more than a configuration
             raise InputError(f"{model.name}: no untrained model can be made of its configuration: {error}") from error
+    if is_spread(module):
+        return load_model(spread_like(twin.to(dtype=model.dtype), module), tokenizer=model.tokenizer)
     return load_model(twin.to(device=model.device, dtype=model.dtype), tokenizer=model.tokenizer)

@@ -17,9 +17,10 @@ from typing import Any, Final, NamedTuple, cast
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from probes.models.batch import Batch
+from probes.models.devices import weight_of
 from probes.models.loading import LoadedModel, Output
 from probes.vocabulary import names
 from probes.vocabulary.sites import Site, SiteKind
@@ -63,7 +64,7 @@ def unembedding_of(model: LoadedModel) -> Unembedding | Unread:
     if not model.is_causal:
         return Unread("the model has no next-token head")
     head = cast("object", model.module.get_output_embeddings())
-    weight: object = getattr(head, "weight", None)
+    weight = weight_of(head) if isinstance(head, nn.Module) else None
     site = Site(SiteKind.FINAL_NORM, model.n_layers)
     if not isinstance(weight, Tensor):
         return Unread("the head has no rows")

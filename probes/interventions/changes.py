@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from probes.errors import InputError
+from probes.models.devices import device_of
 from probes.models.hooks import CaptureError
 from probes.models.loading import LoadedModel
 from probes.models.taps import Point
@@ -150,7 +151,7 @@ class FinalNorm:
     def linear(self, x: Tensor) -> Tensor:
         """The gain, and for a LayerNorm the centring, without scale and bias; in float32."""
         weight = next(iter(self.module.parameters()), x)
-        own = x.to(weight.device, weight.dtype)
+        own = x.to(device_of(self.module), weight.dtype)
         with torch.inference_mode():
             shown = self.module(own).float() - self.bias
         return (shown * self.scale(own)).to(x.device)
@@ -170,7 +171,7 @@ def final_norm_of(model: LoadedModel) -> FinalNorm:
     module = model.taps.points[site].module
     weight = next(iter(module.parameters()), torch.empty(0))
     rng = torch.Generator().manual_seed(0)
-    one, other = torch.randn(2, 8, model.d_model, generator=rng).to(weight.device, weight.dtype)
+    one, other = torch.randn(2, 8, model.d_model, generator=rng).to(device_of(module), weight.dtype)
     epsilon = float(next((getattr(module, name) for name in EPSILONS if hasattr(module, name)), 0.0))
     tolerance = 1e-4 if weight.dtype == torch.float32 else 3e-2
     with torch.inference_mode():

@@ -23,6 +23,7 @@ from probes.capture.batches import plan_batches
 from probes.capture.collection import read_batch
 from probes.errors import InputError
 from probes.interventions.changes import editing
+from probes.models.devices import weight_of
 from probes.models.loading import LoadedModel
 from probes.vocabulary.prompt import Prompt
 from probes.vocabulary.sites import Site, SiteKind
@@ -213,5 +214,6 @@ def _linear(model: LoadedModel, site: Site) -> Tensor | None:
     if point.side != "in" or point.is_slice or point.calls != 1 or point.scale != 1:
         return None
     if type(module) is nn.Linear:
-        return module.weight.T
-    return module.weight if type(module).__name__ == "Conv1D" else None  # of GPT-2, which has it turned
+        weight = weight_of(module)
+        return None if weight is None else weight.T
+    return weight_of(module) if type(module).__name__ == "Conv1D" else None  # of GPT-2, which has it turned

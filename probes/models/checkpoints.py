@@ -37,6 +37,7 @@ from transformers.utils import logging as transformers_logging
 
 from probes.errors import InputError
 from probes.lab import shipped_path
+from probes.models.devices import AUTO, Devices, check_map, keep, offload_folder
 from probes.models.packaging import (
     ADAPTER,
     Place,
@@ -77,7 +78,7 @@ def open_checkpoint(
     name: str,
     *,
     tokenizer: PreTrainedTokenizerBase | None,
-    device: str | torch.device,
+    device: Devices,
     dtype: torch.dtype | None,
     revision: str | None,
     attention: str | None,
@@ -94,17 +95,17 @@ def open_checkpoint(
         base = open_checkpoint(
             base_of(place.path), tokenizer=tokenizer, device=device, dtype=dtype, revision=None, attention=attention
         )
+        _refuse_offloaded(base, name)
         return _with_adapter(name, base, place)
     directory = place.path
     packed = {} if place.form == "safetensors" else {"gguf_file": directory.name}
     if packed:
         directory = directory.parent
     quantization = _eight_bit(name) if dtype == torch.int8 else None
+    folder = offload_folder(name) if isinstance(device, Mapping) or str(device) == AUTO else None
     with _quiet():
         try:
-            config = cast("Any", AutoConfig.from_pretrained(directory, **packed))
-            architecture = next(iter(config.architectures or ()), "")
-            loader: Any = getattr(transformers, architecture, AutoModelForCausalLM)
+            loader = _loader(directory, packed, device, name)
             module, info = loader.from_pretrained(
                 directory if _local(name).exists() else name,
                 **packed,
@@ -112,7 +113,8 @@ def open_checkpoint(
                 dtype=torch.float16 if quantization else dtype or "auto",
                 quantization_config=quantization,
                 attn_implementation=attention,
-                device_map=str(device) if quantization or str(device) == "auto" else None,
+                device_map=device if folder else str(device) if quantization else None,
+                offload_folder=folder,
                 use_safetensors=True,
                 output_loading_info=True,
             )
@@ -120,16 +122,42 @@ def open_checkpoint(
             if tokenizer is None and (states_a_tokenizer(place.path) if packed else beside):
                 tokenizer = cast("PreTrainedTokenizerBase", AutoTokenizer.from_pretrained(directory, **packed))
         except _UNREADABLE as error:
-            raise InputError(f"model {name!r} cannot be read: {_first_line(error)}") from error
+            raise error if isinstance(error, InputError) else _unreadable(name, error) from error
     if info["missing_keys"]:
         missing = sorted(info["missing_keys"])
         raise InputError(
             f"model {name!r} is not whole: {len(missing)} weights are missing, {missing[0]} first; "
             "they would be random numbers; download or copy the folder again"
         )
-    if str(device) != "auto" and quantization is None:
-        module = _move(module, name, device)
+    if folder is not None:
+        keep(folder, module)
+    elif quantization is None:
+        module = _move(module, name, cast("str | torch.device", device))
     return Checkpoint(name, module, tokenizer, fingerprint_files(place.path), revision or "", weights_of(place))
+
+
+def _loader(directory: Path, packed: Mapping[str, str], device: Devices, name: str) -> Any:  # noqa: ANN401  a class
+    """The class that reads a model, once a device map is known to fit."""
+    config: Any = AutoConfig.from_pretrained(directory, **cast("Any", packed))
+    loader: Any = getattr(transformers, next(iter(config.architectures or ()), ""), AutoModelForCausalLM)
+    if isinstance(device, Mapping):
+        with torch.device("meta"):
+            skeleton = loader.from_config(config) if loader is AutoModelForCausalLM else loader(config)
+        check_map(device, skeleton, name)
+    return loader
+
+
+def _unreadable(name: str, error: Exception) -> InputError:
+    return InputError(f"model {name!r} cannot be read: {_first_line(error)}")
+
+
+def _refuse_offloaded(base: Checkpoint, name: str) -> None:
+    """Refuse to merge an adapter into weights that are not in memory."""
+    if any(parameter.is_meta for parameter in base.module.parameters()):
+        raise InputError(
+            f"adapter {name!r} cannot be merged into {base.name!r}, whose weights wait elsewhere (device_map); merge "
+            "it once and save the model, or load it on one device"
+        )
 
 
 def _with_adapter(name: str, base: Checkpoint, place: Place) -> Checkpoint:

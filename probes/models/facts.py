@@ -9,6 +9,7 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from probes.errors import InputError
+from probes.models.devices import is_spread
 from probes.models.taps.table import Config
 from probes.models.tokens import special_id
 
@@ -74,7 +75,7 @@ def check_weights(module: PreTrainedModel, name: str) -> None:
     Raises:
         InputError: if a parameter is on the meta device and nothing is set up to bring it in.
     """
-    if hasattr(module, "hf_device_map"):  # accelerate brings offloaded weights in for each call
+    if is_spread(module):  # accelerate brings offloaded weights in for each call
         return
     absent = next((key for key, parameter in module.named_parameters() if parameter.is_meta), None)
     if absent is not None:

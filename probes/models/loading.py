@@ -23,10 +23,10 @@ from probes.errors import InputError
 from probes.models.batch import Batch
 from probes.models.bridge import ATTENTION, is_bridge, is_inside_bridge, unwrap
 from probes.models.checkpoints import Checkpoint, fingerprint_object, open_checkpoint
+from probes.models.devices import Devices, device_of
 from probes.models.facts import body_of, check_weights, context_length_of, dtype_of, pad_id_of, text_model_of
 from probes.models.hooks import watching
 from probes.models.taps import Taps, find_taps
-from probes.models.taps.trace import device_of
 from probes.vocabulary.sites import Site, SiteKind
 
 Output = Any  # transformers has one output class per family
@@ -168,7 +168,7 @@ def load_model(
     model: object,
     *,
     tokenizer: PreTrainedTokenizerBase | None = None,
-    device: str | torch.device = "cpu",
+    device: Devices = "cpu",
     dtype: str | torch.dtype | None = None,
     revision: str | None = None,
     attention: str | None = None,
@@ -182,7 +182,8 @@ def load_model(
         model: a local directory, a hub name, a transformers model, or a TransformerLens bridge. An object is put into
             evaluation mode and otherwise taken as it is.
         tokenizer: its tokenizer; read from the directory or the hub, or taken from the bridge, when not given.
-        device: where to put a model that is read from disk; ``auto`` spreads it over what there is.
+        device: where to put a model that is read from disk; ``auto`` spreads it over what there is, a map of modules
+            to places (``cpu``, ``cuda:1``, ``disk``) as it says (:mod:`probes.models.devices`).
         dtype: of the weights: ``float32``, ``bfloat16``, ``float16``, or ``int8`` (8-bit weights by bitsandbytes, which
             computes in float16); None: as stored.
         revision: of a hub model.

@@ -16,8 +16,8 @@ from probes.vocabulary.prompt import Prompt
 
 
 def open_model(entry: ModelEntry, device: str) -> LoadedModel:
-    """Load a model as the spec names it."""
-    return load_model(entry.name, device=device, dtype=entry.dtype, revision=entry.revision)
+    """Load a model as the spec names it; its own device map goes before the device of the sweep."""
+    return load_model(entry.name, device=entry.device_map or device, dtype=entry.dtype, revision=entry.revision)
 
 
 def read_prompt(spec: SweepSpec, model: LoadedModel, item: Item) -> Prompt:

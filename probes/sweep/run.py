@@ -19,6 +19,7 @@ import pyarrow as pa
 from jaxtyping import Int64
 
 from probes.lab.training_record import lineage
+from probes.models.devices import in_words
 from probes.records.read import Records, open_sweep
 from probes.records.schema import SCHEMAS
 from probes.records.sessions import MANIFEST, SPEC, manifest, sessions_in
@@ -249,7 +250,7 @@ def run_row(spec: SweepSpec, plan: RunPlan, status: str) -> pa.Table:
         "step": origin.step,
         "model_seed": origin.seed,
         "dtype": plan.identity.dtype,
-        "device": plan.device,
+        "device": in_words(plan.run.entry.device_map or plan.device),
         "suite": plan.suite.name,
         "suite_version": plan.suite.version,
         "spec_json": plan.facts.to_json(),

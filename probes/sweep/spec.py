@@ -52,7 +52,11 @@ class Reading(TypedDict):
 
 
 class ModelEntry(BaseModel):
-    """A model by local path or hub name; ``template`` goes before that of the sweep."""
+    """A model by local path or hub name.
+
+    ``template`` goes before that of the sweep, ``device_map`` before ``--device``. A device map is ``auto``, or a place
+    for every part: ``{model.embed_tokens: cpu, model.layers.0: disk, ...}``.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -60,6 +64,7 @@ class ModelEntry(BaseModel):
     revision: str | None = None
     dtype: Dtype | None = None
     template: Template | None = None
+    device_map: Literal["auto"] | dict[str, str | int] | None = None
 
 
 class GenerateEntry(BaseModel):
@@ -76,7 +81,8 @@ class SweepSpec(BaseModel):
     """Models, suites, sites, positions and metrics of a sweep, and how texts are read.
 
     Attributes:
-        models: models, by folder or hub name; or ``{name: ..., revision: ..., dtype: ..., template: ...}``.
+        models: models, by folder or hub name; or ``{name: ..., revision: ..., dtype: ..., template: ...,
+            device_map: ...}``.
         suites: suites, by name; or files, data sets, benchmarks and paired shifts, each with its own keys.
         sites: sites to measure: a kind such as ``resid_post`` (all its layers) or one layer, ``resid_post.3``.
         positions: tokens to measure: ``last``, ``mean``, ``typical``, ``prompt``, ``all``, ``answer``, a slice such as

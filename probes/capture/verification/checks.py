@@ -18,6 +18,7 @@ from torch import Tensor
 from probes.capture.collection import read_batch
 from probes.capture.prompts import pad
 from probes.models.batch import Batch
+from probes.models.devices import device_of, is_spread
 from probes.models.facts import body_of
 from probes.models.hooks import watching
 from probes.models.loading import LoadedModel
@@ -116,7 +117,7 @@ def eager_or_sdpa(model: LoadedModel, prompts: Sequence[Prompt]) -> Deviation:
 def other_precision(model: LoadedModel, prompts: Sequence[Prompt]) -> Deviation:
     """The same weights in bfloat16, or in float32 for a model in half precision."""
     parameters = sum(parameter.numel() for parameter in model.module.parameters())
-    if parameters > LARGEST_COPY or hasattr(model.module, "hf_device_map") or model.dtype == torch.int8:
+    if parameters > LARGEST_COPY or is_spread(model.module) or model.dtype == torch.int8:
         raise NotApplicableError(f"a copy of {parameters} parameters may not fit")
     other = torch.bfloat16 if model.dtype == torch.float32 else torch.float32
     module: Any = copy.deepcopy(cast("torch.nn.Module", model.module)).to(other)
@@ -179,10 +180,10 @@ def final_norm(model: LoadedModel, prompts: Sequence[Prompt]) -> Deviation:
             if model.taps.points[last].stream is not None:
                 raise NotApplicableError("the streams of the last block are merged before the final norm")
             module = model.taps.points[site].module
-            like = next(module.parameters(), torch.zeros((), dtype=model.dtype))
+            dtype = next((weight.dtype for weight in module.parameters()), model.dtype)
             with torch.inference_mode():
                 normed[site] = [
-                    module(torch.from_numpy(own).to(like.device, like.dtype)).float().cpu().numpy()
+                    module(torch.from_numpy(own).to(device_of(module), dtype)).float().cpu().numpy()
                     for own in states[last]
                 ]
     if not normed:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from probes.errors import InputError
+from probes.models.devices import device_of
 from probes.models.taps.table import Config
 
 TOKENS: Final = 8  # of the prompt that is traced
@@ -141,15 +142,6 @@ def _ids(base: nn.Module, config: Config) -> Tensor:
     words = [token for token in range(min(int(embedding.weight.shape[0]), 64)) if token not in special]
     chosen = [words[index * 7 % len(words)] for index in range(TOKENS)]
     return torch.tensor([chosen], device=device_of(embedding))
-
-
-def device_of(embedding: nn.Module) -> torch.device:
-    """Device for token ids: that of the embedding, or the one to which accelerate moves it for each call."""
-    weight = cast("Tensor", embedding.weight)
-    hook: Any = getattr(embedding, "_hf_hook", None)
-    if weight.is_meta and getattr(hook, "execution_device", None) is not None:
-        return torch.device(hook.execution_device)
-    return weight.device
 
 
 def _rows(shown: Tensor | None) -> Tensor:
