@@ -138,11 +138,12 @@ def open_checkpoint(
 
 def _loader(directory: Path, packed: Mapping[str, str], device: Devices, name: str) -> Any:  # noqa: ANN401  a class
     """The class that reads a model, once a device map is known to fit."""
-    config: Any = AutoConfig.from_pretrained(directory, **cast("Any", packed))
-    loader: Any = getattr(transformers, next(iter(config.architectures or ()), ""), AutoModelForCausalLM)
+    config = cast("Any", AutoConfig).from_pretrained(directory, **packed)
+    named = cast("list[str]", config.architectures or [])
+    loader: Any = getattr(transformers, named[0] if named else "", AutoModelForCausalLM)
     if isinstance(device, Mapping):
         with torch.device("meta"):
-            skeleton = loader.from_config(config) if loader is AutoModelForCausalLM else loader(config)
+            skeleton: Any = loader.from_config(config) if loader is AutoModelForCausalLM else loader(config)
         check_map(device, skeleton, name)
     return loader
 

@@ -64,7 +64,8 @@ def check_map(devices: Mapping[str, str | int], skeleton: nn.Module, name: str) 
     Raises:
         InputError: if it names a module that the model does not have, a place that there is not, or leaves out weights.
     """
-    modules = {own for own, _ in skeleton.named_modules()} | {own for own, _ in skeleton.named_parameters()}
+    whole = cast("Any", skeleton)
+    modules: set[str] = {own for own, _ in whole.named_modules()} | {own for own, _ in skeleton.named_parameters()}
     for asked, place in devices.items():
         if asked not in modules:
             near = difflib.get_close_matches(asked, modules, n=1)
@@ -121,11 +122,13 @@ def spread_like(module: PreTrainedModel, model: PreTrainedModel) -> PreTrainedMo
         module: with its weights in memory.
         model: the one to follow, spread over places.
     """
-    from accelerate import dispatch_model  # noqa: PLC0415  only spread models need it
+    import accelerate  # noqa: PLC0415  only spread models need it
 
     places: dict[str, str | int] = cast("Any", model).hf_device_map
-    folder = offload_folder(module.name_or_path)
-    spread: PreTrainedModel = cast("Any", dispatch_model)(module, device_map=dict(places), offload_dir=folder)
+    folder = offload_folder(str(module.name_or_path))
+    spread: PreTrainedModel = cast("Any", accelerate).dispatch_model(
+        module, device_map=dict(places), offload_dir=folder
+    )
     keep(folder, spread)
     return spread
 

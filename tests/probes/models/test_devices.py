@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -49,13 +49,14 @@ def test_a_sweep_of_a_spread_model_is_that_of_the_whole_one(
     assert (run.device, run.status, run.run_id) == ("cpu + disk", "done", whole.runs()["run_id"].item())
     told = [one.facts(str(run.run_id)).controls for one in (whole, spread)]
     assert told[0]["skipped"] == told[1]["skipped"]
-    for read in (
-        lambda one: one.measurements(basis=None),
-        lambda one: one.token_measurements(basis=None),
-        lambda one: one.populations(),
-        lambda one: one.outcomes(),
-    ):
-        pd.testing.assert_frame_equal(read(whole), read(spread), check_exact=True, check_categorical=False)
+    pairs = [
+        (whole.measurements(basis=None), spread.measurements(basis=None)),
+        (whole.token_measurements(basis=None), spread.token_measurements(basis=None)),
+        (whole.populations(), spread.populations()),
+        (whole.outcomes(), spread.outcomes()),
+    ]
+    for one, other in pairs:
+        pd.testing.assert_frame_equal(one, other, check_exact=True, check_categorical=False)
     assert set(spread.measurements(basis=None)["basis"]) >= {"raw", "untrained", "tails"}
     assert len(spread.token_measurements(basis="generated"))
 
@@ -67,7 +68,7 @@ def test_weights_wait_on_disk_and_are_there_when_asked_for(tiny_model: Path) -> 
     for name in ("model.norm", "lm_head", "model.layers.0.mlp.down_proj"):
         found = weight_of(spread.module.get_submodule(name))
         assert found is not None
-        assert torch.equal(found, whole.module.get_submodule(name).weight), name
+        assert torch.equal(found, cast("Any", whole.module.get_submodule(name)).weight), name
     assert spread.module.get_submodule("model.norm").weight.is_meta, "asking leaves nothing in memory"
     assert weight_of(torch.nn.ReLU()) is None
     assert spread.fingerprint == whole.fingerprint
@@ -106,7 +107,7 @@ def test_auto_takes_what_there_is(make_spec: MakeSpec, tiny_model: Path, tmp_pat
 def test_a_map_that_does_not_fit_is_one_line(
     changed: dict[str, str | None], says: str, make_spec: MakeSpec, tmp_path: Path
 ) -> None:
-    tiny_llama().save_pretrained(tmp_path / "model")
+    cast("Any", tiny_llama)().save_pretrained(tmp_path / "model")
     places = {**half_on_disk(tmp_path / "model"), **changed}
     entry = {"name": str(tmp_path / "model"), "device_map": {name: at for name, at in places.items() if at is not None}}
     with pytest.raises(InputError, match=says) as caught:
