@@ -143,8 +143,8 @@ def _loader(directory: Path, packed: Mapping[str, str], device: Devices, name: s
     loader: Any = getattr(transformers, named[0] if named else "", AutoModelForCausalLM)
     if isinstance(device, Mapping):
         with torch.device("meta"):
-            skeleton: Any = loader.from_config(config) if loader is AutoModelForCausalLM else loader(config)
-        check_map(device, skeleton, name)
+            make = loader.from_config if loader is AutoModelForCausalLM else loader
+            check_map(device, cast("PreTrainedModel", make(config)), name)
     return loader
 
 

@@ -16,7 +16,8 @@ from probes.models import load_model
 from probes.models.devices import in_words, is_spread, weight_of
 from probes.records import open_run
 from probes.sweep.run import run_sweep
-from tests.probes.conftest import MakeSpec, tiny_llama
+from tests.probes.conftest import MakeSpec
+from tests.probes.conftest import tiny_llama as _tiny_llama  # pyright: ignore[reportUnknownVariableType]
 
 
 def half_on_disk(directory: Path) -> dict[str, str | int]:
@@ -107,7 +108,7 @@ def test_auto_takes_what_there_is(make_spec: MakeSpec, tiny_model: Path, tmp_pat
 def test_a_map_that_does_not_fit_is_one_line(
     changed: dict[str, str | None], says: str, make_spec: MakeSpec, tmp_path: Path
 ) -> None:
-    cast("Any", tiny_llama)().save_pretrained(tmp_path / "model")
+    cast("Any", _tiny_llama)().save_pretrained(tmp_path / "model")
     places = {**half_on_disk(tmp_path / "model"), **changed}
     entry = {"name": str(tmp_path / "model"), "device_map": {name: at for name, at in places.items() if at is not None}}
     with pytest.raises(InputError, match=says) as caught:
