@@ -143,7 +143,7 @@ def _loader(directory: Path, packed: Mapping[str, str], device: Devices, name: s
     loader: Any = getattr(transformers, named[0] if named else "", AutoModelForCausalLM)
     if isinstance(device, Mapping):
         with torch.device("meta"):
-            make = cast("Any", loader.from_config) if loader is AutoModelForCausalLM else cast("Any", loader)
+            make = cast("Any", loader.from_config) if loader is AutoModelForCausalLM else loader
             check_map(device, cast("PreTrainedModel", make(config)), name)
     return loader
 
