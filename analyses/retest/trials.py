@@ -157,11 +157,11 @@ TRIALS: Final[Mapping[str, Trial]] = {
             reads="any",
             about="rates on pictures, sound and chance beside codecs",
             command=(
-                *("compression", "--model", MODEL, "--limit", "4"),
+                *("compression", "--model", MODEL, "--limit", "2", "--chunk", "256"),
                 *("--kind", "image", "--kind", "audio", "--kind", "random", "--out", OUT),
             ),
             seconds=60.0,
-            tokens=1.5e5,  # written and read again, a byte after another
+            tokens=7e4,  # written and read again, a byte after another
         ),
         Trial(
             name="checkpoints",
