@@ -68,7 +68,7 @@ def share_interval(share: float, spread: tuple[float, float], n: float) -> tuple
         spread: its interval by the spread of the answers.
         n: independent answers behind it, at least one; need not be a whole number.
 
-    >>> [round(end, 3) for end in share_interval(1.0, (1.0, 1.0), 10)], share_interval(0.1, (-0.1, 0.3), 10)
+    >>> [round(end, 3) for end in share_interval(1.0, (1.0, 1.0), 10.0)], share_interval(0.1, (-0.1, 0.3), 10.0)
     ([0.692, 1.0], (0.0, 0.3))
     """
     if share in (0.0, 1.0):

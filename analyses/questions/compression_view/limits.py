@@ -100,7 +100,7 @@ def _accuracy(panel: Panel, column: int, answers: Paired) -> Finding:
     found = average(answers.words - answers.world)
     verdict = judge(found.interval)
     sides = (("the words", average(answers.words)), (_world(panel), average(answers.world)))
-    intervals = [share_interval(side.mean, side.interval, len(answers.words)) for _, side in sides]
+    intervals = [share_interval(side.mean, side.interval, float(len(answers.words))) for _, side in sides]
     marks = tuple(
         Mark("questions about", name, math.nan, side.mean, *interval)
         for (name, side), interval in zip(sides, intervals, strict=True)

@@ -181,8 +181,8 @@ def test_a_share_of_all_or_nothing_is_as_wide_as_its_rarest_questions_or_example
         assert (low, high) == pytest.approx((0, 1 - 0.025**0.1) if not right else (0.025**0.1, 1))
     few = crossed_mean(np.ones(30), [groups], [Side(1.0, np.tile([[0, 1], [2, 3], [4, 5]], (10, 1)))])
     assert few.share == pytest.approx((0.025 ** (1 / 3), 1))  # three sets of examples were shown
-    assert share_interval(0.0, (math.nan, math.nan), 4) == pytest.approx((0, 1 - 0.025**0.25))
-    assert stats.binom.pmf(0, 4, share_interval(0.0, (0.0, 0.0), 4)[1]) == pytest.approx(0.025)
+    assert share_interval(0.0, (math.nan, math.nan), 4.0) == pytest.approx((0, 1 - 0.025**0.25))
+    assert stats.binom.pmf(0, 4, share_interval(0.0, (0.0, 0.0), 4.0)[1]) == pytest.approx(0.025)
     some = crossed_mean(np.array([1.0] + 9 * [0.0]), [np.arange(10)], [])
     assert some.share == (0.0, some.interval[1])
     assert some.interval[0] < 0
