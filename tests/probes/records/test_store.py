@@ -109,7 +109,7 @@ def test_another_schema_is_refused(tmp_path: Path) -> None:
         writer.commit({"outcomes": outcomes(1.0)})
     path = tmp_path / "commits" / "000001.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "schema": SCHEMA_VERSION + 1}))
-    with pytest.raises(InputError, match="has table schema 5 and this version reads 1 and 2 and 3 and 4"):
+    with pytest.raises(InputError, match="has table schema 6 and this version reads 1 and 2 and 3 and 4 and 5"):
         read_commits(tmp_path)
     path.write_text("{}")
     with pytest.raises(InputError, match="not a commit file"):
@@ -182,7 +182,9 @@ def test_a_part_that_cannot_be_read_is_one_line(tmp_path: Path, harm: str, said:
     row = {"run_id": "r", "example_id": "s:0", "site": "final_norm", "layer": 2, "position": "last", "dtype": "F32"}
     states = pa.Table.from_pylist([row | {"vector": bytes(16)}], schema=SCHEMAS["states"])
     with Writer.open(tmp_path) as writer:
-        run = pa.Table.from_pylist([{"run_id": "r", "started": "1", "status": "done"}], schema=SCHEMAS["runs"])
+        run = pa.Table.from_pylist(
+            [{"run_id": "r", "suite": "s", "started": "1", "status": "done"}], schema=SCHEMAS["runs"]
+        )
         writer.commit({"runs": run, "outcomes": outcomes(*range(100)), "states": states})
     for table in ("outcomes", "states"):
         (part,) = (tmp_path / table).iterdir()
