@@ -183,7 +183,7 @@ def test_a_part_that_cannot_be_read_is_one_line(tmp_path: Path, harm: str, said:
     states = pa.Table.from_pylist([row | {"vector": bytes(16)}], schema=SCHEMAS["states"])
     with Writer.open(tmp_path) as writer:
         run = pa.Table.from_pylist(
-            [{"run_id": "r", "suite": "s", "started": "1", "status": "done"}], schema=SCHEMAS["runs"]
+            [{"run_id": "r", "model": "m", "suite": "s", "started": "1", "status": "done"}], schema=SCHEMAS["runs"]
         )
         writer.commit({"runs": run, "outcomes": outcomes(*range(100)), "states": states})
     for table in ("outcomes", "states"):
