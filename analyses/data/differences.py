@@ -36,7 +36,6 @@ SEEN_OF_FOURTH_POWERS: Final = 2.7e-5
 OF_BATCHES: Final = frozenset({"batch_size", "items_sha256", "n_items", "shard"})
 OF_MACHINES: Final = frozenset({"processor", "simd", "device", "threads", "torch", "numpy", "transformers"})
 OF_KERNELS: Final = frozenset({"attention"})
-CONFIDENCE: Final = 0.95
 PLACE: Final = ("suite", "site", "layer", "position", "metric")
 PAIRED: Final = ("example_id", *PLACE, "unit", "basis")
 IGNORED: Final = frozenset({"started", "run_id", "n_left"})  # of a session: differ between any two calls

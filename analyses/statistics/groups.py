@@ -44,14 +44,17 @@ class Average(NamedTuple):
 def average(draws: Float[np.ndarray, " n"]) -> Average:
     """Student's interval over draws that count one each: domains, suites, seeds.
 
-    Draws that are all the same have no spread to judge by, and so neither interval nor p-value.
+    Draws that are all the same have no spread to judge by, and so neither interval nor p-value. One draw that is not
+    defined leaves nothing defined.
 
     >>> found = average(np.array([0.2, 0.4, 0.6]))
     >>> round(found.mean, 2), round(found.interval[0], 2), round(found.p, 2)
     (0.4, -0.1, 0.07)
     """
     mean, low, high, n = mean_interval(draws)
-    if n < 2 or not np.ptp(draws):
+    if n < len(draws):
+        mean = float("nan")
+    if n < max(2, len(draws)) or not np.ptp(draws):
         return Average(mean, (float("nan"), float("nan")), float("nan"))
     error = float(draws.std(ddof=1) / np.sqrt(n))
     return Average(mean, (low, high), float(2 * stats.t.sf(abs(mean) / error, n - 1)))

@@ -164,6 +164,8 @@ def test_the_average_of_draws_is_students():
     assert found.p == pytest.approx(expected.pvalue)
     assert found.interval == pytest.approx(tuple(expected.confidence_interval()))
     assert np.isnan(average(np.full(4, 0.3)).interval).all()
+    assert np.isnan(average(np.array([0.2, 0.4, np.nan])).mean)  # what is undefined is not left out unsaid
+    assert np.isnan(average(np.array([0.2, 0.4, np.nan])).interval).all()
 
 
 def test_means_of_skewed_measures_miss_on_both_sides(rng):
