@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -99,14 +100,14 @@ def conduct(
     called = {model.label: model.label for model in models} | {
         name: paths[path] for name, path in told.models.items() if path in paths
     }
-    options = ["--out", str(out), "--budget", f"{minutes:g}"]
+    waiting = [one for one in done if not one.ran and "budget" in one.reason]
+    left = sum(one.trial.price(one.model or models[0]) for one in waiting)
+    options = ["--out", str(out), "--budget", f"{max(minutes, math.ceil(left / 60)):g}"]  # enough for what was left
     options += ["--limit", str(limit)] if limit is not None else []
     options += ["--texts", str(texts)] if texts is not None else []
     judgements = judge_all(claims, models, done, told.findings, called, options)
-    waiting = [one for one in done if not one.ran and "budget" in one.reason]
     notes = [f"Run in {duration(time.monotonic() - began)} of {duration(60 * minutes)}."]
     if waiting:
-        left = sum(one.trial.price(one.model or models[0]) for one in waiting)
         n = "one trial" if len(waiting) == 1 else f"{len(waiting)} trials"
         notes.append(f"Still to be run: {n}, about {duration(left)}; the same command with a larger --budget goes on.")
     page = write_page(judgements, out, command=command, notes=notes)
