@@ -285,7 +285,7 @@ def test_a_command_out_of_time_is_ended_with_all_that_it_began(tmp_path: Path, m
     attempt = Attempt(Task(TRIALS["rates"], TEXT, tmp_path / "m" / "rates"), tmp_path / "texts.jsonl", None)
     attempt.words = [str(tmp_path / "child")]
     began = time.monotonic()
-    ended = attempt.made(began + 10, lambda _: None)
+    ended = attempt.made(began + 4, lambda _: None)
     assert "the budget ended" in ended.reason
     assert time.monotonic() - began < 300  # the child holds the error output open for 600 seconds
     child = int((tmp_path / "child").read_text())

@@ -95,10 +95,9 @@ def false_ones(world: World, n: int, seed: int = 0) -> tuple[int, int, int]:
     return family, both, alone
 
 
-@pytest.mark.parametrize("world", [World(1.5), World(1.5, 120, pools_per_question=1)], ids=str)
-def test_no_arm_helps_where_none_was_planted_and_pools_differ(world: World) -> None:
+def test_no_arm_helps_where_none_was_planted_and_pools_differ() -> None:
     """Of 200 comparisons without any effect at most one in twenty finds one, up to sampling; questions alone err."""
-    family, both, alone = false_ones(world, SIMULATIONS)
+    family, both, alone = false_ones(World(1.5), SIMULATIONS)
     assert family <= MOST_FALSE
     assert both <= MOST_FALSE
     assert alone > 2 * MOST_FALSE
