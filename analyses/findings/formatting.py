@@ -50,17 +50,15 @@ def number(value: float) -> str:
 
 
 def signed(value: float) -> str:
-    r"""An effect with its sign, two decimals; a third where two would show nothing.
+    r"""An effect with its sign, two decimals; a third or a fourth where fewer would show nothing.
 
-    >>> signed(0.6213), signed(0.0041), signed(-0.5) == "\N{MINUS SIGN}0.50"
-    ('+0.62', '+0.004', True)
+    >>> signed(0.6213), signed(0.0041), signed(0.0002), signed(-0.5) == "\N{MINUS SIGN}0.50"
+    ('+0.62', '+0.004', '+0.0002', True)
     """
     if not math.isfinite(value):
         return "\N{EN DASH}"
-    digits = 3 if 0 < abs(value) < 0.005 else 2
-    if round(value, digits) == 0 != value:
-        return "0.000"
-    return f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
+    digits = 2 if value == 0 else next((digits for digits in (2, 3, 4) if round(value, digits)), None)
+    return f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}") if digits else "0.000"
 
 
 def with_interval(value: float, interval: tuple[float, float]) -> str:

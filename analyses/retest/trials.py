@@ -22,7 +22,7 @@ BYTES_PER_WEIGHT: Final = 4
 UNKNOWN_WEIGHTS: Final = 135e6  # of a model whose files are not here
 MODEL, OUT, TEXTS = "{model}", "{out}", "{texts}"
 WHY_NOT: Final[Mapping[Reads, str]] = {
-    "laboratory": "it needs a laboratory model, whose training is counted fact by fact (`sparsity lab train`)",
+    "laboratory": "it needs a laboratory model, whose training is counted fact by fact (sparsity lab train makes one)",
     "graded": "it asks about the facts of the shipped model lab-graded, which this model has not read",
     "text": "a laboratory model reads the words of its own world, and this is asked in English",
 }
@@ -187,7 +187,7 @@ TRIALS: Final[Mapping[str, Trial]] = {
             reads="nothing",
             about="the learning law at small scale",
             command=("learning-law", "--scale", "small", "--out", OUT),
-            seconds=900.0,
+            seconds=600.0,
         ),
         Trial(
             name="concepts",
@@ -218,7 +218,7 @@ TRIALS: Final[Mapping[str, Trial]] = {
             reads="nothing",
             about="the same beside byte-level models trained here, three seeds",
             command=("memory", "evaluate", "--seeds", "3", "--out", OUT),
-            seconds=1500.0,
+            seconds=1700.0,
         ),
     )
 }

@@ -9,6 +9,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +30,11 @@ RUN_FACTS: Final = ("model_files", "weights", "bos", "template", "max_tokens", "
 
 def package_versions() -> dict[str, str]:
     """Versions of this toolkit, of what its numbers depend on and of packages that plug in, as far as installed."""
+    return dict(_installed())
+
+
+@cache
+def _installed() -> dict[str, str]:
     found: dict[str, str] = {}
     for name in (*PACKAGES, *plugin_packages()):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):

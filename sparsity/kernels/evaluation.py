@@ -9,9 +9,9 @@ on whole blocks, so their number changes no bit.
 
 import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,25 +55,13 @@ def _evaluate_on_cpu(batch: Rows, jobs: Sequence[Job], threads: int) -> list[NDA
     needed = [sums_of(job.kernel, job.arguments) for job in jobs]
     sums = Columns(batch.width, dict.fromkeys(key for keys in needed for key in keys or ()), count)
     by_block = {index: np.empty(count) for index, keys in enumerate(needed) if keys is None}
-
-    def walk(starts: Iterable[int]) -> None:
-        scratch = kept_scratch() if batch.width <= BLOCK_NUMBERS else Scratch()
-        # An undefined value is NaN by rule (below), so numpy need not warn about how it came to be.
-        with np.errstate(all="ignore"):
-            for start in starts:
-                part = slice(start, min(start + step, count))
-                vectors = Vectors(promoted(rows[part]), scratch)
-                sums.take(part, vectors)
-                sums.divided = vectors.divided
-                for index, column in by_block.items():
-                    column[part] = jobs[index].formula(vectors)
-
     starts = range(0, count, step)
+    walk = _Walk(rows, step, sums, [(jobs[index], column) for index, column in by_block.items()])
     if threads > 1 and len(starts) > 1:
         with ThreadPoolExecutor(min(threads, len(starts))) as pool:
-            list(pool.map(walk, [starts[first::threads] for first in range(threads)]))
+            list(pool.map(walk.over, [starts[first::threads] for first in range(threads)]))
     else:
-        walk(starts)
+        walk.over(starts)
     with np.errstate(all="ignore"):
         if not sums.divided:
             sums.divide()
@@ -81,6 +69,29 @@ def _evaluate_on_cpu(batch: Rows, jobs: Sequence[Job], threads: int) -> list[NDA
             defined(sums, job, by_block[index] if index in by_block else job.formula(sums))
             for index, job in enumerate(jobs)
         ]
+
+
+class _Walk(NamedTuple):
+    """Blocks of rows, and where what is found in each goes: into the sums, or a column of a job of its own."""
+
+    rows: Any
+    step: int
+    sums: Columns
+    by_block: list[tuple[Job, NDArray[np.float64]]]
+
+    def over(self, starts: Sequence[int]) -> None:
+        """Take the blocks that begin at these rows, one after another."""
+        count, width = self.rows.shape
+        scratch = kept_scratch() if width <= BLOCK_NUMBERS else Scratch()
+        # An undefined value is NaN by rule (`defined`), so numpy need not warn about how it came to be.
+        with np.errstate(all="ignore"):
+            for start in starts:
+                part = slice(start, min(start + self.step, count))
+                vectors = Vectors(promoted(self.rows[part]), scratch)
+                self.sums.take(part, vectors)
+                self.sums.divided = vectors.divided
+                for job, column in self.by_block:
+                    column[part] = job.formula(vectors)
 
 
 def kept_scratch() -> Scratch:

@@ -291,7 +291,7 @@ def test_commands(
         *(("list", "metrics"), ("list",), ("runs", "list"), ("runs", "check"), ("runs", "compact"), ("diff", "empty")),
         *(("report",), ("index", "query", "nowhere"), ("index", "build"), ("sweep", "--dry-run", "--out", "x")),
         *(("measure", "--text", "the cat"), ("measure", "--file"), ("verify",), ("freeze", "--out", "f", "good.yaml")),
-        *(("lab", "world"), ("lab", "grade"), ("schema", "x"), ("init", "bad.txt")),
+        *(("lab", "world"), ("lab", "grade", "--limit", "1"), ("schema", "x"), ("init", "bad.txt")),
         *(("compress", "--out", "a"), ("compress", "good.yaml", "--out", "a", "--model"), ("decompress", "--out", "d")),
         *(
             ("compression", "--out", "c", "--model", "nowhere"),

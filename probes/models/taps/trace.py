@@ -6,9 +6,11 @@ What a module "receives" and "returns" means the same here as where sites are wa
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, cast
 
 import torch
@@ -101,36 +103,43 @@ def trace(base: nn.Module, text: nn.Module, config: Config) -> tuple[list[Call],
         InputError: if it cannot be run on token ids alone.
     """
     ids = _ids(base, config)
-    calls: list[Call] = []
-    open_calls: dict[nn.Module, list[Call]] = {}
-    clock = iter(range(1 << 62))
-
+    record = _Record()
     with ExitStack() as hooks:
         for name, module in cast("Iterable[tuple[str, nn.Module]]", text.named_modules()):
             path = name.replace(WRAPPED, "")
             if not path or isinstance(module, nn.ModuleList):
                 continue
-
-            def before(own: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], path: str = path) -> None:
-                call = Call(path, own, _rows(received(args, kwargs)), next(clock))
-                calls.append(call)
-                open_calls.setdefault(own, []).append(call)
-
-            def after(own: nn.Module, _args: Value, output: Value) -> None:
-                call = open_calls[own].pop()
-                shown = first_tensor(output)
-                call.gave, call.end = _rows(shown), next(clock)
-                call.shape = () if shown is None else tuple(shown.shape)
-
-            hooks.callback(module.register_forward_pre_hook(before, with_kwargs=True).remove)
-            hooks.callback(module.register_forward_hook(after).remove)
+            hooks.callback(module.register_forward_pre_hook(partial(record.begin, path), with_kwargs=True).remove)
+            hooks.callback(module.register_forward_hook(record.end).remove)
         try:
             with torch.inference_mode():
                 output: Any = base(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
         except Exception as error:  # whatever stops a model that strangers wrote
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise InputError(f"{type(base).__name__} cannot be run on token ids alone: {reason}") from error
-    return [call for call in calls if not call.is_idle], _rows(output.last_hidden_state)
+    return [call for call in record.calls if not call.is_idle], _rows(output.last_hidden_state)
+
+
+class _Record:
+    """Calls in the order in which they begin, and those that have not returned yet."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self._open: dict[nn.Module, list[Call]] = {}
+        self._clock = itertools.count()
+
+    def begin(self, path: str, own: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """A module is called."""
+        call = Call(path, own, _rows(received(args, kwargs)), next(self._clock))
+        self.calls.append(call)
+        self._open.setdefault(own, []).append(call)
+
+    def end(self, own: nn.Module, _args: Value, output: Value) -> None:
+        """A module returns."""
+        call = self._open[own].pop()
+        shown = first_tensor(output)
+        call.gave, call.end = _rows(shown), next(self._clock)
+        call.shape = () if shown is None else tuple(shown.shape)
 
 
 def _ids(base: nn.Module, config: Config) -> Tensor:

@@ -17,8 +17,8 @@ from analyses.statistics.groups import share_interval
 from tests import samples
 from tests.tolerances import FLOAT64_SOLVED
 
-SIMULATIONS = 200
-MOST_FALSE = int(stats.binom.ppf(0.999, SIMULATIONS, 0.05))  # of 200 tests at 5 %: more are luck once in a thousand
+SIMULATIONS = 100
+MOST_FALSE = int(stats.binom.ppf(0.999, SIMULATIONS, 0.05))  # of so many tests at 5 %: more are luck once in a thousand
 STOCK, NEAR, K = 300, 10, 2
 ARMS = ("random", "similar", "reversed", "level", "easy_to_hard", "hard_to_easy", "fixed")
 PAIRS = tuple(
@@ -96,7 +96,7 @@ def false_ones(world: World, n: int, seed: int = 0) -> tuple[int, int, int]:
 
 
 def test_no_arm_helps_where_none_was_planted_and_pools_differ() -> None:
-    """Of 200 comparisons without any effect at most one in twenty finds one, up to sampling; questions alone err."""
+    """Of 100 comparisons without any effect at most one in twenty finds one, up to sampling; questions alone err."""
     family, both, alone = false_ones(World(1.5), SIMULATIONS)
     assert family <= MOST_FALSE
     assert both <= MOST_FALSE
