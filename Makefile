@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 WORKERS ?= 2
 LIMIT ?= 60
 
-.PHONY: install demo test docs prove mutants bench real-models clean
+.PHONY: install demo test lint types docs prove mutants bench real-models clean
 
 install: $(STAMP)
 
@@ -22,14 +22,19 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	@$(BIN)/sparsity demo --out demo-run
 
+# Checks that take one core each run side by side.
 test: $(STAMP)
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/pyright
-	$(BIN)/lint-imports
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+	@$(MAKE) --no-print-directory -j $(WORKERS) types docs lint
 	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not long"
 	$(BIN)/python -m tests.kernels
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(STAMP)
+	$(BIN)/pyright
 
 # The site is a folder: open build/site/index.html. Nothing is loaded from the network, and a warning is an error (with
 # --quiet it would not be counted).

@@ -2,8 +2,9 @@
 
 BLAS, numpy and torch each carry code for several generations of CPUs and choose by what the machine has. Environment
 variables, read when a library is loaded, make them choose as an older machine would; so each kernel is a process of its
-own, and all run side by side. Tests marked ``numeric`` are those whose numbers depend on that choice; one of them
-(:mod:`tests.test_kernels`) asks the libraries what they chose, so that a variable that no longer works is found out.
+own, and all run side by side, without the checks of types and shapes that the main run has made. Tests marked
+``numeric`` are those whose numbers depend on that choice; one of them (:mod:`tests.test_kernels`) asks the libraries
+what they chose, so that a variable that no longer works is found out.
 
 ``python -m tests.kernels -x tests/sparsity`` hands its arguments to pytest.
 """
@@ -28,6 +29,7 @@ FOLDERS: Final = (
     "tests/probes/capture",
     "tests/probes/models",
 )  # where numeric tests are
+QUICKLY: Final = ("-o", "addopts=")
 X86: Final = platform.machine().lower() in {"x86_64", "amd64"}
 
 
@@ -98,11 +100,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         for name, kernel in kernels().items():
             log = Path(folder) / name
-            asked = sys.argv[1:] or FOLDERS
-            command = [sys.executable, "-m", "pytest", "-q", "-m", "numeric", "-p", "no:cacheprovider", *asked]
+            command = [sys.executable, "-m", "pytest", "-q", *QUICKLY, "-m", "numeric", "-p", "no:cacheprovider"]
             own = {"OMP_NUM_THREADS": "1", EXPECTED: name, **kernel.environment()}
+            environment = {**os.environ, **own}
             with log.open("wb") as output:
-                process = subprocess.Popen(command, env={**os.environ, **own}, stdout=output, stderr=subprocess.STDOUT)
+                asked = [*command, *(sys.argv[1:] or FOLDERS)]
+                process = subprocess.Popen(asked, env=environment, stdout=output, stderr=subprocess.STDOUT)
             started[name] = process, log
         worst = 0
         for name, (process, log) in started.items():
