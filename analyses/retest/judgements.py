@@ -36,6 +36,7 @@ class Judgement:
         reason: why it was not run, or why it is undecided; empty where there is nothing to explain.
         findings: the pre-stated answers that decide.
         command: what repeats this row.
+        others: what was asked instead of this model, or beside it; empty where all answers are the model's own.
         made: commands of the trials behind it.
         seconds: what these took.
     """
@@ -46,6 +47,7 @@ class Judgement:
     reason: str
     findings: tuple[Finding, ...]
     command: str
+    others: str
     made: tuple[str, ...]
     seconds: float
 
@@ -67,6 +69,7 @@ class Judgement:
             "verdict": self.verdict,
             "reason": self.reason,
             "command": self.command,
+            "others": self.others,
             "trials": list(self.made),
             "seconds": round(self.seconds, 1),
             "findings": [finding.to_json() for finding in self.findings],
@@ -140,9 +143,18 @@ def _judged(
         reason=reason,
         findings=answered,
         command=command,
+        others=_others(ran),
         made=tuple(one.command for one in ran),
         seconds=sum((one.seconds for one in ran), 0.0),
     )
+
+
+def _others(ran: Sequence[Done]) -> str:
+    """Which answers are not the model's, in words: it would be read as theirs in its column."""
+    about = [one.trial.about for one in ran if one.model is None]
+    if not about:
+        return ""
+    return f"asked {'' if len(about) == len(ran) else 'in part '}of {' and '.join(about)}"
 
 
 def _about(claim: Claim, own: Sequence[Done], model: Model, findings: Sequence[Named]) -> list[Finding]:

@@ -185,7 +185,7 @@ TRIALS: Final[Mapping[str, Trial]] = {
         Trial(
             name="learning",
             reads="nothing",
-            about="the learning law at small scale",
+            about="small learners of the learning law, trained here",
             command=("learning-law", "--scale", "small", "--out", OUT),
             seconds=600.0,
         ),
@@ -216,7 +216,7 @@ TRIALS: Final[Mapping[str, Trial]] = {
         Trial(
             name="memory_small",
             reads="nothing",
-            about="the same beside byte-level models trained here, three seeds",
+            about="byte-level models trained here, three seeds, with a datastore and small models taught by it",
             command=("memory", "evaluate", "--seeds", "3", "--out", OUT),
             seconds=1700.0,
         ),

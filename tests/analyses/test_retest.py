@@ -137,6 +137,20 @@ def test_a_part_that_is_still_to_come_keeps_a_claim_undecided() -> None:
     assert "not run: the budget ended" in row.reason
 
 
+def test_answers_that_are_not_the_models_are_said_to_be_of_others(tmp_path: Path) -> None:
+    rows = {
+        claim.name: judged(claim, TEXT, [answer("supported", question=claim.questions[0])])
+        for claim in named(["learning", "decoder", "concepts"])
+    }
+    assert rows["learning"].others == f"asked of {TRIALS['learning'].about}"
+    assert rows["decoder"].others == f"asked in part of {TRIALS['memory_small'].about}"
+    assert not rows["concepts"].others
+    page = write_page(list(rows.values()), tmp_path, command="sparsity retest m", notes=[])
+    assert (
+        page.read_text(encoding="utf-8").count(rows["learning"].others) == 1
+    )  # in the table; its section begins "Asked"
+
+
 def test_the_table_names_what_there_is() -> None:
     assert len({claim.name for claim in CLAIMS}) == len(CLAIMS) >= 7
     assert {name for claim in CLAIMS for name in claim.trials} == set(TRIALS)
