@@ -150,7 +150,7 @@ def _judged(
 
 
 def _others(ran: Sequence[Done]) -> str:
-    """Which answers are not the model's, in words: it would be read as theirs in its column."""
+    """Words for what else was asked: in the model's column its answers would be taken for the model's."""
     about = [one.trial.about for one in ran if one.model is None]
     if not about:
         return ""
