@@ -29,7 +29,7 @@ FOLDERS: Final = (
     "tests/probes/capture",
     "tests/probes/models",
 )  # where numeric tests are
-QUICKLY: Final = ("-o", "addopts=")
+OPTIONS: Final = ("-q", "-o", "addopts=", "-m", "numeric", "-p", "no:cacheprovider")
 X86: Final = platform.machine().lower() in {"x86_64", "amd64"}
 
 
@@ -100,12 +100,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         for name, kernel in kernels().items():
             log = Path(folder) / name
-            command = [sys.executable, "-m", "pytest", "-q", *QUICKLY, "-m", "numeric", "-p", "no:cacheprovider"]
+            command = [sys.executable, "-m", "pytest", *OPTIONS, *(sys.argv[1:] or FOLDERS)]
             own = {"OMP_NUM_THREADS": "1", EXPECTED: name, **kernel.environment()}
             environment = {**os.environ, **own}
             with log.open("wb") as output:
-                asked = [*command, *(sys.argv[1:] or FOLDERS)]
-                process = subprocess.Popen(asked, env=environment, stdout=output, stderr=subprocess.STDOUT)
+                process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
             started[name] = process, log
         worst = 0
         for name, (process, log) in started.items():

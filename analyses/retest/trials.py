@@ -185,7 +185,7 @@ TRIALS: Final[Mapping[str, Trial]] = {
         Trial(
             name="learning",
             reads="nothing",
-            about="small learners of the learning law, trained here",
+            about="small networks trained here, with and without the learning policy",
             command=("learning-law", "--scale", "small", "--out", OUT),
             seconds=600.0,
         ),

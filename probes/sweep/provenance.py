@@ -28,13 +28,9 @@ PACKAGES: Final = (
 RUN_FACTS: Final = ("model_files", "weights", "bos", "template", "max_tokens", "items_sha256", "n_items", "batch_size")
 
 
+@cache
 def package_versions() -> dict[str, str]:
     """Versions of this toolkit, of what its numbers depend on and of packages that plug in, as far as installed."""
-    return dict(_installed())
-
-
-@cache
-def _installed() -> dict[str, str]:
     found: dict[str, str] = {}
     for name in (*PACKAGES, *plugin_packages()):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):

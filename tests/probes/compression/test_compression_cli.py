@@ -133,7 +133,8 @@ def test_what_cannot_be_used_is_one_line_and_leaves_nothing(
 
 def test_sizes_of_models_and_data(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rates of two sizes, with the weights as they are stored; the second call trains the size that is new."""
-    monkeypatch.setattr("probes.compression.again.fresh_process", nullcontext)  # as the table: there it is a fresh one
+    # The test of the table has a fresh process read; here this one does.
+    monkeypatch.setattr("probes.compression.again.fresh_process", nullcontext)
     text, out = tmp_path / "text.txt", tmp_path / "out"
     text.write_text(SENTENCE * 60)
     asked = ("scaling", text, "--bytes", 1500, "--bytes", 3000, "--steps", 2, "--chunks", 3, "--out", out)
